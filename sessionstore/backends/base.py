@@ -1,0 +1,246 @@
+"""The contract between the store, which orders the steps, and a backend, which does the storing.
+
+A backend keeps bytes. What they mean (revisions, statuses, owners) is decided above; what is
+peculiar to a place (paths, links, lock descriptors, connections) stays below. A backend proves
+itself by passing :class:`sessionstore.testing.BackendContract`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from sessionstore import codec
+from sessionstore.clock import Clock
+from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
+from sessionstore.query import Examine, SessionQuery, SessionSummary, summarize
+from sessionstore.state import SessionOwner, SessionState
+
+
+class Stored(NamedTuple):
+    """Bytes as they are kept, and the place to name when they turn out to be damaged."""
+
+    payload: bytes
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Whether somebody holds the claim on a session right now."""
+
+    held: bool
+    holder: SessionOwner | None = None
+    """Who holds it, or held it last, as far as that was recorded."""
+
+
+class Claim(ABC):
+    """The right to write one session. It ends with :meth:`release`, or with the process.
+
+    A claim is used by one thread at a time: the session above it queues its saves.
+    """
+
+    session_id: str
+    owner: SessionOwner
+    previous_owner: SessionOwner | None = None
+    """Who held the session before, as far as that was recorded."""
+
+    @property
+    def directory(self) -> Path:
+        """Where the application may keep files beside the state.
+
+        Raises:
+            StorageError: this backend has no directories.
+        """
+        raise StorageError("find the directory of", self.session_id, "this store keeps no files")
+
+    @abstractmethod
+    def read(self) -> Stored:
+        """Return the stored state; it is what the next :meth:`write` expects to replace.
+
+        Raises:
+            SessionCorrupt, StorageError: it cannot be read.
+        """
+
+    @abstractmethod
+    def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:
+        """Replace the stored state by ``payload``, which is of ``revision``.
+
+        - A reader sees the old bytes or the new, never a mix.
+        - What is replaced is what this claim read or wrote last; else nothing changes.
+        - On return the new state survives the death of the process, and as much more as the
+          durability of the store says.
+        - With ``checkpoint_id`` the same bytes are kept under that name too, durably, before
+          the state that refers to it can be seen.
+        - After any other exception than DurabilityUncertain nothing has changed, except where
+          it came from outside (KeyboardInterrupt): then ask :meth:`took_effect`.
+
+        Raises:
+            ClaimLost: this claim no longer gives the right to write.
+            RevisionConflict: the stored state was changed by somebody else; it was kept.
+            DurabilityUncertain: the new state is visible, but may not survive a power loss.
+            StorageError: the place refused.
+        """
+
+    @abstractmethod
+    def took_effect(self, revision: int) -> bool:
+        """Return whether the write of ``revision``, which was interrupted, took place after all.
+
+        Asked before the next write only.
+        """
+
+    @abstractmethod
+    def keep_current(self, checkpoint_id: str) -> None:
+        """Keep the state as it is stored now as a checkpoint, durably.
+
+        Raises:
+            ClaimLost, RevisionConflict, StorageError: as for :meth:`write`.
+        """
+
+    @abstractmethod
+    def checkpoint_ids(self) -> list[str]:
+        """Return the ids of the session's checkpoints, in any order."""
+
+    @abstractmethod
+    def remove_checkpoint(self, checkpoint_id: str) -> None:
+        """Remove a checkpoint; one that is not there is no error."""
+
+    @abstractmethod
+    def delete(self) -> None:
+        """Delete the session and end the claim.
+
+        The session is there, complete, or it is gone, also after a crash.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """End the claim; safe to call twice, and after a fork, where it ends nothing."""
+
+
+class Backend(ABC):
+    """A place that keeps sessions. All methods may be called from several threads at once."""
+
+    clock: Clock
+
+    @property
+    @abstractmethod
+    def lock_is_proof(self) -> bool:
+        """Whether a session that nobody holds is certain to have no live owner, on any host."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Return what to call this place in messages."""
+
+    @abstractmethod
+    def ids(self) -> Iterator[str]:
+        """Yield the id of every session, damaged ones included, in any order."""
+
+    @abstractmethod
+    def exists(self, session_id: str) -> bool:
+        """Return whether there is such a session, damaged or not."""
+
+    @abstractmethod
+    def read(self, session_id: str) -> Stored:
+        """Return the stored state, without a lock: complete, and never an older one again.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            SessionCorrupt: there is, but its state cannot be read.
+            StorageError: the place refused.
+        """
+
+    @abstractmethod
+    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+        """Create a session, claimed by ``owner``: it is there complete, or not at all.
+
+        Raises:
+            SessionExists: there is one with this id.
+            StorageError: the place refused.
+        """
+
+    @abstractmethod
+    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+        """Claim a session, waiting at most ``timeout`` seconds; it is not changed.
+
+        Raises:
+            SessionNotFound: there is no such session; none appears because of the attempt.
+            SessionClaimed: another claim holds it, in this process or another.
+            StorageError: the place refused.
+        """
+
+    @abstractmethod
+    def probe(self, session_id: str) -> Probe:
+        """Return whether the session is claimed, without disturbing the claim."""
+
+    @abstractmethod
+    def checkpoint_ids(self, session_id: str) -> list[str]:
+        """Return the ids of the checkpoints of a session, in any order; [] if there are none."""
+
+    @abstractmethod
+    def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Stored:
+        """Return a checkpoint.
+
+        Raises:
+            SessionCorrupt: it is missing or cannot be read.
+            StorageError: the place refused.
+        """
+
+    def is_current(self, session_id: str, checkpoint_id: str) -> bool:
+        """Return whether the checkpoint is known to hold the very bytes of the stored state.
+
+        False costs a read; True saves one.
+        """
+        return False
+
+    def tidy(self) -> int:
+        """Remove what interrupted operations left behind; return how many things."""
+        return 0
+
+    def close(self) -> None:
+        """Let go of resources; claims are not affected."""
+
+    def find(self, query: SessionQuery, examine: Examine) -> tuple[Iterator[SessionSummary], int]:
+        """Return the matches in order, and how many damaged sessions could not be judged.
+
+        ``query.limit`` is the caller's affair. ``examine`` costs I/O, so it is called while the
+        matches are consumed, for those only.
+        """
+        matching: list[SessionSummary] = []
+        damaged = 0
+        for item in self._scan(query.id_prefix):
+            if query.matches(item):
+                matching.append(item)
+            elif item.damaged is not None and query.damaged is None:
+                damaged += 1
+        return _examined(query.sort(matching), query, examine), damaged
+
+    def _scan(self, id_prefix: str | None) -> Iterator[SessionSummary]:
+        for session_id in self.ids():
+            if id_prefix is not None and not session_id.startswith(id_prefix):
+                continue
+            item = self.summary(session_id)
+            if item is not None:
+                yield item
+
+    def summary(self, session_id: str) -> SessionSummary | None:
+        """Return the summary of a session as its state tells it; None if it is gone."""
+        try:
+            stored = self.read(session_id)
+            return summarize(codec.decode(stored.payload, SessionState, session_id, stored.file))
+        except SessionNotFound:
+            return None
+        except SessionCorrupt as error:
+            return SessionSummary(session_id, damaged=error.reason)
+        except StorageError as error:
+            return SessionSummary(session_id, damaged=str(error))
+
+
+def _examined(
+    items: Iterable[SessionSummary], query: SessionQuery, examine: Examine
+) -> Iterator[SessionSummary]:
+    for item in items:
+        seen = examine(item) if item.damaged is None else item
+        if query.finally_matches(seen):
+            yield seen

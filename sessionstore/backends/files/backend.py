@@ -1,0 +1,330 @@
+"""The files backend: one directory for each session, one atomically replaced file in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Literal
+
+from sessionstore import clock, durable, owner
+from sessionstore.backends.base import Backend, Claim, Probe, Stored
+from sessionstore.backends.files import layout as layouts
+from sessionstore.backends.files import lock as locks
+from sessionstore.backends.files import states
+from sessionstore.backends.files.claim import FilesClaim, storage_errors
+from sessionstore.backends.files.layout import STATE, Layout
+from sessionstore.durable import Directory
+from sessionstore.errors import (
+    SessionClaimed,
+    SessionCorrupt,
+    SessionExists,
+    SessionNotFound,
+    StorageError,
+)
+from sessionstore.ids import is_id
+from sessionstore.state import SessionOwner
+
+Durability = Literal["power", "process"]
+
+
+class FilesBackend(Backend):
+    """Keeps sessions below a root directory.
+
+    Args:
+        root: the directory; made with the first write if ``create`` is true.
+        durability: what a save that returned survives: a loss of ``"power"``, or only the
+            death of the ``"process"``. Checkpoints survive both.
+        create: whether to make a store where there is none.
+        clock: returns the current time, aware.
+
+    Raises:
+        StorageError: the root is no directory, is a store of a newer format, or is no store
+            while ``create`` is false.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        durability: Durability = "power",
+        create: bool = True,
+        clock: clock.Clock = clock.utc_now,
+    ) -> None:
+        if durability not in ("power", "process"):
+            raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
+        self.clock = clock
+        self._power = durability == "power"
+        self._layout = Layout(os.path.realpath(os.path.expanduser(os.fspath(root))))
+        marker = layouts.read_marker(self._layout)
+        self._prepared = False
+        self._copies = False
+        self._local: bool | None = None
+        if not create and marker is None and not os.path.isdir(self._layout.sessions):
+            raise StorageError(
+                "open the store",
+                self._layout.root,
+                FileNotFoundError(errno.ENOENT, "there is none here (check the path)"),
+            )
+
+    def __str__(self) -> str:
+        return self._layout.root
+
+    @property
+    def lock_is_proof(self) -> bool:
+        """Whether the root lies on a local file system, which has one kernel."""
+        if self._local is None:
+            self._local = owner.is_local(self._layout.root)[0]
+        return self._local
+
+    def _prepare(self) -> None:
+        """Make the store if it is not there yet; before the first write of this backend."""
+        if self._prepared:
+            return
+        marker = layouts.read_marker(self._layout)
+        foreign = marker is None and layouts.holds_foreign_sessions(self._layout)
+        layouts.prepare(self._layout, foreign=foreign)
+        self._copies = foreign or bool(marker and marker.get("foreign_writers"))
+        self._prepared = True
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def ids(self) -> Iterator[str]:
+        try:
+            entries = os.scandir(self._layout.sessions)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError("list", self._layout.sessions, error) from error
+        with entries:
+            for entry in entries:
+                if is_id(entry.name) and (
+                    entry.is_dir(follow_symlinks=False) or entry.is_symlink()
+                ):
+                    yield entry.name
+
+    def exists(self, session_id: str) -> bool:
+        return self._directory_status(session_id) is not None
+
+    def _directory_status(self, session_id: str) -> os.stat_result | None:
+        """Return the status of the session's directory, or of the link in its place."""
+        path = self._layout.session(session_id)
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError("look at", path, error) from error
+        is_there = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
+        return status if is_there else None
+
+    def read(self, session_id: str) -> Stored:
+        with self._opened(session_id) as directory, storage_errors("read", directory.path):
+            try:
+                payload, _ = states.read(directory, STATE, session_id)
+            except FileNotFoundError:
+                # A delete moves the directory away before it removes what is in it.
+                status = self._directory_status(session_id)
+                if status is None or (status.st_dev, status.st_ino) != directory.identity():
+                    raise SessionNotFound(session_id, self) from None
+                raise SessionCorrupt(
+                    session_id, self._layout.state(session_id), "state.json is missing"
+                ) from None
+        return Stored(payload, self._layout.state(session_id))
+
+    def _opened(self, session_id: str) -> Directory:
+        path = self._layout.session(session_id)
+        try:
+            return Directory(path)
+        except FileNotFoundError:
+            raise SessionNotFound(session_id, self) from None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                if os.path.islink(path):
+                    raise SessionCorrupt(
+                        session_id, path, "it is a symbolic link, which is not followed"
+                    ) from None
+                raise SessionNotFound(session_id, self) from None
+            raise StorageError("open", path, error) from error
+
+    def checkpoint_ids(self, session_id: str) -> list[str]:
+        with self._opened(session_id) as directory, storage_errors("list", directory.path):
+            return states.checkpoint_ids(directory, session_id)
+
+    def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Stored:
+        file = os.path.join(self._layout.checkpoints(session_id), f"{checkpoint_id}.json")
+        with self._opened(session_id) as directory, storage_errors("read", file):
+            try:
+                with Directory("checkpoints", directory) as checkpoints:
+                    payload, _ = states.read(checkpoints, f"{checkpoint_id}.json", session_id)
+            except FileNotFoundError:
+                raise SessionCorrupt(session_id, file, "there is no such checkpoint") from None
+            except NotADirectoryError:
+                raise SessionCorrupt(
+                    session_id, os.path.dirname(file), "it is a link or file, not a directory"
+                ) from None
+        return Stored(payload, file)
+
+    def is_current(self, session_id: str, checkpoint_id: str) -> bool:
+        try:
+            with (
+                Directory(self._layout.session(session_id)) as directory,
+                Directory("checkpoints", directory) as checkpoints,
+            ):
+                state = directory.status(STATE)
+                kept = checkpoints.status(f"{checkpoint_id}.json")
+        except OSError:
+            return False
+        return (state.st_dev, state.st_ino) == (kept.st_dev, kept.st_ino)
+
+    # --- claiming --------------------------------------------------------------------------------
+
+    def probe(self, session_id: str) -> Probe:
+        path = self._layout.lock(session_id)
+        with storage_errors("look at the lock", path):
+            held, record = locks.probe(path)
+        return Probe(held, record.holder if record else None)
+
+    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+        self._require(session_id)
+        self._prepare()
+        lock = self._acquire(session_id, owner, timeout)
+        try:
+            # Look again under the lock: the session may have been deleted since.
+            status = self._require(session_id)
+        except SessionNotFound:
+            lock.remove_file()
+            lock.close()
+            raise
+        except BaseException:
+            lock.close()
+            raise
+        claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
+        if lock.was_left_behind:
+            claim.remove_leftovers()
+        return claim
+
+    def _require(self, session_id: str) -> os.stat_result:
+        status = self._directory_status(session_id)
+        if status is None:
+            raise SessionNotFound(session_id, self)
+        if stat.S_ISLNK(status.st_mode):
+            path = self._layout.session(session_id)
+            raise SessionCorrupt(session_id, path, "it is a symbolic link, which is not followed")
+        return status
+
+    def _acquire(self, session_id: str, by: SessionOwner, timeout: float) -> locks.HeldLock:
+        path = self._layout.lock(session_id)
+        with storage_errors("claim", path):
+            try:
+                return locks.acquire(path, by, timeout=timeout)
+            except FileNotFoundError:  # somebody removed locks/
+                layouts.prepare(self._layout, foreign=self._copies)
+                return locks.acquire(path, by, timeout=timeout)
+            except locks.Held as held:
+                raise SessionClaimed(session_id, held.holder) from None
+
+    def _claimed(
+        self, session_id: str, lock: locks.HeldLock, identity: tuple[int, int]
+    ) -> FilesClaim:
+        return FilesClaim(
+            self._layout,
+            session_id,
+            lock,
+            identity,
+            power=self._power,
+            copies=self._copies,
+            clock=self.clock,
+        )
+
+    # --- creating --------------------------------------------------------------------------------
+
+    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+        self._prepare()
+        if self.exists(session_id):
+            raise SessionExists(session_id)
+        # The lock file is made together with the session: a full disk also stops new locks.
+        try:
+            lock = self._acquire(session_id, owner, 0.0)
+        except SessionClaimed:
+            if self.exists(session_id):
+                raise SessionExists(session_id) from None
+            raise
+        try:
+            identity = self._build(session_id, payload)
+            claim = self._claimed(session_id, lock, identity)
+            claim.read()
+        except BaseException:
+            if not self.exists(session_id):
+                lock.remove_file()
+            lock.close()
+            raise
+        return claim
+
+    def _build(self, session_id: str, payload: bytes) -> tuple[int, int]:
+        """Build the session aside and move it in without replacing; return its identity."""
+        aside = f"{durable.temporary_name()}-{session_id}"
+        identity: tuple[int, int] | None = None
+        with (
+            storage_errors("create", self._layout.session(session_id)),
+            Directory(self._layout.sessions) as sessions,
+        ):
+            try:
+                sessions.make_directory(aside)
+                with Directory(aside, sessions) as directory:
+                    identity = directory.identity()
+                    directory.make_directory("checkpoints")
+                    durable.write_file(directory, STATE, payload, flush_file=self._power)
+                    if self._power:
+                        directory.flush()
+                durable.move_new(sessions, aside, sessions, session_id)
+                if self._power:
+                    sessions.flush()
+            except BaseException as error:
+                self._undo(sessions, aside, session_id, identity)
+                if isinstance(error, FileExistsError):
+                    raise SessionExists(session_id) from None
+                raise
+            return identity
+
+    def _undo(
+        self,
+        sessions: Directory,
+        aside: str,
+        session_id: str,
+        identity: tuple[int, int] | None,
+    ) -> None:
+        """Take back a session that could not be created for certain."""
+        with suppress(OSError):
+            status = sessions.status(session_id)
+            if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
+                durable.move_new(sessions, session_id, sessions, aside)
+        shutil.rmtree(os.path.join(self._layout.sessions, aside), ignore_errors=True)
+
+    # --- cleaning up -----------------------------------------------------------------------------
+
+    def tidy(self) -> int:
+        removed = 0
+        with suppress(OSError):
+            for name in os.listdir(self._layout.trash):
+                shutil.rmtree(os.path.join(self._layout.trash, name), ignore_errors=True)
+                removed += 1
+        with suppress(OSError):
+            for name in os.listdir(self._layout.sessions):
+                if name.startswith(durable.TEMPORARY_PREFIX) and not self._is_being_built(name):
+                    shutil.rmtree(os.path.join(self._layout.sessions, name), ignore_errors=True)
+                    removed += 1
+        return removed
+
+    def _is_being_built(self, name: str) -> bool:
+        """Return whether a live process, which then holds the session's lock, builds ``name``."""
+        session_id = name.removeprefix(durable.TEMPORARY_PREFIX).partition("-")[2]
+        if not is_id(session_id):
+            return False
+        try:
+            return self.probe(session_id).held
+        except StorageError:
+            return True

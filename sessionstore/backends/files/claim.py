@@ -1,0 +1,294 @@
+"""A claimed session directory: replace its state, keep its checkpoints, notice what others do."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sessionstore import codec, durable
+from sessionstore.backends.base import Claim, Stored
+from sessionstore.backends.files import states
+from sessionstore.backends.files.layout import STATE, Layout
+from sessionstore.backends.files.lock import HeldLock
+from sessionstore.clock import Clock
+from sessionstore.durable import Directory, Signature
+from sessionstore.errors import (
+    ClaimLost,
+    DurabilityUncertain,
+    RevisionConflict,
+    SessionCorrupt,
+    SessionStoreError,
+    StorageError,
+)
+
+
+@contextmanager
+def storage_errors(action: str, path: str) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that names ``action`` and ``path``."""
+    try:
+        yield
+    except SessionStoreError:
+        raise
+    except OSError as error:
+        raise StorageError(action, path, error) from error
+
+
+class FilesClaim(Claim):
+    """The right to write one session directory: its lock, held."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        session_id: str,
+        lock: HeldLock,
+        identity: tuple[int, int],
+        *,
+        power: bool,
+        copies: bool,
+        clock: Clock,
+    ) -> None:
+        self.session_id = session_id
+        self.owner = lock.holder
+        self.previous_owner = lock.previous_holder
+        self._layout = layout
+        self._path = layout.session(session_id)
+        self._lock = lock
+        self._identity = identity
+        self._power = power
+        self._copies = copies
+        self._clock = clock
+        self._expected: Signature | None = None
+        self._attempted: tuple[int, Signature] | None = None
+        self._anchored = power  # in power mode every step was flushed as it was made
+
+    @property
+    def directory(self) -> Path:
+        return Path(self._path)
+
+    # --- reading and writing ---------------------------------------------------------------------
+
+    def read(self) -> Stored:
+        with self._opened("read") as directory:
+            try:
+                payload, self._expected = states.read(directory, STATE, self.session_id)
+            except FileNotFoundError:
+                raise SessionCorrupt(
+                    self.session_id, self._layout.state(self.session_id), "state.json is missing"
+                ) from None
+        return Stored(payload, self._layout.state(self.session_id))
+
+    def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:
+        self._attempted = None
+        with self._opened("save") as directory:
+            self._check_state(directory, revision - 1)
+            if checkpoint_id is None:
+                staged = durable.Staged(directory, payload, flush_file=self._power)
+                self._swap(directory, staged, revision)
+            else:
+                self._anchor(directory)
+                staged = durable.Staged(directory, payload, flush_file=True)
+                with self._kept(directory, staged, payload, checkpoint_id):
+                    self._swap(directory, staged, revision)
+            if self._power:
+                try:
+                    directory.flush()
+                except OSError as error:
+                    raise DurabilityUncertain(self.session_id, revision, error) from error
+
+    def _swap(self, directory: Directory, staged: durable.Staged, revision: int) -> None:
+        assert self._expected is not None
+        # Remembered before the swap: an exception from outside may come right after it.
+        self._attempted = (revision, staged.signature)
+        try:
+            staged.swap_in(STATE, self._expected)
+        except (durable.Displaced, FileNotFoundError):
+            self._attempted = None
+            raise self._conflict(directory, revision - 1) from None
+        except OSError:
+            self._attempted = None
+            raise
+        except BaseException:
+            self.took_effect(revision)
+            raise
+        self._expected = staged.signature
+
+    @contextmanager
+    def _kept(
+        self, directory: Directory, staged: durable.Staged, payload: bytes, checkpoint_id: str
+    ) -> Iterator[None]:
+        """Keep the staged bytes as a checkpoint too, unless the block fails to swap them in."""
+        name = f"{checkpoint_id}.json"
+        try:
+            with self._checkpoints(directory) as checkpoints:
+                try:
+                    if self._copies or not _linked(directory, staged.name, checkpoints, name):
+                        durable.write_new(checkpoints, name, payload, flush_file=True)
+                    # Durable before a state that refers to it can be seen.
+                    checkpoints.flush()
+                    yield
+                except BaseException:
+                    if self._expected != staged.signature:
+                        with suppress(OSError):
+                            checkpoints.unlink(name)
+                    raise
+        except BaseException:
+            staged.discard()
+            raise
+
+    def took_effect(self, revision: int) -> bool:
+        if self._attempted is None or self._attempted[0] != revision:
+            return False
+        signature = self._attempted[1]
+        if self._expected != signature:
+            try:
+                with Directory(self._path) as directory:
+                    found = Signature.of(directory.status(STATE))
+            except OSError:
+                return False
+            if found == signature:
+                self._expected = signature
+        return self._expected == signature
+
+    # --- checkpoints -----------------------------------------------------------------------------
+
+    def keep_current(self, checkpoint_id: str) -> None:
+        name = f"{checkpoint_id}.json"
+        with self._opened("checkpoint") as directory:
+            self._check_state(directory, None)
+            self._anchor(directory)
+            with self._checkpoints(directory) as checkpoints:
+                fd = directory.open(STATE, os.O_RDONLY)
+                try:
+                    durable.flush(fd)  # in process mode, or by somebody else, it was not flushed
+                finally:
+                    os.close(fd)
+                if self._copies or not _linked(directory, STATE, checkpoints, name):
+                    payload, _ = states.read(directory, STATE, self.session_id)
+                    durable.write_new(checkpoints, name, payload, flush_file=True)
+                checkpoints.flush()
+
+    def checkpoint_ids(self) -> list[str]:
+        with self._opened("list the checkpoints of") as directory:
+            return states.checkpoint_ids(directory, self.session_id)
+
+    def remove_checkpoint(self, checkpoint_id: str) -> None:
+        with self._opened("remove a checkpoint of") as directory:
+            with suppress(FileNotFoundError), Directory("checkpoints", directory) as checkpoints:
+                checkpoints.unlink(f"{checkpoint_id}.json")
+
+    @contextmanager
+    def _checkpoints(self, directory: Directory) -> Iterator[Directory]:
+        try:
+            checkpoints = Directory("checkpoints", directory)
+        except FileNotFoundError:  # made by other software: ours come with the session
+            directory.make_directory("checkpoints")
+            directory.flush()
+            checkpoints = Directory("checkpoints", directory)
+        with checkpoints:
+            yield checkpoints
+
+    def _anchor(self, directory: Directory) -> None:
+        """Make the way to the checkpoints durable, once for each claim.
+
+        A checkpoint survives a power loss in process mode too, but there nothing has flushed
+        the names above it yet.
+        """
+        if not self._anchored:
+            directory.flush()
+            with Directory(self._layout.sessions) as parent:
+                parent.flush()
+            self._anchored = True
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def delete(self) -> None:
+        trashed = f"{self.session_id}.{secrets.token_hex(8)}"
+        with self._opened("delete"), Directory(self._layout.sessions) as sessions:
+            with suppress(FileExistsError):
+                os.mkdir(self._layout.trash, 0o700)
+            with Directory(self._layout.trash) as trash:
+                durable.move_new(sessions, self.session_id, trash, trashed)
+            # Before anything in it is removed: half a session must not come back (rmtree
+            # without this comes back whole or in part after a power loss).
+            try:
+                sessions.flush()
+            except OSError as error:
+                self.release()
+                raise DurabilityUncertain(self.session_id, None, error) from error
+        self._lock.remove_file()
+        self._lock.close()
+        shutil.rmtree(os.path.join(self._layout.trash, trashed), ignore_errors=True)
+
+    def release(self) -> None:
+        if not self._lock.is_inherited:
+            self._lock.write_record(released_at=self._clock())
+        self._lock.close()
+
+    def remove_leftovers(self) -> int:
+        """Remove what a holder that died left half written; return how many files."""
+        removed = 0
+        with suppress(OSError), Directory(self._path) as directory:
+            for name in directory.names():
+                if name.startswith(durable.TEMPORARY_PREFIX):
+                    with suppress(OSError):
+                        directory.unlink(name)
+                        removed += 1
+        return removed
+
+    # --- is it still ours? -----------------------------------------------------------------------
+
+    @contextmanager
+    def _opened(self, action: str) -> Iterator[Directory]:
+        """Open the session's directory, if the claim on it still holds."""
+        with storage_errors(action, self._path):
+            if self._lock.is_inherited:
+                raise ClaimLost(
+                    self.session_id, "this is a forked child, the claim is its parent's"
+                )
+            if not self._lock.is_in_place():
+                raise ClaimLost(
+                    self.session_id,
+                    "the claim was released"
+                    if self._lock.is_closed
+                    else "its lock file was removed or replaced, so another may hold it",
+                )
+            try:
+                directory = Directory(self._path)
+            except (FileNotFoundError, NotADirectoryError):
+                raise ClaimLost(self.session_id, "its directory is gone") from None
+            with directory:
+                if directory.identity() != self._identity:
+                    raise ClaimLost(self.session_id, "its directory was replaced by another")
+                yield directory
+
+    def _check_state(self, directory: Directory, expected_revision: int | None) -> None:
+        try:
+            found = Signature.of(directory.status(STATE))
+        except FileNotFoundError:
+            found = None
+        if found is None or found != self._expected:
+            raise self._conflict(directory, expected_revision)
+
+    def _conflict(self, directory: Directory, expected: int | None) -> RevisionConflict:
+        found = None
+        detail = "state.json was removed"
+        with suppress(OSError, SessionStoreError):
+            payload, _ = states.read(directory, STATE, self.session_id)
+            found = codec.peek_revision(payload)
+            detail = "something else, which holds no claim, changed state.json"
+        return RevisionConflict(self.session_id, expected=expected, found=found, detail=detail)
+
+
+def _linked(source: Directory, name: str, target: Directory, target_name: str) -> bool:
+    """Link, and return True; return False where the file system has no links."""
+    try:
+        source.link(name, target, target_name)
+    except OSError as error:
+        if error.errno in durable.NO_LINKS:
+            return False
+        raise
+    return True

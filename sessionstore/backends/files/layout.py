@@ -1,0 +1,142 @@
+"""Where things lie below the root, and whether a root may be used at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sessionstore import durable
+from sessionstore.errors import StorageError
+
+FORMAT = 1
+MARKER = "sessionstore.json"
+STATE = "state.json"
+_MARKER_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of a store, as text: they are joined on every save."""
+
+    root: str
+
+    @property
+    def marker(self) -> str:
+        """The file that marks and versions a store."""
+        return os.path.join(self.root, MARKER)
+
+    @property
+    def sessions(self) -> str:
+        """One directory for each session."""
+        return os.path.join(self.root, "sessions")
+
+    @property
+    def locks(self) -> str:
+        """One lock file for each session that was ever claimed."""
+        return os.path.join(self.root, "locks")
+
+    @property
+    def trash(self) -> str:
+        """What is deleted, until it is removed."""
+        return os.path.join(self.root, "trash")
+
+    def session(self, session_id: str) -> str:
+        """The directory of a session."""
+        return os.path.join(self.root, "sessions", session_id)
+
+    def state(self, session_id: str) -> str:
+        """The state file of a session."""
+        return os.path.join(self.root, "sessions", session_id, STATE)
+
+    def checkpoints(self, session_id: str) -> str:
+        """The checkpoints of a session."""
+        return os.path.join(self.root, "sessions", session_id, "checkpoints")
+
+    def lock(self, session_id: str) -> str:
+        """The lock file of a session."""
+        return os.path.join(self.root, "locks", session_id + ".lock")
+
+
+def read_marker(layout: Layout) -> dict[str, Any] | None:
+    """Return what the marker says, or None where there is none (yet).
+
+    Raises:
+        StorageError: the root is no directory, or a store that this version cannot use.
+    """
+    try:
+        with durable.Directory(layout.root) as root:
+            data, _ = durable.read(root, MARKER, _MARKER_LIMIT)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError("open the store", layout.root, error) from error
+    try:
+        marker = json.loads(data)
+        version = marker["format"]
+    except (ValueError, KeyError, TypeError):
+        raise StorageError(
+            "open the store", layout.marker, "the marker is damaged; restore it, or write"
+            f' {{"format": {FORMAT}}} into it if this is a store of format {FORMAT}',
+        ) from None  # fmt: skip
+    if type(version) is not int or version > FORMAT or version < 1:
+        raise StorageError(
+            "open the store",
+            layout.root,
+            f"it has format {version}, this version knows up to {FORMAT}: upgrade sessionstore",
+        )
+    return dict(marker)
+
+
+def holds_foreign_sessions(layout: Layout) -> bool:
+    """Return whether other software made sessions here: a store without our marker."""
+    try:
+        with os.scandir(layout.sessions) as entries:
+            return any(True for _ in entries)
+    except OSError:
+        return False
+
+
+def prepare(layout: Layout, *, foreign: bool) -> None:
+    """Make the directories and the marker of a store, durably, before its first write.
+
+    Raises:
+        StorageError: the root cannot be written.
+    """
+    try:
+        _make_directories(layout.root)
+        with durable.Directory(layout.root) as root:
+            marker: dict[str, Any] = {"format": FORMAT}
+            if foreign:
+                # Its writers may rewrite files in place, which would reach through a link.
+                marker["foreign_writers"] = True
+            # The marker comes first: without it, sessions/ tells of a foreign store.
+            with suppress(FileExistsError):
+                data = json.dumps(marker).encode() + b"\n"
+                durable.write_new(root, MARKER, data, flush_file=True)
+            for name in ("locks", "trash", "sessions"):
+                with suppress(FileExistsError):
+                    os.mkdir(os.path.join(layout.root, name), 0o700)
+            root.flush()
+    except OSError as error:
+        raise StorageError("write the store", layout.root, error) from error
+
+
+def _make_directories(path: str) -> None:
+    """Make ``path`` and its parents with mode 0700, each durable in its own parent."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        _make_directories(parent)
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        with durable.Directory(parent) as directory:
+            directory.flush()
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a directory", path)

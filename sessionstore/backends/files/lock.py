@@ -1,0 +1,231 @@
+"""A claim as the operating system sees it: a lock on an open descriptor.
+
+The kernel gives it back when the process dies, however it dies, and keeps it while the process is
+stopped. filelock's ``FileLock`` is not used: it creates missing parents, never compares path and
+descriptor, and falls back to files that outlive their owner. Its ``lock_descriptor`` does none of
+that.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import stat
+import threading
+import time
+import warnings
+import weakref
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sessionstore import clock, owner
+from sessionstore.durable import retry_sharing
+from sessionstore.state import SessionOwner
+
+PROBE_GRACE = 0.1
+"""Seconds for which a refused claim tries on while the lock file names no live holder: a look at
+a lock takes it for an instant, and a new holder needs a moment to write its record."""
+
+_FLAGS = (
+    getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
+_RECORD_LIMIT = 64 * 1024
+
+
+class Held(Exception):  # noqa: N818 - leaves this package only as SessionClaimed
+    """Somebody else has the lock: ``holder``, as far as the lock file tells."""
+
+    def __init__(self, holder: SessionOwner | None) -> None:
+        self.holder = holder
+        super().__init__()
+
+
+class Record(NamedTuple):
+    """What a lock file says of who has the lock, or had it last."""
+
+    holder: SessionOwner
+    released_at: str | None = None
+
+
+class HeldLock:
+    """A lock file whose lock this process has."""
+
+    def __init__(self, path: str, fd: int, holder: SessionOwner) -> None:
+        self.path = path
+        self.holder = holder
+        self._fd: int | None = fd
+        self._inode = os.fstat(fd).st_ino
+        self._pid = os.getpid()
+        previous = _read_record(fd)
+        self.previous_holder = previous.holder if previous else None
+        self.was_left_behind = previous is not None and previous.released_at is None
+        """Whether the last holder died holding it, and so may have left things half done."""
+        owner.hold(holder)
+        _held.add(self)
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", None) is not None:
+            warnings.warn(f"unreleased claim: {self.path}", ResourceWarning, source=self)
+            self.close()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is the forked child of the process that took the lock."""
+        return os.getpid() != self._pid
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the lock was given back."""
+        return self._fd is None
+
+    def is_in_place(self) -> bool:
+        """Return whether the lock file at the path is still the one that is locked."""
+        if self._fd is None:
+            return False
+        try:
+            return os.lstat(self.path).st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def write_record(self, released_at: datetime | None = None) -> None:
+        """Tell others who holds the lock. Not flushed: a lock does not outlive a reboot."""
+        if self._fd is None:
+            return
+        record: dict[str, Any] = {"owner": self.holder.model_dump()}
+        if released_at is not None:
+            record["released_at"] = clock.to_text(released_at)
+        data = b"\n" + json.dumps(record).encode() + b"\n"
+        # Only a courtesy to those who are refused: the lock itself holds without it.
+        with suppress(OSError):
+            os.lseek(self._fd, _RECORD_OFFSET, os.SEEK_SET)
+            os.write(self._fd, data[_RECORD_OFFSET:])
+            os.ftruncate(self._fd, len(data))
+
+    def remove_file(self) -> None:
+        """Remove the lock file while it is held, so that nobody can hold it afterwards."""
+        if self.is_in_place():
+            # Windows refuses to remove an open file; an empty lock file does no harm.
+            with suppress(OSError):
+                os.unlink(self.path)
+
+    def close(self) -> None:
+        """Give the lock back; in a forked child only the descriptor, not the parent's lock."""
+        with _mutex:
+            fd, self._fd = self._fd, None
+            owner.let_go(self.holder)
+            _held.discard(self)
+            if fd is not None:
+                # Closing the last descriptor unlocks. An explicit unlock would also end the
+                # lock of a parent that shares the description with a forked child.
+                os.close(fd)
+
+
+_mutex = threading.RLock()
+_held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    # A child that kept the descriptor would hold the lock after its parent's death.
+    for held in list(_held):
+        held.close()
+    _mutex.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_close_in_child
+    )
+
+
+def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
+    """Return the lock of ``path``, which is created if it is not there.
+
+    Waits at most ``timeout`` seconds, polling; there is no order among those who wait.
+
+    Raises:
+        Held: somebody else has it.
+        OSError: the file cannot be opened or locked.
+    """
+    started = time.monotonic()
+    pause = 0.001
+    while True:
+        lock, record = _try(path, by)
+        if lock is not None:
+            lock.write_record()
+            return lock
+        waited = time.monotonic() - started
+        if waited >= timeout and (waited >= PROBE_GRACE or _names_live_holder(record)):
+            raise Held(record.holder if record and not record.released_at else None)
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
+        pause = min(pause * 2, 0.05)
+
+
+def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
+    """Return the lock, or else what the lock file says."""
+    from filelock import lock_descriptor
+
+    while True:
+        lock: HeldLock | None = None
+        with _mutex:  # a fork in between would leak the descriptor into the child
+            fd = retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600))
+            try:
+                _require_regular(fd)
+                if lock_descriptor(fd, blocking=False):
+                    lock = HeldLock(path, fd, by)
+                else:
+                    return None, _read_record(fd)
+            finally:
+                if lock is None:
+                    os.close(fd)
+        # The file may have been removed, with its session, between open and lock.
+        if lock.is_in_place():
+            return lock, None
+        lock.close()
+
+
+def probe(path: str) -> tuple[bool, Record | None]:
+    """Return whether somebody has the lock of ``path``, and what its file says.
+
+    Takes a free lock for an instant; reads only, so that it works on a read-only file system.
+    """
+    from filelock import lock_descriptor
+
+    try:
+        fd = os.open(path, os.O_RDONLY | _FLAGS)
+    except FileNotFoundError:
+        return False, None
+    try:
+        _require_regular(fd)
+        held = not lock_descriptor(fd, blocking=False)
+        return held, _read_record(fd)
+    finally:
+        os.close(fd)
+
+
+def _require_regular(fd: int) -> None:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError(errno.EINVAL, "the lock file is no regular file: remove it")
+
+
+def _read_record(fd: int) -> Record | None:
+    """Return the record, or None where there is none, or it is being written just now."""
+    try:
+        os.lseek(fd, _RECORD_OFFSET, os.SEEK_SET)
+        record = json.loads(os.read(fd, _RECORD_LIMIT))
+        released_at = record.get("released_at")
+        return Record(SessionOwner.model_validate(record["owner"]), released_at)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _names_live_holder(record: Record | None) -> bool:
+    if record is None or record.released_at is not None:
+        return False
+    return owner.judge_owner(record.holder, lock_is_proof=False).is_alive

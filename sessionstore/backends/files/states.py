@@ -1,0 +1,65 @@
+"""Read state and checkpoint files, telling damage from absence and from trouble of the system."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sessionstore import durable
+from sessionstore.codec import MAX_STATE_BYTES
+from sessionstore.durable import Directory, Signature
+from sessionstore.errors import SessionCorrupt
+from sessionstore.ids import is_id
+
+_DAMAGE = {
+    errno.ELOOP: "it is a symbolic link, which is not followed",
+    errno.ENOTDIR: "it is no directory, or a symbolic link, which is not followed",
+    errno.EISDIR: "it is a directory",
+    errno.ENXIO: "it is a socket or device, not a regular file",
+}
+
+
+def read(directory: Directory, name: str, session_id: str) -> tuple[bytes, Signature]:
+    """Return the bytes and signature of a state or checkpoint file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SessionCorrupt: it is something else than a regular file of a bearable size.
+        OSError: the system refused.
+    """
+    try:
+        return durable.read(directory, name, MAX_STATE_BYTES)
+    except OSError as error:
+        if damage := describe_damage(error):
+            file = os.path.join(directory.path, name)
+            raise SessionCorrupt(session_id, file, damage) from None
+        raise
+
+
+def describe_damage(error: OSError) -> str | None:
+    """Return what is wrong with the file, or None if the trouble is the system's."""
+    if error.errno in (errno.EINVAL, errno.EFBIG):
+        return error.strerror
+    return _DAMAGE.get(error.errno or 0)
+
+
+def checkpoint_ids(directory: Directory, session_id: str) -> list[str]:
+    """Return the ids of the checkpoints in a session's directory, in any order.
+
+    Raises:
+        SessionCorrupt: checkpoints/ is no directory.
+        OSError: the system refused.
+    """
+    try:
+        with Directory("checkpoints", directory) as checkpoints:
+            names = checkpoints.names()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if damage := describe_damage(error):
+            file = os.path.join(directory.path, "checkpoints")
+            raise SessionCorrupt(session_id, file, damage) from None
+        raise
+    found = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    # index.json is the original framework's own list of them.
+    return [name for name in found if name != "index" and is_id(name)]

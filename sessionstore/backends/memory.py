@@ -1,0 +1,183 @@
+"""Sessions in the memory of this process: for the tests of people who use the store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sessionstore import clock, codec, owner
+from sessionstore.backends.base import Backend, Claim, Probe, Stored
+from sessionstore.errors import (
+    ClaimLost,
+    RevisionConflict,
+    SessionClaimed,
+    SessionCorrupt,
+    SessionExists,
+    SessionNotFound,
+)
+from sessionstore.state import SessionOwner
+
+
+@dataclass
+class _Kept:
+    """A session: bytes, never live objects, so that it behaves as if it came from a disk."""
+
+    payload: bytes
+    checkpoints: dict[str, bytes] = field(default_factory=dict)
+
+
+class MemoryBackend(Backend):
+    """Keeps sessions as bytes in this process, with the behaviour of the files backend."""
+
+    def __init__(self, *, clock: clock.Clock = clock.utc_now) -> None:
+        self.clock = clock
+        self._sessions: dict[str, _Kept] = {}
+        self._claims: dict[str, MemoryClaim] = {}
+        self._last_holders: dict[str, SessionOwner] = {}
+        self._changed = threading.Condition()
+
+    @property
+    def lock_is_proof(self) -> bool:
+        """Nobody outside of this process can hold anything."""
+        return True
+
+    def __str__(self) -> str:
+        return "memory"
+
+    def ids(self) -> Iterator[str]:
+        with self._changed:
+            return iter(list(self._sessions))
+
+    def exists(self, session_id: str) -> bool:
+        return session_id in self._sessions
+
+    def read(self, session_id: str) -> Stored:
+        return Stored(self._kept(session_id).payload, f"memory:{session_id}")
+
+    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+        with self._changed:
+            if session_id in self._sessions:
+                raise SessionExists(session_id)
+            self._sessions[session_id] = _Kept(payload)
+            return self._claimed(session_id, owner)
+
+    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                self._kept(session_id)
+                holder = self._claims.get(session_id)
+                if holder is None:
+                    return self._claimed(session_id, owner)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise SessionClaimed(session_id, holder.owner)
+                self._changed.wait(left)
+
+    def probe(self, session_id: str) -> Probe:
+        with self._changed:
+            held = self._claims.get(session_id)
+            if held is not None:
+                return Probe(True, held.owner)
+            return Probe(False, self._last_holders.get(session_id))
+
+    def checkpoint_ids(self, session_id: str) -> list[str]:
+        with self._changed:
+            return list(self._kept(session_id).checkpoints)
+
+    def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Stored:
+        file = f"memory:{session_id}/checkpoints/{checkpoint_id}"
+        try:
+            return Stored(self._kept(session_id).checkpoints[checkpoint_id], file)
+        except KeyError:
+            raise SessionCorrupt(session_id, file, "there is no such checkpoint") from None
+
+    def is_current(self, session_id: str, checkpoint_id: str) -> bool:
+        kept = self._kept(session_id)
+        return kept.checkpoints.get(checkpoint_id) is kept.payload
+
+    def _kept(self, session_id: str) -> _Kept:
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise SessionNotFound(session_id, self) from None
+
+    def _claimed(self, session_id: str, by: SessionOwner) -> MemoryClaim:
+        claim = MemoryClaim(self, session_id, by, self._sessions[session_id])
+        claim.previous_owner = self._last_holders.get(session_id)
+        self._claims[session_id] = claim
+        self._last_holders[session_id] = by
+        owner.hold(by)
+        return claim
+
+
+class MemoryClaim(Claim):
+    """A claim within this process."""
+
+    def __init__(
+        self, backend: MemoryBackend, session_id: str, by: SessionOwner, kept: _Kept
+    ) -> None:
+        self.session_id = session_id
+        self.owner = by
+        self._backend = backend
+        self._kept = kept
+        self._expected = kept.payload
+        self._revision: int | None = None
+
+    def read(self) -> Stored:
+        self._expected = self._kept.payload
+        return Stored(self._expected, f"memory:{self.session_id}")
+
+    def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:
+        with self._backend._changed:
+            self._check()
+            if checkpoint_id is not None:
+                self._kept.checkpoints[checkpoint_id] = payload
+            self._kept.payload = self._expected = payload
+            self._revision = revision
+
+    def took_effect(self, revision: int) -> bool:
+        return self._revision == revision
+
+    def keep_current(self, checkpoint_id: str) -> None:
+        with self._backend._changed:
+            self._check()
+            self._kept.checkpoints[checkpoint_id] = self._kept.payload
+
+    def checkpoint_ids(self) -> list[str]:
+        return list(self._kept.checkpoints)
+
+    def remove_checkpoint(self, checkpoint_id: str) -> None:
+        self._kept.checkpoints.pop(checkpoint_id, None)
+
+    def delete(self) -> None:
+        with self._backend._changed:
+            self._check_held()
+            del self._backend._sessions[self.session_id]
+            self._backend._last_holders.pop(self.session_id, None)
+        self.release()
+
+    def release(self) -> None:
+        with self._backend._changed:
+            if self._backend._claims.get(self.session_id) is self:
+                del self._backend._claims[self.session_id]
+                owner.let_go(self.owner)
+                self._backend._changed.notify_all()
+
+    def _check_held(self) -> None:
+        if self._backend._claims.get(self.session_id) is not self:
+            raise ClaimLost(self.session_id, "this claim was released")
+
+    def _check(self) -> None:
+        self._check_held()
+        if self._backend._sessions.get(self.session_id) is not self._kept:
+            raise ClaimLost(self.session_id, "the session was deleted or replaced")
+        if self._kept.payload is not self._expected:
+            raise RevisionConflict(
+                self.session_id,
+                expected=codec.peek_revision(self._expected),
+                found=codec.peek_revision(self._kept.payload),
+                detail="it was changed without a claim",
+            )

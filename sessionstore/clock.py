@@ -1,0 +1,47 @@
+"""Read and write the timestamps of the schema: ours are aware UTC, older ones naive local time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def to_text(moment: datetime) -> str:
+    """Return ``moment`` as ISO 8601 in UTC with microseconds; a naive one is local time."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def parse(text: object) -> datetime | None:
+    """Return ``text`` as an aware UTC datetime, or None if it cannot be parsed.
+
+    A naive time is read as local time of this machine (SCHEMA: files from elsewhere).
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):  # year 1 has no local time on some systems
+        return None
+
+
+def is_naive(text: str) -> bool:
+    """Return whether ``text`` is a time without an offset."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is None
+    except ValueError:
+        return False
+
+
+def milliseconds_between(start: object, end: object) -> int:
+    """Return the whole milliseconds from ``start`` to ``end``; 0 if either cannot be parsed."""
+    first, last = parse(start), parse(end)
+    if first is None or last is None:
+        return 0
+    return int((last - first).total_seconds() * 1000)

@@ -1,0 +1,126 @@
+"""Turn a state into the bytes that are stored, and back: equal, or refused with the place."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from sessionstore import storable
+from sessionstore.errors import NotStorable, SessionCorrupt, StateTypeMismatch
+from sessionstore.state import SessionState, StateT
+from sessionstore.text import printable
+
+MAX_STATE_BYTES = 256 * 1024 * 1024
+"""Largest state that is written or read, in bytes: a hostile file must not fill the memory."""
+
+
+def encode(state: SessionState) -> bytes:
+    """Return ``state`` as UTF-8 JSON that reads back equal, as the same types.
+
+    Raises:
+        NotStorable: for the first value that would not, with its path.
+    """
+    kind = type(state)
+    try:
+        storable.check(state)
+        payload: bytes = kind.__pydantic_serializer__.to_json(state, warnings=False)
+        if typed := storable.typed_fields(kind):
+            _compare_typed(state, payload, typed)
+    except storable.Unstorable as bad:
+        raise NotStorable(state.session_id, bad.path, bad.reason) from None
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        bad_text = storable.find_bad_text(state)
+        path, reason = (bad_text.path, bad_text.reason) if bad_text else ("the state", brief(error))
+        raise NotStorable(state.session_id, path, reason) from error
+    except RuntimeError as error:  # dict or list changed size: another thread edits the state
+        raise NotStorable(
+            state.session_id, "the state", f"it was edited while it was being saved ({error})"
+        ) from error
+    if len(payload) > MAX_STATE_BYTES:
+        raise NotStorable(
+            state.session_id,
+            "the state",
+            f"{len(payload):,} bytes are more than {MAX_STATE_BYTES:,}:"
+            " keep large data in files of the session's directory",
+        )
+    return payload
+
+
+def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) -> None:
+    kind = type(state)
+    try:
+        back = kind.model_validate_json(payload)
+    except ValidationError as error:
+        raise storable.Unstorable(_place(error), f"would not load back: {brief(error)}") from None
+    for name in names:
+        storable.difference(getattr(state, name), getattr(back, name), name)
+
+
+def decode(payload: bytes, state_type: type[StateT], session_id: str, file: object) -> StateT:
+    """Return the state that ``payload`` holds.
+
+    ``file`` is named in errors.
+
+    Raises:
+        SessionCorrupt: these bytes are no state of this session.
+        StateTypeMismatch: they are a sound state, but not of ``state_type``.
+    """
+    try:
+        state = state_type.model_validate_json(payload)
+    except ValidationError as error:
+        if state_type is not SessionState:
+            decode(payload, SessionState, session_id, file)  # raises where it is damage
+            raise StateTypeMismatch(session_id, state_type.__name__, brief(error)) from None
+        reason = _why_unreadable(payload) or brief(error)
+        raise SessionCorrupt(session_id, file, reason) from None
+    if state.session_id != session_id:
+        raise SessionCorrupt(
+            session_id,
+            file,
+            f"it is the state of another session, {printable(state.session_id, limit=80)}",
+        )
+    return state
+
+
+def _why_unreadable(payload: bytes) -> str | None:
+    if not payload:
+        return "the file is empty"
+    if payload.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        return "it begins with a byte order mark: save it as plain UTF-8"
+    if not payload.strip(b"\0"):
+        return f"all {len(payload):,} bytes are zero, as after a loss of power"
+    return None
+
+
+def _place(error: ValidationError) -> str:
+    location = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+    return ".".join(str(step) for step in location) or "the state"
+
+
+def brief(error: Exception) -> str:
+    """Return the first complaint on one line, without any input value (it may be a secret)."""
+    if not isinstance(error, ValidationError):
+        return printable(error)
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    first = problems[0]
+    place = ".".join(str(step) for step in first["loc"])
+    text = f"{place}: {first['msg']}" if place else first["msg"]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return printable(text) + more
+
+
+def peek_revision(payload: bytes) -> int | None:
+    """Return the revision in ``payload``, or None if it cannot be read: for messages only."""
+    try:
+        state = from_json(payload)
+    except ValueError:
+        return None
+    revision = state.get("revision", 0) if isinstance(state, dict) else None
+    return revision if type(revision) is int else None
+
+
+def with_revision(payload: bytes, revision: int) -> bytes:
+    """Return the same state as of another revision."""
+    state = from_json(payload)
+    state["revision"] = revision
+    return to_json(state)

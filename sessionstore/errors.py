@@ -1,0 +1,295 @@
+"""What can go wrong, each with its facts as fields and a message that says what to do next.
+
+Every refusal of this package is a :class:`SessionStoreError`; the second parent is the builtin
+that comes nearest, so that ``except LookupError`` and the like work too. All of them pickle.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from sessionstore.text import printable
+
+__all__ = [
+    "ClaimLost",
+    "DurabilityUncertain",
+    "InvalidQuery",
+    "InvalidSessionId",
+    "NotResumable",
+    "NotStorable",
+    "RevisionConflict",
+    "SessionClaimed",
+    "SessionCorrupt",
+    "SessionExists",
+    "SessionNotFound",
+    "SessionStoreError",
+    "StateTypeMismatch",
+    "StorageError",
+]
+
+
+class SessionStoreError(Exception):
+    """The base of every error that this package raises."""
+
+    def __str__(self) -> str:
+        # An OSError parent would format errno and strerror instead.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, dict(self.__dict__), self.__cause__)
+
+
+def _rebuild(
+    kind: type[SessionStoreError],
+    args: tuple[Any, ...],
+    fields: dict[str, Any],
+    cause: BaseException | None,
+) -> SessionStoreError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    error.__cause__ = cause
+    return error
+
+
+class InvalidSessionId(SessionStoreError, ValueError):
+    """An id that the layout on disk does not allow. Fields: ``session_id``, ``reason``."""
+
+    def __init__(self, session_id: object, reason: str, *, kind: str = "session id") -> None:
+        self.session_id = session_id
+        self.reason = reason
+        super().__init__(f"{kind} {printable(repr(session_id), limit=80)}: {reason}")
+
+
+class InvalidQuery(SessionStoreError, ValueError):
+    """A filter, order or cursor that makes no sense. Fields: ``parameter``, ``reason``."""
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        self.parameter = parameter
+        self.reason = reason
+        super().__init__(f"{parameter}: {reason}")
+
+
+class SessionNotFound(SessionStoreError, LookupError):
+    """No session has this id. Fields: ``session_id``, ``store``."""
+
+    def __init__(self, session_id: str, store: object) -> None:
+        self.session_id = session_id
+        self.store = str(store)
+        super().__init__(
+            f"{printable(session_id)} is not in {printable(store)};"
+            " list what is there with store.find() or `sessionstore ls`"
+        )
+
+
+class SessionExists(SessionStoreError, FileExistsError):
+    """A session with this id is there already. Fields: ``session_id``."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(
+            f"{printable(session_id)} exists already;"
+            " claim() or resume() it, or create one with another id"
+        )
+
+
+class SessionClaimed(SessionStoreError, BlockingIOError):
+    """Another claim is in the way. Fields: ``session_id``, ``owner`` (or None), ``reason``.
+
+    ``owner`` is the :class:`~sessionstore.SessionOwner` of the holder as far as it is known.
+    """
+
+    def __init__(self, session_id: str, owner: Any = None, *, reason: str = "") -> None:
+        self.session_id = session_id
+        self.owner = owner
+        self.reason = reason
+        if owner is not None and (holder := owner.describe()):
+            message = f"{printable(session_id)} is held by {holder}"
+        else:
+            message = f"{printable(session_id)} is held by a process that left no record yet"
+        if reason:
+            message += f" ({reason})"
+        super().__init__(message + "; wait with timeout=, or ask that process to release it")
+
+
+class RevisionConflict(SessionStoreError, RuntimeError):
+    """The stored state is not the one that was expected; nothing was written over it.
+
+    Fields: ``session_id``, ``expected`` and ``found`` (revisions; ``found`` is None where the
+    state on disk cannot be read), ``owner`` (who held the session last, or None).
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        expected: int | None,
+        found: int | None,
+        owner: Any = None,
+        detail: str = "",
+    ) -> None:
+        self.session_id = session_id
+        self.expected = expected
+        self.found = found
+        self.owner = owner
+        self.detail = detail
+        message = (
+            f"{printable(session_id)} is at revision {'?' if found is None else found},"
+            f" not {expected}"
+        )
+        if detail:
+            message += f": {detail}"
+        if owner is not None and (holder := owner.describe()):
+            message += f"; last held by {holder}"
+        super().__init__(
+            message + "; the stored state was kept: load it and decide anew, do not write over it"
+        )
+
+
+class SessionCorrupt(SessionStoreError, ValueError):
+    """A stored state or checkpoint cannot be read. Fields: ``session_id``, ``file``, ``reason``."""
+
+    def __init__(self, session_id: str, file: object, reason: str) -> None:
+        self.session_id = session_id
+        self.file = str(file)
+        self.reason = reason
+        super().__init__(
+            f"{printable(session_id)}: {printable(file, limit=400)} is damaged: {reason};"
+            " it was left as it is: restore the file, or resume from another checkpoint"
+        )
+
+
+class StateTypeMismatch(SessionStoreError, TypeError):
+    """The stored state is sound, but not of this store's ``state_type``.
+
+    Fields: ``session_id`` (or None), ``state_type`` (its name), ``reason``.
+    """
+
+    def __init__(self, session_id: str | None, state_type: str, reason: str) -> None:
+        self.session_id = session_id
+        self.state_type = state_type
+        self.reason = reason
+        subject = printable(session_id) if session_id else "the given state"
+        super().__init__(
+            f"{subject} is no {state_type}: {reason};"
+            " open the store with the state_type= that this session was written with"
+        )
+
+
+class NotStorable(SessionStoreError, ValueError):
+    """A value would not read back equal; nothing was written.
+
+    Fields: ``session_id``, ``path`` (of the value), ``reason``.
+    """
+
+    def __init__(self, session_id: str, path: str, reason: str) -> None:
+        self.session_id = session_id
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"{printable(path, limit=400)}: {reason} ({printable(session_id)}: nothing was written)"
+        )
+
+
+class NotResumable(SessionStoreError, RuntimeError):
+    """This session cannot be resumed as asked.
+
+    Fields: ``session_id``, ``reason``, ``checkpoint_id`` (or None), ``available`` (ids of
+    checkpoints that could be named instead).
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        reason: str,
+        *,
+        checkpoint_id: str | None = None,
+        available: Iterable[str] = (),
+    ) -> None:
+        self.session_id = session_id
+        self.reason = reason
+        self.checkpoint_id = checkpoint_id
+        self.available = tuple(available)
+        message = f"{printable(session_id)} cannot be resumed: {reason}"
+        if self.available:
+            named = ", ".join(printable(name) for name in self.available[-3:])
+            message += f"; pass checkpoint_id= one of these: {named}"
+        super().__init__(message)
+
+
+class ClaimLost(SessionStoreError, RuntimeError):
+    """This claim no longer gives the right to write. Fields: ``session_id``, ``reason``."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id = session_id
+        self.reason = reason
+        super().__init__(
+            f"{printable(session_id)}: {reason}; nothing was written: claim() or resume() it again"
+        )
+
+
+class DurabilityUncertain(SessionStoreError, OSError):
+    """The new state is visible, but may not survive a loss of power. Save again.
+
+    Fields: ``session_id``, ``revision`` (now visible), ``errno``; the OSError is the cause.
+    """
+
+    def __init__(self, session_id: str, revision: int | None, cause: OSError) -> None:
+        self.session_id = session_id
+        self.revision = revision
+        super().__init__(
+            f"{printable(session_id)}: the new state (revision {revision}) is visible but may not"
+            f" survive a power loss: {cause.strerror or cause}; save again"
+        )
+        self.errno = cause.errno
+        self.__cause__ = cause
+
+
+class StorageError(SessionStoreError, OSError):
+    """The system refused. Fields: ``action``, ``path``, ``errno``; the OSError is the cause."""
+
+    def __init__(self, action: str, path: object, cause: OSError | str) -> None:
+        self.action = action
+        self.path = str(path)
+        if isinstance(cause, OSError):
+            reason = cause.strerror or str(cause)
+            advice = _ADVICE.get(cause.errno or 0, "")
+            if cause.errno == errno.EMFILE:
+                advice = _descriptor_advice()
+        else:
+            reason, advice = cause, ""
+        message = f"cannot {action} {printable(path, limit=400)}: {reason}"
+        super().__init__(f"{message}; {advice}" if advice else message)
+        if isinstance(cause, OSError):
+            self.errno = cause.errno
+            self.__cause__ = cause
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space or inodes, then try again (nothing was changed)",
+    errno.EDQUOT: "the quota is used up: free some space, then try again (nothing was changed)",
+    errno.EROFS: "the file system is read-only: remount it, or choose another root",
+    errno.EACCES: "check who owns the store and its modes (directories 0700, files 0600)",
+    errno.EPERM: "check who owns the store and its modes (directories 0700, files 0600)",
+    errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
+    errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
+    errno.ELOOP: "symbolic links are not followed inside a store",
+    errno.EIO: "the disk reported an error: check it before you go on",
+    errno.ENOSYS: "the file system cannot lock: choose a local one for the store",
+}
+
+
+def _descriptor_advice() -> str:
+    try:
+        import resource
+
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    except (ImportError, OSError, ValueError):
+        return "this process has too many open files"
+    return (
+        f"this process may open {soft} files and each claimed session needs one:"
+        f" raise RLIMIT_NOFILE (`ulimit -n`, pid {os.getpid()})"
+    )

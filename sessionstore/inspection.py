@@ -1,0 +1,98 @@
+"""Look at a session without holding it: is its owner alive, does its checkpoint load?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sessionstore import checkpoints, codec, owner
+from sessionstore.backends.base import Backend, Stored
+from sessionstore.checkpoints import Checkpoint
+from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
+from sessionstore.ids import is_id
+from sessionstore.owner import Liveness, Verdict
+from sessionstore.query import SessionSummary
+from sessionstore.state import SessionState, SessionStatus
+
+_LOOKS = 10
+
+
+def read_base(backend: Backend, session_id: str) -> tuple[SessionState, Stored]:
+    """Return the state with its base fields, and the bytes it was read from."""
+    stored = backend.read(session_id)
+    return codec.decode(stored.payload, SessionState, session_id, stored.file), stored
+
+
+def liveness(backend: Backend, session_id: str) -> Liveness:
+    """Return whether the owner of a session lives.
+
+    A free lock says nothing about a state that was written since, so the state is read before
+    and after the look at the lock.
+
+    Raises:
+        SessionNotFound, SessionCorrupt, StorageError: the state cannot be read.
+    """
+    state, stored = read_base(backend, session_id)
+    for _ in range(_LOOKS):
+        probe = backend.probe(session_id)
+        if probe.held:
+            holder = probe.holder or state.owner
+            return Liveness(Verdict.ALIVE, _holding(holder), holder)
+        again = backend.read(session_id)
+        if again.payload == stored.payload:
+            return owner.judge(state, lock_is_proof=backend.lock_is_proof)
+        state, stored = read_base(backend, session_id)
+    return Liveness(Verdict.ALIVE, "its state is being written right now", state.owner)
+
+
+def _holding(holder: owner.SessionOwner | None) -> str:
+    named = holder.describe() if holder else ""
+    return f"held by {named}" if named else "its lock is held"
+
+
+def examine(backend: Backend, item: SessionSummary) -> SessionSummary:
+    """Return ``item`` with the liveness of an ACTIVE one, and the checkpoint looked at."""
+    changes: dict[str, object] = {}
+    if item.status is SessionStatus.ACTIVE:
+        changes["liveness"] = _liveness_or_unknown(backend, item.session_id)
+    if item.is_resumable and (reason := why_not_resumable(backend, item)):
+        changes |= {"is_resumable": False, "unresumable": reason}
+    return replace(item, **changes) if changes else item  # type: ignore[arg-type]  # by name
+
+
+def _liveness_or_unknown(backend: Backend, session_id: str) -> Liveness:
+    try:
+        return liveness(backend, session_id)
+    except (SessionNotFound, SessionCorrupt, StorageError) as error:
+        return Liveness(Verdict.UNKNOWN, str(error))
+
+
+def why_not_resumable(backend: Backend, item: SessionSummary) -> str | None:
+    """Return why the checkpoint that a resume would restore cannot be, or None if it can."""
+    checkpoint_id = item.latest_checkpoint_id
+    if checkpoint_id is None or not is_id(checkpoint_id):
+        return "its checkpoint has no valid id"
+    if backend.is_current(item.session_id, checkpoint_id):
+        return None
+    described = describe_checkpoint(backend, item.session_id, checkpoint_id)
+    return described.damaged
+
+
+def describe_checkpoint(backend: Backend, session_id: str, checkpoint_id: str) -> Checkpoint:
+    """Return what is known of a checkpoint, with ``damaged`` set if it cannot be read."""
+    try:
+        stored = backend.read_checkpoint(session_id, checkpoint_id)
+        return checkpoints.describe(session_id, checkpoint_id, stored)
+    except SessionCorrupt as error:
+        return Checkpoint(checkpoint_id, damaged=error.reason)
+    except (SessionNotFound, StorageError) as error:
+        return Checkpoint(checkpoint_id, damaged=str(error))
+
+
+def list_checkpoints(backend: Backend, session_id: str) -> list[Checkpoint]:
+    """Return the checkpoints of a session, oldest first, damaged ones included."""
+    return checkpoints.in_order(
+        [
+            describe_checkpoint(backend, session_id, checkpoint_id)
+            for checkpoint_id in backend.checkpoint_ids(session_id)
+        ]
+    )

@@ -1,0 +1,323 @@
+"""Who holds a session: the identity of this process, and whether another one still lives."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+
+from sessionstore import clock
+from sessionstore.state import SessionOwner, SessionState, SessionStatus
+
+
+class Verdict(StrEnum):
+    """Whether the owner of a session lives. What cannot be known is UNKNOWN."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """A verdict on the owner of a session, with the reason in words."""
+
+    verdict: Verdict
+    reason: str
+    owner: SessionOwner | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a live process holds the session."""
+        return self.verdict is Verdict.ALIVE
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is certain that no live process holds the session."""
+        return self.verdict is Verdict.DEAD
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it cannot be known from here."""
+        return self.verdict is Verdict.UNKNOWN
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.reason}"
+
+
+# --- this process -------------------------------------------------------------------------------
+
+_held_tokens: set[str] = set()
+"""Tokens of the claims that this process holds: it alone knows which it has dropped."""
+
+
+def new_owner(now: datetime) -> SessionOwner:
+    """Return an owner record of this process with a fresh token."""
+    pid = os.getpid()
+    return SessionOwner(
+        **_identity(pid),
+        token=secrets.token_hex(8),
+        claimed_at=clock.to_text(now),
+    )
+
+
+def hold(owner: SessionOwner) -> None:
+    """Remember that this process holds the claim of ``owner``."""
+    if owner.token:
+        _held_tokens.add(owner.token)
+
+
+def let_go(owner: SessionOwner) -> None:
+    """Forget a claim that this process no longer holds."""
+    _held_tokens.discard(owner.token or "")
+
+
+@cache
+def _identity(pid: int) -> dict[str, str | int | None]:
+    """Return what identifies process ``pid``, which is this one; computed anew after a fork."""
+    return {
+        "host": socket.gethostname(),
+        "boot_id": _boot_id(),
+        "pid": pid,
+        "start_token": _start_token(pid),
+        "pidfd_inode": _pidfd_inode(pid),
+        "pid_namespace": _pid_namespace(),
+        "command": _command(),
+    }
+
+
+def _command() -> str:
+    words = [os.path.basename(sys.executable or "python"), *(sys.orig_argv[1:] or sys.argv)]
+    return " ".join(words)[:200].encode("utf-8", "backslashreplace").decode()
+
+
+@cache
+def _boot_id() -> str:
+    """Return an id that changes with each boot: Linux' own, else the time of the boot."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        import psutil
+
+        return f"booted-at-{round(psutil.boot_time(), -1):.0f}"
+
+
+def _pid_namespace() -> str | None:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _start_token(pid: int) -> str | None:
+    """Return when the kernel started ``pid``, in ticks since boot; None if it cannot be read.
+
+    psutil's ``create_time()`` follows the wall clock, so that the same process has another one
+    after the clock was set; field 22 of /proc/<pid>/stat does not (proc_pid_stat(5)). It is
+    relative to the reader's time namespace, and has a resolution of 10 ms.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The command in field 2 may contain spaces and parentheses: the last one ends it.
+            return file.read().rpartition(b")")[2].split()[19].decode("ascii")
+    except (OSError, IndexError):
+        pass
+    if sys.platform == "linux":
+        return None
+    import psutil
+
+    try:
+        return f"{psutil.Process(pid).create_time() - psutil.boot_time():.0f}"
+    except psutil.Error:
+        return None
+
+
+def _pidfd_inode(pid: int) -> int | None:
+    """Return the inode of the pidfd of ``pid``; None where it does not identify a process.
+
+    Since Linux 6.9 (pidfs) it is unique until the next boot; before, all pidfds share one.
+    """
+    if not _has_pidfs():
+        return None
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return None
+    try:
+        return os.fstat(fd).st_ino
+    finally:
+        os.close(fd)
+
+
+@cache
+def _has_pidfs() -> bool:
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        return False
+    major, minor = os.uname().release.split(".")[:2]
+    try:
+        return (int(major), int(minor.partition("-")[0])) >= (6, 9)
+    except ValueError:
+        return False
+
+
+# --- another process ----------------------------------------------------------------------------
+
+
+def judge(state: SessionState, *, lock_is_proof: bool) -> Liveness:
+    """Return the liveness of the owner of ``state``, whose lock is known to be free.
+
+    ``lock_is_proof`` says that a free lock proves that no live process holds it, wherever that
+    process runs: true of a local file system, which has one kernel.
+    """
+    owner = state.owner
+    if state.status is not SessionStatus.ACTIVE:
+        return Liveness(Verdict.DEAD, f"nobody holds it ({state.status})", owner)
+    if owner is None or owner.pid is None:
+        return _judge_bare_pid(state.pid)
+    return judge_owner(owner, lock_is_proof=lock_is_proof)
+
+
+def judge_owner(owner: SessionOwner, *, lock_is_proof: bool) -> Liveness:
+    """Return whether the process of an owner record of ours lives, its lock being free."""
+    here = _identity(os.getpid())
+    pid = owner.pid
+    if pid is None or pid <= 0:
+        return Liveness(Verdict.UNKNOWN, "its owner record names no process", owner)
+    same_boot = owner.boot_id is not None and owner.boot_id == here["boot_id"]
+    if same_boot and owner.pid_namespace == here["pid_namespace"]:
+        verdict, reason = _look_at(owner, pid)
+        if verdict is Verdict.UNKNOWN:  # somebody lives there, but not with this lock
+            return Liveness(Verdict.DEAD, f"its lock is free; {reason}", owner)
+        return Liveness(verdict, reason, owner)
+    if same_boot:
+        elsewhere = f"pid {pid} of another PID namespace"
+    elif owner.boot_id is not None and owner.host == here["host"]:
+        elsewhere = "rebooted since"
+    else:
+        elsewhere = "on another host"
+    if same_boot or lock_is_proof:  # this kernel would know of a lock
+        return Liveness(Verdict.DEAD, f"its lock is free; {elsewhere}", owner)
+    return Liveness(Verdict.UNKNOWN, f"{elsewhere}, whose locks cannot be seen from here", owner)
+
+
+def _look_at(owner: SessionOwner, pid: int) -> tuple[Verdict, str]:
+    """Return whether ``pid``, in our own PID namespace and boot, is still the owner's process."""
+    if pid == os.getpid() and owner.token not in _held_tokens and _is_same(owner, pid):
+        return Verdict.DEAD, "this very process dropped its claim without releasing it"
+    state = _process_state(pid)
+    if state == "gone":
+        return Verdict.DEAD, f"pid {pid} is gone"
+    if state == "zombie":
+        return Verdict.DEAD, f"pid {pid} is a zombie"
+    same = _is_same(owner, pid)
+    if same is None:
+        return Verdict.UNKNOWN, f"pid {pid} runs, but cannot be inspected"
+    if same:
+        return Verdict.ALIVE, f"pid {pid} still runs: its lock file was replaced"
+    return Verdict.DEAD, f"pid {pid} is another process now"
+
+
+def _is_same(owner: SessionOwner, pid: int) -> bool | None:
+    """Return whether ``pid`` is the process of the record; None if that cannot be told."""
+    inode = _pidfd_inode(pid)
+    if inode is not None and owner.pidfd_inode is not None:
+        return inode == owner.pidfd_inode
+    token = _start_token(pid)
+    if token is None or owner.start_token is None:
+        return None
+    if sys.platform == "linux":
+        return token == owner.start_token
+    try:  # elsewhere the token is a difference of two clocks, rounded to seconds
+        return abs(float(token) - float(owner.start_token)) <= 2
+    except ValueError:
+        return None
+
+
+def _judge_bare_pid(pid: int | None) -> Liveness:
+    """Return whether a process runs of which only the pid is known: stores without locks."""
+    if pid is None:
+        return Liveness(Verdict.UNKNOWN, "no owner recorded")
+    owner = SessionOwner(pid=pid)
+    if pid <= 0:
+        return Liveness(Verdict.UNKNOWN, f"pid {pid} is no process id", owner)
+    state = _process_state(pid)
+    if state == "gone":
+        return Liveness(Verdict.DEAD, f"pid {pid} is gone", owner)
+    if state == "zombie":
+        return Liveness(Verdict.DEAD, f"pid {pid} is a zombie", owner)
+    if state == "unreadable":
+        return Liveness(Verdict.UNKNOWN, f"pid {pid} cannot be inspected", owner)
+    return Liveness(Verdict.ALIVE, f"a process with pid {pid} runs, and no lock says more", owner)
+
+
+def _process_state(pid: int) -> str:
+    """Return "running", "zombie", "gone" or "unreadable"."""
+    import psutil
+
+    try:
+        if not psutil.pid_exists(pid):  # also False for the id of a thread
+            return _kernel_says(pid)
+        status = psutil.Process(pid).status()
+    except psutil.AccessDenied:
+        return "unreadable"
+    except (OverflowError, ValueError, psutil.Error, OSError):
+        return _kernel_says(pid)
+    return "zombie" if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) else "running"
+
+
+def _kernel_says(pid: int) -> str:
+    """Ask the kernel: with hidepid=2 /proc hides live processes of other users (proc(5)).
+
+    A pidfd exists for any process, visible or not, but not for a thread that is no process.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return "gone" if sys.platform == "win32" else _signal_says(pid)
+    try:
+        os.close(os.pidfd_open(pid))
+    except OSError as error:
+        return _signal_says(pid) if error.errno in (errno.ENOSYS, errno.EPERM) else "gone"
+    except OverflowError:
+        return "gone"
+    return "unreadable"
+
+
+def _signal_says(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return "gone"
+    except OSError:  # EPERM: it lives, and belongs to somebody else
+        return "unreadable"
+    return "unreadable"
+
+
+# --- where the store lies -----------------------------------------------------------------------
+
+_ONE_KERNEL = frozenset(
+    "apfs bcachefs btrfs exfat ext2 ext3 ext4 f2fs hfs jfs nilfs2 ntfs ntfs3 overlay ramfs refs"
+    " reiserfs tmpfs ufs vfat xfs zfs".split()
+)
+
+
+def is_local(path: str) -> tuple[bool, str]:
+    """Return whether the file system of ``path`` is known to have one kernel, and its name."""
+    import psutil
+
+    real = os.path.realpath(path)
+    best, kind = "", "unknown"
+    try:
+        for disk in psutil.disk_partitions(all=True):
+            mount = disk.mountpoint
+            inside = real == mount or real.startswith(mount.rstrip(os.sep) + os.sep)
+            if inside and len(mount) >= len(best):
+                best, kind = mount, disk.fstype.lower()
+    except (OSError, psutil.Error):
+        return False, "unknown"
+    return kind in _ONE_KERNEL, kind

@@ -1,0 +1,352 @@
+"""What to list, and what a listing shows: SessionQuery, SessionSummary, Page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypedDict
+
+from sessionstore import clock
+from sessionstore.errors import InvalidQuery
+from sessionstore.owner import Liveness
+from sessionstore.state import SessionOwner, SessionRecovery, SessionState, SessionStatus
+
+ORDERS = ("updated_at", "started_at", "session_id")
+
+
+class Filters(TypedDict, total=False):
+    """The keyword filters of ``find`` and ``iter_find``; what is left out does not filter."""
+
+    status: str | SessionStatus | Iterable[str | SessionStatus] | None
+    goal_id: str | None
+    agent_id: str | None
+    correlation_id: str | None
+    stream_id: str | None
+    id_prefix: str | None
+    resumable: bool | None
+    stale: bool | None
+    interrupted: bool | None
+    damaged: bool | None
+    max_recoveries: int | None
+    since: datetime | str | None
+    until: datetime | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """One line of a listing. Of a damaged session only the id and ``damaged`` are known."""
+
+    session_id: str
+    damaged: str | None = None
+    """Why the state cannot be read, or None."""
+    status: SessionStatus | None = None
+    goal_id: str = ""
+    agent_id: str = ""
+    stream_id: str = ""
+    correlation_id: str = ""
+    entry_point: str = ""
+    revision: int = 0
+    incarnation: str | None = None
+    started_at: str = ""
+    updated_at: str = ""
+    completed_at: str | None = None
+    current_node: str | None = None
+    paused_at: str | None = None
+    steps_executed: int = 0
+    error: str | None = None
+    latest_checkpoint_id: str | None = None
+    is_resumable: bool = False
+    """Whether there is a checkpoint, and it was seen to load."""
+    unresumable: str | None = None
+    """Why the named checkpoint cannot be resumed from, or None."""
+    is_interrupted: bool = False
+    recovery: SessionRecovery | None = None
+    pid: int | None = None
+    owner: SessionOwner | None = None
+    liveness: Liveness | None = None
+    """Of an ACTIVE session; None for any other."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the session is ACTIVE and its owner is dead."""
+        return self.liveness is not None and self.liveness.is_dead
+
+    @property
+    def recoveries(self) -> int:
+        """How many times a sweep has found this session left behind."""
+        return self.recovery.count if self.recovery else 0
+
+
+def summarize(state: SessionState) -> SessionSummary:
+    """Return the summary of ``state``, without what only the store knows."""
+    times, progress = state.timestamps, state.progress
+    return SessionSummary(
+        session_id=state.session_id,
+        status=state.status,
+        goal_id=state.goal_id,
+        agent_id=state.agent_id,
+        stream_id=state.stream_id,
+        correlation_id=state.correlation_id,
+        entry_point=state.entry_point,
+        revision=state.revision,
+        incarnation=state.incarnation,
+        started_at=times.started_at,
+        updated_at=times.updated_at,
+        completed_at=times.completed_at,
+        current_node=progress.current_node,
+        paused_at=progress.paused_at,
+        steps_executed=progress.steps_executed,
+        error=state.result.error,
+        latest_checkpoint_id=state.latest_checkpoint_id,
+        is_resumable=state.is_resumable,
+        is_interrupted=state.is_interrupted,
+        recovery=state.recovery,
+        pid=state.pid,
+        owner=state.owner,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the matches, and where to go on."""
+
+    items: Sequence[SessionSummary]
+    next_cursor: str | None = None
+    """Pass it as ``cursor=`` for the next page; None on the last one."""
+    damaged: int = 0
+    """Damaged sessions that were seen, of which a filter cannot say whether they match."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Any:
+        return iter(self.items)
+
+
+Position = tuple[int, float | str, str]
+"""Where an item stands in an order: unknown last, then the key, then the id."""
+
+
+@dataclass(frozen=True)
+class SessionQuery:
+    """A listing, checked: what to show, in which order, from where."""
+
+    statuses: frozenset[SessionStatus] | None = None
+    equal: tuple[tuple[str, str], ...] = ()
+    id_prefix: str | None = None
+    resumable: bool | None = None
+    stale: bool | None = None
+    interrupted: bool | None = None
+    damaged: bool | None = None
+    max_recoveries: int | None = None
+    since: float | None = None
+    until: float | None = None
+    limit: int | None = 50
+    order: str = "-updated_at"
+    after: Position | None = field(default=None)
+
+    @property
+    def judges_content(self) -> bool:
+        """Whether a damaged session cannot be said to match."""
+        return bool(
+            self.statuses is not None
+            or self.equal
+            or self.resumable is not None
+            or self.stale is not None
+            or self.interrupted is not None
+            or self.max_recoveries is not None
+            or self.since is not None
+            or self.until is not None
+        )
+
+    @property
+    def descending(self) -> bool:
+        """Whether the newest, or the last id, comes first."""
+        return self.order.startswith("-")
+
+    def position(self, item: SessionSummary) -> Position:
+        """Return where ``item`` stands; a time that cannot be parsed sorts last either way."""
+        key = self.order.lstrip("-")
+        if key == "session_id":
+            return (0, "", item.session_id)
+        moment = clock.parse(getattr(item, key))
+        return (1, 0.0, item.session_id) if moment is None else (
+            0, moment.timestamp(), item.session_id
+        )  # fmt: skip
+
+    def sort(self, items: Iterable[SessionSummary]) -> list[SessionSummary]:
+        """Return ``items`` in order, those after the cursor only."""
+        placed = sorted(((self.position(item), item) for item in items), key=self._sort_key)
+        after = self.after
+        if after is None:
+            return [item for _, item in placed]
+        start = self._sort_key((after, None))
+        return [item for place, item in placed if self._sort_key((place, None)) > start]
+
+    def _sort_key(self, placed: tuple[Position, SessionSummary | None]) -> tuple[Any, ...]:
+        unknown, value, session_id = placed[0]
+        if not self.descending:
+            return (unknown, value, session_id)
+        if isinstance(value, str):
+            return (unknown, value, _Reversed(session_id))
+        return (unknown, -value, _Reversed(session_id))
+
+    def matches(self, item: SessionSummary) -> bool:
+        """Return whether ``item`` passes every filter that its state alone decides."""
+        if self.id_prefix is not None and not item.session_id.startswith(self.id_prefix):
+            return False
+        if self.damaged is not None and self.damaged is (item.damaged is None):
+            return False
+        if item.damaged is not None:
+            return not self.judges_content
+        return self._content_matches(item)
+
+    def _content_matches(self, item: SessionSummary) -> bool:
+        if self.statuses is not None and item.status not in self.statuses:
+            return False
+        if any(getattr(item, name) != value for name, value in self.equal):
+            return False
+        if self.interrupted is not None and item.is_interrupted is not self.interrupted:
+            return False
+        if self.max_recoveries is not None and item.recoveries > self.max_recoveries:
+            return False
+        if self.stale and item.status is not SessionStatus.ACTIVE:
+            return False
+        if self.resumable and not item.is_resumable:
+            return False
+        return self._in_range(item)
+
+    def _in_range(self, item: SessionSummary) -> bool:
+        if self.since is None and self.until is None:
+            return True
+        moment = clock.parse(item.updated_at)
+        if moment is None:
+            return False
+        seconds = moment.timestamp()
+        return (self.since is None or seconds >= self.since) and (
+            self.until is None or seconds < self.until
+        )
+
+    def finally_matches(self, item: SessionSummary) -> bool:
+        """Return whether ``item`` still passes once its checkpoint and owner were looked at."""
+        if item.damaged is not None:
+            return True
+        return (self.resumable is None or item.is_resumable is self.resumable) and (
+            self.stale is None or item.is_stale is self.stale
+        )
+
+    def cursor_after(self, item: SessionSummary) -> str:
+        """Return the cursor that goes on after ``item``."""
+        text = json.dumps([self.order, *self.position(item)])
+        return base64.urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
+
+
+class _Reversed:
+    """Text that sorts the other way round."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __lt__(self, other: _Reversed) -> bool:
+        return other.text < self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Reversed) and self.text == other.text
+
+    __hash__ = None  # type: ignore[assignment]  # only ever compared
+
+
+_EQUAL = ("goal_id", "agent_id", "correlation_id", "stream_id")
+
+
+def make_query(
+    filters: Filters, *, limit: int | None, cursor: str | None, order: str
+) -> SessionQuery:
+    """Return the checked query.
+
+    Raises:
+        InvalidQuery: a filter, the limit, the order or the cursor makes no sense.
+    """
+    unknown = set(filters) - set(Filters.__annotations__)
+    if unknown:
+        raise InvalidQuery(
+            sorted(unknown)[0], f"no such filter; there are {', '.join(Filters.__annotations__)}"
+        )
+    if order.lstrip("-") not in ORDERS or order.count("-") > 1:
+        raise InvalidQuery(
+            "order", f"{order!r} is none of {', '.join(ORDERS)} (with - in front: descending)"
+        )
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise InvalidQuery("limit", f"{limit!r} is no positive number (None lists all)")
+    given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
+    return SessionQuery(
+        statuses=_statuses(given["status"]) if "status" in given else None,
+        equal=tuple((name, given[name]) for name in _EQUAL if name in given),
+        id_prefix=given.get("id_prefix"),
+        resumable=_flag(given, "resumable"),
+        stale=_flag(given, "stale"),
+        interrupted=_flag(given, "interrupted"),
+        damaged=_flag(given, "damaged"),
+        max_recoveries=given.get("max_recoveries"),
+        since=_moment(given, "since"),
+        until=_moment(given, "until"),
+        limit=limit,
+        order=order,
+        after=_read_cursor(cursor, order),
+    )
+
+
+def _statuses(value: Any) -> frozenset[SessionStatus]:
+    names = [value] if isinstance(value, str) else list(value)
+    try:
+        return frozenset(SessionStatus(name) for name in names)
+    except ValueError as error:
+        known = ", ".join(SessionStatus)
+        raise InvalidQuery("status", f"{error}; there are {known}") from None
+
+
+def _flag(given: dict[str, Any], name: str) -> bool | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidQuery(name, f"{value!r} is neither True, False nor None")
+    return value
+
+
+def _moment(given: dict[str, Any], name: str) -> float | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    moment = clock.parse(value.isoformat() if isinstance(value, datetime) else value)
+    if moment is None:
+        raise InvalidQuery(name, f"{value!r} is no datetime and no ISO 8601 time")
+    return moment.timestamp()
+
+
+def _read_cursor(cursor: str | None, order: str) -> Position | None:
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        made_for, unknown, value, session_id = json.loads(base64.urlsafe_b64decode(padded))
+    except (ValueError, binascii.Error, TypeError):
+        raise InvalidQuery("cursor", "this is no cursor of ours: start without one") from None
+    if made_for != order:
+        raise InvalidQuery("cursor", f"it was made for order={made_for!r}, not {order!r}")
+    by_time = order.lstrip("-") != "session_id"
+    if (
+        not isinstance(session_id, str)
+        or unknown not in (0, 1)
+        or not isinstance(value, (int, float) if by_time else str)
+    ):
+        raise InvalidQuery("cursor", "this is no cursor of ours: start without one")
+    return (unknown, value, session_id)
+
+
+Examine = Callable[[SessionSummary], SessionSummary]
+"""Adds to a summary what only the store knows: liveness, and whether the checkpoint loads."""

@@ -1,0 +1,216 @@
+"""The sweep: find ACTIVE sessions whose process died, mark each under a claim, resume nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sessionstore import clock, codec, inspection, owner
+from sessionstore.backends.base import Backend, Claim
+from sessionstore.errors import (
+    ClaimLost,
+    RevisionConflict,
+    SessionClaimed,
+    SessionCorrupt,
+    SessionNotFound,
+    SessionStoreError,
+)
+from sessionstore.owner import Liveness
+from sessionstore.query import Filters, make_query
+from sessionstore.state import (
+    SessionRecovery,
+    SessionState,
+    SessionStatus,
+)
+from sessionstore.writing import Writer
+
+logger = logging.getLogger("sessionstore")
+
+MarkAs = Literal["failed", "paused", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A session that a sweep looked at, and what it found."""
+
+    session_id: str
+    reason: str
+    """Who died or lives, and how that is known; or what is damaged."""
+    liveness: Liveness | None = None
+    recoveries: int = 0
+    """How many sweeps have marked this session, this one included."""
+    is_resumable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What a sweep found and did; each session is in one of these."""
+
+    swept: Sequence[Swept] = ()
+    """Left behind by a dead process, and marked (in a dry run: would be)."""
+    alive: Sequence[Swept] = ()
+    """ACTIVE and held by a live process."""
+    unknown: Sequence[Swept] = ()
+    """ACTIVE, and it cannot be known from here whether the owner lives; not touched."""
+    damaged: Sequence[Swept] = ()
+    """Not readable; not touched."""
+    failed: Sequence[Swept] = ()
+    """Left behind by a dead process, but marking it failed; the next sweep tries again."""
+    dry_run: bool = False
+
+
+Progress = Callable[[int, int], None]
+"""Called with how many ACTIVE sessions were judged, and how many there are."""
+
+
+def sweep(
+    backend: Backend,
+    *,
+    dry_run: bool,
+    mark_as: MarkAs,
+    assume_dead: Iterable[str],
+    progress: Progress | None = None,
+) -> RecoveryReport:
+    """Judge every ACTIVE session; mark those whose owner is dead."""
+    sweeper = _Sweep(backend, dry_run, SessionStatus(mark_as), frozenset(assume_dead))
+    return sweeper.run(progress)
+
+
+class _Sweep:
+    def __init__(
+        self,
+        backend: Backend,
+        dry_run: bool,  # noqa: FBT001 - private
+        mark_as: SessionStatus,
+        assume_dead: frozenset[str],
+    ) -> None:
+        self.backend = backend
+        self.dry_run = dry_run
+        self.mark_as = mark_as
+        self.assume_dead = assume_dead
+        self.swept: list[Swept] = []
+        self.alive: list[Swept] = []
+        self.unknown: list[Swept] = []
+        self.damaged: list[Swept] = []
+        self.failed: list[Swept] = []
+
+    def run(self, progress: Progress | None) -> RecoveryReport:
+        for session_id in self.assume_dead:
+            if not self.backend.exists(session_id):
+                raise SessionNotFound(session_id, self.backend)
+        active = self._active_ids()
+        for done, session_id in enumerate(active):
+            if progress:
+                progress(done, len(active))
+            self._judge(session_id)
+        if progress:
+            progress(len(active), len(active))
+        if not self.dry_run:
+            self.backend.tidy()
+        return RecoveryReport(
+            swept=tuple(self.swept),
+            alive=tuple(self.alive),
+            unknown=tuple(self.unknown),
+            damaged=tuple(self.damaged),
+            failed=tuple(self.failed),
+            dry_run=self.dry_run,
+        )
+
+    def _active_ids(self) -> list[str]:
+        """Return the ids of the ACTIVE sessions; put the damaged ones on record."""
+        active: list[str] = []
+        query = make_query(Filters(), limit=None, cursor=None, order="session_id")
+        items, _ = self.backend.find(query, lambda item: item)
+        for item in items:
+            if item.damaged is not None:
+                self.damaged.append(Swept(item.session_id, item.damaged))
+            elif item.status is SessionStatus.ACTIVE:
+                active.append(item.session_id)
+        return active
+
+    def _judge(self, session_id: str) -> None:
+        try:
+            state, _ = inspection.read_base(self.backend, session_id)
+            verdict = inspection.liveness(self.backend, session_id)
+            if state.status is not SessionStatus.ACTIVE:
+                return  # it ended since the scan
+            if verdict.is_alive:
+                self.alive.append(Swept(session_id, verdict.reason, verdict))
+            elif verdict.is_unknown and session_id not in self.assume_dead:
+                self.unknown.append(Swept(session_id, verdict.reason, verdict))
+            elif self.dry_run:
+                self._record(state, verdict)
+            else:
+                self._mark(session_id)
+        except SessionNotFound:
+            return
+        except SessionCorrupt as error:
+            self.damaged.append(Swept(session_id, error.reason))
+        except SessionStoreError as error:
+            self.failed.append(Swept(session_id, str(error)))
+
+    def _record(self, state: SessionState, verdict: Liveness) -> None:
+        count = (state.recovery.count if state.recovery else 0) + (1 if self.dry_run else 0)
+        self.swept.append(
+            Swept(state.session_id, verdict.reason, verdict, count, state.is_resumable)
+        )
+
+    def _mark(self, session_id: str) -> None:
+        by = owner.new_owner(self.backend.clock())
+        try:
+            claim = self.backend.claim(session_id, by, timeout=0.0)
+        except SessionClaimed as error:
+            # Another sweeper, or a resumer, was faster.
+            self.alive.append(Swept(session_id, str(error)))
+            return
+        try:
+            self._mark_claimed(claim)
+        except (ClaimLost, RevisionConflict) as error:
+            self.alive.append(Swept(session_id, str(error)))
+        finally:
+            claim.release()
+
+    def _mark_claimed(self, claim: Claim) -> None:
+        # Read again under the claim: the owner may have finished since the scan.
+        stored = claim.read()
+        state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
+        if state.status is not SessionStatus.ACTIVE:
+            return
+        verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        if verdict.is_alive:
+            self.alive.append(Swept(claim.session_id, verdict.reason, verdict))
+            return
+        if verdict.is_unknown and claim.session_id not in self.assume_dead:
+            self.unknown.append(Swept(claim.session_id, verdict.reason, verdict))
+            return
+        mark(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
+        writer = Writer(claim, state, clock=self.backend.clock)
+        writer.run(writer.begin_save)
+        logger.info("%s: marked %s: %s", claim.session_id, self.mark_as, verdict.reason)
+        self._record(state, verdict)
+
+
+def mark(state: SessionState, verdict: Liveness, mark_as: SessionStatus, now: str) -> None:
+    """Make ``state`` say that its process died, and how that is known."""
+    who = verdict.owner or state.owner
+    named = who.describe() if who else ""
+    reason = f"the process that ran this session died: {verdict.reason}"
+    if named and not verdict.reason.startswith(named):
+        reason += f" ({named})"
+    if verdict.is_unknown:
+        reason = f"assumed dead by a person: {verdict.reason}" + (f" ({named})" if named else "")
+    before = state.recovery.count if state.recovery else 0
+    state.recovery = SessionRecovery(count=before + 1, at=now, reason=reason, owner=who)
+    state.result.success = False
+    state.result.error = reason
+    state.status = mark_as
+    times = state.timestamps
+    # The last time that it is known to have run.
+    last_run = clock.parse(times.updated_at)
+    ended = clock.to_text(last_run) if last_run else now
+    if mark_as is SessionStatus.PAUSED:
+        times.paused_at_time = ended
+    else:
+        times.completed_at = ended

@@ -1,0 +1,522 @@
+"""SessionStore: create, claim, resume, list and sweep sessions."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any, Generic, Literal, TypedDict, Unpack, overload
+
+from pydantic import ValidationError
+
+from sessionstore import checkpoints, clock, codec, inspection, owner, recovery
+from sessionstore.backends.base import Backend, Claim
+from sessionstore.checkpoints import BEFORE_RESUME, Checkpoint
+from sessionstore.errors import (
+    NotResumable,
+    RevisionConflict,
+    SessionClaimed,
+    SessionCorrupt,
+    StateTypeMismatch,
+)
+from sessionstore.ids import check_id, is_id, make_checkpoint_id, make_session_id
+from sessionstore.owner import Liveness
+from sessionstore.query import Filters, Page, SessionQuery, SessionSummary, make_query
+from sessionstore.recovery import MarkAs, Progress, RecoveryReport
+from sessionstore.session import Session
+from sessionstore.state import (
+    SessionResult,
+    SessionState,
+    SessionStatus,
+    SessionTimestamps,
+    StateT,
+)
+from sessionstore.writing import Prepared, Writer
+
+
+class NewSession(TypedDict, total=False):
+    """What ``create`` can say of a new session beside its goal."""
+
+    session_id: str | None
+    """Any safe id; by default ``session_YYYYMMDD_HHMMSS_{8 hex}``."""
+    agent_id: str
+    """Which agent runs it."""
+    entry_point: str
+    """Where it begins; by default ``start``."""
+    stream_id: str
+    """Which execution stream created it."""
+    correlation_id: str
+    """What it belongs together with."""
+    input_data: dict[str, Any] | None
+    """The input, for debugging and replay."""
+    checkpoint_enabled: bool
+    """Whether it is meant to be checkpointed; the first checkpoint sets this anyway."""
+
+
+class SessionStore(Generic[StateT]):
+    """Sessions that outlive the process that runs them.
+
+    Args:
+        root: a directory, made with the first write; or a backend.
+        state_type: the class of the states, a subclass of SessionState with typed data.
+        durability: what a save that returned survives: a loss of ``"power"``, or only the death
+            of the ``"process"``.
+        create: whether to make the store if there is none; else that raises StorageError.
+        keep_checkpoints: how many of a session's checkpoints to keep as it goes; None keeps all.
+        clock: returns the current time as an aware datetime.
+
+    ``durability`` and ``create`` are for a directory: a backend has its own.
+
+    Raises:
+        StorageError: the root is no directory, a store of a newer format, or missing.
+    """
+
+    @overload
+    def __init__(
+        self: SessionStore[SessionState],
+        root: str | os.PathLike[str] | Backend,
+        *,
+        durability: Literal["power", "process"] = ...,
+        create: bool = ...,
+        keep_checkpoints: int | None = ...,
+        clock: clock.Clock = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | Backend,
+        *,
+        state_type: type[StateT],
+        durability: Literal["power", "process"] = ...,
+        create: bool = ...,
+        keep_checkpoints: int | None = ...,
+        clock: clock.Clock = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | Backend,
+        *,
+        state_type: type[Any] = SessionState,
+        durability: Literal["power", "process"] = "power",
+        create: bool = True,
+        keep_checkpoints: int | None = None,
+        clock: clock.Clock = clock.utc_now,
+    ) -> None:
+        if not (isinstance(state_type, type) and issubclass(state_type, SessionState)):
+            raise TypeError("state_type is a subclass of SessionState")
+        if keep_checkpoints is not None and (
+            type(keep_checkpoints) is not int or keep_checkpoints < 1
+        ):
+            raise ValueError("keep_checkpoints is None (keep all) or at least 1")
+        if isinstance(root, Backend):
+            self._backend = root
+        else:
+            from sessionstore.backends.files import FilesBackend
+
+            self._backend = FilesBackend(
+                root,
+                durability=durability,
+                create=create,
+                clock=clock,
+            )
+        self._state_type: type[StateT] = state_type
+        self._keep_checkpoints = keep_checkpoints
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<SessionStore {self._backend}>"
+
+    def __enter__(self) -> SessionStore[StateT]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what the store itself holds; sessions stay claimed until released."""
+        self._backend.close()
+
+    # --- making and claiming ---------------------------------------------------------------------
+
+    def create(
+        self,
+        goal_id: str | None = None,
+        *,
+        state: StateT | None = None,
+        **fields: Unpack[NewSession],
+    ) -> Session[StateT]:
+        """Create a session, claimed by this process.
+
+        Args:
+            goal_id: what the session is for; required unless ``state`` is given.
+            state: a whole state instead, such as SessionState's constructors make.
+            fields: see :class:`NewSession`; with ``state`` only ``session_id``.
+
+        Raises:
+            SessionExists, InvalidSessionId, NotStorable, StateTypeMismatch, StorageError: and
+                no session is there.
+        """
+        writer, first = self._begin_create(goal_id, state, fields)
+        writer.finish_create(self._backend, first)
+        return Session(writer)
+
+    def _begin_create(
+        self, goal_id: str | None, state: StateT | None, fields: NewSession
+    ) -> tuple[Writer[StateT], Prepared]:
+        """Return the writer of a new session, and its first write: what remains is I/O."""
+        if state is None:
+            state = self._new_state(goal_id, fields)
+        else:
+            state = self._given_state(state, goal_id, fields)
+        state.revision = 0
+        state.incarnation = secrets.token_hex(8)
+        # Checkpoints belong to the session that they came from.
+        state.latest_checkpoint_id = None
+        return Writer.for_new_session(
+            owner.new_owner(self._clock()),
+            state,
+            clock=self._clock,
+            keep_checkpoints=self._keep_checkpoints,
+        )
+
+    def _new_state(self, goal_id: str | None, fields: NewSession) -> StateT:
+        if goal_id is None:
+            raise TypeError("create() needs a goal_id, or a whole state=")
+        moment = self._clock()
+        now = clock.to_text(moment)
+        given = {name: value for name, value in fields.items() if value is not None}
+        # 32 random bits within one second: a collision is refused, not overwritten.
+        given["session_id"] = check_id(given.get("session_id", make_session_id(moment)))
+        given["timestamps"] = SessionTimestamps(started_at=now, updated_at=now)
+        try:
+            return self._state_type(goal_id=goal_id, **given)
+        except ValidationError as error:
+            raise StateTypeMismatch(
+                None,
+                self._state_type.__name__,
+                f"it cannot be made from these arguments ({codec.brief(error)}):"
+                " pass a whole one as state=",
+            ) from None
+
+    def _given_state(self, state: StateT, goal_id: str | None, fields: NewSession) -> StateT:
+        if goal_id is not None or set(fields) - {"session_id"}:
+            raise TypeError("create() takes a whole state=, or a goal_id and fields, not both")
+        if type(state) is not self._state_type:
+            raise StateTypeMismatch(
+                None, self._state_type.__name__, f"it is a {type(state).__name__}"
+            )
+        if (session_id := fields.get("session_id")) is not None:
+            state.session_id = session_id
+        check_id(state.session_id)
+        return state
+
+    # --- claim and resume ------------------------------------------------------------------------
+
+    def claim(
+        self,
+        session_id: str,
+        *,
+        timeout: float = 0.0,
+        expected_revision: int | None = None,
+        force: bool = False,
+    ) -> Session[StateT]:
+        """Claim a session as it is: its status does not change, and nothing is written.
+
+        Args:
+            session_id: which one.
+            timeout: how many seconds to wait for a live holder to release it.
+            expected_revision: refuse the session if it has moved on since you saw it.
+            force: also claim an ACTIVE session of which cannot be known whether its owner
+                lives. One that is known to live is never taken away.
+
+        Raises:
+            SessionNotFound, InvalidSessionId: there is no such session.
+            SessionClaimed: a live process holds it, or one that may live; it is named.
+            RevisionConflict: it is not at ``expected_revision``; who held it last is named.
+            SessionCorrupt, StateTypeMismatch, StorageError: its state cannot be read.
+        """
+        claim, state = self._claim(session_id, timeout, expected_revision, force=force)
+        return Session(self._writer(claim, state))
+
+    def resume(
+        self,
+        session_id: str,
+        *,
+        checkpoint_id: str | None = None,
+        timeout: float = 0.0,
+        expected_revision: int | None = None,
+        again: bool = False,
+        force: bool = False,
+    ) -> Session[StateT]:
+        """Claim a session, restore a checkpoint of it, and make it ACTIVE.
+
+        Restored is the whole state of the checkpoint, except that revision, incarnation, owner
+        and recovery go on, and that the end (result, completed_at, paused_at_time) is cleared.
+        A newer state is kept first, as a checkpoint of type ``before_resume``.
+
+        Args:
+            session_id: which one.
+            checkpoint_id: which checkpoint; by default the latest.
+            timeout: how many seconds to wait for a live holder to release it.
+            expected_revision: of any number of processes that saw this revision and resume,
+                exactly one wins.
+            again: also resume a session that is COMPLETED or CANCELLED; not needed with
+                ``expected_revision``, which says that you know what you resume.
+            force: as for :meth:`claim`.
+
+        Raises:
+            NotResumable: no checkpoint, a missing or a damaged one, or an ended session.
+            SessionNotFound, InvalidSessionId, SessionClaimed, RevisionConflict, SessionCorrupt,
+                StateTypeMismatch, StorageError: as for :meth:`claim`.
+        """
+        if checkpoint_id is not None:
+            check_id(checkpoint_id, kind="checkpoint id")
+        claim, state = self._claim(session_id, timeout, expected_revision, force=force)
+        try:
+            ended = state.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED)
+            if ended and not again and expected_revision is None:
+                raise NotResumable(
+                    session_id, f"it is {state.status}: pass again=True if you mean it"
+                )
+            return Session(self._restore(claim, state, checkpoint_id))
+        except BaseException:
+            claim.release()
+            raise
+
+    def _claim(
+        self, session_id: str, timeout: float, expected_revision: int | None, *, force: bool
+    ) -> tuple[Claim, StateT]:
+        """Return the claim and the state under it, if this session may be taken."""
+        check_id(session_id)
+        by = owner.new_owner(self._clock())
+        claim = self._backend.claim(session_id, by, timeout=timeout)
+        try:
+            stored = claim.read()
+            state = codec.decode(stored.payload, self._state_type, session_id, stored.file)
+            if expected_revision is not None and state.revision != expected_revision:
+                raise RevisionConflict(
+                    session_id,
+                    expected=expected_revision,
+                    found=state.revision,
+                    owner=claim.previous_owner,
+                )
+            self._refuse_unless_dead(state, force=force)
+        except BaseException:
+            claim.release()
+            raise
+        return claim, state
+
+    def _refuse_unless_dead(self, state: SessionState, *, force: bool) -> None:
+        """Refuse an ACTIVE session whose lock is free, but whose owner may live without one."""
+        if state.status is not SessionStatus.ACTIVE:
+            return
+        verdict = owner.judge(state, lock_is_proof=self._backend.lock_is_proof)
+        if verdict.is_alive or (verdict.is_unknown and not force):
+            hint = "; force=True takes it if you know better" if verdict.is_unknown else ""
+            raise SessionClaimed(
+                state.session_id, verdict.owner or state.owner, reason=verdict.reason + hint
+            )
+
+    def _restore(self, claim: Claim, current: StateT, checkpoint_id: str | None) -> Writer[StateT]:
+        session_id = current.session_id
+        chosen = checkpoint_id or (current.latest_checkpoint_id if current.is_resumable else None)
+        if chosen is None or not is_id(chosen):
+            raise NotResumable(
+                session_id,
+                "it has no checkpoint; keep one with session.checkpoint() or session.pause()",
+                available=self._sound_checkpoints(session_id),
+            )
+        try:
+            stored = self._backend.read_checkpoint(session_id, chosen)
+            restored = checkpoints.load(current, stored, chosen)
+        except SessionCorrupt as error:
+            raise NotResumable(
+                session_id,
+                f"checkpoint {chosen} is damaged or missing: {error.reason}",
+                checkpoint_id=chosen,
+                available=self._sound_checkpoints(session_id),
+            ) from error
+        foreign = restored.incarnation != current.incarnation
+        if foreign or restored.revision != current.revision:
+            now = self._clock()
+            claim.keep_current(
+                make_checkpoint_id(
+                    BEFORE_RESUME, current.progress.current_node, current.revision, now
+                )
+            )
+        restored.revision = current.revision
+        restored.incarnation = current.incarnation
+        restored.recovery = current.recovery
+        restored.status = SessionStatus.ACTIVE
+        restored.result = SessionResult()
+        restored.timestamps.completed_at = None
+        restored.timestamps.paused_at_time = None
+        writer = self._writer(claim, restored)
+        writer.run(writer.begin_save)
+        return writer
+
+    def _sound_checkpoints(self, session_id: str) -> list[str]:
+        found = inspection.list_checkpoints(self._backend, session_id)
+        return [item.checkpoint_id for item in found if item.damaged is None]
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def load(self, session_id: str) -> StateT:
+        """Return the stored state, complete and without a lock.
+
+        Raises:
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StateTypeMismatch, StorageError.
+        """
+        stored = self._backend.read(check_id(session_id))
+        return codec.decode(stored.payload, self._state_type, session_id, stored.file)
+
+    def exists(self, session_id: str) -> bool:
+        """Return whether there is such a session, damaged or not."""
+        return self._backend.exists(check_id(session_id))
+
+    def liveness(self, session_id: str) -> Liveness:
+        """Return whether the process that holds the session lives, and how that is known.
+
+        Raises:
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+        """
+        return inspection.liveness(self._backend, check_id(session_id))
+
+    def checkpoints(self, session_id: str) -> list[Checkpoint]:
+        """Return the checkpoints of a session, oldest first, damaged ones included.
+
+        Raises:
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+        """
+        return inspection.list_checkpoints(self._backend, check_id(session_id))
+
+    def load_checkpoint(self, session_id: str, checkpoint_id: str | None = None) -> StateT:
+        """Return the state that a checkpoint holds; by default that of the latest.
+
+        Raises:
+            NotResumable: there is none.
+            SessionCorrupt, StateTypeMismatch: it cannot be read.
+            SessionNotFound, InvalidSessionId, StorageError: as for :meth:`load`.
+        """
+        current = self.load(session_id)
+        chosen = checkpoint_id or current.latest_checkpoint_id
+        if chosen is None:
+            raise NotResumable(session_id, "it has no checkpoint")
+        check_id(chosen, kind="checkpoint id")
+        stored = self._backend.read_checkpoint(session_id, chosen)
+        return checkpoints.load(current, stored, chosen)
+
+    # --- listing ---------------------------------------------------------------------------------
+
+    def find(
+        self,
+        *,
+        limit: int | None = 50,
+        cursor: str | None = None,
+        order: str = "-updated_at",
+        **filters: Unpack[Filters],
+    ) -> Page:
+        """Return a page of the sessions that match.
+
+        A damaged session is an item with ``damaged`` set; where a filter asks for something
+        that cannot be read from it, it is only counted, in ``Page.damaged``.
+
+        Args:
+            limit: how many at most; None for all.
+            cursor: ``next_cursor`` of the page before. Sessions that did not change in between
+                are neither repeated nor skipped.
+            order: updated_at, started_at or session_id; with ``-`` in front, descending.
+            filters: see :class:`~sessionstore.query.Filters`.
+
+        Raises:
+            InvalidQuery: a filter, the order or the cursor makes no sense.
+        """
+        query = make_query(filters, limit=limit, cursor=cursor, order=order)
+        matches, damaged = self._matches(query)
+        if limit is None:
+            return Page(tuple(matches), None, damaged)
+        items = tuple(islice(matches, limit))
+        more = len(items) == limit and next(matches, None) is not None
+        return Page(items, query.cursor_after(items[-1]) if more else None, damaged)
+
+    def iter_find(
+        self, *, order: str = "-updated_at", **filters: Unpack[Filters]
+    ) -> Iterator[SessionSummary]:
+        """Yield every session that matches, in order."""
+        query = make_query(filters, limit=None, cursor=None, order=order)
+        return self._matches(query)[0]
+
+    def _matches(self, query: SessionQuery) -> tuple[Iterator[SessionSummary], int]:
+        return self._backend.find(query, lambda item: inspection.examine(self._backend, item))
+
+    # --- cleaning up -----------------------------------------------------------------------------
+
+    def recover(
+        self,
+        *,
+        dry_run: bool = False,
+        mark_as: MarkAs = "failed",
+        assume_dead: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> RecoveryReport:
+        """Mark the ACTIVE sessions whose process died, so that they can be resumed.
+
+        Nothing is resumed. What cannot be known is reported as unknown and not touched, unless
+        ``assume_dead`` names it.
+
+        Args:
+            dry_run: only report.
+            mark_as: the status of a session that was left behind.
+            assume_dead: ids of sessions of unknown owners that are to count as dead; one that
+                is known to live is still not touched.
+            progress: called with the number of judged ACTIVE sessions, and of all.
+
+        Raises:
+            SessionNotFound, InvalidSessionId: ``assume_dead`` names no session.
+            StorageError: the store cannot be listed.
+        """
+        if mark_as not in ("failed", "paused", "cancelled"):
+            raise ValueError(f"mark_as is 'failed', 'paused' or 'cancelled', not {mark_as!r}")
+        named = [assume_dead] if isinstance(assume_dead, str) else assume_dead
+        return recovery.sweep(
+            self._backend,
+            dry_run=dry_run,
+            mark_as=mark_as,
+            assume_dead=[check_id(name) for name in named],
+            progress=progress,
+        )
+
+    def delete(self, session_id: str, *, force: bool = False) -> None:
+        """Delete a session with its checkpoints and files; it is gone whole, or there whole.
+
+        Args:
+            session_id: which one.
+            force: also delete one whose owner may live without a lock, or whose state is
+                damaged, so that its owner cannot be known. A live claim is never overridden.
+
+        Raises:
+            SessionNotFound, InvalidSessionId: there is no such session.
+            SessionClaimed: a live process holds it, or one that may live.
+            SessionCorrupt: its state cannot be read, and ``force`` is false.
+            DurabilityUncertain, StorageError: the system refused.
+        """
+        by = owner.new_owner(self._clock())
+        claim = self._backend.claim(check_id(session_id), by, timeout=0.0)
+        try:
+            try:
+                stored = claim.read()
+                state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+                self._refuse_unless_dead(state, force=force)
+            except SessionCorrupt:
+                if not force:
+                    raise
+            claim.delete()
+        finally:
+            claim.release()
+
+    def _writer(self, claim: Claim, state: StateT) -> Writer[StateT]:
+        return Writer(claim, state, clock=self._clock, keep_checkpoints=self._keep_checkpoints)
