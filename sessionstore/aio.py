@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from sessionstore import clock
 from sessionstore.backends.base import Backend
@@ -20,17 +18,11 @@ from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, Page, SessionSummary
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
+from sessionstore.runner import Runner
 from sessionstore.session import Session, is_active
 from sessionstore.state import SessionOwner, SessionState, StateT
 from sessionstore.store import NewSession, SessionStore
 from sessionstore.writing import Prepared, Writer
-
-logger = logging.getLogger("sessionstore")
-
-T = TypeVar("T")
-
-_THREADS = 32
-"""Writes that can wait for the disk at once; each thread only waits."""
 
 _BATCH = 200
 """Summaries that iter_find fetches at a time."""
@@ -131,7 +123,7 @@ class AsyncSession(Generic[StateT]):
                 return await self._runner.run(partial(self._writer.finish, prepared))
         finally:
             if not started:
-                self._writer.abandon(prepared)
+                self._writer.abandon()
 
     async def __aenter__(self) -> Self:
         return self
@@ -160,51 +152,6 @@ class AsyncSession(Generic[StateT]):
         except NotStorable as unstorable:
             await self._runner.run(partial(writer.leave_with_last_saved, error or unstorable))
             raise
-
-
-class Runner:
-    """Threads for I/O, and what becomes of it when the waiting task is cancelled."""
-
-    def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-
-    async def run(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
-        """Return ``work()``, done in a thread; once begun it is finished, cancelled or not.
-
-        A cancellation is delivered afterwards; ``undo`` then gets what nobody will receive.
-        """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sessionstore")
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._pool, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await _done(future)
-            failure = future.exception()
-            if failure is not None:
-                logger.warning("a cancelled operation failed: %s", failure)
-            elif undo is not None:
-                undoing = loop.run_in_executor(self._pool, undo, future.result())
-                await _done(undoing)
-                if (failure := undoing.exception()) is not None:
-                    logger.warning("a cancelled operation could not be undone: %s", failure)
-            raise
-
-    async def close(self) -> None:
-        """End the threads."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await asyncio.get_running_loop().run_in_executor(None, pool.shutdown)
-
-
-async def _done(future: asyncio.Future[Any]) -> None:
-    """Wait until ``future`` is done; further cancellations wait, too."""
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue
 
 
 class Opening(Generic[StateT]):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from sessionstore import clock, codec
@@ -33,10 +33,8 @@ class Checkpoint:
     """Why it cannot be read, or None."""
 
 
-class ForeignCheckpoint(BaseModel):
+class ForeignCheckpoint(BaseModel, extra="ignore"):
     """A checkpoint file of the original framework, as far as it is restored."""
-
-    model_config = ConfigDict(extra="ignore")
 
     checkpoint_id: str
     checkpoint_type: str = ""

@@ -52,7 +52,7 @@ class Signature(NamedTuple):
         return cls(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-class Displaced(Exception):  # noqa: N818 - leaves this package only as RevisionConflict
+class Displaced(Exception):
     """What the swap would have replaced was not the file that was left there."""
 
 
@@ -64,7 +64,7 @@ class Directory:
 
     def __init__(self, path: str, inside: Directory | None = None) -> None:
         """Open ``path``, or the entry ``path`` of the directory ``inside``; links are refused."""
-        self.path = os.path.join(inside.path, path) if inside else path
+        self.path: str = os.path.join(inside.path, path) if inside else path
         self._fd: int | None = None
         if _HAS_DIRECTORIES:
             flags = os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW
@@ -175,55 +175,6 @@ def retry_sharing(action: Callable[[], _T]) -> _T:
     return action()
 
 
-# --- reading ------------------------------------------------------------------------------------
-
-
-def read(directory: Directory, name: str, limit: int) -> tuple[bytes, Signature]:
-    """Return the bytes of the regular file ``name`` and their signature.
-
-    Raises:
-        OSError: it is missing, a link (ELOOP), not a regular file (EINVAL), or larger than
-            ``limit`` bytes (EFBIG).
-    """
-    fd = directory.open(name, os.O_RDONLY)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, f"not a regular file but {_kind(status.st_mode)}")
-        if status.st_size > limit:
-            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are more than {limit:,}")
-        data = os.read(fd, status.st_size + 1)
-        if len(data) != status.st_size:
-            data = _read_on(fd, data, limit)
-        return data, Signature.of(status)
-    finally:
-        os.close(fd)
-
-
-def _read_on(fd: int, data: bytes, limit: int) -> bytes:
-    """Read to the end: a short read, or a file that grows because someone writes it in place."""
-    pieces = [data]
-    total = len(data)
-    while piece := os.read(fd, 1 << 20):
-        pieces.append(piece)
-        total += len(piece)
-        if total > limit:
-            raise OSError(errno.EFBIG, f"more than {limit:,} bytes")
-    return b"".join(pieces)
-
-
-def _kind(mode: int) -> str:
-    for test, kind in (
-        (stat.S_ISDIR, "a directory"),
-        (stat.S_ISFIFO, "a FIFO"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISLNK, "a symbolic link"),
-    ):
-        if test(mode):
-            return kind
-    return "a device"
-
-
 # --- writing ------------------------------------------------------------------------------------
 
 
@@ -238,8 +189,8 @@ class Staged:
     def __init__(self, directory: Directory, data: bytes, *, flush_file: bool) -> None:
         """Write ``data`` to a new file of ``directory``; on any failure nothing is left."""
         self.directory = directory
-        self.name = temporary_name()
-        self.signature = write_file(directory, self.name, data, flush_file=flush_file)
+        self.name: str = temporary_name()
+        self.signature: Signature = write_file(directory, self.name, data, flush_file=flush_file)
 
     def discard(self) -> None:
         """Remove the file if it was not swapped in."""

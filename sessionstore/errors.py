@@ -42,6 +42,11 @@ class SessionStoreError(Exception):
         return _rebuild, (type(self), self.args, dict(self.__dict__), self.__cause__)
 
 
+def _because(error: OSError, cause: OSError) -> None:
+    error.errno = cause.errno
+    error.__cause__ = cause
+
+
 def _rebuild(
     kind: type[SessionStoreError],
     args: tuple[Any, ...],
@@ -78,7 +83,7 @@ class SessionNotFound(SessionStoreError, LookupError):
 
     def __init__(self, session_id: str, store: object) -> None:
         self.session_id = session_id
-        self.store = str(store)
+        self.store: str = str(store)
         super().__init__(
             f"{printable(session_id)} is not in {printable(store)};"
             " list what is there with store.find() or `sessionstore ls`"
@@ -154,7 +159,7 @@ class SessionCorrupt(SessionStoreError, ValueError):
 
     def __init__(self, session_id: str, file: object, reason: str) -> None:
         self.session_id = session_id
-        self.file = str(file)
+        self.file: str = str(file)
         self.reason = reason
         super().__init__(
             f"{printable(session_id)}: {printable(file, limit=400)} is damaged: {reason};"
@@ -212,7 +217,7 @@ class NotResumable(SessionStoreError, RuntimeError):
         self.session_id = session_id
         self.reason = reason
         self.checkpoint_id = checkpoint_id
-        self.available = tuple(available)
+        self.available: tuple[str, ...] = tuple(available)
         message = f"{printable(session_id)} cannot be resumed: {reason}"
         if self.available:
             named = ", ".join(printable(name) for name in self.available[-3:])
@@ -244,8 +249,7 @@ class DurabilityUncertain(SessionStoreError, OSError):
             f"{printable(session_id)}: the new state (revision {revision}) is visible but may not"
             f" survive a power loss: {cause.strerror or cause}; save again"
         )
-        self.errno = cause.errno
-        self.__cause__ = cause
+        _because(self, cause)
 
 
 class StorageError(SessionStoreError, OSError):
@@ -253,7 +257,7 @@ class StorageError(SessionStoreError, OSError):
 
     def __init__(self, action: str, path: object, cause: OSError | str) -> None:
         self.action = action
-        self.path = str(path)
+        self.path: str = str(path)
         if isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
             advice = _ADVICE.get(cause.errno or 0, "")
@@ -264,8 +268,7 @@ class StorageError(SessionStoreError, OSError):
         message = f"cannot {action} {printable(path, limit=400)}: {reason}"
         super().__init__(f"{message}; {advice}" if advice else message)
         if isinstance(cause, OSError):
-            self.errno = cause.errno
-            self.__cause__ = cause
+            _because(self, cause)
 
 
 _ADVICE = {

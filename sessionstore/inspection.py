@@ -1,4 +1,4 @@
-"""Look at a session without holding it: is its owner alive, does its checkpoint load?"""
+"""Look at a session without holding it: its owner's life, and whether its checkpoint loads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.ids import is_id
 from sessionstore.owner import Liveness, Verdict
 from sessionstore.query import SessionSummary
-from sessionstore.state import SessionState, SessionStatus
+from sessionstore.state import SessionOwner, SessionState, SessionStatus
 
 _LOOKS = 10
 
@@ -44,7 +44,7 @@ def liveness(backend: Backend, session_id: str) -> Liveness:
     return Liveness(Verdict.ALIVE, "its state is being written right now", state.owner)
 
 
-def _holding(holder: owner.SessionOwner | None) -> str:
+def _holding(holder: SessionOwner | None) -> str:
     named = holder.describe() if holder else ""
     return f"held by {named}" if named else "its lock is held"
 

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 from sessionstore import clock
 from sessionstore.state import SessionOwner, SessionState, SessionStatus
+
+_PLATFORM: str = sys.platform  # a plain str: type checkers would drop the other branches
 
 
 class Verdict(StrEnum):
@@ -79,7 +82,7 @@ def let_go(owner: SessionOwner) -> None:
 
 
 @cache
-def _identity(pid: int) -> dict[str, str | int | None]:
+def _identity(pid: int) -> dict[str, Any]:
     """Return what identifies process ``pid``, which is this one; computed anew after a fork."""
     return {
         "host": socket.gethostname(),
@@ -129,7 +132,7 @@ def _start_token(pid: int) -> str | None:
             return file.read().rpartition(b")")[2].split()[19].decode("ascii")
     except (OSError, IndexError):
         pass
-    if sys.platform == "linux":
+    if _PLATFORM == "linux":
         return None
     import psutil
 
@@ -158,7 +161,7 @@ def _pidfd_inode(pid: int) -> int | None:
 
 @cache
 def _has_pidfs() -> bool:
-    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+    if _PLATFORM != "linux" or not hasattr(os, "pidfd_open"):
         return False
     major, minor = os.uname().release.split(".")[:2]
     try:
@@ -232,7 +235,7 @@ def _is_same(owner: SessionOwner, pid: int) -> bool | None:
     token = _start_token(pid)
     if token is None or owner.start_token is None:
         return None
-    if sys.platform == "linux":
+    if _PLATFORM == "linux":
         return token == owner.start_token
     try:  # elsewhere the token is a difference of two clocks, rounded to seconds
         return abs(float(token) - float(owner.start_token)) <= 2
@@ -278,7 +281,7 @@ def _kernel_says(pid: int) -> str:
     A pidfd exists for any process, visible or not, but not for a thread that is no process.
     """
     if not hasattr(os, "pidfd_open"):
-        return "gone" if sys.platform == "win32" else _signal_says(pid)
+        return "gone" if _PLATFORM == "win32" else _signal_says(pid)
     try:
         os.close(os.pidfd_open(pid))
     except OSError as error:
@@ -300,9 +303,9 @@ def _signal_says(pid: int) -> str:
 
 # --- where the store lies -----------------------------------------------------------------------
 
-_ONE_KERNEL = frozenset(
+_ONE_KERNEL = (
     "apfs bcachefs btrfs exfat ext2 ext3 ext4 f2fs hfs jfs nilfs2 ntfs ntfs3 overlay ramfs refs"
-    " reiserfs tmpfs ufs vfat xfs zfs".split()
+    " reiserfs tmpfs ufs vfat xfs zfs"
 )
 
 
@@ -320,4 +323,4 @@ def is_local(path: str) -> tuple[bool, str]:
                 best, kind = mount, disk.fstype.lower()
     except (OSError, psutil.Error):
         return False, "unknown"
-    return kind in _ONE_KERNEL, kind
+    return kind in _ONE_KERNEL.split(), kind

@@ -26,7 +26,7 @@ from sessionstore.state import (
 )
 from sessionstore.writing import Writer
 
-logger = logging.getLogger("sessionstore")
+logger: logging.Logger = logging.getLogger("sessionstore")
 
 MarkAs = Literal["failed", "paused", "cancelled"]
 
@@ -82,7 +82,7 @@ class _Sweep:
     def __init__(
         self,
         backend: Backend,
-        dry_run: bool,  # noqa: FBT001 - private
+        dry_run: bool,
         mark_as: SessionStatus,
         assume_dead: frozenset[str],
     ) -> None:

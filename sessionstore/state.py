@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
 
@@ -23,10 +23,8 @@ class SessionStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Part(BaseModel):
+class Part(BaseModel, extra="allow", protected_namespaces=()):
     """A piece of the stored state: unknown fields are kept, misspelt attributes refused."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field that is declared or was loaded; else raise AttributeError."""
@@ -40,7 +38,7 @@ class Part(BaseModel):
             raise AttributeError(_no_such_field(self, name))
         super().__setattr__(name, value)
 
-    def model_post_init(self, context: Any, /) -> None:
+    def model_post_init(self, _context: Any, /) -> None:
         """Drop computed keys that a file carried: they are computed anew, and written once."""
         extra = self.__pydantic_extra__
         if extra:
@@ -109,7 +107,7 @@ class SessionMetrics(Part):
 class SessionOwner(Part):
     """Which process holds a session, in terms that another process can check."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     host: str | None = None
     boot_id: str | None = None

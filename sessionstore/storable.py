@@ -9,7 +9,7 @@ they are written, costs less than reading the bytes back and finds the path at o
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin
@@ -33,7 +33,7 @@ _SCALARS = frozenset({str, bool, type(None)})
 Check = Callable[[Any, str, int], None]
 
 
-class Unstorable(Exception):  # noqa: N818 - leaves this package only as NotStorable
+class Unstorable(Exception):
     """A value at ``path`` that would not read back equal, and why."""
 
     def __init__(self, path: str, reason: str) -> None:
@@ -124,9 +124,8 @@ _REASONS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((str, int, float), "{} would come back as its plain builtin type: convert it first"),
     (dict, "{} would come back as a plain dict: store dict(…) of it"),
     (list, "{} would come back as a plain list: store list(…) of it"),
-    (BaseModel, "the model {} would come back as a dict: store .model_dump(mode='json'),"
-                " or declare it in a state_type"),
-)  # fmt: skip
+    (BaseModel, "the model {} would come back as a dict: store .model_dump(mode='json')"),
+)
 
 
 def _text_offence(text: str) -> str | None:
@@ -145,36 +144,31 @@ def _check_json(value: Any, path: str, depth: int) -> None:
     """
     if depth > MAX_DEPTH:
         raise Unstorable(path, f"nested deeper than {MAX_DEPTH} levels cannot be read back")
-    items: Any
     if type(value) is dict:
-        for key in value:
-            if type(key) is not str:
-                raise Unstorable(
-                    path or "the state", f"the key {key!r} is {_name(key)}: JSON keys are text"
-                )
-        items = value.items()
+        _check_keys(value, path)
+        items: Iterable[tuple[Any, Any]] = value.items()
     else:
         items = enumerate(value)
     for key, item in items:
         kind = type(item)
-        if kind is str or kind is bool or item is None:
+        if (
+            kind in _SCALARS
+            or (kind is int and -_SAFE_INTEGER < item < _SAFE_INTEGER)
+            or (kind is float and item - item == 0)
+        ):
             continue
-        if kind is int:
-            if -_SAFE_INTEGER < item < _SAFE_INTEGER:
-                continue
-        elif kind is float:
-            if item - item == 0:
-                continue
-        elif kind is dict or kind is list:
-            if item:
+        if kind is dict or kind is list:
+            if item or depth == MAX_DEPTH:
                 _check_json(item, _step(path, key), depth + 1)
-            elif depth == MAX_DEPTH:
-                raise Unstorable(
-                    _step(path, key), f"nested deeper than {MAX_DEPTH} levels cannot be read back"
-                )
-            continue
-        if reason := offence(item):
+        elif reason := offence(item):
             raise Unstorable(_step(path, key), reason)
+
+
+def _check_keys(value: dict[Any, Any], path: str) -> None:
+    for key in value:
+        if type(key) is not str:
+            place = path or "the state"
+            raise Unstorable(place, f"the key {key!r} is {_name(key)}: JSON keys are text")
 
 
 # --- what a declared field may hold -------------------------------------------------------------
@@ -234,7 +228,7 @@ def _any(value: Any, path: str, depth: int) -> None:
 
 
 def _exact(kind: type) -> Check:
-    def check_exact(value: Any, path: str, depth: int) -> None:
+    def check_exact(value: Any, path: str, _depth: int) -> None:
         if type(value) is not kind:
             raise Unstorable(path, f"{_shown(value)} where {kind.__name__} is declared")
         if (kind is int or kind is float) and (reason := offence(value)):
@@ -244,7 +238,7 @@ def _exact(kind: type) -> Check:
 
 
 def _member(kind: type[Enum]) -> Check:
-    def check_member(value: Any, path: str, depth: int) -> None:
+    def check_member(value: Any, path: str, _depth: int) -> None:
         if type(value) is not kind:
             allowed = ", ".join(str(member.value) for member in kind)
             raise Unstorable(path, f"{_shown(value)} is no {kind.__name__} (it has {allowed})")
@@ -276,36 +270,38 @@ def _optional(options: tuple[Any, ...]) -> Check | None:
 
 def _mapping(of: Any) -> Check | None:
     """Check ``dict[str, of]``."""
-    return _container(dict, of)
+    inner = _shape(of)
+    if inner is None:
+        return None
+
+    def check_mapping(value: Any, path: str, depth: int) -> None:
+        if type(value) is not dict:
+            raise Unstorable(path, f"{_shown(value)} where a dict is declared")
+        if of is Any:
+            _check_json(value, path, depth)
+            return
+        _check_keys(value, path)
+        for key, item in value.items():
+            inner(item, _step(path, key), depth + 1)
+
+    return check_mapping
 
 
 def _sequence(of: Any) -> Check | None:
     """Check ``list[of]``."""
-    return _container(list, of)
-
-
-def _container(kind: type, of: Any) -> Check | None:
     inner = _shape(of)
     if inner is None:
         return None
-    plain = of in (str, bool)
 
-    def check_container(value: Any, path: str, depth: int) -> None:
-        if type(value) is not kind:
-            raise Unstorable(path, f"{_shown(value)} where a {kind.__name__} is declared")
-        if of is Any:
-            _check_json(value, path, depth)
+    def check_sequence(value: Any, path: str, depth: int) -> None:
+        if type(value) is not list:
+            raise Unstorable(path, f"{_shown(value)} where a list is declared")
+        if of is str and set(map(type, value)) <= {str}:  # a path of many nodes, at C speed
             return
-        if kind is dict:
-            for key in value:
-                if type(key) is not str:
-                    raise Unstorable(path, f"the key {key!r} is {_name(key)}: JSON keys are text")
-        if plain and set(map(type, value.values() if kind is dict else value)) <= {of}:
-            return
-        for key, item in value.items() if kind is dict else enumerate(value):
-            inner(item, _step(path, key), depth + 1)
+        for index, item in enumerate(value):
+            inner(item, f"{path}[{index}]", depth + 1)
 
-    return check_container
+    return check_sequence
 
 
 # --- paths and names -----------------------------------------------------------------------------

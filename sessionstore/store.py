@@ -5,31 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from itertools import islice
-from typing import Any, Generic, Literal, TypedDict, Unpack, overload
+from typing import Any, Generic, Literal, TypedDict, Unpack, cast, overload
 
 from pydantic import ValidationError
 
-from sessionstore import checkpoints, clock, codec, inspection, owner, recovery
+from sessionstore import checkpoints, clock, codec, inspection, owner, recovery, taking
 from sessionstore.backends.base import Backend, Claim
-from sessionstore.checkpoints import BEFORE_RESUME, Checkpoint
+from sessionstore.checkpoints import Checkpoint
 from sessionstore.errors import (
     NotResumable,
-    RevisionConflict,
-    SessionClaimed,
     SessionCorrupt,
     StateTypeMismatch,
 )
-from sessionstore.ids import check_id, is_id, make_checkpoint_id, make_session_id
+from sessionstore.ids import check_id, make_session_id
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, Page, SessionQuery, SessionSummary, make_query
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.session import Session
 from sessionstore.state import (
-    SessionResult,
     SessionState,
-    SessionStatus,
     SessionTimestamps,
     StateT,
 )
@@ -123,7 +118,7 @@ class SessionStore(Generic[StateT]):
                 create=create,
                 clock=clock,
             )
-        self._state_type: type[StateT] = state_type
+        self._state_type = cast("type[StateT]", state_type)
         self._keep_checkpoints = keep_checkpoints
         self._clock = clock
 
@@ -188,7 +183,7 @@ class SessionStore(Generic[StateT]):
             raise TypeError("create() needs a goal_id, or a whole state=")
         moment = self._clock()
         now = clock.to_text(moment)
-        given = {name: value for name, value in fields.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
         # 32 random bits within one second: a collision is refused, not overwritten.
         given["session_id"] = check_id(given.get("session_id", make_session_id(moment)))
         given["timestamps"] = SessionTimestamps(started_at=now, updated_at=now)
@@ -239,7 +234,14 @@ class SessionStore(Generic[StateT]):
             RevisionConflict: it is not at ``expected_revision``; who held it last is named.
             SessionCorrupt, StateTypeMismatch, StorageError: its state cannot be read.
         """
-        claim, state = self._claim(session_id, timeout, expected_revision, force=force)
+        claim, state = taking.take(
+            self._backend,
+            check_id(session_id),
+            self._state_type,
+            timeout=timeout,
+            expected_revision=expected_revision,
+            force=force,
+        )
         return Session(self._writer(claim, state))
 
     def resume(
@@ -275,93 +277,23 @@ class SessionStore(Generic[StateT]):
         """
         if checkpoint_id is not None:
             check_id(checkpoint_id, kind="checkpoint id")
-        claim, state = self._claim(session_id, timeout, expected_revision, force=force)
+        claim, state = taking.take(
+            self._backend,
+            check_id(session_id),
+            self._state_type,
+            timeout=timeout,
+            expected_revision=expected_revision,
+            force=force,
+        )
         try:
-            ended = state.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED)
-            if ended and not again and expected_revision is None:
-                raise NotResumable(
-                    session_id, f"it is {state.status}: pass again=True if you mean it"
-                )
-            return Session(self._restore(claim, state, checkpoint_id))
+            if not again and expected_revision is None:
+                taking.refuse_ended(state)
+            writer = self._writer(claim, taking.restore(self._backend, claim, state, checkpoint_id))
+            writer.run(writer.begin_save)
         except BaseException:
             claim.release()
             raise
-
-    def _claim(
-        self, session_id: str, timeout: float, expected_revision: int | None, *, force: bool
-    ) -> tuple[Claim, StateT]:
-        """Return the claim and the state under it, if this session may be taken."""
-        check_id(session_id)
-        by = owner.new_owner(self._clock())
-        claim = self._backend.claim(session_id, by, timeout=timeout)
-        try:
-            stored = claim.read()
-            state = codec.decode(stored.payload, self._state_type, session_id, stored.file)
-            if expected_revision is not None and state.revision != expected_revision:
-                raise RevisionConflict(
-                    session_id,
-                    expected=expected_revision,
-                    found=state.revision,
-                    owner=claim.previous_owner,
-                )
-            self._refuse_unless_dead(state, force=force)
-        except BaseException:
-            claim.release()
-            raise
-        return claim, state
-
-    def _refuse_unless_dead(self, state: SessionState, *, force: bool) -> None:
-        """Refuse an ACTIVE session whose lock is free, but whose owner may live without one."""
-        if state.status is not SessionStatus.ACTIVE:
-            return
-        verdict = owner.judge(state, lock_is_proof=self._backend.lock_is_proof)
-        if verdict.is_alive or (verdict.is_unknown and not force):
-            hint = "; force=True takes it if you know better" if verdict.is_unknown else ""
-            raise SessionClaimed(
-                state.session_id, verdict.owner or state.owner, reason=verdict.reason + hint
-            )
-
-    def _restore(self, claim: Claim, current: StateT, checkpoint_id: str | None) -> Writer[StateT]:
-        session_id = current.session_id
-        chosen = checkpoint_id or (current.latest_checkpoint_id if current.is_resumable else None)
-        if chosen is None or not is_id(chosen):
-            raise NotResumable(
-                session_id,
-                "it has no checkpoint; keep one with session.checkpoint() or session.pause()",
-                available=self._sound_checkpoints(session_id),
-            )
-        try:
-            stored = self._backend.read_checkpoint(session_id, chosen)
-            restored = checkpoints.load(current, stored, chosen)
-        except SessionCorrupt as error:
-            raise NotResumable(
-                session_id,
-                f"checkpoint {chosen} is damaged or missing: {error.reason}",
-                checkpoint_id=chosen,
-                available=self._sound_checkpoints(session_id),
-            ) from error
-        foreign = restored.incarnation != current.incarnation
-        if foreign or restored.revision != current.revision:
-            now = self._clock()
-            claim.keep_current(
-                make_checkpoint_id(
-                    BEFORE_RESUME, current.progress.current_node, current.revision, now
-                )
-            )
-        restored.revision = current.revision
-        restored.incarnation = current.incarnation
-        restored.recovery = current.recovery
-        restored.status = SessionStatus.ACTIVE
-        restored.result = SessionResult()
-        restored.timestamps.completed_at = None
-        restored.timestamps.paused_at_time = None
-        writer = self._writer(claim, restored)
-        writer.run(writer.begin_save)
-        return writer
-
-    def _sound_checkpoints(self, session_id: str) -> list[str]:
-        found = inspection.list_checkpoints(self._backend, session_id)
-        return [item.checkpoint_id for item in found if item.damaged is None]
+        return Session(writer)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -510,7 +442,7 @@ class SessionStore(Generic[StateT]):
             try:
                 stored = claim.read()
                 state = codec.decode(stored.payload, SessionState, session_id, stored.file)
-                self._refuse_unless_dead(state, force=force)
+                taking.refuse_unless_dead(self._backend, state, force=force)
             except SessionCorrupt:
                 if not force:
                     raise

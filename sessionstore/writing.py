@@ -11,8 +11,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Self
+from typing import Any, Generic, Self, TypeVar
 
 from sessionstore import clock, codec
 from sessionstore.backends.base import Backend, Claim
@@ -36,9 +37,11 @@ from sessionstore.state import (
     StateT,
 )
 
-logger = logging.getLogger("sessionstore")
+logger: logging.Logger = logging.getLogger("sessionstore")
 
 Change = tuple[Part, str, Any]
+
+PartT = TypeVar("PartT", bound=Part)
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,9 @@ class Writer(Generic[StateT]):
     ) -> None:
         self._claim = claim
         self._owner = owner or self.claim.owner
-        self.session_id = state.session_id
-        self.revision = state.revision
-        self.queue = threading.RLock()
+        self.session_id: str = state.session_id
+        self.revision: int = state.revision
+        self.queue: AbstractContextManager[Any] = threading.RLock()
         """Held while something is stored, I/O included: writes queue up here."""
         self._mutex = threading.RLock()
         """Held while the state is stamped or serialised; never during I/O, so that an event
@@ -303,7 +306,7 @@ class Writer(Generic[StateT]):
             try:
                 revision = self._store(prepared)
             finally:
-                self.abandon(prepared)
+                self.abandon()
             if prepared.ends:
                 self.free()
             elif prepared.checkpoint is not None:
@@ -316,11 +319,11 @@ class Writer(Generic[StateT]):
         Raises what :meth:`sessionstore.backends.base.Backend.create` raises.
         """
         with self.queue:
-            self.abandon(prepared)
+            self.abandon()
             self._claim = backend.create(self.session_id, prepared.payload, self._owner)
             self._landed(prepared)
 
-    def abandon(self, prepared: Prepared) -> None:
+    def abandon(self) -> None:
         """No longer count on a write that was prepared: it is stored now, or never will be."""
         with self._mutex:
             self._planned -= 1
@@ -421,7 +424,7 @@ class Writer(Generic[StateT]):
     def _result(self) -> SessionResult:
         return self._sound(self._state.result, SessionResult)
 
-    def _sound(self, part: Any, kind: type[Any]) -> Any:
+    def _sound(self, part: PartT, kind: type[Part]) -> PartT:
         if not isinstance(part, kind):
             codec.encode(self._state)
         return part

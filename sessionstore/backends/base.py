@@ -42,10 +42,13 @@ class Claim(ABC):
     A claim is used by one thread at a time: the session above it queues its saves.
     """
 
-    session_id: str
-    owner: SessionOwner
-    previous_owner: SessionOwner | None = None
-    """Who held the session before, as far as that was recorded."""
+    def __init__(
+        self, session_id: str, owner: SessionOwner, previous_owner: SessionOwner | None
+    ) -> None:
+        self.session_id: str = session_id
+        self.owner: SessionOwner = owner
+        self.previous_owner: SessionOwner | None = previous_owner
+        """Who held the session before, as far as that was recorded."""
 
     @property
     def directory(self) -> Path:
@@ -192,13 +195,14 @@ class Backend(ABC):
 
         False costs a read; True saves one.
         """
+        del session_id, checkpoint_id  # a place that cannot tell has no use for them
         return False
 
     def tidy(self) -> int:
         """Remove what interrupted operations left behind; return how many things."""
         return 0
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most places have nothing to let go of
         """Let go of resources; claims are not affected."""
 
     def find(self, query: SessionQuery, examine: Examine) -> tuple[Iterator[SessionSummary], int]:

@@ -105,8 +105,7 @@ class MemoryBackend(Backend):
             raise SessionNotFound(session_id, self) from None
 
     def _claimed(self, session_id: str, by: SessionOwner) -> MemoryClaim:
-        claim = MemoryClaim(self, session_id, by, self._sessions[session_id])
-        claim.previous_owner = self._last_holders.get(session_id)
+        claim = MemoryClaim(self, session_id, by, self._last_holders.get(session_id))
         self._claims[session_id] = claim
         self._last_holders[session_id] = by
         owner.hold(by)
@@ -117,12 +116,15 @@ class MemoryClaim(Claim):
     """A claim within this process."""
 
     def __init__(
-        self, backend: MemoryBackend, session_id: str, by: SessionOwner, kept: _Kept
+        self,
+        backend: MemoryBackend,
+        session_id: str,
+        by: SessionOwner,
+        previous: SessionOwner | None,
     ) -> None:
-        self.session_id = session_id
-        self.owner = by
+        super().__init__(session_id, by, previous)
         self._backend = backend
-        self._kept = kept
+        self._kept = kept = backend._sessions[session_id]
         self._expected = kept.payload
         self._revision: int | None = None
 

@@ -51,9 +51,7 @@ class FilesClaim(Claim):
         copies: bool,
         clock: Clock,
     ) -> None:
-        self.session_id = session_id
-        self.owner = lock.holder
-        self.previous_owner = lock.previous_holder
+        super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
         self._path = layout.session(session_id)
         self._lock = lock
@@ -176,9 +174,12 @@ class FilesClaim(Claim):
             return states.checkpoint_ids(directory, self.session_id)
 
     def remove_checkpoint(self, checkpoint_id: str) -> None:
-        with self._opened("remove a checkpoint of") as directory:
-            with suppress(FileNotFoundError), Directory("checkpoints", directory) as checkpoints:
-                checkpoints.unlink(f"{checkpoint_id}.json")
+        with (
+            self._opened("remove a checkpoint of") as directory,
+            suppress(FileNotFoundError),
+            Directory("checkpoints", directory) as checkpoints,
+        ):
+            checkpoints.unlink(f"{checkpoint_id}.json")
 
     @contextmanager
     def _checkpoints(self, directory: Directory) -> Iterator[Directory]:

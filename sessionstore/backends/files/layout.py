@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessionstore import durable
+from sessionstore.backends.files import states
 from sessionstore.errors import StorageError
 
 FORMAT = 1
@@ -70,7 +71,7 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
     """
     try:
         with durable.Directory(layout.root) as root:
-            data, _ = durable.read(root, MARKER, _MARKER_LIMIT)
+            data, _ = states.read_regular(root, MARKER, _MARKER_LIMIT)
     except FileNotFoundError:
         return None
     except OSError as error:

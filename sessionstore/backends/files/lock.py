@@ -39,7 +39,7 @@ _RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is th
 _RECORD_LIMIT = 64 * 1024
 
 
-class Held(Exception):  # noqa: N818 - leaves this package only as SessionClaimed
+class Held(Exception):
     """Somebody else has the lock: ``holder``, as far as the lock file tells."""
 
     def __init__(self, holder: SessionOwner | None) -> None:
@@ -64,15 +64,15 @@ class HeldLock:
         self._inode = os.fstat(fd).st_ino
         self._pid = os.getpid()
         previous = _read_record(fd)
-        self.previous_holder = previous.holder if previous else None
-        self.was_left_behind = previous is not None and previous.released_at is None
+        self.previous_holder: SessionOwner | None = previous.holder if previous else None
+        self.was_left_behind: bool = previous is not None and previous.released_at is None
         """Whether the last holder died holding it, and so may have left things half done."""
         owner.hold(holder)
         _held.add(self)
 
     def __del__(self) -> None:
         if getattr(self, "_fd", None) is not None:
-            warnings.warn(f"unreleased claim: {self.path}", ResourceWarning, source=self)
+            warnings.warn(f"unreleased claim: {self.path}", ResourceWarning, 2, self)
             self.close()
 
     @property
