@@ -121,13 +121,10 @@ class Directory:
 
     def link(self, name: str, target: Directory, target_name: str) -> None:
         """Give the file ``name`` a second name in ``target``; never replaces one."""
-        os.link(
-            self.at(name),
-            target.at(target_name),
-            src_dir_fd=self._fd,
-            dst_dir_fd=target.fd,
-            follow_symlinks=False,
-        )
+        if self._fd is None:  # Windows knows neither descriptors nor follow_symlinks here
+            os.link(self.at(name), target.at(target_name))
+            return
+        os.link(name, target_name, src_dir_fd=self._fd, dst_dir_fd=target.fd, follow_symlinks=False)
 
     def flush(self) -> None:
         """Make the names in this directory durable. A no-op on Windows, which cannot."""

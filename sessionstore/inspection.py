@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from sessionstore import checkpoints, codec, owner
 from sessionstore.backends.base import Backend, Stored
@@ -10,7 +11,7 @@ from sessionstore.checkpoints import Checkpoint
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.ids import is_id
 from sessionstore.owner import Liveness, Verdict
-from sessionstore.query import SessionSummary
+from sessionstore.query import SessionSummary, summarize
 from sessionstore.state import SessionOwner, SessionState, SessionStatus
 
 _LOOKS = 10
@@ -22,8 +23,8 @@ def read_base(backend: Backend, session_id: str) -> tuple[SessionState, Stored]:
     return codec.decode(stored.payload, SessionState, session_id, stored.file), stored
 
 
-def liveness(backend: Backend, session_id: str) -> Liveness:
-    """Return whether the owner of a session lives.
+def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
+    """Return the state of a session and whether its owner lives, both of one moment.
 
     A free lock says nothing about a state that was written since, so the state is read before
     and after the look at the lock.
@@ -36,12 +37,12 @@ def liveness(backend: Backend, session_id: str) -> Liveness:
         probe = backend.probe(session_id)
         if probe.held:
             holder = probe.holder or state.owner
-            return Liveness(Verdict.ALIVE, _holding(holder), holder)
+            return state, Liveness(Verdict.ALIVE, _holding(holder), holder)
         again = backend.read(session_id)
         if again.payload == stored.payload:
-            return owner.judge(state, lock_is_proof=backend.lock_is_proof)
+            return state, owner.judge(state, lock_is_proof=backend.lock_is_proof)
         state, stored = read_base(backend, session_id)
-    return Liveness(Verdict.ALIVE, "its state is being written right now", state.owner)
+    return state, Liveness(Verdict.ALIVE, "its state is being written right now", state.owner)
 
 
 def _holding(holder: SessionOwner | None) -> str:
@@ -51,19 +52,19 @@ def _holding(holder: SessionOwner | None) -> str:
 
 def examine(backend: Backend, item: SessionSummary) -> SessionSummary:
     """Return ``item`` with the liveness of an ACTIVE one, and the checkpoint looked at."""
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if item.status is SessionStatus.ACTIVE:
-        changes["liveness"] = _liveness_or_unknown(backend, item.session_id)
+        try:
+            state, verdict = look(backend, item.session_id)
+        except (SessionNotFound, SessionCorrupt, StorageError) as error:
+            changes["liveness"] = Liveness(Verdict.UNKNOWN, str(error))
+        else:
+            item = summarize(state)  # it may have moved on since it was listed
+            if item.status is SessionStatus.ACTIVE:
+                changes["liveness"] = verdict
     if item.is_resumable and (reason := why_not_resumable(backend, item)):
         changes |= {"is_resumable": False, "unresumable": reason}
-    return replace(item, **changes) if changes else item  # type: ignore[arg-type]  # by name
-
-
-def _liveness_or_unknown(backend: Backend, session_id: str) -> Liveness:
-    try:
-        return liveness(backend, session_id)
-    except (SessionNotFound, SessionCorrupt, StorageError) as error:
-        return Liveness(Verdict.UNKNOWN, str(error))
+    return replace(item, **changes) if changes else item
 
 
 def why_not_resumable(backend: Backend, item: SessionSummary) -> str | None:

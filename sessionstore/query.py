@@ -235,6 +235,8 @@ class SessionQuery:
         """Return whether ``item`` still passes once its checkpoint and owner were looked at."""
         if item.damaged is not None:
             return True
+        if not self.matches(item):  # it was read anew, and has moved on
+            return False
         return (self.resumable is None or item.is_resumable is self.resumable) and (
             self.stale is None or item.is_stale is self.stale
         )

@@ -132,8 +132,7 @@ class _Sweep:
 
     def _judge(self, session_id: str) -> None:
         try:
-            state, _ = inspection.read_base(self.backend, session_id)
-            verdict = inspection.liveness(self.backend, session_id)
+            state, verdict = inspection.look(self.backend, session_id)
             if state.status is not SessionStatus.ACTIVE:
                 return  # it ended since the scan
             if verdict.is_alive:

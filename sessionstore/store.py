@@ -316,7 +316,7 @@ class SessionStore(Generic[StateT]):
         Raises:
             SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
         """
-        return inspection.liveness(self._backend, check_id(session_id))
+        return inspection.look(self._backend, check_id(session_id))[1]
 
     def checkpoints(self, session_id: str) -> list[Checkpoint]:
         """Return the checkpoints of a session, oldest first, damaged ones included.

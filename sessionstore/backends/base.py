@@ -61,10 +61,11 @@ class Claim(ABC):
 
     @abstractmethod
     def read(self) -> Stored:
-        """Return the stored state; it is what the next :meth:`write` expects to replace.
+        """Return the stored state; the first read sets what the first write replaces.
 
         Raises:
-            SessionCorrupt, StorageError: it cannot be read.
+            RevisionConflict: it is not what this claim read or wrote last.
+            ClaimLost, SessionCorrupt, StorageError: it cannot be read.
         """
 
     @abstractmethod

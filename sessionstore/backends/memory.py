@@ -129,7 +129,8 @@ class MemoryClaim(Claim):
         self._revision: int | None = None
 
     def read(self) -> Stored:
-        self._expected = self._kept.payload
+        with self._backend._changed:
+            self._check()
         return Stored(self._expected, f"memory:{self.session_id}")
 
     def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:

@@ -17,7 +17,7 @@ from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files import states
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
 from sessionstore.backends.files.layout import STATE, Layout
-from sessionstore.durable import Directory
+from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -228,7 +228,11 @@ class FilesBackend(Backend):
                 raise SessionClaimed(session_id, held.holder) from None
 
     def _claimed(
-        self, session_id: str, lock: locks.HeldLock, identity: tuple[int, int]
+        self,
+        session_id: str,
+        lock: locks.HeldLock,
+        identity: tuple[int, int],
+        expected: Signature | None = None,
     ) -> FilesClaim:
         return FilesClaim(
             self._layout,
@@ -238,6 +242,7 @@ class FilesBackend(Backend):
             power=self._power,
             copies=self._copies,
             clock=self.clock,
+            expected=expected,
         )
 
     # --- creating --------------------------------------------------------------------------------
@@ -254,18 +259,16 @@ class FilesBackend(Backend):
                 raise SessionExists(session_id) from None
             raise
         try:
-            identity = self._build(session_id, payload)
-            claim = self._claimed(session_id, lock, identity)
-            claim.read()
+            identity, written = self._build(session_id, payload)
         except BaseException:
             if not self.exists(session_id):
                 lock.remove_file()
             lock.close()
             raise
-        return claim
+        return self._claimed(session_id, lock, identity, written)
 
-    def _build(self, session_id: str, payload: bytes) -> tuple[int, int]:
-        """Build the session aside and move it in without replacing; return its identity."""
+    def _build(self, session_id: str, payload: bytes) -> tuple[tuple[int, int], Signature]:
+        """Build the session aside, move it in without replacing; return what identifies it."""
         aside = f"{durable.temporary_name()}-{session_id}"
         identity: tuple[int, int] | None = None
         with (
@@ -277,7 +280,7 @@ class FilesBackend(Backend):
                 with Directory(aside, sessions) as directory:
                     identity = directory.identity()
                     directory.make_directory("checkpoints")
-                    durable.write_file(directory, STATE, payload, flush_file=self._power)
+                    written = durable.write_file(directory, STATE, payload, flush_file=self._power)
                     if self._power:
                         directory.flush()
                 durable.move_new(sessions, aside, sessions, session_id)
@@ -288,7 +291,7 @@ class FilesBackend(Backend):
                 if isinstance(error, FileExistsError):
                     raise SessionExists(session_id) from None
                 raise
-            return identity
+            return identity, written
 
     def _undo(
         self,

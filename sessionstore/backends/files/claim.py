@@ -50,6 +50,7 @@ class FilesClaim(Claim):
         power: bool,
         copies: bool,
         clock: Clock,
+        expected: Signature | None = None,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
@@ -59,7 +60,7 @@ class FilesClaim(Claim):
         self._power = power
         self._copies = copies
         self._clock = clock
-        self._expected: Signature | None = None
+        self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._anchored = power  # in power mode every step was flushed as it was made
 
@@ -72,11 +73,14 @@ class FilesClaim(Claim):
     def read(self) -> Stored:
         with self._opened("read") as directory:
             try:
-                payload, self._expected = states.read(directory, STATE, self.session_id)
+                payload, found = states.read(directory, STATE, self.session_id)
             except FileNotFoundError:
                 raise SessionCorrupt(
                     self.session_id, self._layout.state(self.session_id), "state.json is missing"
                 ) from None
+            if self._expected not in (None, found):
+                raise self._conflict(directory, None)
+            self._expected = found
         return Stored(payload, self._layout.state(self.session_id))
 
     def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import stat
+import sys
 import threading
 import time
 import warnings
@@ -71,7 +72,7 @@ class HeldLock:
         _held.add(self)
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", None) is not None:
+        if getattr(self, "_fd", None) is not None and not sys.is_finalizing():
             warnings.warn(f"unreleased claim: {self.path}", ResourceWarning, 2, self)
             self.close()
 
@@ -195,6 +196,19 @@ def probe(path: str) -> tuple[bool, Record | None]:
 
     Takes a free lock for an instant; reads only, so that it works on a read-only file system.
     """
+    started = time.monotonic()
+    pause = 0.001
+    while True:
+        held, record = _look(path)
+        # Somebody else's look takes the lock, too: a file that names a dead holder, or one
+        # that let go, is looked at again before the session counts as held.
+        if not held or not _names_gone_holder(record) or time.monotonic() - started >= PROBE_GRACE:
+            return held, record
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads those who look
+        pause = min(pause * 2, 0.02)
+
+
+def _look(path: str) -> tuple[bool, Record | None]:
     from filelock import lock_descriptor
 
     try:
@@ -223,6 +237,12 @@ def _read_record(fd: int) -> Record | None:
         return Record(SessionOwner.model_validate(record["owner"]), released_at)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _names_gone_holder(record: Record | None) -> bool:
+    if record is None or record.released_at is not None:
+        return True
+    return owner.judge_owner(record.holder, lock_is_proof=False).is_dead
 
 
 def _names_live_holder(record: Record | None) -> bool:
