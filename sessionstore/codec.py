@@ -51,9 +51,15 @@ def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) 
     try:
         back = kind.model_validate_json(payload)
     except ValidationError as error:
-        raise storable.Unstorable(_place(error), f"would not load back: {brief(error)}") from None
+        steps = error.errors(include_url=False, include_context=False, include_input=False)[0][
+            "loc"
+        ]
+        raise storable.Unstorable(f"would not load back: {brief(error)}", *steps) from None
     for name in names:
-        storable.difference(getattr(state, name), getattr(back, name), name)
+        try:
+            storable.difference(getattr(state, name), getattr(back, name))
+        except storable.Unstorable as bad:
+            raise bad.under(name) from None
 
 
 def decode(payload: bytes, state_type: type[StateT], session_id: str, file: object) -> StateT:
@@ -90,11 +96,6 @@ def _why_unreadable(payload: bytes) -> str | None:
     if not payload.strip(b"\0"):
         return f"all {len(payload):,} bytes are zero, as after a loss of power"
     return None
-
-
-def _place(error: ValidationError) -> str:
-    location = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
-    return ".".join(str(step) for step in location) or "the state"
 
 
 def brief(error: Exception) -> str:

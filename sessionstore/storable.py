@@ -12,6 +12,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import cache
+from operator import contains, itemgetter
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel
@@ -30,30 +31,57 @@ _SAFE_INTEGER = 1 << 64  # anything below is certainly short enough
 _MAX_INTEGER = 10**MAX_DIGITS
 _SCALARS = frozenset({str, bool, type(None)})
 
-Check = Callable[[Any, str, int], None]
+Check = Callable[[Any, int], None]
 
 
 class Unstorable(Exception):
-    """A value at ``path`` that would not read back equal, and why."""
+    """A value that would not read back equal, and why."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        self.path = path
+    def __init__(self, reason: str, *steps: str | int) -> None:
         self.reason = reason
-        super().__init__(path, reason)
+        self.steps = list(steps)
+        super().__init__(reason)
+
+    def under(self, step: str | int) -> Unstorable:
+        """Return this, found below ``step``: paths are built only where something is wrong."""
+        self.steps.insert(0, step)
+        return self
+
+    @property
+    def path(self) -> str:
+        """Where the value is: ``data_buffer.fetch.scores[3]``."""
+        text = ""
+        for step in self.steps:
+            if isinstance(step, int):
+                text += f"[{step}]"
+            elif step.replace("-", "_").isidentifier():
+                text += f".{step}" if text else step
+            else:
+                text += f"[{step!r}]"
+        return text or "the state"
 
 
-def check(part: Part, path: str = "", depth: int = 1) -> None:
+def check(part: Part, depth: int = 1) -> None:
     """Raise :class:`Unstorable` for the first value below ``part`` that would not survive."""
-    values = part.__dict__
-    for name, check_value in _plan(type(part)):
-        try:
-            value = values[name]
-        except KeyError:
-            raise Unstorable(_join(path, name), "this declared field was deleted") from None
-        if check_value is not None:
-            check_value(value, f"{path}.{name}" if path else name, depth + 1)
+    plan, values = _plan(type(part)), part.__dict__
+    if not plan.passes_scalars(values):
+        _check_each(plan.checks, values, depth)
+    _check_each(plan.rest, values, depth)
     if extra := part.__pydantic_extra__:
-        _check_json(extra, path, depth)
+        _check_json(extra, depth)
+
+
+def _check_each(
+    checks: Iterable[tuple[str, Check | None]], values: dict[str, Any], depth: int
+) -> None:
+    for name, check_value in checks:
+        if name not in values:
+            raise Unstorable("this declared field was deleted", name)
+        if check_value is not None:
+            try:
+                check_value(values[name], depth + 1)
+            except Unstorable as bad:
+                raise bad.under(name) from None
 
 
 def typed_fields(kind: type[Part]) -> tuple[str, ...]:
@@ -63,30 +91,35 @@ def typed_fields(kind: type[Part]) -> tuple[str, ...]:
     """
     if _has_own_code(kind):
         return tuple(kind.__pydantic_fields__)
-    return tuple(name for name, check_value in _plan(kind) if check_value is None)
+    return tuple(name for name, check_value in _plan(kind).checks if check_value is None)
 
 
-def difference(before: Any, after: Any, path: str) -> None:
+def difference(before: Any, after: Any) -> None:
     """Raise :class:`Unstorable` at the first place where a typed value came back another."""
     if type(before) is not type(after):
         raise Unstorable(
-            path, f"{_name(before)} would come back as {_name(after)}: store the declared type"
+            f"{_name(before)} would come back as {_name(after)}: store the declared type"
         )
     if isinstance(before, BaseModel):
-        for name, value in _members(before):
-            difference(value, dict(_members(after)).get(name), _join(path, name))
+        _compare(dict(_members(before)), dict(_members(after)))
     elif isinstance(before, dict):
         if list(map(_typed_key, before)) != list(map(_typed_key, after)):
-            raise Unstorable(path, "its keys would come back changed")
-        for key, value in before.items():
-            difference(value, after[key], _join(path, str(key)))
+            raise Unstorable("its keys would come back changed")
+        _compare(before, after)
     elif isinstance(before, list | tuple):
         if len(before) != len(after):
-            raise Unstorable(path, "would come back with another length")
-        for index, value in enumerate(before):
-            difference(value, after[index], f"{path}[{index}]")
+            raise Unstorable("would come back with another length")
+        _compare(dict(enumerate(before)), dict(enumerate(after)))
     elif before != after:
-        raise Unstorable(path, f"this {_name(before)} would come back unequal")
+        raise Unstorable(f"this {_name(before)} would come back unequal")
+
+
+def _compare(before: dict[Any, Any], after: dict[Any, Any]) -> None:
+    for key, value in before.items():
+        try:
+            difference(value, after.get(key))
+        except Unstorable as bad:
+            raise bad.under(key if isinstance(key, int) else str(key)) from None
 
 
 def offence(value: Any) -> str | None:
@@ -108,11 +141,21 @@ def offence(value: Any) -> str | None:
     return f"{_name(value)} is no JSON type: store text or a dict that describes it"
 
 
-def find_bad_text(part: Part) -> Unstorable | None:
-    """Return the first text below ``part`` that UTF-8 cannot carry, keys included."""
-    for path, text in _texts(dict(_members(part)), ""):
-        if reason := _text_offence(text):
-            return Unstorable(path, reason)
+def find_bad_text(value: Any) -> Unstorable | None:
+    """Return the first text at or below ``value`` that UTF-8 cannot carry, keys included."""
+    if isinstance(value, str):
+        reason = _text_offence(value)
+        return Unstorable(reason) if reason else None
+    if isinstance(value, BaseModel):
+        value = dict(_members(value))
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(key, str) and (reason := _text_offence(key)):
+                return Unstorable(f"a key is {reason}")
+            if bad := find_bad_text(item):
+                return bad.under(key)
     return None
 
 
@@ -137,15 +180,15 @@ def _text_offence(text: str) -> str | None:
     return None
 
 
-def _check_json(value: Any, path: str, depth: int) -> None:
+def _check_json(value: Any, depth: int) -> None:
     """Check a dict or list of JSON values; ``depth`` is its own level.
 
     The common scalars are decided inline: this loop is most of what a check costs.
     """
     if depth > MAX_DEPTH:
-        raise Unstorable(path, f"nested deeper than {MAX_DEPTH} levels cannot be read back")
+        raise Unstorable(f"nested deeper than {MAX_DEPTH} levels cannot be read back")
     if type(value) is dict:
-        _check_keys(value, path)
+        _check_keys(value)
         items: Iterable[tuple[Any, Any]] = value.items()
     else:
         items = enumerate(value)
@@ -159,27 +202,69 @@ def _check_json(value: Any, path: str, depth: int) -> None:
             continue
         if kind is dict or kind is list:
             if item or depth == MAX_DEPTH:
-                _check_json(item, _step(path, key), depth + 1)
+                try:
+                    _check_json(item, depth + 1)
+                except Unstorable as bad:
+                    raise bad.under(key) from None
         elif reason := offence(item):
-            raise Unstorable(_step(path, key), reason)
+            raise Unstorable(reason, key)
 
 
-def _check_keys(value: dict[Any, Any], path: str) -> None:
+def _check_keys(value: dict[Any, Any]) -> None:
     for key in value:
         if type(key) is not str:
-            place = path or "the state"
-            raise Unstorable(place, f"the key {key!r} is {_name(key)}: JSON keys are text")
+            raise Unstorable(f"the key {key!r} is {_name(key)}: JSON keys are text")
 
 
 # --- what a declared field may hold -------------------------------------------------------------
 
 
-@cache
-def _plan(kind: type[Part]) -> tuple[tuple[str, Check | None], ...]:
-    return tuple(
-        (name, None if _stored_otherwise(field) else _shape(field.annotation))
-        for name, field in kind.__pydantic_fields__.items()
-    )
+class _Plan:
+    """How to check the declared fields of a model.
+
+    Most are scalars whose type decides alone: these pass in one sweep at C speed, and only if
+    one does not, the checks are made one by one, to say which.
+    """
+
+    def __init__(self, kind: type[Part]) -> None:
+        fields = kind.__pydantic_fields__
+        self.checks: list[tuple[str, Check | None]] = [
+            (name, None if _stored_otherwise(field) else _shape(field.annotation))
+            for name, field in fields.items()
+        ]
+        scalars = {
+            name: allowed
+            for name, shape in self.checks
+            if shape is not None and (allowed := _scalar_types(fields[name].annotation))
+        }
+        self.rest = [(name, shape) for name, shape in self.checks if name not in scalars]
+        self._allowed = tuple(scalars.values())
+        self._pick = itemgetter(*scalars) if len(scalars) > 1 else None
+
+    def passes_scalars(self, values: dict[str, Any]) -> bool:
+        """Return whether every scalar field is there and of a declared type."""
+        if self._pick is None:
+            return False
+        try:
+            found = self._pick(values)
+        except KeyError:
+            return False
+        return all(map(contains, self._allowed, map(type, found)))
+
+
+_plan = cache(_Plan)
+
+
+def _scalar_types(annotation: Any) -> frozenset[type] | None:
+    """Return the types of a declaration that need no second look; integers may be too long."""
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    options = get_args(annotation) if is_union else (annotation,)
+    if all(
+        isinstance(option, type) and (option in (str, bool, type(None)) or issubclass(option, Enum))
+        for option in options
+    ):
+        return frozenset(options)
+    return None
 
 
 def _stored_otherwise(field: FieldInfo) -> bool:
@@ -220,37 +305,37 @@ def _has_own_code(kind: type[Part]) -> bool:
     )
 
 
-def _any(value: Any, path: str, depth: int) -> None:
+def _any(value: Any, depth: int) -> None:
     if reason := offence(value):
-        raise Unstorable(path, reason)
+        raise Unstorable(reason)
     if type(value) in (dict, list):
-        _check_json(value, path, depth)
+        _check_json(value, depth)
 
 
 def _exact(kind: type) -> Check:
-    def check_exact(value: Any, path: str, _depth: int) -> None:
+    def check_exact(value: Any, _depth: int) -> None:
         if type(value) is not kind:
-            raise Unstorable(path, f"{_shown(value)} where {kind.__name__} is declared")
+            raise Unstorable(f"{_shown(value)} where {kind.__name__} is declared")
         if (kind is int or kind is float) and (reason := offence(value)):
-            raise Unstorable(path, reason)
+            raise Unstorable(reason)
 
     return check_exact
 
 
 def _member(kind: type[Enum]) -> Check:
-    def check_member(value: Any, path: str, _depth: int) -> None:
+    def check_member(value: Any, _depth: int) -> None:
         if type(value) is not kind:
-            allowed = ", ".join(str(member.value) for member in kind)
-            raise Unstorable(path, f"{_shown(value)} is no {kind.__name__} (it has {allowed})")
+            allowed = ", ".join(str(member) for member in kind)
+            raise Unstorable(f"{_shown(value)} is no {kind.__name__} (it has {allowed})")
 
     return check_member
 
 
 def _part(kind: type[Part]) -> Check:
-    def check_part(value: Any, path: str, depth: int) -> None:
+    def check_part(value: Any, depth: int) -> None:
         if type(value) is not kind:
-            raise Unstorable(path, f"{_shown(value)} where {kind.__name__} is declared")
-        check(value, path, depth)
+            raise Unstorable(f"{_shown(value)} where {kind.__name__} is declared")
+        check(value, depth)
 
     return check_part
 
@@ -261,9 +346,9 @@ def _optional(options: tuple[Any, ...]) -> Check | None:
     if inner is None:
         return None
 
-    def check_optional(value: Any, path: str, depth: int) -> None:
+    def check_optional(value: Any, depth: int) -> None:
         if value is not None:
-            inner(value, path, depth)
+            inner(value, depth)
 
     return check_optional
 
@@ -274,15 +359,16 @@ def _mapping(of: Any) -> Check | None:
     if inner is None:
         return None
 
-    def check_mapping(value: Any, path: str, depth: int) -> None:
+    def check_mapping(value: Any, depth: int) -> None:
         if type(value) is not dict:
-            raise Unstorable(path, f"{_shown(value)} where a dict is declared")
-        if of is Any:
-            _check_json(value, path, depth)
+            raise Unstorable(f"{_shown(value)} where a dict is declared")
+        if not value:
             return
-        _check_keys(value, path)
-        for key, item in value.items():
-            inner(item, _step(path, key), depth + 1)
+        if of is Any:
+            _check_json(value, depth)
+        else:
+            _check_keys(value)
+            _check_each(((key, inner) for key in value), value, depth)
 
     return check_mapping
 
@@ -293,18 +379,21 @@ def _sequence(of: Any) -> Check | None:
     if inner is None:
         return None
 
-    def check_sequence(value: Any, path: str, depth: int) -> None:
+    def check_sequence(value: Any, depth: int) -> None:
         if type(value) is not list:
-            raise Unstorable(path, f"{_shown(value)} where a list is declared")
+            raise Unstorable(f"{_shown(value)} where a list is declared")
         if of is str and set(map(type, value)) <= {str}:  # a path of many nodes, at C speed
             return
         for index, item in enumerate(value):
-            inner(item, f"{path}[{index}]", depth + 1)
+            try:
+                inner(item, depth + 1)
+            except Unstorable as bad:
+                raise bad.under(index) from None
 
     return check_sequence
 
 
-# --- paths and names -----------------------------------------------------------------------------
+# --- names ---------------------------------------------------------------------------------------
 
 
 def _members(part: BaseModel) -> Iterator[tuple[str, Any]]:
@@ -312,34 +401,8 @@ def _members(part: BaseModel) -> Iterator[tuple[str, Any]]:
     yield from (part.__pydantic_extra__ or {}).items()
 
 
-def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(key, str):
-                yield f"{path or 'the state'} (a key)", key
-            yield from _texts(item, _step(path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(item, _step(path, index))
-    elif isinstance(value, BaseModel):
-        yield from _texts(dict(_members(value)), path)
-
-
 def _typed_key(key: Any) -> tuple[type, Any]:
     return type(key), key
-
-
-def _step(path: str, key: object) -> str:
-    return f"{path}[{key}]" if type(key) is int else _join(path, str(key))
-
-
-def _join(path: str, name: str) -> str:
-    step = name if name.replace("-", "_").isidentifier() else f"[{name!r}]"
-    if not path:
-        return step
-    return f"{path}{step}" if step.startswith("[") else f"{path}.{step}"
 
 
 def _name(value: Any) -> str:

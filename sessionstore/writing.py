@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from sessionstore import clock, codec
@@ -44,7 +44,7 @@ Change = tuple[Part, str, Any]
 PartT = TypeVar("PartT", bound=Part)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Prepared:
     """A write that was checked: nothing that happens to the state changes it any more."""
 
@@ -334,7 +334,7 @@ class Writer(Generic[StateT]):
         payload, revision = prepared.payload, self.revision + 1
         if prepared.revision != revision:  # a write that was queued before this one failed
             payload = codec.with_revision(payload, revision)
-        attempt = replace(prepared, payload=b"", revision=revision)
+        attempt = Prepared(b"", revision, prepared.changes)
         checkpoint_id = prepared.checkpoint.checkpoint_id if prepared.checkpoint else None
         self._attempt = attempt
         try:
@@ -458,6 +458,8 @@ def _apply(changes: Iterable[Change]) -> list[Change]:
 
 
 def _is_older(version: str) -> bool:
+    if version == SCHEMA_VERSION:
+        return False
     try:
         return tuple(map(int, version.split("."))) < tuple(map(int, SCHEMA_VERSION.split(".")))
     except (ValueError, AttributeError):
