@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
 
@@ -35,7 +35,7 @@ def is_naive(text: str) -> bool:
     """Return whether ``text`` is a time without an offset."""
     try:
         return datetime.fromisoformat(text).tzinfo is None
-    except ValueError:
+    except (ValueError, TypeError):  # a wrong type is refused when the state is checked
         return False
 
 
@@ -44,4 +44,5 @@ def milliseconds_between(start: object, end: object) -> int:
     first, last = parse(start), parse(end)
     if first is None or last is None:
         return 0
-    return int((last - first).total_seconds() * 1000)
+    # Not total_seconds() * 1000: 1.001 s would be 1000 ms.
+    return (last - first) // timedelta(milliseconds=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from sessionstore import storable
+from sessionstore import declared, storable
 from sessionstore.errors import NotStorable, SessionCorrupt, StateTypeMismatch
 from sessionstore.state import SessionState, StateT
 from sessionstore.text import printable
@@ -22,16 +22,15 @@ def encode(state: SessionState) -> bytes:
     """
     kind = type(state)
     try:
-        storable.check(state)
+        declared.check(state)
         payload: bytes = kind.__pydantic_serializer__.to_json(state, warnings=False)
-        if typed := storable.typed_fields(kind):
+        if typed := declared.typed_fields(kind):
             _compare_typed(state, payload, typed)
     except storable.Unstorable as bad:
         raise NotStorable(state.session_id, bad.path, bad.reason) from None
     except (PydanticSerializationError, UnicodeEncodeError) as error:
-        bad_text = storable.find_bad_text(state)
-        path, reason = (bad_text.path, bad_text.reason) if bad_text else ("the state", brief(error))
-        raise NotStorable(state.session_id, path, reason) from error
+        bad = storable.find_bad_text(state) or _find_unserializable(state, error)
+        raise NotStorable(state.session_id, bad.path, bad.reason) from error
     except RuntimeError as error:  # dict or list changed size: another thread edits the state
         raise NotStorable(
             state.session_id, "the state", f"it was edited while it was being saved ({error})"
@@ -44,6 +43,16 @@ def encode(state: SessionState) -> bytes:
             " keep large data in files of the session's directory",
         )
     return payload
+
+
+def _find_unserializable(state: SessionState, error: Exception) -> storable.Unstorable:
+    """Return the field that pydantic could not turn into JSON, by trying each alone."""
+    for name in type(state).__pydantic_fields__:
+        try:
+            state.model_dump_json(include={name}, warnings=False)
+        except (PydanticSerializationError, UnicodeEncodeError) as trouble:
+            return storable.Unstorable(brief(trouble), name)
+    return storable.Unstorable(brief(error))
 
 
 def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) -> None:

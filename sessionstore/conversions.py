@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from pydantic import BaseModel
+
 
 class ExecutionResult(Protocol):
     """What an executor hands back at the end of a run or at a pause."""
@@ -183,9 +185,15 @@ def _field(record: Any, name: str) -> Any:
 def _as_dicts(items: Iterable[Any] | None) -> list[dict[str, Any]]:
     # mode="json" because what is stored must be JSON: a decision's datetime would be refused.
     return [
-        copy.deepcopy(dict(item)) if isinstance(item, Mapping) else item.model_dump(mode="json")
+        copy.deepcopy(dict(item)) if isinstance(item, Mapping) else _dumped(item)
         for item in items or ()
     ]
+
+
+def _dumped(item: Any) -> dict[str, Any]:
+    if isinstance(item, BaseModel):
+        return item.model_dump(mode="json")
+    return copy.deepcopy(dict(item.model_dump()))
 
 
 def _as_time(value: datetime | str | None) -> str | None:

@@ -39,7 +39,10 @@ class SessionStoreError(Exception):
         return str(self.args[0]) if self.args else type(self).__name__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, dict(self.__dict__), self.__cause__)
+        fields = dict(self.__dict__)
+        if isinstance(self, OSError) and self.errno is not None:
+            fields["errno"] = self.errno  # OSError keeps it outside of __dict__
+        return _rebuild, (type(self), self.args, fields, self.__cause__)
 
 
 def _because(error: OSError, cause: OSError) -> None:
@@ -55,7 +58,8 @@ def _rebuild(
 ) -> SessionStoreError:
     error = kind.__new__(kind, *args)
     error.args = args
-    error.__dict__.update(fields)
+    for name, value in fields.items():
+        setattr(error, name, value)
     error.__cause__ = cause
     return error
 

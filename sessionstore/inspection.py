@@ -67,6 +67,11 @@ def examine(backend: Backend, item: SessionSummary) -> SessionSummary:
     return replace(item, **changes) if changes else item
 
 
+def is_resumable(backend: Backend, item: SessionSummary) -> bool:
+    """Return whether a resume would find a checkpoint that loads."""
+    return item.is_resumable and why_not_resumable(backend, item) is None
+
+
 def why_not_resumable(backend: Backend, item: SessionSummary) -> str | None:
     """Return why the checkpoint that a resume would restore cannot be, or None if it can."""
     checkpoint_id = item.latest_checkpoint_id

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict
@@ -125,6 +126,18 @@ class Page:
 
     def __iter__(self) -> Any:
         return iter(self.items)
+
+
+class Matches(Iterator[SessionSummary]):
+    """The sessions that match, in order, looked at one by one as they are asked for."""
+
+    def __init__(self, items: Iterator[SessionSummary], damaged: int) -> None:
+        self._items = items
+        self.damaged: int = damaged
+        """Damaged sessions that were seen, of which a filter cannot say whether they match."""
+
+    def __next__(self) -> SessionSummary:
+        return next(self._items)
 
 
 Position = tuple[int, float | str, str]
@@ -280,13 +293,18 @@ def make_query(
         raise InvalidQuery(
             sorted(unknown)[0], f"no such filter; there are {', '.join(Filters.__annotations__)}"
         )
-    if order.lstrip("-") not in ORDERS or order.count("-") > 1:
+    if order not in ORDERS and order not in [f"-{name}" for name in ORDERS]:
         raise InvalidQuery(
             "order", f"{order!r} is none of {', '.join(ORDERS)} (with - in front: descending)"
         )
     if limit is not None and (type(limit) is not int or limit < 1):
         raise InvalidQuery("limit", f"{limit!r} is no positive number (None lists all)")
     given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
+    for name in (*_EQUAL, "id_prefix"):
+        if not isinstance(given.get(name, ""), str):
+            raise InvalidQuery(name, f"{given[name]!r} is no text")
+    if type(given.get("max_recoveries", 0)) is not int:
+        raise InvalidQuery("max_recoveries", f"{given['max_recoveries']!r} is no whole number")
     return SessionQuery(
         statuses=_statuses(given["status"]) if "status" in given else None,
         equal=tuple((name, given[name]) for name in _EQUAL if name in given),
@@ -305,10 +323,10 @@ def make_query(
 
 
 def _statuses(value: Any) -> frozenset[SessionStatus]:
-    names = [value] if isinstance(value, str) else list(value)
     try:
+        names = [value] if isinstance(value, str) else list(value)
         return frozenset(SessionStatus(name) for name in names)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         known = ", ".join(SessionStatus)
         raise InvalidQuery("status", f"{error}; there are {known}") from None
 
@@ -336,7 +354,7 @@ def _read_cursor(cursor: str | None, order: str) -> Position | None:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         made_for, unknown, value, session_id = json.loads(base64.urlsafe_b64decode(padded))
-    except (ValueError, binascii.Error, TypeError):
+    except (ValueError, binascii.Error, TypeError, RecursionError):
         raise InvalidQuery("cursor", "this is no cursor of ours: start without one") from None
     if made_for != order:
         raise InvalidQuery("cursor", f"it was made for order={made_for!r}, not {order!r}")
@@ -345,6 +363,7 @@ def _read_cursor(cursor: str | None, order: str) -> Position | None:
         not isinstance(session_id, str)
         or unknown not in (0, 1)
         or not isinstance(value, (int, float) if by_time else str)
+        or (isinstance(value, float) and not math.isfinite(value))
     ):
         raise InvalidQuery("cursor", "this is no cursor of ours: start without one")
     return (unknown, value, session_id)

@@ -18,7 +18,7 @@ from sessionstore.errors import (
     SessionStoreError,
 )
 from sessionstore.owner import Liveness
-from sessionstore.query import Filters, make_query
+from sessionstore.query import Filters, make_query, summarize
 from sessionstore.state import (
     SessionRecovery,
     SessionState,
@@ -122,8 +122,7 @@ class _Sweep:
         """Return the ids of the ACTIVE sessions; put the damaged ones on record."""
         active: list[str] = []
         query = make_query(Filters(), limit=None, cursor=None, order="session_id")
-        items, _ = self.backend.find(query, lambda item: item)
-        for item in items:
+        for item in self.backend.find(query, lambda item: item):
             if item.damaged is not None:
                 self.damaged.append(Swept(item.session_id, item.damaged))
             elif item.status is SessionStatus.ACTIVE:
@@ -152,9 +151,8 @@ class _Sweep:
 
     def _record(self, state: SessionState, verdict: Liveness) -> None:
         count = (state.recovery.count if state.recovery else 0) + (1 if self.dry_run else 0)
-        self.swept.append(
-            Swept(state.session_id, verdict.reason, verdict, count, state.is_resumable)
-        )
+        resumable = inspection.is_resumable(self.backend, summarize(state))
+        self.swept.append(Swept(state.session_id, verdict.reason, verdict, count, resumable))
 
     def _mark(self, session_id: str) -> None:
         by = owner.new_owner(self.backend.clock())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, Self, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field, model_validator
 
 from sessionstore import clock, conversions
 
@@ -26,24 +27,27 @@ class SessionStatus(StrEnum):
 class Part(BaseModel, extra="allow", protected_namespaces=()):
     """A piece of the stored state: unknown fields are kept, misspelt attributes refused."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field that is declared or was loaded; else raise AttributeError."""
-        kind = type(self)
-        if not (
-            name in kind.__pydantic_fields__
-            or name.startswith("_")
-            or hasattr(kind, name)
-            or name in (self.__pydantic_extra__ or ())
-        ):
-            raise AttributeError(_no_such_field(self, name))
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # a type checker would take it as leave to set anything
 
-    def model_post_init(self, _context: Any, /) -> None:
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set a field that is declared or was loaded; else raise AttributeError."""
+            kind = type(self)
+            if not (
+                name in kind.__pydantic_fields__
+                or name.startswith("_")
+                or isinstance(getattr(kind, name, None), property | cached_property)
+                or name in (self.__pydantic_extra__ or ())
+            ):
+                raise AttributeError(_no_such_field(self, name))
+            super().__setattr__(name, value)
+
+    @model_validator(mode="after")
+    def _drop_computed_keys(self) -> Self:
         """Drop computed keys that a file carried: they are computed anew, and written once."""
-        extra = self.__pydantic_extra__
-        if extra:
+        if extra := self.__pydantic_extra__:
             for name in type(self).__pydantic_computed_fields__:
                 extra.pop(name, None)
+        return self
 
 
 def _no_such_field(part: Part, name: str) -> str:

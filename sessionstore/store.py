@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Generic, Literal, TypedDict, Unpack, cast, overload
 
@@ -20,7 +20,7 @@ from sessionstore.errors import (
 )
 from sessionstore.ids import check_id, make_session_id
 from sessionstore.owner import Liveness
-from sessionstore.query import Filters, Page, SessionQuery, SessionSummary, make_query
+from sessionstore.query import Filters, Matches, Page, SessionQuery, make_query
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.session import Session
 from sessionstore.state import (
@@ -368,21 +368,19 @@ class SessionStore(Generic[StateT]):
             InvalidQuery: a filter, the order or the cursor makes no sense.
         """
         query = make_query(filters, limit=limit, cursor=cursor, order=order)
-        matches, damaged = self._matches(query)
+        matches = self._matches(query)
         if limit is None:
-            return Page(tuple(matches), None, damaged)
+            return Page(tuple(matches), None, matches.damaged)
         items = tuple(islice(matches, limit))
         more = len(items) == limit and next(matches, None) is not None
-        return Page(items, query.cursor_after(items[-1]) if more else None, damaged)
+        return Page(items, query.cursor_after(items[-1]) if more else None, matches.damaged)
 
-    def iter_find(
-        self, *, order: str = "-updated_at", **filters: Unpack[Filters]
-    ) -> Iterator[SessionSummary]:
-        """Yield every session that matches, in order."""
+    def iter_find(self, *, order: str = "-updated_at", **filters: Unpack[Filters]) -> Matches:
+        """Return an iterator over every session that matches, in order."""
         query = make_query(filters, limit=None, cursor=None, order=order)
-        return self._matches(query)[0]
+        return self._matches(query)
 
-    def _matches(self, query: SessionQuery) -> tuple[Iterator[SessionSummary], int]:
+    def _matches(self, query: SessionQuery) -> Matches:
         return self._backend.find(query, lambda item: inspection.examine(self._backend, item))
 
     # --- cleaning up -----------------------------------------------------------------------------

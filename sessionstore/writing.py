@@ -226,7 +226,7 @@ class Writer(Generic[StateT]):
                 raise NotStorable(
                     self.session_id,
                     "session_id",
-                    f"{state.session_id!r} is another session's: restore {self.session_id!r}",
+                    f"it is another session's: restore {self.session_id!r}",
                 )
             revision = self.revision + self._planned + 1
             now = self._clock()

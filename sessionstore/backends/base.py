@@ -16,7 +16,7 @@ from typing import NamedTuple
 from sessionstore import codec
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.query import Examine, SessionQuery, SessionSummary, summarize
+from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
 from sessionstore.state import SessionOwner, SessionState
 
 
@@ -206,8 +206,8 @@ class Backend(ABC):
     def close(self) -> None:  # noqa: B027 - most places have nothing to let go of
         """Let go of resources; claims are not affected."""
 
-    def find(self, query: SessionQuery, examine: Examine) -> tuple[Iterator[SessionSummary], int]:
-        """Return the matches in order, and how many damaged sessions could not be judged.
+    def find(self, query: SessionQuery, examine: Examine) -> Matches:
+        """Return the matches in order.
 
         ``query.limit`` is the caller's affair. ``examine`` costs I/O, so it is called while the
         matches are consumed, for those only.
@@ -219,7 +219,7 @@ class Backend(ABC):
                 matching.append(item)
             elif item.damaged is not None and query.damaged is None:
                 damaged += 1
-        return _examined(query.sort(matching), query, examine), damaged
+        return Matches(_examined(query.sort(matching), query, examine), damaged)
 
     def _scan(self, id_prefix: str | None) -> Iterator[SessionSummary]:
         for session_id in self.ids():

@@ -1,0 +1,102 @@
+"""The group of commands, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+import sessionstore
+from sessionstore.cli import streams
+from sessionstore.cli.exits import Exit, exit_for
+from sessionstore.cli.ls import ls
+from sessionstore.cli.recover import recover
+from sessionstore.cli.settings import Settings, shared_options
+from sessionstore.cli.show import show
+from sessionstore.errors import SessionStoreError
+
+NAME = "sessionstore"
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Application(click.Group):
+    """A group whose errors, Ctrl-C and closed pipes end as our exit codes say."""
+
+    def main(self, args: Any = None, *_: Any, **__: Any) -> NoReturn:
+        """Run the command line, by default on ``sys.argv``, and exit."""
+        sys.exit(self.execute(sys.argv[1:] if args is None else list(args)))
+
+    def execute(self, args: list[str]) -> int:
+        """Run the command line; return the exit code."""
+        streams.accept_any_text()
+        code: int = Exit.OK
+        try:
+            code = self._run(args)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has seen enough: `sessionstore ls | head -1`
+            streams.abandon(sys.stdout)
+        except KeyboardInterrupt:
+            streams.abandon(sys.stdout)
+            streams.complain("interrupted")
+            code = Exit.INTERRUPTED
+        except OSError as error:  # a full disk behind stdout
+            streams.abandon(sys.stdout)
+            streams.complain(f"cannot write the output: {error.strerror or error}")
+            code = Exit.ERROR
+        return code
+
+    def _run(self, args: list[str]) -> int:
+        try:
+            with self.make_context(NAME, args, obj=Settings()) as context:
+                return int(self.invoke(context) or Exit.OK)
+        except click.exceptions.Exit as end:  # --help, --version
+            return end.exit_code
+        except click.UsageError as error:
+            _explain_usage(error)
+            return Exit.USAGE
+        except click.ClickException as error:
+            streams.complain(error.format_message())
+            return error.exit_code
+        except SessionStoreError as error:
+            streams.complain(str(error))
+            return exit_for(error)
+
+
+def _explain_usage(error: click.UsageError) -> None:
+    # Not error.show(): arguments may come from a pipe, and go to a terminal only escaped.
+    if error.ctx is not None:
+        for line in error.ctx.get_usage().splitlines():
+            streams.note(line)
+        streams.note(f"Try '{error.ctx.command_path} --help' for help.")
+    for line in error.format_message().expandtabs(4).splitlines():
+        streams.complain(line)
+
+
+@click.group(
+    NAME,
+    cls=Application,
+    context_settings=_HELP,
+    no_args_is_help=False,
+    epilog="""\b
+Examples:
+  sessionstore --root ./state ls --resumable
+  sessionstore --root ./state show session_20260125_17
+  sessionstore --root ./state recover --apply
+
+\b
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found (session or store),
+4 claimed by a live process, 5 damage found, 130 interrupted.""",
+)
+@shared_options(outermost=True)
+@click.version_option(sessionstore.__version__, prog_name=NAME)
+def app() -> None:
+    """List stored sessions, look into one, and recover those that dead processes left behind.
+
+    Data goes to stdout, everything else to stderr. A store is never created.
+    """
+
+
+app.add_command(ls)
+app.add_command(show)
+app.add_command(recover)

@@ -1,0 +1,46 @@
+"""Exit codes: what a script can tell from the way that a command ended."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from sessionstore.errors import (
+    InvalidQuery,
+    InvalidSessionId,
+    SessionClaimed,
+    SessionCorrupt,
+    SessionNotFound,
+    SessionStoreError,
+    StorageError,
+)
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    """No such session, or no store."""
+    CLAIMED = 4
+    """A live process holds the session."""
+    DAMAGE = 5
+    """Damage was found; it was left as it is."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells count it: 128 + SIGINT."""
+
+
+def exit_for(error: SessionStoreError) -> Exit:
+    """Return the exit code that says what kind of refusal ``error`` is."""
+    if isinstance(error, SessionNotFound):
+        return Exit.NOT_FOUND
+    if isinstance(error, SessionClaimed):
+        return Exit.CLAIMED
+    if isinstance(error, SessionCorrupt):
+        return Exit.DAMAGE
+    if isinstance(error, InvalidQuery | InvalidSessionId):
+        return Exit.USAGE
+    if isinstance(error, StorageError) and isinstance(error.__cause__, FileNotFoundError):
+        return Exit.NOT_FOUND
+    return Exit.ERROR

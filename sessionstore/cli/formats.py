@@ -1,0 +1,52 @@
+"""Machine formats: JSON of plain ASCII, in which nothing from a session can act on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from sessionstore.cli import streams
+from sessionstore.query import SessionSummary
+
+SESSIONS = "sessionstore.sessions/1"
+SESSION = "sessionstore.session/1"
+RECOVERY = "sessionstore.recovery/1"
+
+Item = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
+    return from_json(to_json(value, inf_nan_mode="null"))
+
+
+def summary_item(summary: SessionSummary) -> Item:
+    """Return all that a listing knows of a session."""
+    item: Item = plain(summary)
+    item["is_stale"] = summary.is_stale
+    return item
+
+
+def dumps(value: Any, *, indent: int | None = None) -> str:
+    """Return ``value`` as JSON in which every string is of printable ASCII, DEL excluded."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)
+
+
+def write_object(schema: str, fields: Item) -> None:
+    """Write one indented object that names its schema."""
+    streams.write(dumps({"schema": schema, **fields}, indent=2) + "\n")
+
+
+def write_lines(items: Iterable[Item]) -> None:
+    """Write each item on a line of its own, as it comes."""
+    for item in items:
+        streams.write(dumps(item) + "\n")
+
+
+def write_ids(ids: Iterable[str]) -> None:
+    """Write ids, which hold nothing that needs escaping, one a line."""
+    for session_id in ids:
+        streams.write(session_id + "\n")

@@ -1,0 +1,218 @@
+"""One session for people: facts in groups, then its checkpoints, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sessionstore.cli import streams, times, words
+from sessionstore.cli.tables import Cell, Column, write_facts, write_table
+from sessionstore.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.cli.show import Sight
+
+Fact = tuple[str, Cell | str]
+
+_PATH_SHOWN = 12
+_TEXT_LIMIT = 2000
+
+
+def write_portrait(sight: Sight, now: datetime, *, colored: bool) -> None:
+    """Write what was seen of a session to stdout."""
+    write_facts(_facts(sight, now), colored=colored)
+    if sight.checkpoints_damaged is not None:
+        reason = printable(sight.checkpoints_damaged, limit=_TEXT_LIMIT)
+        write_facts([("checkpoints", Cell(f"damaged: {reason}", "bold magenta"))], colored=colored)
+    if sight.checkpoints:
+        streams.write("\n")
+        _write_checkpoints(sight, now, colored=colored)
+
+
+def _facts(sight: Sight, now: datetime) -> list[Fact]:
+    facts: list[Fact] = [("session", Cell(sight.session_id, "bold"))]
+    if sight.state is None:
+        facts.append(("status", words.DAMAGED))
+        facts.append(("reason", _text(sight.damaged)))
+        facts.append(("file", _text(sight.file)))
+        return facts
+    facts += _header(sight, sight.state, now)
+    facts += _owner(sight, sight.state)
+    facts += _progress(sight.state)
+    facts += _result(sight.state)
+    facts += _recovery(sight.state, now)
+    facts += _sizes(sight)
+    return facts
+
+
+def _text(value: object) -> str:
+    return "-" if value in (None, "") else printable(value, limit=_TEXT_LIMIT)
+
+
+def _header(sight: Sight, state: SessionState, now: datetime) -> list[Fact]:
+    status = words.status_cell(state.status, sight.liveness, is_interrupted=state.is_interrupted)
+    unresumable = sight.unresumable
+    resumable = (
+        words.yes_or_no(True) if unresumable is None else Cell(f"no: {_text(unresumable)}")
+    )  # fmt: skip
+    facts: list[Fact] = [("status", status), ("goal", _text(state.goal_id))]
+    optional = (
+        ("agent", state.agent_id),
+        ("stream", state.stream_id),
+        ("correlation", state.correlation_id),
+        ("run", state.current_run_id),
+    )
+    facts += [(label, _text(value)) for label, value in optional if value]
+    facts += [
+        ("entry point", _text(state.entry_point)),
+        ("revision", f"{state.revision:,} (schema {_text(state.schema_version)})"),
+        ("started", times.absolute(state.timestamps.started_at, now)),
+        ("updated", times.absolute(state.timestamps.updated_at, now)),
+    ]
+    if state.timestamps.paused_at_time:
+        facts.append(("paused", times.absolute(state.timestamps.paused_at_time, now)))
+    if state.timestamps.completed_at:
+        ended = times.absolute(state.timestamps.completed_at, now)
+        facts.append(("ended", f"{ended}, after {state.duration_ms:,} ms"))
+    facts.append(("resumable", resumable))
+    return facts
+
+
+def _owner(sight: Sight, state: SessionState) -> list[Fact]:
+    liveness = sight.liveness
+    owner = (liveness.owner if liveness else None) or state.owner
+    named = _describe(owner, state.pid)
+    facts: list[Fact] = []
+    if state.status is SessionStatus.ACTIVE:
+        facts.append(("owner", named or "not recorded"))
+        if liveness is not None:
+            style = "bold red" if liveness.is_dead else "green" if liveness.is_alive else "yellow"
+            facts.append(("liveness", Cell(words.liveness_words(liveness), style)))
+    elif liveness is not None and liveness.is_alive:  # claimed, but not running
+        facts.append(("owner", named or "not recorded"))
+        facts.append(("liveness", words.liveness_words(liveness)))
+    else:
+        facts.append(("owner", "nobody"))
+    return facts
+
+
+def _describe(owner: SessionOwner | None, pid: int | None) -> str:
+    words_of_owner = owner.describe() if owner else ""
+    return printable(words_of_owner or (f"pid {pid}" if pid is not None else ""), limit=400)
+
+
+def _progress(state: SessionState) -> list[Fact]:
+    progress = state.progress
+    facts: list[Fact] = [
+        ("node", words.where(progress.current_node)),
+        (
+            "steps",
+            ", ".join(
+                [
+                    f"{progress.steps_executed:,}",
+                    count_of(progress.total_retries, "retry", "retries"),
+                    count_of(progress.total_tokens, "token"),
+                    f"{progress.total_latency_ms:,} ms",
+                ]
+            ),
+        ),
+        ("quality", _text(progress.execution_quality)),
+    ]
+    if progress.paused_at:
+        facts.append(("paused at", words.where(progress.paused_at)))
+    if progress.resume_from:
+        facts.append(("resume from", words.where(progress.resume_from)))
+    if progress.path:
+        shown = [printable(node, limit=60) for node in progress.path[-_PATH_SHOWN:]]
+        if len(progress.path) > _PATH_SHOWN:
+            shown.insert(0, f"({len(progress.path) - _PATH_SHOWN:,} more)")
+        facts.append(("path", " > ".join(shown)))
+    if progress.nodes_with_failures:
+        facts.append(("failed nodes", _some(progress.nodes_with_failures)))
+    return facts
+
+
+def _result(state: SessionState) -> list[Fact]:
+    result = state.result
+    facts: list[Fact] = []
+    if result.success is not None:
+        facts.append(("success", words.yes_or_no(result.success)))
+    if result.error:
+        facts.append(("error", Cell(_text(result.error), "red")))
+    if result.output:
+        facts.append(("output", _some(list(result.output))))
+    return facts
+
+
+def _recovery(state: SessionState, now: datetime) -> list[Fact]:
+    recovery = state.recovery
+    if recovery is None:
+        return []
+    when = times.absolute(recovery.at, now)
+    facts: list[Fact] = [
+        ("recoveries", f"{recovery.count:,}, the last at {when}"),
+        ("recovered from", _text(recovery.reason)),
+    ]
+    if named := _describe(recovery.owner, None):
+        facts.append(("left behind by", named))
+    return facts
+
+
+def _sizes(sight: Sight) -> list[Fact]:
+    sizes, state = sight.sizes(), sight.state
+    if sizes is None or state is None:
+        return []
+    counts = {
+        "data_buffer": count_of(len(state.data_buffer), "key"),
+        "input_data": count_of(len(state.input_data), "key"),
+        "output": count_of(len(state.result.output), "key"),
+        "decisions": f"{len(state.decisions):,}",
+        "problems": f"{len(state.problems):,}",
+    }
+    parts = [f"state {words.size_words(sizes['state'])}"]
+    parts += [
+        f"{name} {words.size_words(size)} ({counts[name]})"
+        for name, size in sizes.items()
+        if name in counts and size > len("{}")
+    ]
+    facts: list[Fact] = [("sizes", ", ".join(parts))]
+    if state.data_buffer:
+        facts.append(("data keys", _some(list(state.data_buffer))))
+    facts.append(("checkpoints", count_of(len(sight.checkpoints), "checkpoint")))
+    return facts
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name, limit=60) for name in names[:_PATH_SHOWN])
+    more = len(names) - _PATH_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _write_checkpoints(sight: Sight, now: datetime, *, colored: bool) -> None:
+    latest = sight.state.latest_checkpoint_id if sight.state else None
+    columns = [
+        Column("CHECKPOINT"),
+        Column("TYPE"),
+        Column("NODE", folds=True),
+        Column("REVISION", is_number=True),
+        Column("CREATED"),
+        Column("REMARK", folds=True),
+    ]
+    rows = []
+    for item in sight.checkpoints:
+        remarks = ["latest"] if item.checkpoint_id == latest else []
+        if item.damaged is not None:
+            remarks.append(f"damaged: {printable(item.damaged, limit=words.REASON_LIMIT)}")
+        rows.append(
+            (
+                printable(item.checkpoint_id),
+                printable(item.checkpoint_type or "-", limit=40),
+                words.where(item.node),
+                "-" if item.revision is None else f"{item.revision:,}",
+                times.relative(item.created_at, now),
+                Cell("; ".join(remarks), "magenta" if item.damaged is not None else "green"),
+            )
+        )
+    write_table(columns, rows, colored=colored)

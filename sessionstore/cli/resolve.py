@@ -1,0 +1,40 @@
+"""Session ids as people type them: the id, or the beginning of it that only one session has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sessionstore.errors import SessionNotFound
+from sessionstore.ids import check_id, is_id
+from sessionstore.store import SessionStore
+from sessionstore.text import printable
+
+_NAMED = 5
+
+
+def resolve(store: SessionStore[Any], given: str, root: object) -> str:
+    """Return the id that ``given`` is, or is the only beginning of.
+
+    Raises:
+        click.UsageError: it is the beginning of several; they are named.
+        InvalidSessionId: no id can begin like that.
+        SessionNotFound: no id does.
+    """
+    if is_id(given) and store.exists(given):
+        return given  # also where other ids begin with it
+    if not given:
+        check_id(given)
+    page = store.find(id_prefix=given, order="session_id", limit=_NAMED + 1)
+    candidates = [item.session_id for item in page.items]
+    if not candidates:
+        check_id(given)
+        raise SessionNotFound(given, root)
+    if len(candidates) > 1:
+        more = ", ..." if len(candidates) > _NAMED else ""
+        named = ", ".join(candidates[:_NAMED])
+        raise click.UsageError(
+            f"{printable(given)} is the beginning of more than one id: {named}{more}"
+        )
+    return candidates[0]

@@ -1,0 +1,98 @@
+"""What all commands share: which store, which colours, which format, and their options."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from sessionstore import clock
+from sessionstore.cli import streams, times
+from sessionstore.state import SessionState
+from sessionstore.store import SessionStore
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """What was said before and after the name of the command; the latter wins."""
+
+    root: str | None = None
+    color: str = "auto"
+    clock: clock.Clock = clock.utc_now
+
+    def open_store(self) -> SessionStore[SessionState]:
+        """Return the store, which must be there: this command line never makes one."""
+        if not self.root:
+            raise click.UsageError("which store? Pass --root DIR, or set SESSIONSTORE_ROOT")
+        return SessionStore(self.root, create=False, clock=self.clock)
+
+    def now(self) -> datetime:
+        """Return the current time."""
+        return self.clock()
+
+    @property
+    def colored(self) -> bool:
+        """Whether stdout gets colours."""
+        return streams.wants_color(self.color, sys.stdout)
+
+
+def _remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None and option.name is not None:
+        setattr(context.ensure_object(Settings), option.name, value)
+
+
+def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
+    """Add --root and --color: they stand before the name of a command, or after it."""
+
+    def add(command: F) -> F:
+        root = click.option(
+            "--root",
+            metavar="DIR",
+            # Only outside: the environment must not override what was said before the command.
+            envvar="SESSIONSTORE_ROOT" if outermost else None,
+            show_envvar=outermost,
+            expose_value=False,
+            callback=_remember,
+            help="The store." if outermost else "The store (default: SESSIONSTORE_ROOT).",
+        )
+        color = click.option(
+            "--color",
+            type=click.Choice(["auto", "always", "never"]),
+            expose_value=False,
+            callback=_remember,
+            help="Colours; auto (the default) means on a terminal, unless NO_COLOR is set.",
+        )
+        return root(color(command))
+
+    return add
+
+
+def output_option(ids: str) -> Callable[[F], F]:
+    """Add -o; ``ids`` says which ids it prints."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(["table", "json", "jsonl", "ids"]),
+        default="table",
+        show_default=True,
+        help=f"json is one object, jsonl one object a line, ids {ids}, one a line.",
+    )
+
+
+def read_moment(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> datetime | None:
+    """Return the time that an option means: ISO 8601, or an age such as ``2h``."""
+    if value is None:
+        return None
+    try:
+        return times.parse_moment(value, context.ensure_object(Settings).now())
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None

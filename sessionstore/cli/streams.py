@@ -1,0 +1,61 @@
+"""Two streams, two purposes: data goes to stdout, everything said about it to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+from sessionstore.text import printable
+
+
+def write(text: str) -> None:
+    """Write ``text``, which must be safe already, to stdout."""
+    sys.stdout.write(text)
+
+
+def note(text: str) -> None:
+    """Say ``text`` on stderr, on one line and escaped. That nobody listens is no error."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(printable(text, limit=4000) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        abandon(sys.stderr)
+
+
+def complain(text: str) -> None:
+    """Say on stderr what went wrong."""
+    note(f"sessionstore: {text}")
+
+
+def abandon(stream: TextIO) -> None:
+    """Let what is still buffered go nowhere: Python flushes at exit, and must not fail or block."""
+    with suppress(OSError, ValueError):  # ValueError: it is no stream of the system
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, stream.fileno())
+        finally:
+            os.close(null)
+
+
+def accept_any_text() -> None:
+    """Write characters that the terminal's encoding lacks as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def wants_color(choice: str, stream: TextIO) -> bool:
+    """Return whether to colour ``stream``: the option decides, then NO_COLOR, then the terminal.
+
+    NO_COLOR counts when it is not empty (no-color.org).
+    """
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()

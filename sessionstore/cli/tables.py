@@ -1,0 +1,120 @@
+"""Tables for people: ids stay whole, long text folds, and a pipe gets one line for each row."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from sessionstore.cli import streams
+
+_GAP = 2
+_NARROWEST = 16
+"""What a column that folds keeps on a narrow terminal, in cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column; one that does not fold is never cut or wrapped."""
+
+    heading: str
+    folds: bool = False
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Text, escaped already, and its style."""
+
+    text: str
+    style: str = ""
+
+
+Row = Sequence[Cell | str]
+
+
+def write_table(
+    columns: Sequence[Column], rows: Sequence[Row], *, colored: bool, headed: bool = True
+) -> None:
+    """Write a table to stdout."""
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    if headed:
+        cells.insert(0, [Cell(column.heading, "bold") for column in columns])
+    widths = [
+        max(cell_len(row[place].text) for row in cells) if cells else 0
+        for place in range(len(columns))
+    ]
+    if sys.stdout.isatty():
+        _write_folded(columns, cells, widths, colored=colored)
+    else:
+        _write_whole(columns, cells, widths, colored=colored)
+
+
+def _write_whole(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int], *, colored: bool
+) -> None:
+    """Write one line for each row; by hand, since rich takes a millisecond for each."""
+    last = len(columns) - 1
+    for row in rows:
+        line = ""
+        for place, (column, cell, width) in enumerate(zip(columns, row, widths, strict=True)):
+            blank = " " * (width - cell_len(cell.text))
+            text = _painted(cell) if colored else cell.text
+            line += blank + text if column.is_number else text + blank
+            line += "" if place == last else " " * _GAP
+        streams.write(line.rstrip() + "\n")
+
+
+def _painted(cell: Cell) -> str:
+    style = Style.parse(cell.style)  # cached
+    return style.render(cell.text, color_system=ColorSystem.STANDARD)
+
+
+def _write_folded(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int], *, colored: bool
+) -> None:
+    """Write a table that folds long text into the width of the terminal."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+    needed = 0
+    for column, width in zip(columns, widths, strict=True):
+        needed += _GAP + (min(width, _NARROWEST) if column.folds else width)
+        table.add_column(
+            justify="right" if column.is_number else "left",
+            no_wrap=not column.folds,
+            min_width=None if column.folds else width,
+            overflow="fold",
+        )
+    for row in rows:
+        # Text, not str: square brackets in it are no markup.
+        table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
+    console = Console(
+        file=sys.stdout,
+        color_system="standard" if colored else None,
+        force_terminal=colored,
+        no_color=not colored,
+        # Wider than a narrow terminal rather than with ids cut: the terminal wraps the line.
+        width=max(needed, shutil.get_terminal_size().columns),
+        height=100,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        streams.write(line.rstrip() + "\n")
+
+
+def write_facts(facts: Sequence[tuple[str, Cell | str]], *, colored: bool) -> None:
+    """Write labelled values, one below the other."""
+    columns = [Column("fact"), Column("value", folds=True)]
+    rows = [(Cell(label, "bold"), value) for label, value in facts]
+    write_table(columns, rows, colored=colored, headed=False)

@@ -1,0 +1,66 @@
+"""Times as people write them (``2h``, ``2026-01-25``) and read them (``5 min ago``)."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from sessionstore import clock
+from sessionstore.text import printable
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_AGE = re.compile(r"(?:\d+[smhdw])+", re.ASCII)
+_STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """Return the time that ``text`` means: so long before ``now``, or ISO 8601.
+
+    An ISO time without an offset is local time.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text = text.strip()
+    if _AGE.fullmatch(text):
+        seconds = sum(
+            int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", text)
+        )
+        try:
+            return now - timedelta(seconds=seconds)
+        except OverflowError:
+            raise ValueError(f"{text!r} is longer ago than there are dates") from None
+    moment = clock.parse(text)
+    if moment is None:
+        raise ValueError(
+            f"{text!r} is neither an age such as 90s, 30m, 2h, 3d or 1w,"
+            " nor an ISO 8601 time such as 2026-01-25 or 2026-01-25T17:09:03Z"
+        )
+    return moment
+
+
+def relative(text: str | None, now: datetime) -> str:
+    """Return ``5 min ago``; a time that cannot be parsed is shown as it is."""
+    moment = clock.parse(text)
+    if moment is None:
+        return printable(text or "-", limit=40)
+    seconds = (now - moment).total_seconds()
+    amount = _amount(abs(seconds))
+    if amount is None:
+        return "just now"
+    return f"{amount} ago" if seconds > 0 else f"in {amount}"
+
+
+def _amount(seconds: float) -> str | None:
+    for size, unit in _STEPS:
+        if seconds >= size:
+            return f"{int(seconds // size):,} {unit}"
+    return f"{int(seconds)} s" if seconds >= 1 else None
+
+
+def absolute(text: str | None, now: datetime) -> str:
+    """Return the time as it is stored, and how long ago that was."""
+    if not text:
+        return "-"
+    shown = printable(text, limit=60)
+    return f"{shown} ({relative(text, now)})" if clock.parse(text) else shown

@@ -1,0 +1,68 @@
+"""The conformance suite: what every backend has to do, as tests that it passes by subclassing.
+
+A backend proves itself with one class in its own tests::
+
+    from sessionstore.testing import BackendContract
+
+    class TestPostgres(BackendContract[PostgresBackend]):
+        @pytest.fixture
+        def backend(self, database: Database) -> PostgresBackend:
+            return PostgresBackend(database.url)
+
+        def reopen(self, backend: PostgresBackend) -> PostgresBackend:
+            return PostgresBackend(backend.url)
+
+        def read_raw(self, backend: PostgresBackend, session_id: str) -> bytes:
+            ...  # past the backend: straight from the database
+
+and so on for the other methods of :class:`~sessionstore.testing.harness.Harness`. Needs pytest
+(the extra ``testing``).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before they are imported: a failed assertion shall show its values outside of this package, too.
+_TOPICS = (
+    "awaiting",
+    "claiming",
+    "contending",
+    "ending",
+    "interrupting",
+    "listing",
+    "living",
+    "recovering",
+    "resuming",
+    "storing",
+)
+pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in _TOPICS))
+
+from sessionstore.testing.awaiting import AwaitingContract  # noqa: E402 - after the line above
+from sessionstore.testing.claiming import ClaimingContract  # noqa: E402
+from sessionstore.testing.contending import ContendingContract  # noqa: E402
+from sessionstore.testing.ending import EndingContract  # noqa: E402
+from sessionstore.testing.harness import BackendT, Harness  # noqa: E402
+from sessionstore.testing.interrupting import InterruptingContract  # noqa: E402
+from sessionstore.testing.listing import ListingContract  # noqa: E402
+from sessionstore.testing.living import LivingContract  # noqa: E402
+from sessionstore.testing.recovering import RecoveringContract  # noqa: E402
+from sessionstore.testing.resuming import ResumingContract  # noqa: E402
+from sessionstore.testing.storing import StoringContract  # noqa: E402
+
+__all__ = ["BackendContract", "Harness"]
+
+
+class BackendContract(
+    ClaimingContract[BackendT],
+    StoringContract[BackendT],
+    LivingContract[BackendT],
+    EndingContract[BackendT],
+    ContendingContract[BackendT],
+    ResumingContract[BackendT],
+    ListingContract[BackendT],
+    RecoveringContract[BackendT],
+    InterruptingContract[BackendT],
+    AwaitingContract[BackendT],
+):
+    """Everything that a backend, and a store over it, has to do."""

@@ -1,0 +1,264 @@
+"""Every error carries its facts, survives pickling, and prints only text that cannot act."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sessionstore
+from sessionstore import (
+    ClaimLost,
+    DurabilityUncertain,
+    InvalidQuery,
+    InvalidSessionId,
+    MemoryBackend,
+    NotResumable,
+    NotStorable,
+    RevisionConflict,
+    SessionClaimed,
+    SessionCorrupt,
+    SessionExists,
+    SessionNotFound,
+    SessionOwner,
+    SessionStore,
+    SessionStoreError,
+    StateTypeMismatch,
+    StorageError,
+    errors,
+)
+
+OWNER = SessionOwner(pid=4711, command="python agent.py", host="web1", claimed_at="2020-01-01")
+FULL_DISK = OSError(errno.ENOSPC, "No space left on device")
+
+# An error, its fields, its second parent, and words of its message.
+SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = [
+    (
+        InvalidSessionId("a/b", "no slash"),
+        {"session_id": "a/b", "reason": "no slash"},
+        ValueError,
+        "session id 'a/b': no slash",
+    ),
+    (
+        InvalidQuery("order", "no such"),
+        {"parameter": "order", "reason": "no such"},
+        ValueError,
+        "order: no such",
+    ),
+    (
+        SessionNotFound("s-1", Path("root")),
+        {"session_id": "s-1", "store": "root"},
+        LookupError,
+        "s-1 is not in root",
+    ),
+    (SessionExists("s-1"), {"session_id": "s-1"}, FileExistsError, "s-1 exists already"),
+    (
+        SessionClaimed("s-1", OWNER, reason="running"),
+        {"session_id": "s-1", "owner": OWNER, "reason": "running"},
+        BlockingIOError,
+        "s-1 is held by pid 4711 (python agent.py) on web1 since 2020-01-01",
+    ),
+    (
+        SessionClaimed("s-1"),
+        {"session_id": "s-1", "owner": None, "reason": ""},
+        BlockingIOError,
+        "left no record",
+    ),
+    (
+        RevisionConflict("s-1", expected=3, found=4, owner=OWNER, detail="by hand"),
+        {"session_id": "s-1", "expected": 3, "found": 4, "owner": OWNER, "detail": "by hand"},
+        RuntimeError,
+        "at revision 4, not 3",
+    ),
+    (
+        RevisionConflict("s-1", expected=3, found=None),
+        {"session_id": "s-1", "expected": 3, "found": None, "owner": None},
+        RuntimeError,
+        "at revision ?, not 3",
+    ),
+    (
+        SessionCorrupt("s-1", Path("state.json"), "torn"),
+        {"session_id": "s-1", "file": "state.json", "reason": "torn"},
+        ValueError,
+        "state.json is damaged: torn",
+    ),
+    (
+        StateTypeMismatch("s-1", "MyState", "n: missing"),
+        {"session_id": "s-1", "state_type": "MyState", "reason": "n: missing"},
+        TypeError,
+        "s-1 is no MyState",
+    ),
+    (
+        StateTypeMismatch(None, "MyState", "other"),
+        {"session_id": None, "state_type": "MyState"},
+        TypeError,
+        "the given state is no MyState",
+    ),
+    (
+        NotStorable("s-1", "data_buffer.x", "nan"),
+        {"session_id": "s-1", "path": "data_buffer.x", "reason": "nan"},
+        ValueError,
+        "data_buffer.x: nan",
+    ),
+    (
+        NotResumable("s-1", "no checkpoint", checkpoint_id="c0", available=iter(["c1", "c2"])),
+        {"session_id": "s-1", "checkpoint_id": "c0", "available": ("c1", "c2")},
+        RuntimeError,
+        "c1, c2",
+    ),
+    (
+        ClaimLost("s-1", "released"),
+        {"session_id": "s-1", "reason": "released"},
+        RuntimeError,
+        "s-1: released",
+    ),
+    (
+        DurabilityUncertain("s-1", 7, OSError(errno.EIO, "Input/output error")),
+        {"session_id": "s-1", "revision": 7, "errno": errno.EIO},
+        OSError,
+        "revision 7",
+    ),
+    (
+        StorageError("write", Path("state.json"), FULL_DISK),
+        {"action": "write", "path": "state.json", "errno": errno.ENOSPC},
+        OSError,
+        "cannot write state.json: No space left on device",
+    ),
+    (
+        StorageError("open", "root", "it is a file"),
+        {"action": "open", "path": "root", "errno": None},
+        OSError,
+        "it is a file",
+    ),
+]
+each_error = pytest.mark.parametrize(
+    ("error", "fields", "parent", "words"),
+    SAMPLES,
+    ids=[f"{type(error).__name__}-{number}" for number, (error, *_) in enumerate(SAMPLES)],
+)
+
+
+def test_there_is_a_sample_of_every_error() -> None:
+    named = {getattr(errors, name) for name in errors.__all__} - {SessionStoreError}
+    assert {type(error) for error, *_ in SAMPLES} == named
+    assert all(getattr(sessionstore, kind.__name__) is kind for kind in named)
+
+
+@each_error
+def test_an_error_has_our_base_and_the_nearest_builtin(
+    error: SessionStoreError, fields: dict[str, Any], parent: type[Exception], words: str
+) -> None:
+    assert isinstance(error, SessionStoreError)
+    assert type(error).__bases__ == (SessionStoreError, parent)
+    assert parent.__module__ == "builtins"
+
+
+@each_error
+def test_an_error_carries_its_facts_as_fields_and_in_words(
+    error: SessionStoreError, fields: dict[str, Any], parent: type[Exception], words: str
+) -> None:
+    assert {name: getattr(error, name) for name in fields} == fields
+    assert words in str(error)
+    assert "\n" not in str(error)
+
+
+@each_error
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_survives_pickling(
+    error: SessionStoreError,
+    fields: dict[str, Any],
+    parent: type[Exception],
+    words: str,
+    protocol: int,
+) -> None:
+    back = pickle.loads(pickle.dumps(error, protocol))
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    assert back.args == error.args
+    assert {name: getattr(back, name) for name in fields} == fields
+    assert repr(back.__cause__) == repr(error.__cause__)
+    assert str(copy.copy(error)) == str(copy.deepcopy(error)) == str(error)
+
+
+def test_a_cause_and_notes_survive_pickling() -> None:
+    try:
+        raise NotStorable("s-1", "x", "bad") from ValueError("inner")
+    except NotStorable as error:
+        error.add_note("while leaving")
+        back = pickle.loads(pickle.dumps(error))
+    assert isinstance(back.__cause__, ValueError)
+    assert back.__cause__.args == ("inner",)
+    assert back.__notes__ == ["while leaving"]
+
+
+def test_the_refusal_of_a_real_save_survives_pickling() -> None:
+    with SessionStore(MemoryBackend()).create("triage") as session:
+        session.state.data_buffer["x"] = "\ud800"
+        with pytest.raises(NotStorable) as refused:
+            session.save()
+        session.state.data_buffer.clear()
+    back = pickle.loads(pickle.dumps(refused.value))
+    assert (back.path, str(back)) == ("data_buffer.x", str(refused.value))
+    assert type(back.__cause__) is type(refused.value.__cause__)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EMFILE])
+def test_a_storage_error_says_what_to_do_and_has_the_systems_error_as_cause(code: int) -> None:
+    cause = OSError(code, "refused")
+    error = StorageError("write", "state.json", cause)
+    assert error.errno == code
+    assert error.__cause__ is cause
+    assert len(str(error)) > len("cannot write state.json: refused; ")
+
+
+HOSTILE = "\x1b[31m\x07\r\n\u202e\u200d\u2028\ud800\x9b2J"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidSessionId(HOSTILE, "no"),
+        SessionNotFound(HOSTILE, HOSTILE),
+        SessionExists(HOSTILE),
+        SessionClaimed(HOSTILE, SessionOwner(pid=1, command=HOSTILE, host=HOSTILE)),
+        RevisionConflict(
+            HOSTILE, expected=1, found=2, owner=SessionOwner(pid=1, command=HOSTILE, host=HOSTILE)
+        ),
+        SessionCorrupt(HOSTILE, HOSTILE, "torn"),
+        StateTypeMismatch(HOSTILE, "MyState", "no"),
+        NotStorable(HOSTILE, HOSTILE, "no"),
+        NotResumable(HOSTILE, "no", available=[HOSTILE]),
+        ClaimLost(HOSTILE, "no"),
+        DurabilityUncertain(HOSTILE, 1, FULL_DISK),
+        StorageError("write", HOSTILE, FULL_DISK),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_hostile_text_in_ids_and_paths_is_escaped_in_messages(error: SessionStoreError) -> None:
+    message = str(error)
+    assert message.isprintable(), ascii(message)
+    assert r"\x1b" in message
+    assert pickle.loads(pickle.dumps(error)).args == error.args
+
+
+def test_hostile_text_in_a_state_is_escaped_where_it_is_refused() -> None:
+    with SessionStore(MemoryBackend()).create("triage", session_id="s-1") as session:
+        session.state.data_buffer = {HOSTILE: {1: HOSTILE}}
+        with pytest.raises(NotStorable) as refused:
+            session.save()
+        assert str(refused.value).isprintable()
+        session.state.data_buffer = {}
+        session.state.status = HOSTILE  # type: ignore[assignment]  # the claim
+        with pytest.raises(NotStorable) as refused:
+            session.save()
+        assert str(refused.value).isprintable()
+        session.complete()
+
+
+def test_a_very_long_id_does_not_fill_a_log() -> None:
+    assert len(str(InvalidSessionId("x" * 100_000, "no"))) < 500
+    assert len(str(NotStorable("s-1", "x" * 100_000, "no"))) < 1000

@@ -1,0 +1,465 @@
+"""What was accepted for saving loads back equal, as the same type; all else is refused in place."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from sessionstore import (
+    MemoryBackend,
+    NotStorable,
+    Session,
+    SessionProgress,
+    SessionState,
+    SessionStatus,
+    SessionStore,
+    SessionTimestamps,
+    StateTypeMismatch,
+)
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+class Real(float):
+    pass
+
+
+class Mapping(dict[str, Any]):
+    pass
+
+
+class Row(list[Any]):
+    pass
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Point(BaseModel):
+    x: int = 0
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session[SessionState]]:
+    store = SessionStore(tmp_path, durability="process")
+    with store.create("triage", session_id="s-1") as session:
+        yield session
+        session.state = store.load("s-1")  # what a test spoilt cannot be paused
+
+
+def same(first: Any, second: Any) -> bool:
+    """Return whether two JSON values are equal and of the same types all the way down."""
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, float):
+        return first == second and math.copysign(1, first) == math.copysign(1, second)
+    return bool(first == second)
+
+
+def is_exact(value: Any) -> bool:
+    """Return whether a value is JSON in exact builtin types: written down here a second time."""
+    if value is None or type(value) in (bool, int):
+        return True
+    if type(value) is float:
+        return math.isfinite(value)
+    if type(value) is str:
+        return not any(0xD800 <= ord(char) <= 0xDFFF for char in value)
+    if type(value) is list:
+        return all(map(is_exact, value))
+    if type(value) is dict:
+        return all(type(key) is str and is_exact(key) and is_exact(value[key]) for key in value)
+    return False
+
+
+def refusal(session: Session[Any]) -> NotStorable:
+    """Return the refusal of a save that left the file as it was."""
+    file = session.directory / "state.json"
+    before, revision = file.read_bytes(), session.revision
+    around = sorted(session.directory.rglob("*"))
+    with pytest.raises(NotStorable) as refused:
+        session.save()
+    assert file.read_bytes() == before
+    assert session.revision == revision
+    assert sorted(session.directory.rglob("*")) == around
+    assert refused.value.session_id == "s-1"
+    assert refused.value.path[:300] in str(refused.value)
+    return refused.value
+
+
+# --- every refusal, with its path ----------------------------------------------------------------
+
+REFUSED: list[tuple[Any, str]] = [
+    (math.nan, "nan cannot be stored as JSON"),
+    (math.inf, "inf cannot be stored as JSON"),
+    (-math.inf, "-inf cannot be stored as JSON"),
+    ((1, 2), "a tuple would come back as a list"),
+    ({1, 2}, "a set cannot be stored"),
+    (frozenset({1}), "a frozenset cannot be stored"),
+    (b"raw", "bytes cannot be stored"),
+    (bytearray(b"raw"), "bytearray cannot be stored"),
+    (memoryview(b"raw"), "memoryview cannot be stored"),
+    (Colour.RED, "enum Colour would come back as its bare value"),
+    (Level.LOW, "enum Level would come back as its bare value"),
+    (SessionStatus.PAUSED, "enum SessionStatus would come back as its bare value"),
+    (Text("a"), "Text would come back as its plain builtin type"),
+    (Number(1), "Number would come back as its plain builtin type"),
+    (Real(1.5), "Real would come back as its plain builtin type"),
+    (Mapping(a=1), "Mapping would come back as a plain dict"),
+    (OrderedDict(a=1), "OrderedDict would come back as a plain dict"),
+    (defaultdict(int), "defaultdict would come back as a plain dict"),
+    (Counter("a"), "Counter would come back as a plain dict"),
+    (Row([1]), "Row would come back as a plain list"),
+    (deque([1]), "deque is no JSON type"),
+    (Point(), "model Point would come back as a dict"),
+    (SessionProgress(), "model SessionProgress would come back as a dict"),
+    (datetime(2026, 1, 1, tzinfo=UTC), "datetime is no JSON type"),
+    (date(2026, 1, 1), "date is no JSON type"),
+    (Decimal("1.5"), "Decimal is no JSON type"),
+    (Fraction(1, 2), "Fraction is no JSON type"),
+    (UUID(int=1), "UUID is no JSON type"),
+    (Path("a"), "Path is no JSON type"),
+    (1j, "complex is no JSON type"),
+    (range(2), "range is no JSON type"),
+    (object(), "object is no JSON type"),
+    (len, "no JSON type"),
+    (iter([1]), "no JSON type"),
+    ("a\ud800b", "lone surrogate ('\\ud800')"),
+    ({"\udfff": 1}, "lone surrogate ('\\udfff')"),
+    ({1: "a"}, "the key 1 is int: JSON keys are text"),
+    ({None: "a"}, "the key None is NoneType: JSON keys are text"),
+    ({(1, 2): "a"}, "is tuple: JSON keys are text"),
+    ({Text("a"): 1}, "is Text: JSON keys are text"),
+    ({Colour.RED: 1}, "is Colour: JSON keys are text"),
+    ({SessionStatus.PAUSED: 1}, "is SessionStatus: JSON keys are text"),
+    (10**4300, "more than 4,300 digits"),
+    (-(10**4300), "more than 4,300 digits"),
+]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    REFUSED,
+    ids=[f"{i}-{type(v).__name__}" for i, (v, _) in enumerate(REFUSED)],
+)
+def test_a_value_that_would_not_come_back_is_refused_with_its_path(
+    session: Session[SessionState], value: Any, reason: str
+) -> None:
+    session.state.data_buffer = {"fine": [1], "fetch": {"rows": [0, {"score": value}]}}
+    refused = refusal(session)
+    assert refused.path.startswith("data_buffer.fetch.rows[1].score")
+    assert reason in refused.reason
+
+
+def test_the_message_is_the_one_of_the_design(session: Session[SessionState]) -> None:
+    session.state.data_buffer["fetch"] = {"score": math.nan}
+    refused = refusal(session)
+    assert str(refused).startswith("data_buffer.fetch.score: nan cannot be stored as JSON")
+
+
+@pytest.mark.parametrize(
+    ("edit", "path"),
+    [
+        (lambda s: s.data_buffer.update({"a b": {"": [math.nan]}}), "data_buffer['a b'][''][0]"),
+        (lambda s: s.data_buffer.update({"x-1": math.nan}), "data_buffer.x-1"),
+        (lambda s: s.input_data.update(a=math.nan), "input_data.a"),
+        (lambda s: s.result.output.update(a=[math.nan]), "result.output.a[0]"),
+        (lambda s: s.problems.append({"a": math.nan}), "problems[0].a"),
+        (lambda s: s.decisions.extend([{}, {"a": math.nan}]), "decisions[1].a"),
+        (lambda s: s.__pydantic_extra__.update(vendor={"a": math.nan}), "vendor.a"),
+        (lambda s: s.progress.__pydantic_extra__.update(v=[math.nan]), "progress.v[0]"),
+        (lambda s: setattr(s, "forked_from", {"a": math.nan}), "forked_from.a"),
+        (lambda s: s.progress.path.append(7), "progress.path[0]"),
+        (lambda s: s.progress.path.append(Text("a")), "progress.path[0]"),
+        (lambda s: s.progress.retry_details.update(plan="1"), "progress.retry_details.plan"),
+        (lambda s: s.progress.retry_details.update(plan=True), "progress.retry_details.plan"),
+        (lambda s: s.progress.node_visit_counts.update({7: 1}), "progress.node_visit_counts"),
+        (lambda s: setattr(s.progress, "path", ("a",)), "progress.path"),
+        (lambda s: setattr(s.progress, "steps_executed", 1.0), "progress.steps_executed"),
+        (lambda s: setattr(s.progress, "steps_executed", True), "progress.steps_executed"),
+        (lambda s: setattr(s.progress, "steps_executed", 10**4300), "progress.steps_executed"),
+        (lambda s: setattr(s.progress, "had_partial_failures", 1), "progress.had_partial_failures"),
+        (lambda s: setattr(s.progress, "current_node", 3), "progress.current_node"),
+        (lambda s: setattr(s.progress, "current_node", "\ud800"), "progress.current_node"),
+        (lambda s: setattr(s.result, "success", "yes"), "result.success"),
+        (lambda s: setattr(s.result, "output", None), "result.output"),
+        (lambda s: setattr(s.metrics, "decision_count", None), "metrics.decision_count"),
+        (lambda s: setattr(s, "progress", {"path": []}), "progress"),
+        (lambda s: setattr(s, "progress", None), "progress"),
+        (lambda s: setattr(s, "result", SessionProgress()), "result"),
+        (lambda s: setattr(s, "timestamps", None), "timestamps"),
+        (lambda s: setattr(s, "metrics", Point()), "metrics"),
+        (lambda s: setattr(s, "data_buffer", []), "data_buffer"),
+        (lambda s: setattr(s, "data_buffer", Mapping()), "data_buffer"),
+        (lambda s: setattr(s, "problems", ["text"]), "problems[0]"),
+        (lambda s: setattr(s, "trigger_tasks", {"a": 1}), "trigger_tasks.a"),
+        (lambda s: setattr(s, "active_triggers", {"a"}), "active_triggers"),
+        (lambda s: setattr(s, "status", "paused"), "status"),
+        (lambda s: setattr(s, "status", "done"), "status"),
+        (lambda s: setattr(s, "status", None), "status"),
+        (lambda s: setattr(s, "goal_id", 5), "goal_id"),
+        (lambda s: setattr(s, "goal_id", Text("a")), "goal_id"),
+        (lambda s: setattr(s, "goal_id", "\ud800"), "goal_id"),
+        (lambda s: setattr(s, "goal_id", 10**4300), "goal_id"),
+        (lambda s: setattr(s, "schema_version", 1.2), "schema_version"),
+        (lambda s: setattr(s, "checkpoint_enabled", "true"), "checkpoint_enabled"),
+        (lambda s: setattr(s, "recovery", {"count": 1}), "recovery"),
+        (lambda s: setattr(s, "session_id", "another"), "session_id"),
+        (lambda s: setattr(s, "session_id", None), "session_id"),
+        (lambda s: setattr(s, "session_id", 10**4300), "session_id"),
+        (lambda s: setattr(s.timestamps, "started_at", 5), "timestamps.started_at"),
+        (lambda s: setattr(s.timestamps, "completed_at", NOON), "timestamps.completed_at"),
+        (lambda s: delattr(s, "goal_id"), "goal_id"),
+        (lambda s: delattr(s.progress, "path"), "progress.path"),
+    ],
+)  # fmt: skip
+def test_the_path_names_the_place_wherever_it_is(
+    session: Session[SessionState], edit: Any, path: str
+) -> None:
+    edit(session.state)
+    assert refusal(session).path == path
+
+
+def test_a_start_that_is_no_text_is_refused_also_when_the_session_completes(
+    session: Session[SessionState],
+) -> None:
+    session.state.timestamps.started_at = 5  # type: ignore[assignment]  # the claim
+    with pytest.raises(NotStorable) as refused:
+        session.complete()
+    assert refused.value.path == "timestamps.started_at"
+    assert not session.is_released
+
+
+def test_a_key_too_long_to_print_is_refused_like_any_other_key(
+    session: Session[SessionState],
+) -> None:
+    session.state.data_buffer["counts"] = {10**4300: 1}
+    assert refusal(session).path == "data_buffer.counts"
+
+
+def test_a_container_that_contains_itself_is_refused(session: Session[SessionState]) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    session.state.data_buffer["loop"] = loop
+    assert refusal(session).path.startswith("data_buffer.loop[0][0]")
+
+
+def test_a_key_with_a_lone_surrogate_is_named_printably(session: Session[SessionState]) -> None:
+    session.state.data_buffer["a"] = {"\x1b[31m\ud800": 1}
+    assert str(refusal(session)).isprintable()
+
+
+def test_after_a_refusal_the_repaired_state_is_saved(session: Session[SessionState]) -> None:
+    session.state.data_buffer["x"] = math.nan
+    refusal(session)
+    session.state.data_buffer["x"] = 1.5
+    assert session.save() == 2
+    stored = json.loads((session.directory / "state.json").read_text())
+    assert stored["data_buffer"] == {"x": 1.5}
+
+
+def test_a_create_that_is_refused_leaves_no_session(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path, durability="process")
+    with pytest.raises(NotStorable):
+        store.create("triage", session_id="s-1", input_data={"a": (1,)})
+    assert not store.exists("s-1")
+    assert not (tmp_path / "sessions" / "s-1").exists()
+
+
+# --- exact limits --------------------------------------------------------------------------------
+
+
+def nest(levels: int, kind: type = list) -> Any:
+    """Return ``levels`` containers inside each other, the innermost one empty."""
+    value: Any = kind()
+    for _ in range(levels - 1):
+        value = [value] if kind is list else {"k": value}
+    return value
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_two_hundred_levels_are_stored_and_one_more_is_refused(
+    session: Session[SessionState], kind: type
+) -> None:
+    # The state is the first level and data_buffer the second.
+    session.state.data_buffer["deep"] = nest(198, kind)
+    session.save()
+    session.state.data_buffer["deep"] = nest(199, kind)
+    assert "200 levels" in refusal(session).reason
+    session.state.data_buffer["deep"] = nest(198, kind)
+    innermost = session.state.data_buffer["deep"]
+    while innermost:
+        innermost = innermost[0] if kind is list else innermost["k"]
+    if kind is list:
+        innermost.append("a scalar adds no level")
+    session.save()
+    stored = json.loads((session.directory / "state.json").read_text())
+    assert stored["data_buffer"] == session.state.data_buffer
+
+
+def test_two_hundred_levels_load_again(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path, durability="process")
+    with store.create("triage", session_id="s-1") as session:
+        session.state.data_buffer["deep"] = nest(198)
+        session.state.result.output["deep"] = nest(197)
+        session.save()
+        assert store.load("s-1") == session.state
+
+
+@pytest.mark.parametrize(
+    "value", [10**4299, 10**4300 - 1, -(10**4300 - 1)], ids=["least", "most", "negative"]
+)
+def test_integers_of_four_thousand_three_hundred_digits_load_again(
+    tmp_path: Path, value: int
+) -> None:
+    assert len(str(abs(value))) == 4300
+    store = SessionStore(tmp_path, durability="process")
+    with store.create("triage", session_id="s-1") as session:
+        session.state.data_buffer["n"] = value
+        session.state.progress.total_tokens = value
+        session.save()
+        loaded = store.load("s-1")
+        assert loaded.data_buffer["n"] == loaded.progress.total_tokens == value
+
+
+@pytest.mark.parametrize("value", [10**4300, -(10**4300)], ids=["positive", "negative"])
+def test_one_digit_more_is_refused(session: Session[SessionState], value: int) -> None:
+    session.state.data_buffer["n"] = [value]
+    assert refusal(session).path == "data_buffer.n[0]"
+
+
+@pytest.mark.parametrize("value", [0, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63) - 1, -(2**64)])
+def test_integers_around_the_machine_word_load_again(
+    session: Session[SessionState], tmp_path: Path, value: int
+) -> None:
+    session.state.data_buffer["n"] = value
+    session.save()
+    assert same(SessionStore(tmp_path).load("s-1").data_buffer, {"n": value})
+
+
+# --- the property --------------------------------------------------------------------------------
+
+exact_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+exact = st.recursive(
+    exact_scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+foreign_scalars = (
+    st.sampled_from([math.nan, math.inf, -math.inf, Colour.RED, Level.LOW, SessionStatus.ACTIVE])
+    | st.text().map(Text)
+    | st.integers().map(Number)
+    | st.floats(allow_nan=False).map(Real)
+    | st.binary()
+    | st.binary().map(bytearray)
+    | st.datetimes()
+    | st.dates()
+    | st.decimals()
+    | st.uuids()
+    | st.complex_numbers()
+    | st.builds(Point)
+    | st.builds(SessionTimestamps, started_at=st.text(), updated_at=st.text())
+    | st.frozensets(st.integers(), max_size=2)
+    | st.sets(st.integers(), max_size=2)
+    | st.sampled_from(["\ud800", "a\udfff", "\udbff\U0001f600"])
+)
+keys = st.text() | st.integers() | st.none() | st.booleans() | st.text().map(Text) | st.floats()
+mixed = st.recursive(
+    exact_scalars | foreign_scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(), inner, max_size=4)
+        | st.dictionaries(keys, inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.lists(inner, max_size=3).map(Row)
+        | st.dictionaries(st.text(), inner, max_size=3).map(Mapping)
+        | st.dictionaries(st.text(), inner, max_size=3).map(OrderedDict)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(database=None, deadline=None, max_examples=200)
+@given(value=exact)
+@example(value=-0.0)
+@example(value=[5e-324, 1.7976931348623157e308, 1e16, 0.1 + 0.2, 1.0])
+@example(value={"": "\0\x1f\x7f\u2028\ufeff\U0001f600", "__class__": None, "\\": '"'})
+def test_json_in_exact_builtin_types_loads_back_the_same(value: Any) -> None:
+    store = SessionStore(MemoryBackend())
+    with store.create("triage", session_id="s-1") as session:
+        session.state.data_buffer["value"] = value
+        session.state.result.output = {"value": value}
+        session.state.problems.append({"value": value})
+        session.save()
+        loaded = store.load("s-1")
+    assert same(loaded.data_buffer, {"value": value})
+    assert same(loaded.result.output, {"value": value})
+    assert same(loaded.problems, [{"value": value}])
+
+
+@settings(database=None, deadline=None, max_examples=300)
+@given(value=mixed)
+def test_whatever_is_not_exact_json_is_refused_never_silently_changed(value: Any) -> None:
+    store = SessionStore(MemoryBackend())
+    with store.create("triage", session_id="s-1") as session:
+        before = store.load("s-1")
+        session.state.data_buffer["value"] = value
+        if is_exact(value):
+            session.save()
+            assert same(store.load("s-1").data_buffer, {"value": value})
+        else:
+            with pytest.raises(NotStorable) as refused:
+                session.save()
+            assert refused.value.path.startswith("data_buffer.value")
+            assert str(refused.value).isprintable()
+            assert store.load("s-1") == before
+        session.state.data_buffer = {}
+
+
+# --- a whole state -------------------------------------------------------------------------------
+
+
+def test_a_state_of_another_type_cannot_be_assigned(session: Session[SessionState]) -> None:
+    class Other(SessionState):
+        pass
+
+    times = SessionTimestamps(started_at="", updated_at="")
+    with pytest.raises(StateTypeMismatch):
+        session.state = Other(session_id="s-1", goal_id="g", timestamps=times)
+    assert type(session.state) is SessionState
