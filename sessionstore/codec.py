@@ -29,8 +29,8 @@ def encode(state: SessionState) -> bytes:
     except storable.Unstorable as bad:
         raise NotStorable(state.session_id, bad.path, bad.reason) from None
     except (PydanticSerializationError, UnicodeEncodeError) as error:
-        bad = storable.find_bad_text(state) or _find_unserializable(state, error)
-        raise NotStorable(state.session_id, bad.path, bad.reason) from error
+        culprit = storable.find_bad_text(state) or _find_unserializable(state, error)
+        raise NotStorable(state.session_id, culprit.path, culprit.reason) from error
     except RuntimeError as error:  # dict or list changed size: another thread edits the state
         raise NotStorable(
             state.session_id, "the state", f"it was edited while it was being saved ({error})"
