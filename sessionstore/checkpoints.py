@@ -108,6 +108,8 @@ def load(current: StateT, stored: Stored, checkpoint_id: str) -> StateT:
     else:
         raw = from_json(kind.__pydantic_serializer__.to_json(current, warnings=False))
         raw["data_buffer"] = foreign.data
+        # It is no revision of ours: whatever is stored is newer.
+        raw["revision"], raw["incarnation"] = 0, None
         raw["progress"]["path"] = foreign.execution_path
         raw["progress"]["current_node"] = foreign.current_node
         state = codec.decode(to_json(raw), kind, session_id, stored.file)

@@ -192,12 +192,13 @@ class _Sweep:
 def mark(state: SessionState, verdict: Liveness, mark_as: SessionStatus, now: str) -> None:
     """Make ``state`` say that its process died, and how that is known."""
     who = verdict.owner or state.owner
-    named = who.describe() if who else ""
-    reason = f"the process that ran this session died: {verdict.reason}"
-    if named and not verdict.reason.startswith(named):
-        reason += f" ({named})"
-    if verdict.is_unknown:
-        reason = f"assumed dead by a person: {verdict.reason}" + (f" ({named})" if named else "")
+    how = verdict.reason
+    if who is not None and who.pid is not None:
+        # "pid 4711 (python agent.py) on web1 since 12:03:11Z is gone"
+        short, named = f"pid {who.pid}", who.describe()
+        how = how.replace(short, named, 1) if short in how else f"{how}: {named}"
+    verb = "is assumed to have died" if verdict.is_unknown else "died"
+    reason = f"the process that ran this session {verb}: {how}"
     before = state.recovery.count if state.recovery else 0
     state.recovery = SessionRecovery(count=before + 1, at=now, reason=reason, owner=who)
     state.result.success = False

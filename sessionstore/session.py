@@ -84,8 +84,7 @@ class Session(Generic[StateT]):
     def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""
         writer = self._writer
-        writer.run(writer.begin_save)
-        return writer.revision
+        return writer.run(writer.begin_save).revision
 
     def checkpoint(self, checkpoint_type: str = "manual", *, node: str | None = None) -> Checkpoint:
         """Store the state, keep it, and make it the one that a resume restores.
@@ -109,20 +108,17 @@ class Session(Generic[StateT]):
     def complete(self, output: dict[str, Any] | None = None) -> int:
         """Store the state as completed and release the session; return the revision."""
         writer = self._writer
-        writer.run(lambda: writer.begin_complete(output))
-        return writer.revision
+        return writer.run(lambda: writer.begin_complete(output)).revision
 
     def fail(self, error: BaseException | str) -> int:
         """Store the state as failed with ``error``, release the session; return the revision."""
         writer = self._writer
-        writer.run(lambda: writer.begin_fail(error))
-        return writer.revision
+        return writer.run(lambda: writer.begin_fail(error)).revision
 
     def cancel(self, reason: str | None = None) -> int:
         """Store the state as cancelled and release the session; return the revision."""
         writer = self._writer
-        writer.run(lambda: writer.begin_cancel(reason))
-        return writer.revision
+        return writer.run(lambda: writer.begin_cancel(reason)).revision
 
     def release(self) -> None:
         """Give the session back; one that is still ACTIVE is paused first. Safe to call twice.

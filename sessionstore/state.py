@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field, model_validator
 
@@ -302,4 +302,13 @@ class SessionState(Part):
         }
 
 
-StateT = TypeVar("StateT", bound=SessionState)
+if TYPE_CHECKING:
+    # With a default, so that a plain SessionStore or Session is one of SessionState. Python
+    # itself has that from 3.13 on; at run time the default has no effect.
+    from typing_extensions import TypeVar
+
+    StateT = TypeVar("StateT", bound=SessionState, default=SessionState)
+else:
+    from typing import TypeVar
+
+    StateT = TypeVar("StateT", bound=SessionState)

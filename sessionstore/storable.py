@@ -31,8 +31,8 @@ class Unstorable(Exception):
     """A value that would not read back equal, and why."""
 
     def __init__(self, reason: str, *steps: str | int) -> None:
-        self.reason = reason
-        self.steps = list(steps)
+        self.reason: str = reason
+        self.steps: list[str | int] = list(steps)
         super().__init__(reason)
 
     def under(self, step: str | int) -> Unstorable:

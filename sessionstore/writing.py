@@ -290,7 +290,7 @@ class Writer(Generic[StateT]):
             try:
                 self._settle()
                 prepared = begin()
-                self.finish(prepared)
+                prepared.revision = self.finish(prepared)
             finally:
                 self._planned = planned  # also if a KeyboardInterrupt came in between
             return prepared

@@ -161,6 +161,7 @@ class Backend(ABC):
 
         Raises:
             SessionExists: there is one with this id.
+            SessionClaimed: somebody is making or deleting it, and takes long.
             StorageError: the place refused.
         """
 

@@ -26,8 +26,8 @@ class Gate:
     """Stops calls of one method on their way, so that a test can act meanwhile."""
 
     def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.open = threading.Event()
+        self.reached: threading.Event = threading.Event()
+        self.open: threading.Event = threading.Event()
 
     async def wait(self) -> None:
         """Wait until somebody stands before the gate."""

@@ -135,11 +135,14 @@ class StoringContract(Harness[BackendT]):
                     done.set()
                 return 0
             last = looks = 0
-            while not done.is_set():
+            finished = False
+            while not finished:
+                finished = done.is_set()  # one more look after the last write
                 seen = states.index(other.read("s").payload)  # raises for anything torn
                 assert seen >= last
                 last = seen
                 looks += 1
+            assert last == len(states) - 1
             return looks
 
         written, *looks = in_threads(3, write_or_read)

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Literal
@@ -27,6 +28,9 @@ from sessionstore.errors import (
 )
 from sessionstore.ids import is_id
 from sessionstore.state import SessionOwner
+
+_BUILDING = 2.0
+"""Seconds that a create waits for another one of the same id to come to its end."""
 
 Durability = Literal["power", "process"]
 
@@ -255,8 +259,12 @@ class FilesBackend(Backend):
         try:
             lock = self._acquire(session_id, owner, 0.0)
         except SessionClaimed:
-            if self.exists(session_id):
-                raise SessionExists(session_id) from None
+            # Whoever holds it is making, or deleting, this very session: see what comes of it.
+            deadline = time.monotonic() + _BUILDING
+            while time.monotonic() < deadline:
+                if self.exists(session_id):
+                    raise SessionExists(session_id) from None
+                time.sleep(0.005)
             raise
         try:
             identity, written = self._build(session_id, payload)

@@ -1,0 +1,238 @@
+"""An orchestrator that loses nothing: kill it at any instant, start it again, and it goes on.
+
+It shows how to
+- persist a session after every step: `save()` inside a node, `checkpoint()` when it is complete;
+- begin every start with a sweep, which marks what dead processes left behind;
+- resume that from its last checkpoint; of several orchestrators exactly one gets to do it.
+
+Run it, kill it (`kill -9`), and run it again:
+
+    python orchestrator.py --root ./store --step-delay 1
+
+With `--runs DIR` it replays recorded runs instead (one JSON file each), a step for each decision:
+
+    python orchestrator.py --root ./store --runs ./legacy_runs
+
+The id of a job is the id of its session, so that starting again never does a job twice. A step
+that died before its checkpoint runs again: write steps for which that does no harm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sessionstore import (
+    RevisionConflict,
+    Session,
+    SessionClaimed,
+    SessionState,
+    SessionStatus,
+    SessionStore,
+    SessionStoreError,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do in one session: how it starts, and how to go on from wherever it stands."""
+
+    session_id: str
+    start: Callable[[SessionStore], Session]
+    run: Callable[[Session], None]
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+# --- a small graph of nodes: each works on the state and returns the node that follows -----------
+
+SOURCES = {
+    "survey": "412 of 500 customers answered",
+    "support": "37 tickets, 3 of them open",
+    "sales": "12 orders, up from 9",
+}
+
+
+def collect(session: Session) -> str:
+    notes: dict[str, str] = {}
+    session.state.data_buffer["notes"] = notes
+    for source, note in SOURCES.items():
+        notes[source] = note
+        session.save()  # seen by others and safe from a crash; a resume begins this node again
+    return "draft"
+
+
+def draft(session: Session) -> str:
+    data = session.state.data_buffer
+    data["version"] = data.get("version", 0) + 1
+    data["draft"] = "; ".join(f"{source}: {note}" for source, note in data["notes"].items())
+    return "review"
+
+
+def review(session: Session) -> str:
+    data = session.state.data_buffer
+    data.setdefault("remarks", []).append(f"{len(data['draft'])} characters: shorten them")
+    return "publish" if data["version"] >= 3 else "draft"
+
+
+def publish(session: Session) -> None:
+    data = session.state.data_buffer
+    data["report"] = f"Weekly report, version {data['version']}. {data['draft']}."
+
+
+NODES: dict[str, Callable[[Session], str | None]] = {
+    "collect": collect,
+    "draft": draft,
+    "review": review,
+    "publish": publish,
+}
+
+
+def graph_job(session_id: str, step_delay: float) -> Job:
+    def start(store: SessionStore) -> Session:
+        return store.create("weekly-report", session_id=session_id, entry_point="collect")
+
+    def run(session: Session) -> None:
+        progress = session.state.progress
+        if not progress.path:
+            progress.resume_from = session.state.entry_point
+        while (node := progress.resume_from) is not None:
+            say(f"{session.session_id}: step {node}")
+            time.sleep(step_delay)
+            progress.resume_from = NODES[node](session)
+            progress.path.append(node)
+            progress.steps_executed += 1
+            progress.node_visit_counts[node] = progress.node_visit_counts.get(node, 0) + 1
+            session.checkpoint("node_complete", node=node)
+            say(f"{session.session_id}: step {node} done, revision {session.revision}")
+            time.sleep(step_delay)
+        session.complete(output={"report": session.state.data_buffer["report"]})
+
+    return Job(session_id, start, run)
+
+
+# --- recorded runs: each decision is a step ------------------------------------------------------
+
+
+def replay_job(record: dict[str, Any], step_delay: float) -> Job:
+    session_id = record["id"]
+    recorded = SessionState.from_legacy_run(record, session_id)
+
+    def start(store: SessionStore) -> Session:
+        # The run as it was before its first decision.
+        state = SessionState.from_legacy_run(record, session_id)
+        state.status = SessionStatus.ACTIVE
+        state.decisions, state.problems = [], []
+        state.metrics, state.result = type(state.metrics)(), type(state.result)()
+        state.timestamps.completed_at = None
+        return store.create(state=state)
+
+    def run(session: Session) -> None:
+        state = session.state
+        for decision in recorded.decisions[len(state.decisions) :]:
+            step = f"{decision['id']} ({decision['node_id']})"
+            say(f"{session_id}: step {step}")
+            time.sleep(step_delay)
+            state.decisions.append(decision)
+            state.metrics.decision_count += 1
+            if decision["node_id"] not in state.metrics.nodes_executed:
+                state.metrics.nodes_executed.append(decision["node_id"])
+            session.checkpoint("decision")
+            say(f"{session_id}: step {step} done, revision {session.revision}")
+            time.sleep(step_delay)
+        # The verdict of the record. Leaving the `with` block keeps a status that is not ACTIVE.
+        state.problems, state.metrics = recorded.problems, recorded.metrics
+        state.result, state.status = recorded.result, recorded.status
+        state.timestamps.completed_at = recorded.timestamps.completed_at
+        session.save()
+
+    return Job(session_id, start, run)
+
+
+# --- the orchestrator itself ---------------------------------------------------------------------
+
+
+def sweep(store: SessionStore) -> None:
+    """Mark what dead processes left ACTIVE. It resumes nothing, and touches nobody alive."""
+    report = store.recover()
+    for item in report.swept:
+        say(f"sweep: {item.session_id} marked: {item.reason}")
+    for item in report.alive:
+        say(f"sweep: {item.session_id} is alive: {item.reason}")
+    for item in (*report.unknown, *report.damaged, *report.failed):
+        say(f"sweep: {item.session_id} needs a person: {item.reason}")
+
+
+def open_session(store: SessionStore, job: Job) -> Session | None:
+    """Return the job's session, claimed: a new one, or resumed. None if it has ended by itself."""
+    if not store.exists(job.session_id):
+        session = job.start(store)
+        say(f"{job.session_id}: started, revision {session.revision}")
+        return session
+    state = store.load(job.session_id)
+    unfinished = state.status in (SessionStatus.ACTIVE, SessionStatus.PAUSED)
+    if not unfinished and not state.is_interrupted:
+        say(f"{job.session_id}: {state.status} already, nothing to do")
+        return None
+    if state.is_interrupted and not state.is_resumable:
+        store.delete(job.session_id)  # it died before its first checkpoint, so nothing is lost
+        return open_session(store, job)
+    # Whoever else saw this revision and resumes it is refused, or we are.
+    session = store.resume(job.session_id, expected_revision=state.revision)
+    say(f"{job.session_id}: resumed from {state.latest_checkpoint_id}, revision {session.revision}")
+    return session
+
+
+def work(store: SessionStore, job: Job) -> bool:
+    """Do a job, or what is left of it; return whether all is well."""
+    try:
+        session = open_session(store, job)
+        if session is not None:
+            with session:
+                if not session.state.is_resumable:
+                    session.checkpoint("start")  # from here on there is something to resume
+                job.run(session)
+            state = session.state
+            say(f"{job.session_id}: ended as {state.status}, revision {session.revision}")
+    except (SessionClaimed, RevisionConflict) as error:
+        say(f"{job.session_id}: left to another process: {error}")
+    except SessionStoreError as error:
+        say(f"{job.session_id}: cannot go on: {error}")
+        return False
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", required=True, help="directory of the store")
+    parser.add_argument("--session", default="weekly-report", help="id of the session to run")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="replay the run records in DIR")
+    parser.add_argument(
+        "--step-delay", type=float, default=0.0, help="seconds that a step takes, and a pause after"
+    )
+    options = parser.parse_args()
+
+    if options.runs is None:
+        jobs = [graph_job(options.session, options.step_delay)]
+    else:
+        records = [json.loads(file.read_bytes()) for file in sorted(options.runs.glob("*.json"))]
+        jobs = [replay_job(record, options.step_delay) for record in records]
+
+    with SessionStore(options.root) as store:
+        sweep(store)
+        results = [work(store, job) for job in jobs]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What every test of this project has to leave behind: nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+DEADLINE = 5.0
+"""Seconds for what is just ending: a thread that was told to, a child that was killed."""
+
+# A failure prints the blob that repeats it: no database in the checkout. Other work on the same
+# machine makes examples slow, which says nothing about the code.
+settings.register_profile(
+    "ci",
+    database=None,
+    deadline=None,
+    derandomize=False,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give this run a temporary directory of its own: others use the machine's, too."""
+    directory = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(directory))
+        patch.setattr(tempfile, "tempdir", str(directory))
+        set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
+        yield directory
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(_temporary_directory: Path) -> Iterator[None]:
+    """Fail a test that leaves a descriptor, a thread, a child process or a temporary file."""
+    looks: dict[str, Callable[[], set[str]]] = {
+        "descriptors": _descriptors,
+        "threads": _threads,
+        "child processes": _children,
+        "temporary files": lambda: set(os.listdir(_temporary_directory)),
+    }
+    before = {what: look() for what, look in looks.items()}
+    yield
+    deadline = time.monotonic() + DEADLINE
+    while left := {what: more for what, look in looks.items() if (more := look() - before[what])}:
+        if time.monotonic() > deadline:
+            for what in left.keys() & {"temporary files"}:
+                before[what] |= left[what]
+            pytest.fail(f"this test left behind: {left}")
+        gc.collect()
+        time.sleep(0.01)
+
+
+def _descriptors() -> set[str]:
+    """Return the open descriptors with what they refer to; {} where /proc does not tell."""
+    found: set[str] = set()
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except OSError:
+        return found
+    for number in numbers:
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:  # the one that listed the others
+            continue
+        found.add(f"{number} → {target}")
+    return found
+
+
+def _threads() -> set[str]:
+    return {f"{thread.name} ({thread.ident})" for thread in threading.enumerate()}
+
+
+def _children() -> set[str]:
+    if _kernel_lists_no_child():
+        return set()  # psutil would look at every process of the machine, around each test
+    found: set[str] = set()
+    for child in psutil.Process().children():
+        try:
+            command = " ".join(child.cmdline())
+            if "multiprocessing.resource_tracker" in command:
+                continue  # multiprocessing keeps one until its own process ends
+            found.add(f"{child.pid} {child.status()} {command}")
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def _kernel_lists_no_child() -> bool:
+    """Return whether Linux says that no thread of ours has a child (proc(5))."""
+    try:
+        return not any(
+            Path(f"/proc/self/task/{thread}/children").read_text()
+            for thread in os.listdir("/proc/self/task")
+        )
+    except OSError:  # another system, or a thread that has just ended
+        return False
