@@ -6,49 +6,47 @@ exactly one process.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
-
-from sessionstore.backends.base import Backend
-from sessionstore.checkpoints import Checkpoint
-from sessionstore.conversions import ExecutionResult, LegacyRun
-from sessionstore.errors import (
-    ClaimLost,
-    DurabilityUncertain,
-    InvalidQuery,
-    InvalidSessionId,
-    NotResumable,
-    NotStorable,
-    RevisionConflict,
-    SessionClaimed,
-    SessionCorrupt,
-    SessionExists,
-    SessionNotFound,
-    SessionStoreError,
-    StateTypeMismatch,
-    StorageError,
-)
-from sessionstore.owner import Liveness, Verdict
-from sessionstore.query import Page, SessionSummary
-from sessionstore.recovery import RecoveryReport, Swept
-from sessionstore.session import Session
-from sessionstore.state import (
-    Part,
-    SessionMetrics,
-    SessionOwner,
-    SessionProgress,
-    SessionRecovery,
-    SessionResult,
-    SessionState,
-    SessionStatus,
-    SessionTimestamps,
-)
-from sessionstore.store import SessionStore
 
 if TYPE_CHECKING:
     from sessionstore.aio import AsyncSession, AsyncSessionStore
+    from sessionstore.backends.base import Backend
     from sessionstore.backends.files import FilesBackend
     from sessionstore.backends.memory import MemoryBackend
+    from sessionstore.checkpoints import Checkpoint
+    from sessionstore.conversions import ExecutionResult, LegacyRun
+    from sessionstore.errors import (
+        ClaimLost,
+        DurabilityUncertain,
+        InvalidQuery,
+        InvalidSessionId,
+        NotResumable,
+        NotStorable,
+        RevisionConflict,
+        SessionClaimed,
+        SessionCorrupt,
+        SessionExists,
+        SessionNotFound,
+        SessionStoreError,
+        StateTypeMismatch,
+        StorageError,
+    )
+    from sessionstore.owner import Liveness, Verdict
+    from sessionstore.query import Page, SessionSummary
+    from sessionstore.recovery import RecoveryReport, Swept
+    from sessionstore.session import Session
+    from sessionstore.state import (
+        Part,
+        SessionMetrics,
+        SessionOwner,
+        SessionProgress,
+        SessionRecovery,
+        SessionResult,
+        SessionState,
+        SessionStatus,
+        SessionTimestamps,
+    )
+    from sessionstore.store import SessionStore
 
 __version__ = "0.1.0"
 
@@ -94,20 +92,75 @@ __all__ = [
     "Verdict",
 ]
 
-# Loaded when first used: asyncio takes 30 ms, and most programs need one backend.
-_ON_DEMAND = {
-    "AsyncSession": "sessionstore.aio",
-    "AsyncSessionStore": "sessionstore.aio",
-    "FilesBackend": "sessionstore.backends.files",
-    "MemoryBackend": "sessionstore.backends.memory",
+# Loaded when first used, so that importing the package costs next to nothing: pydantic needs
+# time to build the models, asyncio to load.
+_HOMES = {
+    "sessionstore.aio": (
+        "AsyncSession",
+        "AsyncSessionStore",
+    ),
+    "sessionstore.backends.base": ("Backend",),
+    "sessionstore.backends.files": ("FilesBackend",),
+    "sessionstore.backends.memory": ("MemoryBackend",),
+    "sessionstore.checkpoints": ("Checkpoint",),
+    "sessionstore.conversions": (
+        "ExecutionResult",
+        "LegacyRun",
+    ),
+    "sessionstore.errors": (
+        "ClaimLost",
+        "DurabilityUncertain",
+        "InvalidQuery",
+        "InvalidSessionId",
+        "NotResumable",
+        "NotStorable",
+        "RevisionConflict",
+        "SessionClaimed",
+        "SessionCorrupt",
+        "SessionExists",
+        "SessionNotFound",
+        "SessionStoreError",
+        "StateTypeMismatch",
+        "StorageError",
+    ),
+    "sessionstore.owner": (
+        "Liveness",
+        "Verdict",
+    ),
+    "sessionstore.query": (
+        "Page",
+        "SessionSummary",
+    ),
+    "sessionstore.recovery": (
+        "RecoveryReport",
+        "Swept",
+    ),
+    "sessionstore.session": ("Session",),
+    "sessionstore.state": (
+        "Part",
+        "SessionMetrics",
+        "SessionOwner",
+        "SessionProgress",
+        "SessionRecovery",
+        "SessionResult",
+        "SessionState",
+        "SessionStatus",
+        "SessionTimestamps",
+    ),
+    "sessionstore.store": ("SessionStore",),
 }
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ON_DEMAND:
-        from importlib import import_module
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(import_module(_ON_DEMAND[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

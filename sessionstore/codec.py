@@ -29,6 +29,9 @@ def encode(state: SessionState) -> bytes:
     except storable.Unstorable as bad:
         raise NotStorable(state.session_id, bad.path, bad.reason) from None
     except (PydanticSerializationError, UnicodeEncodeError) as error:
+        if str(error).startswith("Error serializing to JSON: KeyboardInterrupt"):
+            # pydantic wraps one that hits while a computed field is computed.
+            raise KeyboardInterrupt from error
         culprit = storable.find_bad_text(state) or _find_unserializable(state, error)
         raise NotStorable(state.session_id, culprit.path, culprit.reason) from error
     except RuntimeError as error:  # dict or list changed size: another thread edits the state

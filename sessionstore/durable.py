@@ -62,10 +62,11 @@ class Directory:
     Where the system has no directory descriptors (Windows), names are joined to the path.
     """
 
+    _fd: int | None = None
+
     def __init__(self, path: str, inside: Directory | None = None) -> None:
         """Open ``path``, or the entry ``path`` of the directory ``inside``; links are refused."""
         self.path: str = os.path.join(inside.path, path) if inside else path
-        self._fd: int | None = None
         if _HAS_DIRECTORIES:
             flags = os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW
             self._fd = os.open(path, flags, dir_fd=inside.fd if inside else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +16,7 @@ from sessionstore.errors import (
     SessionNotFound,
     SessionStoreError,
 )
+from sessionstore.log import logger
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, make_query, summarize
 from sessionstore.state import (
@@ -25,8 +25,6 @@ from sessionstore.state import (
     SessionStatus,
 )
 from sessionstore.writing import Writer
-
-logger: logging.Logger = logging.getLogger("sessionstore")
 
 MarkAs = Literal["failed", "paused", "cancelled"]
 
@@ -182,6 +180,7 @@ class _Sweep:
         if verdict.is_unknown and claim.session_id not in self.assume_dead:
             self.unknown.append(Swept(claim.session_id, verdict.reason, verdict))
             return
+        claim.confirm()
         mark(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
         writer = Writer(claim, state, clock=self.backend.clock)
         writer.run(writer.begin_save)
@@ -197,7 +196,7 @@ def mark(state: SessionState, verdict: Liveness, mark_as: SessionStatus, now: st
         # "pid 4711 (python agent.py) on web1 since 12:03:11Z is gone"
         short, named = f"pid {who.pid}", who.describe()
         how = how.replace(short, named, 1) if short in how else f"{how}: {named}"
-    verb = "is assumed to have died" if verdict.is_unknown else "died"
+    verb = "was assumed dead by a person" if verdict.is_unknown else "died"
     reason = f"the process that ran this session {verb}: {how}"
     before = state.recovery.count if state.recovery else 0
     state.recovery = SessionRecovery(count=before + 1, at=now, reason=reason, owner=who)

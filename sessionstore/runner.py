@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-logger: logging.Logger = logging.getLogger("sessionstore")
+from sessionstore.log import logger
 
 T = TypeVar("T")
 

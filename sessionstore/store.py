@@ -335,7 +335,7 @@ class SessionStore(Generic[StateT]):
             SessionNotFound, InvalidSessionId, StorageError: as for :meth:`load`.
         """
         current = self.load(session_id)
-        chosen = checkpoint_id or current.latest_checkpoint_id
+        chosen = current.latest_checkpoint_id if checkpoint_id is None else checkpoint_id
         if chosen is None:
             raise NotResumable(session_id, "it has no checkpoint")
         check_id(chosen, kind="checkpoint id")

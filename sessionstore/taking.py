@@ -35,6 +35,7 @@ def take(
                 owner=claim.previous_owner,
             )
         refuse_unless_dead(backend, state, force=force)
+        claim.confirm()
     except BaseException:
         claim.release()
         raise

@@ -6,7 +6,6 @@ synchronous session does one after the other, the asynchronous one awaits betwee
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -26,6 +25,7 @@ from sessionstore.errors import (
     StateTypeMismatch,
 )
 from sessionstore.ids import make_checkpoint_id, parse_checkpoint_id
+from sessionstore.log import logger
 from sessionstore.state import (
     SCHEMA_VERSION,
     Part,
@@ -36,8 +36,6 @@ from sessionstore.state import (
     SessionTimestamps,
     StateT,
 )
-
-logger: logging.Logger = logging.getLogger("sessionstore")
 
 Change = tuple[Part, str, Any]
 

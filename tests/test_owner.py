@@ -197,7 +197,7 @@ def test_a_person_may_name_what_cannot_be_known(
         store.claim("s1")
     store.claim("s1", force=True)._writer.free()
     assert [item.session_id for item in store.recover(assume_dead=["s1"]).swept] == ["s1"]
-    assert "assumed dead by a person" in read_state(tmp_path, "s1")["recovery"]["reason"]
+    assert "assumed" in read_state(tmp_path, "s1")["recovery"]["reason"]
 
 
 def test_the_file_system_of_the_tests_is_known(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_pid_that_no_process_can_have_is_gone(tmp_path: Path, pid: int) -> Non
     assert judged(tmp_path).reason == f"pid {pid} is gone"
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid()])
+@pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "this process"])
 def test_a_bare_pid_that_runs_is_alive(tmp_path: Path, pid: int) -> None:
     left_active(tmp_path, owner=None, pid=pid)
     assert judged(tmp_path).is_alive

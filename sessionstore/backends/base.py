@@ -118,6 +118,12 @@ class Claim(ABC):
         The session is there, complete, or it is gone, also after a crash.
         """
 
+    def confirm(self) -> None:  # noqa: B027 - nothing to do where refusals name nobody wrongly
+        """Say that the claim stands: the state allows it. A claim that ends without was a look.
+
+        Those who are refused meanwhile are told who holds the session, not who looked at it.
+        """
+
     @abstractmethod
     def release(self) -> None:
         """End the claim; safe to call twice, and after a fork, where it ends nothing."""

@@ -61,17 +61,22 @@ class MemoryBackend(Backend):
             if session_id in self._sessions:
                 raise SessionExists(session_id)
             self._sessions[session_id] = _Kept(payload)
-            return self._claimed(session_id, owner)
+            claim = self._claimed(session_id, owner)
+            claim.confirm()
+            return claim
 
     def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
-        deadline = time.monotonic() + timeout
+        started = time.monotonic()
+        deadline = started + timeout
         with self._changed:
             while True:
                 self._kept(session_id)
                 holder = self._claims.get(session_id)
                 if holder is None:
                     return self._claimed(session_id, owner)
-                left = deadline - time.monotonic()
+                # Who only looks is about to say whether it keeps the claim.
+                wait_until = deadline if holder.is_confirmed else max(deadline, started + 2.0)
+                left = wait_until - time.monotonic()
                 if left <= 0:
                     raise SessionClaimed(session_id, holder.owner)
                 self._changed.wait(left)
@@ -107,7 +112,6 @@ class MemoryBackend(Backend):
     def _claimed(self, session_id: str, by: SessionOwner) -> MemoryClaim:
         claim = MemoryClaim(self, session_id, by, self._last_holders.get(session_id))
         self._claims[session_id] = claim
-        self._last_holders[session_id] = by
         owner.hold(by)
         return claim
 
@@ -127,6 +131,7 @@ class MemoryClaim(Claim):
         self._kept = kept = backend._sessions[session_id]
         self._expected = kept.payload
         self._revision: int | None = None
+        self.is_confirmed: bool = False
 
     def read(self) -> Stored:
         with self._backend._changed:
@@ -161,6 +166,12 @@ class MemoryClaim(Claim):
             del self._backend._sessions[self.session_id]
             self._backend._last_holders.pop(self.session_id, None)
         self.release()
+
+    def confirm(self) -> None:
+        with self._backend._changed:
+            self.is_confirmed = True
+            self._backend._last_holders[self.session_id] = self.owner
+            self._backend._changed.notify_all()
 
     def release(self) -> None:
         with self._backend._changed:

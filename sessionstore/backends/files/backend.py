@@ -273,6 +273,7 @@ class FilesBackend(Backend):
                 lock.remove_file()
             lock.close()
             raise
+        lock.confirm()  # a new session has no one else to ask
         return self._claimed(session_id, lock, identity, written)
 
     def _build(self, session_id: str, payload: bytes) -> tuple[tuple[int, int], Signature]:

@@ -228,9 +228,12 @@ class FilesClaim(Claim):
         self._lock.close()
         shutil.rmtree(os.path.join(self._layout.trash, trashed), ignore_errors=True)
 
+    def confirm(self) -> None:
+        self._lock.confirm()
+
     def release(self) -> None:
         if not self._lock.is_inherited:
-            self._lock.write_record(released_at=self._clock())
+            self._lock.write_end(self._clock())
         self._lock.close()
 
     def remove_leftovers(self) -> int:

@@ -26,6 +26,10 @@ from sessionstore import clock, owner
 from sessionstore.durable import retry_sharing
 from sessionstore.state import SessionOwner
 
+LOOK_GRACE = 2.0
+"""Seconds for which a refused claim waits for a holder that reads the state under the lock to
+say whether it keeps it: a claim that the state refuses must not be named as the holder."""
+
 PROBE_GRACE = 0.1
 """Seconds for which a refused claim tries on while the lock file names no live holder: a look at
 a lock takes it for an instant, and a new holder needs a moment to write its record."""
@@ -53,6 +57,8 @@ class Record(NamedTuple):
 
     holder: SessionOwner
     released_at: str | None = None
+    is_tentative: bool = False
+    """Whether the holder is still looking whether it may keep the lock."""
 
 
 class HeldLock:
@@ -64,7 +70,10 @@ class HeldLock:
         self._fd: int | None = fd
         self._inode = os.fstat(fd).st_ino
         self._pid = os.getpid()
-        previous = _read_record(fd)
+        # Who only looked does not count: the record before it goes on.
+        self._before = _before(_read_json(fd))
+        self._is_tentative = True
+        previous = _to_record(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
         self.was_left_behind: bool = previous is not None and previous.released_at is None
         """Whether the last holder died holding it, and so may have left things half done."""
@@ -95,14 +104,28 @@ class HeldLock:
         except FileNotFoundError:
             return False
 
-    def write_record(self, released_at: datetime | None = None) -> None:
-        """Tell others who holds the lock. Not flushed: a lock does not outlive a reboot."""
+    def write_record(self) -> None:
+        """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""
+        tentative = {"owner": self.holder.model_dump(), "tentative": True, "before": self._before}
+        self._write(tentative)
+
+    def confirm(self) -> None:
+        """Tell others that the holder keeps the lock."""
+        self._is_tentative = False
+        self._write({"owner": self.holder.model_dump()})
+
+    def write_end(self, released_at: datetime) -> None:
+        """Tell others who let go; one that only looked leaves the record as it was."""
+        if self._is_tentative:
+            self._write(self._before)
+        else:
+            ended = clock.to_text(released_at)
+            self._write({"owner": self.holder.model_dump(), "released_at": ended})
+
+    def _write(self, record: dict[str, Any] | None) -> None:
         if self._fd is None:
             return
-        record: dict[str, Any] = {"owner": self.holder.model_dump()}
-        if released_at is not None:
-            record["released_at"] = clock.to_text(released_at)
-        data = b"\n" + json.dumps(record).encode() + b"\n"
+        data = b"\n" + json.dumps(record).encode() + b"\n" if record else b""
         # Only a courtesy to those who are refused: the lock itself holds without it.
         with suppress(OSError):
             os.lseek(self._fd, _RECORD_OFFSET, os.SEEK_SET)
@@ -162,7 +185,9 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
             lock.write_record()
             return lock
         waited = time.monotonic() - started
-        if waited >= timeout and (waited >= PROBE_GRACE or _names_live_holder(record)):
+        # Who only looks is about to say whether it keeps the lock, unless it is stopped.
+        grace = LOOK_GRACE if record and record.is_tentative else PROBE_GRACE
+        if waited >= timeout and (waited >= grace or _names_live_holder(record)):
             raise Held(record.holder if record and not record.released_at else None)
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
         pause = min(pause * 2, 0.05)
@@ -230,22 +255,42 @@ def _require_regular(fd: int) -> None:
 
 def _read_record(fd: int) -> Record | None:
     """Return the record, or None where there is none, or it is being written just now."""
+    return _to_record(_read_json(fd))
+
+
+def _read_json(fd: int) -> dict[str, Any] | None:
     try:
         os.lseek(fd, _RECORD_OFFSET, os.SEEK_SET)
         record = json.loads(os.read(fd, _RECORD_LIMIT))
-        released_at = record.get("released_at")
-        return Record(SessionOwner.model_validate(record["owner"]), released_at)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return None
+    return record if isinstance(record, dict) else None
+
+
+def _before(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    if record and record.get("tentative"):
+        before = record.get("before")
+        return before if isinstance(before, dict) else None
+    return record
+
+
+def _to_record(record: dict[str, Any] | None) -> Record | None:
+    if record is None:
+        return None
+    try:
+        holder = SessionOwner.model_validate(record["owner"])
+    except (ValueError, KeyError):
+        return None
+    return Record(holder, record.get("released_at"), bool(record.get("tentative")))
 
 
 def _names_gone_holder(record: Record | None) -> bool:
-    if record is None or record.released_at is not None:
+    if record is None or record.released_at is not None or record.is_tentative:
         return True
     return owner.judge_owner(record.holder, lock_is_proof=False).is_dead
 
 
 def _names_live_holder(record: Record | None) -> bool:
-    if record is None or record.released_at is not None:
+    if record is None or record.released_at is not None or record.is_tentative:
         return False
     return owner.judge_owner(record.holder, lock_is_proof=False).is_alive
