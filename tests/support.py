@@ -58,7 +58,18 @@ class Child:
     ``work`` names the function; in front of it, with a dot, may stand another module of tests.
     """
 
-    def __init__(self, work: str, *arguments: object, wrapper: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        work: str,
+        *arguments: object,
+        wrapper: Sequence[str] = (),
+        measured: bool = True,
+    ) -> None:
+        """Start it; one that is not ``measured`` runs without coverage.
+
+        coverage holds a lock of its own while it records, which a signal handler that raises
+        never gives back.
+        """
         module, _, function = work.rpartition(".")
         module = module or "children"
         code = f"import sys; from tests import {module}; {module}.{function}(*sys.argv[1:])"
@@ -67,6 +78,11 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=CHECKOUT,
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if measured or not name.startswith("COVERAGE_")
+            },
         )
         self._heard = b""
 

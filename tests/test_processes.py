@@ -222,7 +222,7 @@ def test_an_interrupted_save_leaves_the_session_usable_and_no_gap(tmp_path: Path
     wanted = 400
     new_session(tmp_path)
     chance = random.Random(1)
-    with Child("save_interrupted", tmp_path, "s1", wanted) as child:
+    with Child("save_interrupted", tmp_path, "s1", wanted, measured=False) as child:
         told = child.hear()
         while "hit" in told:
             time.sleep(chance.random() * 0.002)
