@@ -1,0 +1,1 @@
+"""The promises under fire: kills, failing calls, lost power, hostile content."""
