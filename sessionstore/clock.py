@@ -15,7 +15,9 @@ def utc_now() -> datetime:
 
 def to_text(moment: datetime) -> str:
     """Return ``moment`` as ISO 8601 in UTC with microseconds; a naive one is local time."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")
 
 
 def parse(text: object) -> datetime | None:

@@ -25,9 +25,19 @@ Check = Callable[[Any, int], None]
 def check(part: Part, depth: int = 1) -> None:
     """Raise :class:`Unstorable` for the first value below ``part`` that would not survive."""
     plan, values = _plan(type(part)), part.__dict__
-    if not plan.passes_scalars(values):
+    found = plan.pick(values)
+    if found is None:
         _check_each(plan.checks, values, depth)
-    _check_each(plan.rest, values, depth)
+    else:
+        for index, name, look in plan.deeper:
+            value = found[index]
+            if not value and type(value) in _LEAN:
+                continue  # an empty container, a zero or None: its type was enough
+            try:
+                look(value, depth + 1)
+            except Unstorable as bad:
+                raise bad.under(name) from None
+        _check_each(plan.rest, values, depth)
     if extra := part.__pydantic_extra__:
         check_json(extra, depth)
 
@@ -45,6 +55,7 @@ def _check_each(
                 raise bad.under(name) from None
 
 
+@cache
 def typed_fields(kind: type[Part]) -> tuple[str, ...]:
     """Return the fields of ``kind`` that only a real read can judge.
 
@@ -65,8 +76,8 @@ _planning: set[type[Part]] = set()
 class _Plan:
     """How to check the declared fields of a model.
 
-    Most are scalars whose type decides alone: these pass in one sweep at C speed, and only if
-    one does not, the checks are made one by one, to say which.
+    The types of most are compared in one sweep at C speed; only those that hold something are
+    looked into, and only if a type is wrong are the checks made one by one, to say which.
     """
 
     def __init__(self, kind: type[Part]) -> None:
@@ -79,39 +90,46 @@ class _Plan:
             ]
         finally:
             _planning.discard(kind)
-        scalars = {
+        swept = {
             name: allowed
             for name, shape in self.checks
-            if shape is not None and (allowed := _scalar_types(fields[name].annotation))
+            if shape is not None and (allowed := _types_of(fields[name].annotation))
         }
-        self.rest = [(name, shape) for name, shape in self.checks if name not in scalars]
-        self._allowed = tuple(scalars.values())
-        self._pick = itemgetter(*scalars) if len(scalars) > 1 else None
+        self.rest = [(name, shape) for name, shape in self.checks if name not in swept]
+        shapes = dict(self.checks)
+        self.deeper: list[tuple[int, str, Check]] = [
+            (index, name, shape)
+            for index, (name, allowed) in enumerate(swept.items())
+            if (shape := shapes[name]) is not None
+            and not all(kind in _PLAIN or issubclass(kind, Enum) for kind in allowed)
+        ]
+        self._allowed = tuple(swept.values())
+        self._pick = itemgetter(*swept) if len(swept) > 1 else None
 
-    def passes_scalars(self, values: dict[str, Any]) -> bool:
-        """Return whether every scalar field is there and of a declared type."""
+    def pick(self, values: dict[str, Any]) -> tuple[Any, ...] | None:
+        """Return the swept fields, if all of them are there and of a declared type."""
         if self._pick is None:
-            return False
+            return None
         try:
-            found = self._pick(values)
+            found: tuple[Any, ...] = self._pick(values)
         except KeyError:
-            return False
-        return all(map(contains, self._allowed, map(type, found)))
+            return None
+        return found if all(map(contains, self._allowed, map(type, found))) else None
 
 
 _plan = cache(_Plan)
 
 
-def _scalar_types(annotation: Any) -> frozenset[type] | None:
-    """Return the types of a declaration that need no second look; integers may be too long."""
+_PLAIN = frozenset({str, bool, type(None)})
+_LEAN = frozenset({dict, list, int, float, type(None)})
+
+
+def _types_of(annotation: Any) -> frozenset[type] | None:
+    """Return the exact types that a declaration allows, or None where there is no short list."""
     is_union = get_origin(annotation) in (Union, types.UnionType)
     options = get_args(annotation) if is_union else (annotation,)
-    if all(
-        isinstance(option, type) and (option in (str, bool, type(None)) or issubclass(option, Enum))
-        for option in options
-    ):
-        return frozenset(options)
-    return None
+    bare = frozenset(get_origin(option) or option for option in options)
+    return None if Any in bare else bare
 
 
 def _stored_otherwise(field: FieldInfo) -> bool:

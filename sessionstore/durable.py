@@ -102,7 +102,9 @@ class Directory:
     def open(self, name: str, flags: int) -> int:
         """Open ``name`` here without following a link or waiting for a FIFO's other end."""
         flags |= _NO_FOLLOW | _BINARY | _NON_BLOCKING
-        return retry_sharing(lambda: os.open(self.at(name), flags, 0o600, dir_fd=self._fd))
+        if self._fd is not None:
+            return os.open(name, flags, 0o600, dir_fd=self._fd)
+        return retry_sharing(lambda: os.open(self.at(name), flags, 0o600))
 
     def status(self, name: str) -> os.stat_result:
         """Return the status of ``name`` itself, never of what a link points to."""
@@ -118,7 +120,10 @@ class Directory:
 
     def unlink(self, name: str) -> None:
         """Remove the file ``name``."""
-        retry_sharing(lambda: os.unlink(self.at(name), dir_fd=self._fd))
+        if self._fd is not None:
+            os.unlink(name, dir_fd=self._fd)
+        else:
+            retry_sharing(lambda: os.unlink(self.at(name)))
 
     def link(self, name: str, target: Directory, target_name: str) -> None:
         """Give the file ``name`` a second name in ``target``; never replaces one."""

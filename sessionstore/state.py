@@ -219,7 +219,7 @@ class SessionState(Part):
     @property
     def is_resumable(self) -> bool:
         """The same: any session with a checkpoint can be resumed, whatever its status."""
-        return self.is_resumable_from_checkpoint
+        return self.checkpoint_enabled and self.latest_checkpoint_id is not None
 
     @property
     def is_interrupted(self) -> bool:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 from sessionstore import codec, durable
 from sessionstore.backends.base import Claim, Stored
@@ -35,6 +36,35 @@ def storage_errors(action: str, path: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise StorageError(action, path, error) from error
+
+
+class _Opened:
+    """A session's directory, opened under its claim; an OSError leaves it as a StorageError.
+
+    A class, because the two generators that would say the same cost as much as a system call
+    or two on each save.
+    """
+
+    def __init__(self, claim: FilesClaim, action: str) -> None:
+        self._claim = claim
+        self._action = action
+
+    def __enter__(self) -> Directory:
+        try:
+            self._directory = self._claim.open_checked()
+        except OSError as error:
+            raise StorageError(self._action, self._claim.directory, error) from error
+        return self._directory
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._directory.close()
+        if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
+            raise StorageError(self._action, self._claim.directory, error) from error
 
 
 class FilesClaim(Claim):
@@ -249,29 +279,33 @@ class FilesClaim(Claim):
 
     # --- is it still ours? -----------------------------------------------------------------------
 
-    @contextmanager
-    def _opened(self, action: str) -> Iterator[Directory]:
-        """Open the session's directory, if the claim on it still holds."""
-        with storage_errors(action, self._path):
-            if self._lock.is_inherited:
-                raise ClaimLost(
-                    self.session_id, "this is a forked child, the claim is its parent's"
-                )
-            if not self._lock.is_in_place():
-                raise ClaimLost(
-                    self.session_id,
-                    "the claim was released"
-                    if self._lock.is_closed
-                    else "its lock file was removed or replaced, so another may hold it",
-                )
-            try:
-                directory = Directory(self._path)
-            except (FileNotFoundError, NotADirectoryError):
-                raise ClaimLost(self.session_id, "its directory is gone") from None
-            with directory:
-                if directory.identity() != self._identity:
-                    raise ClaimLost(self.session_id, "its directory was replaced by another")
-                yield directory
+    def _opened(self, action: str) -> _Opened:
+        """Return the session's directory, to be entered if the claim on it still holds."""
+        return _Opened(self, action)
+
+    def open_checked(self) -> Directory:
+        """Open the session's directory.
+
+        Raises:
+            ClaimLost: this claim no longer gives the right to write in it.
+        """
+        if self._lock.is_inherited:
+            raise ClaimLost(self.session_id, "this is a forked child, the claim is its parent's")
+        if not self._lock.is_in_place():
+            raise ClaimLost(
+                self.session_id,
+                "the claim was released"
+                if self._lock.is_closed
+                else "its lock file was removed or replaced, so another may hold it",
+            )
+        try:
+            directory = Directory(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ClaimLost(self.session_id, "its directory is gone") from None
+        if directory.identity() != self._identity:
+            directory.close()
+            raise ClaimLost(self.session_id, "its directory was replaced by another")
+        return directory
 
     def _check_state(self, directory: Directory, expected_revision: int | None) -> None:
         try:
