@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, Unpack, overload
 
@@ -19,8 +18,8 @@ from sessionstore.owner import Liveness
 from sessionstore.query import Filters, Page, SessionSummary
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
-from sessionstore.session import Session, is_active
-from sessionstore.state import SessionOwner, SessionState, StateT
+from sessionstore.session import Held, Session
+from sessionstore.state import SessionState, StateT
 from sessionstore.store import NewSession, SessionStore
 from sessionstore.writing import Prepared, Writer
 
@@ -28,7 +27,7 @@ _BATCH = 200
 """Summaries that iter_find fetches at a time."""
 
 
-class AsyncSession(Generic[StateT]):
+class AsyncSession(Held[StateT]):
     """A claimed session whose methods are awaited; see :class:`~sessionstore.Session`.
 
     A save serialises and checks the state before its first await, so that an edit during the
@@ -37,46 +36,9 @@ class AsyncSession(Generic[StateT]):
     """
 
     def __init__(self, writer: Writer[StateT], runner: Runner) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._runner = runner
         self._order = asyncio.Lock()
-
-    def __repr__(self) -> str:
-        return repr(Session(self._writer)).replace("<Session", "<AsyncSession", 1)
-
-    @property
-    def session_id(self) -> str:
-        """The id of the session."""
-        return self._writer.session_id
-
-    @property
-    def revision(self) -> int:
-        """The revision that is stored; it grows by one with every write."""
-        return self._writer.revision
-
-    @property
-    def owner(self) -> SessionOwner:
-        """The owner record of this claim."""
-        return self._writer.owner
-
-    @property
-    def directory(self) -> Path:
-        """The session's directory, as for :class:`~sessionstore.Session`."""
-        return self._writer.claim.directory
-
-    @property
-    def is_released(self) -> bool:
-        """Whether the claim has ended."""
-        return self._writer.is_released
-
-    @property
-    def state(self) -> StateT:
-        """The state: edit it in place, or assign a whole one."""
-        return self._writer.state
-
-    @state.setter
-    def state(self, state: StateT) -> None:
-        self._writer.state = state
 
     async def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""
@@ -136,7 +98,7 @@ class AsyncSession(Generic[StateT]):
     ) -> None:
         writer = self._writer
         try:
-            if not (writer.is_released or writer.is_forked) and is_active(writer):
+            if self._needs_verdict:
                 await self._end(error)
         except SessionStoreError as trouble:
             if error is None:

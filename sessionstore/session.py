@@ -12,29 +12,15 @@ from sessionstore.state import SessionOwner, SessionStatus, StateT
 from sessionstore.writing import Writer
 
 
-class Session(Generic[StateT]):
-    """Your claim on a session, with its ``state``. Made by a store, not by hand.
-
-    Nobody else can write the session until it is released. Leaving a ``with`` block while the
-    session is still ACTIVE ends it: an exception makes it failed, CancelledError and
-    KeyboardInterrupt make it cancelled, SystemExit or an end without a verdict pause it (nobody
-    said that it succeeded).
-
-    Every method that writes raises:
-
-    - ``NotStorable`` for a value that would not read back equal; nothing was written.
-    - ``RevisionConflict`` if something without a claim changed the state; that one was kept.
-    - ``ClaimLost`` after a release, in a forked child, or if the lock file was removed.
-    - ``DurabilityUncertain`` if the new state is visible but may not survive a power loss.
-    - ``StorageError`` if the system refused; nothing was changed.
-    """
+class Held(Generic[StateT]):
+    """What can be seen and edited of a session that is claimed, without any I/O."""
 
     def __init__(self, writer: Writer[StateT]) -> None:
         self._writer = writer
 
     def __repr__(self) -> str:
-        held = "released" if self._writer.is_released else str(self.state.status)
-        return f"<Session {self.session_id} revision {self.revision}, {held}>"
+        held = "released" if self.is_released else str(self.state.status)
+        return f"<{type(self).__name__} {self.session_id} revision {self.revision}, {held}>"
 
     @property
     def session_id(self) -> str:
@@ -80,6 +66,32 @@ class Session(Generic[StateT]):
     @state.setter
     def state(self, state: StateT) -> None:
         self._writer.state = state
+
+    @property
+    def _needs_verdict(self) -> bool:
+        """Whether leaving now has to say how the session ended."""
+        writer = self._writer
+        return not (writer.is_released or writer.is_forked) and (
+            writer.state.status is SessionStatus.ACTIVE
+        )
+
+
+class Session(Held[StateT]):
+    """Your claim on a session, with its ``state``. Made by a store, not by hand.
+
+    Nobody else can write the session until it is released. Leaving a ``with`` block while the
+    session is still ACTIVE ends it: an exception makes it failed, CancelledError and
+    KeyboardInterrupt make it cancelled, SystemExit or an end without a verdict pause it (nobody
+    said that it succeeded).
+
+    Every method that writes raises:
+
+    - ``NotStorable`` for a value that would not read back equal; nothing was written.
+    - ``RevisionConflict`` if something without a claim changed the state; that one was kept.
+    - ``ClaimLost`` after a release, in a forked child, or if the lock file was removed.
+    - ``DurabilityUncertain`` if the new state is visible but may not survive a power loss.
+    - ``StorageError`` if the system refused; nothing was changed.
+    """
 
     def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""
@@ -129,7 +141,7 @@ class Session(Generic[StateT]):
         writer = self._writer
         with writer.queue:
             try:
-                if not (writer.is_released or writer.is_forked) and is_active(writer):
+                if self._needs_verdict:
                     writer.run(lambda: writer.begin_pause(None, None))
             finally:
                 writer.free()
@@ -146,7 +158,7 @@ class Session(Generic[StateT]):
         writer = self._writer
         with writer.queue:
             try:
-                if not (writer.is_released or writer.is_forked) and is_active(writer):
+                if self._needs_verdict:
                     self._end(error)
             except SessionStoreError as trouble:
                 if error is None:
@@ -163,8 +175,3 @@ class Session(Generic[StateT]):
             # The verdict must not be lost with the value: it goes on top of the last save.
             writer.leave_with_last_saved(error or unstorable)
             raise
-
-
-def is_active(writer: Writer[Any]) -> bool:
-    """Return whether leaving now has to say how the session ended."""
-    return writer.state.status is SessionStatus.ACTIVE

@@ -12,7 +12,7 @@ from sessionstore.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.cli.show import Sight
+    from sessionstore.cli.sight import Sight
 
 Fact = tuple[str, Cell | str]
 
