@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import to_json
 
 from sessionstore.checkpoints import Checkpoint
+from sessionstore.cli import formats
 from sessionstore.errors import SessionCorrupt
 from sessionstore.owner import Liveness
 from sessionstore.state import SessionState, SessionStatus
