@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 from sessionstore import clock
 from sessionstore.backends.base import Backend
 from sessionstore.checkpoints import Checkpoint
+from sessionstore.creating import NewSession
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, Page, SessionSummary
@@ -20,7 +21,7 @@ from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
 from sessionstore.session import Held, Session
 from sessionstore.state import SessionState, StateT
-from sessionstore.store import NewSession, SessionStore
+from sessionstore.store import SessionStore
 from sessionstore.writing import Prepared, Writer
 
 _BATCH = 200

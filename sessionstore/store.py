@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Generic, Literal, TypedDict, Unpack, cast, overload
+from typing import Any, Generic, Literal, Unpack, cast, overload
 
-from pydantic import ValidationError
-
-from sessionstore import checkpoints, clock, codec, inspection, owner, recovery, taking
+from sessionstore import checkpoints, clock, codec, creating, inspection, owner, recovery, taking
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.checkpoints import Checkpoint
+from sessionstore.creating import NewSession
 from sessionstore.errors import (
     NotResumable,
     SessionCorrupt,
-    StateTypeMismatch,
 )
-from sessionstore.ids import check_id, make_session_id
+from sessionstore.ids import check_id
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, Matches, Page, SessionQuery, make_query
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.session import Session
 from sessionstore.state import (
     SessionState,
-    SessionTimestamps,
     StateT,
 )
 from sessionstore.writing import Prepared, Writer
-
-
-class NewSession(TypedDict, total=False):
-    """What ``create`` can say of a new session beside its goal."""
-
-    session_id: str | None
-    """Any safe id; by default ``session_YYYYMMDD_HHMMSS_{8 hex}``."""
-    agent_id: str
-    """Which agent runs it."""
-    entry_point: str
-    """Where it begins; by default ``start``."""
-    stream_id: str
-    """Which execution stream created it."""
-    correlation_id: str
-    """What it belongs together with."""
-    input_data: dict[str, Any] | None
-    """The input, for debugging and replay."""
-    checkpoint_enabled: bool
-    """Whether it is meant to be checkpointed; the first checkpoint sets this anyway."""
 
 
 class SessionStore(Generic[StateT]):
@@ -163,51 +140,12 @@ class SessionStore(Generic[StateT]):
         self, goal_id: str | None, state: StateT | None, fields: NewSession
     ) -> tuple[Writer[StateT], Prepared]:
         """Return the writer of a new session, and its first write: what remains is I/O."""
-        if state is None:
-            state = self._new_state(goal_id, fields)
-        else:
-            state = self._given_state(state, goal_id, fields)
-        state.revision = 0
-        state.incarnation = secrets.token_hex(8)
-        # Checkpoints belong to the session that they came from.
-        state.latest_checkpoint_id = None
         return Writer.for_new_session(
             owner.new_owner(self._clock()),
-            state,
+            creating.first_state(self._state_type, goal_id, state, fields, self._clock()),
             clock=self._clock,
             keep_checkpoints=self._keep_checkpoints,
         )
-
-    def _new_state(self, goal_id: str | None, fields: NewSession) -> StateT:
-        if goal_id is None:
-            raise TypeError("create() needs a goal_id, or a whole state=")
-        moment = self._clock()
-        now = clock.to_text(moment)
-        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-        # 32 random bits within one second: a collision is refused, not overwritten.
-        given["session_id"] = check_id(given.get("session_id", make_session_id(moment)))
-        given["timestamps"] = SessionTimestamps(started_at=now, updated_at=now)
-        try:
-            return self._state_type(goal_id=goal_id, **given)
-        except ValidationError as error:
-            raise StateTypeMismatch(
-                None,
-                self._state_type.__name__,
-                f"it cannot be made from these arguments ({codec.brief(error)}):"
-                " pass a whole one as state=",
-            ) from None
-
-    def _given_state(self, state: StateT, goal_id: str | None, fields: NewSession) -> StateT:
-        if goal_id is not None or set(fields) - {"session_id"}:
-            raise TypeError("create() takes a whole state=, or a goal_id and fields, not both")
-        if type(state) is not self._state_type:
-            raise StateTypeMismatch(
-                None, self._state_type.__name__, f"it is a {type(state).__name__}"
-            )
-        if (session_id := fields.get("session_id")) is not None:
-            state.session_id = session_id
-        check_id(state.session_id)
-        return state
 
     # --- claim and resume ------------------------------------------------------------------------
 

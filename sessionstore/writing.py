@@ -7,16 +7,16 @@ synchronous session does one after the other, the asynchronous one awaits betwee
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
-from sessionstore import clock, codec
+from sessionstore import clock, codec, stamping
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.checkpoints import PAUSE, Checkpoint
+from sessionstore.endings import describe_error, is_cancellation
 from sessionstore.errors import (
     ClaimLost,
     DurabilityUncertain,
@@ -26,8 +26,8 @@ from sessionstore.errors import (
 )
 from sessionstore.ids import make_checkpoint_id, parse_checkpoint_id
 from sessionstore.log import logger
+from sessionstore.stamping import Change
 from sessionstore.state import (
-    SCHEMA_VERSION,
     Part,
     SessionOwner,
     SessionProgress,
@@ -36,8 +36,6 @@ from sessionstore.state import (
     SessionTimestamps,
     StateT,
 )
-
-Change = tuple[Part, str, Any]
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -241,42 +239,22 @@ class Writer(Generic[StateT]):
                 )
                 stamped.append((state, "latest_checkpoint_id", checkpoint.checkpoint_id))
                 stamped.append((state, "checkpoint_enabled", True))
-            self._stamp(stamped, revision, clock.to_text(now))
-            before = _apply(stamped)
+            stamped += stamping.stamps(
+                state,
+                stamped,
+                times=self._times(),
+                owner=self._owner,
+                incarnation=self._incarnation,
+                revision=revision,
+                now=clock.to_text(now),
+            )
+            before = stamping.apply(stamped)
             try:
                 payload = codec.encode(state)
             finally:
-                _apply(before)
+                stamping.apply(before)
             self._planned += 1
             return Prepared(payload, revision, tuple(stamped), checkpoint, ends)
-
-    def _stamp(self, changes: list[Change], revision: int, now: str) -> None:
-        """Add what every write sets."""
-        state, times = self._state, self._times()
-        status, completed_at = state.status, times.completed_at
-        for part, name, value in changes:
-            if part is state and name == "status":
-                status = value
-            elif part is times and name == "completed_at":
-                completed_at = value
-        # ACTIVE on disk means: held, or its holder died. In any other status nobody is named.
-        owner = self._owner if status is SessionStatus.ACTIVE else None
-        changes.extend(
-            (
-                (state, "revision", revision),
-                (state, "incarnation", self._incarnation),
-                (state, "owner", owner),
-                (state, "pid", owner.pid if owner else None),
-                (times, "updated_at", now),
-            )
-        )
-        if _is_older(state.schema_version):
-            changes.append((state, "schema_version", SCHEMA_VERSION))
-        if completed_at is not None and clock.is_naive(times.started_at):
-            # The original framework's duration raises on a mix of naive and aware times.
-            for name, text in (("started_at", times.started_at), ("completed_at", completed_at)):
-                if clock.is_naive(text) and (moment := clock.parse(text)):
-                    changes.append((times, name, clock.to_text(moment)))
 
     def run(self, begin: Callable[[], Prepared]) -> Prepared:
         """Do both halves at once; saves from several threads queue up here.
@@ -358,7 +336,7 @@ class Writer(Generic[StateT]):
     def _landed(self, attempt: Prepared) -> None:
         with self._mutex:
             self.revision = attempt.revision
-            _apply(attempt.changes)
+            stamping.apply(attempt.changes)
             self._state.__dict__["revision"] = attempt.revision
             self._attempt = None
 
@@ -426,39 +404,3 @@ class Writer(Generic[StateT]):
         if not isinstance(part, kind):
             codec.encode(self._state)
         return part
-
-
-def describe_error(error: BaseException | str) -> str:
-    """Return an exception as text that can be stored: ``ValueError: no such city``."""
-    text = error
-    if not isinstance(error, str):
-        name = type(error).__name__
-        text = f"{name}: {error}" if str(error) else name
-    return str(text).encode("utf-8", "backslashreplace").decode()
-
-
-def is_cancellation(error: BaseException) -> bool:
-    """Return whether somebody asked to stop, rather than something having gone wrong."""
-    asyncio = sys.modules.get("asyncio")  # not imported for this: it takes 30 ms
-    return isinstance(error, KeyboardInterrupt) or (
-        asyncio is not None and isinstance(error, asyncio.CancelledError)
-    )
-
-
-def _apply(changes: Iterable[Change]) -> list[Change]:
-    """Make the changes; return those that undo them."""
-    undo: list[Change] = []
-    for part, name, value in changes:
-        undo.append((part, name, part.__dict__.get(name)))
-        part.__dict__[name] = value
-    undo.reverse()
-    return undo
-
-
-def _is_older(version: str) -> bool:
-    if version == SCHEMA_VERSION:
-        return False
-    try:
-        return tuple(map(int, version.split("."))) < tuple(map(int, SCHEMA_VERSION.split(".")))
-    except (ValueError, AttributeError):
-        return False
