@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StateTypeMismatch,
         StorageError,
     )
+    from sessionstore.findings import CheckReport, Finding, FindingKind
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
@@ -54,11 +55,14 @@ __all__ = [
     "AsyncSession",
     "AsyncSessionStore",
     "Backend",
+    "CheckReport",
     "Checkpoint",
     "ClaimLost",
     "DurabilityUncertain",
     "ExecutionResult",
     "FilesBackend",
+    "Finding",
+    "FindingKind",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
@@ -122,6 +126,11 @@ _HOMES = {
         "SessionStoreError",
         "StateTypeMismatch",
         "StorageError",
+    ),
+    "sessionstore.findings": (
+        "CheckReport",
+        "Finding",
+        "FindingKind",
     ),
     "sessionstore.owner": (
         "Liveness",

@@ -15,6 +15,7 @@ from sessionstore.backends.base import Backend
 from sessionstore.checkpoints import Checkpoint
 from sessionstore.creating import NewSession
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
+from sessionstore.findings import CheckReport
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, Page, SessionSummary
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
@@ -331,3 +332,7 @@ class AsyncSessionStore(Generic[StateT]):
                 progress=progress,
             )
         )
+
+    async def check(self, *, repair: bool = False, progress: Progress | None = None) -> CheckReport:
+        """Look for damage and for what is left over; ``progress`` is called in a thread."""
+        return await self._runner.run(partial(self._store.check, repair=repair, progress=progress))

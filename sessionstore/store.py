@@ -7,7 +7,17 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Generic, Literal, Unpack, cast, overload
 
-from sessionstore import checkpoints, clock, codec, creating, inspection, owner, recovery, taking
+from sessionstore import (
+    checkpoints,
+    checkup,
+    clock,
+    codec,
+    creating,
+    inspection,
+    owner,
+    recovery,
+    taking,
+)
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.checkpoints import Checkpoint
 from sessionstore.creating import NewSession
@@ -15,6 +25,7 @@ from sessionstore.errors import (
     NotResumable,
     SessionCorrupt,
 )
+from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, Matches, Page, SessionQuery, make_query
@@ -357,6 +368,24 @@ class SessionStore(Generic[StateT]):
             assume_dead=[check_id(name) for name in named],
             progress=progress,
         )
+
+    def check(self, *, repair: bool = False, progress: Progress | None = None) -> CheckReport:
+        """Look for damage and for what is left over; with ``repair`` mend what can be mended.
+
+        A damaged state is replaced by its newest sound checkpoint, under a new incarnation, and
+        marked failed if that says ACTIVE; without one the whole session goes into quarantine.
+        A damaged checkpoint goes there too. Nothing is deleted that could be data, and nothing
+        is touched that a live process holds or may hold: such findings stay, with the reason.
+        One session that cannot be mended does not stop the others.
+
+        Args:
+            repair: also mend. A second repair finds nothing more to change.
+            progress: called with the number of checked sessions, and of all.
+
+        Raises:
+            StorageError: the store cannot be listed.
+        """
+        return checkup.check(self._backend, repair=repair, progress=progress)
 
     def delete(self, session_id: str, *, force: bool = False) -> None:
         """Delete a session with its checkpoints and files; it is gone whole, or there whole.

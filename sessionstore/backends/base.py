@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sessionstore import codec
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
+from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
 from sessionstore.state import SessionOwner, SessionState
 
@@ -34,6 +35,8 @@ class Probe:
     held: bool
     holder: SessionOwner | None = None
     """Who holds it, or held it last, as far as that was recorded."""
+    released: bool = False
+    """Whether ``holder`` is known to have given it back."""
 
 
 class Claim(ABC):
@@ -209,6 +212,70 @@ class Backend(ABC):
     def tidy(self) -> int:
         """Remove what interrupted operations left behind; return how many things."""
         return 0
+
+    # --- the check-up ----------------------------------------------------------------------------
+
+    def claim_for_repair(self, session_id: str, owner: SessionOwner) -> Claim:
+        """Claim a session as :meth:`claim` does, and leave what was left half done as it is."""
+        return self.claim(session_id, owner, timeout=0.0)
+
+    def check_place(self, *, repair: bool) -> Iterator[Finding]:
+        """Yield what is wrong around the sessions, mended if ``repair`` is true.
+
+        - Nothing is removed that could be data, or that a live process uses.
+        - What cannot be mended is yielded all the same, with the reason.
+        - A session that cannot even be claimed is a finding here: DAMAGED_STATE with its id.
+        """
+        del repair
+        return iter(())
+
+    def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
+        """Return what is wrong with how a session is kept, apart from its states.
+
+        It is mended if ``repair`` is true, which needs a claim. Without one, what a live holder
+        is writing right now is no finding.
+
+        Raises:
+            SessionNotFound, SessionCorrupt, StorageError: it cannot be looked at.
+        """
+        del session_id, claim, repair
+        return []
+
+    def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
+        """Replace a state that cannot be read, or is missing, by ``payload`` of ``revision``.
+
+        - What is replaced is put into quarantine first, with the reason: a crash loses nothing.
+        - What this claim has read is what is replaced; else nothing changes.
+        - Returns where the old state lies now, or "" if there was none.
+
+        Raises:
+            RevisionConflict: the stored state was changed by somebody else; it was kept.
+            ClaimLost, DurabilityUncertain, StorageError: as for :meth:`Claim.write`.
+        """
+        raise self._no_quarantine(claim, payload, revision, reason)
+
+    def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
+        """Put a checkpoint into quarantine, with the reason; return where it lies now.
+
+        None is whatever stands in the place where all checkpoints of the session should be.
+
+        Raises:
+            ClaimLost, StorageError: nothing was changed.
+        """
+        raise self._no_quarantine(claim, checkpoint_id, reason)
+
+    def quarantine_session(self, claim: Claim, reason: str) -> str:
+        """Put a whole session into quarantine, with the reason, and end the claim.
+
+        It is there whole or in quarantine whole, also after a crash. Returns where it lies now.
+
+        Raises:
+            ClaimLost, DurabilityUncertain, StorageError: as for :meth:`Claim.delete`.
+        """
+        raise self._no_quarantine(claim, reason)
+
+    def _no_quarantine(self, claim: Claim, *_: object) -> StorageError:
+        return StorageError("repair", claim.session_id, "this store cannot put things aside")
 
     def close(self) -> None:  # noqa: B027 - most places have nothing to let go of
         """Let go of resources; claims are not affected."""

@@ -36,6 +36,7 @@ class MemoryBackend(Backend):
         self._sessions: dict[str, _Kept] = {}
         self._claims: dict[str, MemoryClaim] = {}
         self._last_holders: dict[str, SessionOwner] = {}
+        self._quarantine: list[tuple[str, str, _Kept]] = []
         self._changed = threading.Condition()
 
     @property
@@ -86,7 +87,8 @@ class MemoryBackend(Backend):
             held = self._claims.get(session_id)
             if held is not None:
                 return Probe(True, held.owner)
-            return Probe(False, self._last_holders.get(session_id))
+            last = self._last_holders.get(session_id)
+            return Probe(False, last, released=last is not None)
 
     def checkpoint_ids(self, session_id: str) -> list[str]:
         with self._changed:
@@ -102,6 +104,32 @@ class MemoryBackend(Backend):
     def is_current(self, session_id: str, checkpoint_id: str) -> bool:
         kept = self._kept(session_id)
         return kept.checkpoints.get(checkpoint_id) is kept.payload
+
+    # --- the check-up ----------------------------------------------------------------------------
+
+    def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
+        damaged = _Kept(claim.read().payload)
+        claim.write(payload, revision)
+        return self._put_aside(claim, reason, damaged)
+
+    def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
+        if checkpoint_id is None:
+            raise self._no_quarantine(claim)  # a dict is always a dict
+        with self._changed:
+            claim.read()
+            damaged = {checkpoint_id: self._kept(claim.session_id).checkpoints.pop(checkpoint_id)}
+        return self._put_aside(claim, reason, _Kept(b"", damaged))
+
+    def quarantine_session(self, claim: Claim, reason: str) -> str:
+        with self._changed:
+            claim.read()
+            whole = self._kept(claim.session_id)
+            claim.delete()
+        return self._put_aside(claim, reason, whole)
+
+    def _put_aside(self, claim: Claim, reason: str, what: _Kept) -> str:
+        self._quarantine.append((claim.session_id, reason, what))
+        return f"memory:quarantine/{len(self._quarantine)}"
 
     def _kept(self, session_id: str) -> _Kept:
         try:

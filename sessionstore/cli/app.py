@@ -10,6 +10,7 @@ import click
 import sessionstore
 from sessionstore.cli import streams
 from sessionstore.cli.exits import Exit, exit_for
+from sessionstore.cli.fsck import fsck
 from sessionstore.cli.ls import ls
 from sessionstore.cli.recover import recover
 from sessionstore.cli.settings import Settings, shared_options
@@ -83,6 +84,7 @@ Examples:
   sessionstore --root ./state ls --resumable
   sessionstore --root ./state show session_20260125_17
   sessionstore --root ./state recover --apply
+  sessionstore --root ./state fsck
 
 \b
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found (session or store),
@@ -91,7 +93,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found (session or store),
 @shared_options(outermost=True)
 @click.version_option(sessionstore.__version__, prog_name=NAME)
 def app() -> None:
-    """List stored sessions, look into one, and recover those that dead processes left behind.
+    """List stored sessions, look into one, recover what dead processes left behind, and check.
 
     Data goes to stdout, everything else to stderr. A store is never created.
     """
@@ -100,3 +102,4 @@ def app() -> None:
 app.add_command(ls)
 app.add_command(show)
 app.add_command(recover)
+app.add_command(fsck)

@@ -26,6 +26,7 @@ import pytest
 # Before they are imported: a failed assertion shall show its values outside of this package, too.
 _TOPICS = (
     "awaiting",
+    "checking",
     "claiming",
     "contending",
     "ending",
@@ -39,6 +40,7 @@ _TOPICS = (
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in _TOPICS))
 
 from sessionstore.testing.awaiting import AwaitingContract  # noqa: E402 - after the line above
+from sessionstore.testing.checking import CheckingContract  # noqa: E402
 from sessionstore.testing.claiming import ClaimingContract  # noqa: E402
 from sessionstore.testing.contending import ContendingContract  # noqa: E402
 from sessionstore.testing.ending import EndingContract  # noqa: E402
@@ -62,6 +64,7 @@ class BackendContract(
     ResumingContract[BackendT],
     ListingContract[BackendT],
     RecoveringContract[BackendT],
+    CheckingContract[BackendT],
     InterruptingContract[BackendT],
     AwaitingContract[BackendT],
 ):

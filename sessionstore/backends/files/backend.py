@@ -13,11 +13,12 @@ from typing import Literal
 
 from sessionstore import clock, durable, owner
 from sessionstore.backends.base import Backend, Claim, Probe, Stored
+from sessionstore.backends.files import housekeeping, quarantine, states
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import lock as locks
-from sessionstore.backends.files import states
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
 from sessionstore.backends.files.layout import STATE, Layout
+from sessionstore.backends.files.rounds import Rounds
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
@@ -26,6 +27,7 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
+from sessionstore.findings import Finding
 from sessionstore.ids import is_id
 from sessionstore.state import SessionOwner
 
@@ -190,9 +192,16 @@ class FilesBackend(Backend):
         path = self._layout.lock(session_id)
         with storage_errors("look at the lock", path):
             held, record = locks.probe(path)
-        return Probe(held, record.holder if record else None)
+        if record is None:
+            return Probe(held)
+        return Probe(held, record.holder, released=record.released_at is not None)
 
     def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+        return self._claim(session_id, owner, timeout)
+
+    def _claim(
+        self, session_id: str, owner: SessionOwner, timeout: float, *, tidy: bool = True
+    ) -> FilesClaim:
         self._require(session_id)
         self._prepare()
         lock = self._acquire(session_id, owner, timeout)
@@ -207,7 +216,7 @@ class FilesBackend(Backend):
             lock.close()
             raise
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
-        if lock.was_left_behind:
+        if tidy and lock.was_left_behind:
             claim.remove_leftovers()
         return claim
 
@@ -316,13 +325,56 @@ class FilesBackend(Backend):
                 durable.move_new(sessions, session_id, sessions, aside)
         shutil.rmtree(os.path.join(self._layout.sessions, aside), ignore_errors=True)
 
+    # --- the check-up ----------------------------------------------------------------------------
+
+    def claim_for_repair(self, session_id: str, owner: SessionOwner) -> Claim:
+        return self._claim(session_id, owner, 0.0, tidy=False)
+
+    def check_place(self, *, repair: bool) -> Iterator[Finding]:
+        if repair and os.path.isdir(self._layout.sessions):
+            with suppress(StorageError):  # then each repair says why it was refused
+                self._prepare()
+        return Rounds(self._layout, repair=repair, now=self.clock).findings()
+
+    def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
+        in_use = claim is None and self.probe(session_id).held
+        with self._opened(session_id) as directory, storage_errors("check", directory.path):
+            return housekeeping.check_session(
+                self._layout,
+                session_id,
+                directory,
+                repair=repair,
+                in_use=in_use,
+                now=self.clock,
+            )
+
+    def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
+        assert isinstance(claim, FilesClaim)
+        return quarantine.restore(self._layout, claim, payload, revision, reason, self.clock)
+
+    def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
+        assert isinstance(claim, FilesClaim)
+        return quarantine.put_checkpoint(self._layout, claim, checkpoint_id, reason, self.clock)
+
+    def quarantine_session(self, claim: Claim, reason: str) -> str:
+        assert isinstance(claim, FilesClaim)
+        return quarantine.put_session(self._layout, claim, reason, self.clock)
+
     # --- cleaning up -----------------------------------------------------------------------------
 
     def tidy(self) -> int:
         removed = 0
-        with suppress(OSError):
-            for name in os.listdir(self._layout.trash):
-                shutil.rmtree(os.path.join(self._layout.trash, name), ignore_errors=True)
+        with suppress(OSError), Directory(self._layout.trash) as trash:
+            names = trash.names()
+            if names:
+                # A delete that died before its flush must not come back by half.
+                with Directory(self._layout.sessions) as sessions:
+                    sessions.flush()
+            for name in names:
+                path = os.path.join(self._layout.trash, name)
+                shutil.rmtree(path, ignore_errors=True)
+                with suppress(OSError):  # a file or a link, which rmtree leaves alone
+                    os.unlink(path)
                 removed += 1
         with suppress(OSError):
             for name in os.listdir(self._layout.sessions):

@@ -271,11 +271,26 @@ class FilesClaim(Claim):
         removed = 0
         with suppress(OSError), Directory(self._path) as directory:
             for name in directory.names():
-                if name.startswith(durable.TEMPORARY_PREFIX):
-                    with suppress(OSError):
+                if not name.startswith(durable.TEMPORARY_PREFIX):
+                    continue
+                with suppress(OSError, SessionCorrupt):
+                    if not self._may_be_foreign(directory, name):
                         directory.unlink(name)
                         removed += 1
         return removed
+
+    def _may_be_foreign(self, directory: Directory, name: str) -> bool:
+        """Return whether a left-over file may be what somebody else wrote without a claim.
+
+        A holder that died between the exchange and the swap back leaves such a state behind: it
+        is no newer by revision, but was written after ours. The check-up puts it into quarantine.
+        """
+        left, left_signature = states.read(directory, name, self.session_id)
+        stored, signature = states.read(directory, STATE, self.session_id)
+        revision, current = codec.peek_revision(left), codec.peek_revision(stored)
+        if revision is None or current is None or left == stored:
+            return False
+        return revision <= current and left_signature.mtime_ns > signature.mtime_ns
 
     # --- is it still ours? -----------------------------------------------------------------------
 

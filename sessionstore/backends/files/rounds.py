@@ -1,0 +1,329 @@
+"""Find what lies around in a store of files besides its sessions.
+
+Nothing is removed that could be data, or that a live process uses.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from sessionstore import codec, owner
+from sessionstore.backends.files import lock as locks
+from sessionstore.backends.files import states
+from sessionstore.backends.files.housekeeping import (
+    TEMPORARY,
+    check_modes,
+    mended,
+    wrong_mode,
+)
+from sessionstore.backends.files.layout import MARKER, STATE, Layout
+from sessionstore.backends.files.quarantine import QUARANTINE, put_aside
+from sessionstore.clock import Clock
+from sessionstore.durable import Directory
+from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.findings import Finding, FindingKind
+from sessionstore.ids import is_id
+from sessionstore.state import SessionState
+
+_ASIDE = re.compile(TEMPORARY.pattern + r"-(?P<session_id>.+)", re.ASCII)
+_STAYS = 60.0
+"""Seconds after which a temporary file beside the marker, which no lock guards, is left over."""
+
+
+class Rounds:
+    """One look at everything in a store that is no session."""
+
+    def __init__(self, layout: Layout, *, repair: bool, now: Clock) -> None:
+        self._layout = layout
+        self._repair = repair
+        self._now = now
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong, mended where that is asked for and possible."""
+        for look in (self._root, self._sessions, self._locks, self._trash):
+            try:
+                yield from look()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                trouble = StorageError("look at", error.filename or self._layout.root, error)
+                yield Finding(
+                    FindingKind.UNREADABLE,
+                    None,
+                    self._layout.root,
+                    str(trouble),
+                    "see to what the system says, and check again",
+                    is_damage=True,
+                )
+
+    def _done(self, finding: Finding, mend: Callable[[], str]) -> Finding:
+        return mended(finding, mend) if self._repair else finding
+
+    def _root(self) -> Iterator[Finding]:
+        with Directory(self._layout.root) as root:
+            names = root.names()
+            for name in sorted(names):
+                if TEMPORARY.fullmatch(name) and _is_old(root, name):
+                    yield self._done(
+                        Finding(
+                            FindingKind.LEFTOVER,
+                            None,
+                            os.path.join(root.path, name),
+                            "left over from writing the marker of the store",
+                            "it would be removed",
+                        ),
+                        partial(_unlink, root, name),
+                    )
+            ours = [MARKER, "sessions", "locks", "trash", QUARANTINE]
+            yield from check_modes([(root, ours)], None, repair=self._repair)
+
+    # --- sessions/ -------------------------------------------------------------------------------
+
+    def _sessions(self) -> Iterator[Finding]:
+        with Directory(self._layout.sessions) as sessions:
+            for name in sorted(sessions.names()):
+                try:
+                    mode = sessions.status(name).st_mode
+                except FileNotFoundError:
+                    continue
+                aside = _ASIDE.fullmatch(name)
+                if aside is not None and stat.S_ISDIR(mode) and is_id(aside["session_id"]):
+                    yield from self._built_aside(sessions, name, aside["session_id"])
+                elif not is_id(name):
+                    # Plain files that begin with a dot are what file managers and the like leave.
+                    if not (stat.S_ISREG(mode) and name.startswith(".")):
+                        yield self._wrong_id(sessions, name, "its name is no session id")
+                elif stat.S_ISLNK(mode):
+                    yield self._link(sessions, name)
+                elif not stat.S_ISDIR(mode):
+                    yield self._wrong_id(sessions, name, "it is no directory")
+
+    def _wrong_id(self, sessions: Directory, name: str, detail: str) -> Finding:
+        return Finding(
+            FindingKind.WRONG_ID,
+            None,
+            os.path.join(sessions.path, name),
+            f"{detail}: no session can be read from it",
+            "rename it, or move it away, by hand",
+        )
+
+    def _link(self, sessions: Directory, name: str) -> Finding:
+        detail = "it is a symbolic link, which is not followed"
+
+        def mend() -> str:
+            with self._locked(name) as lock:
+                place = put_aside(
+                    self._layout,
+                    sessions,
+                    name,
+                    called="session",
+                    session_id=name,
+                    reason=detail,
+                    now=self._now,
+                )
+                lock.remove_file()
+            return f"put into {place}"
+
+        finding = Finding(
+            FindingKind.DAMAGED_STATE,
+            name,
+            os.path.join(sessions.path, name),
+            detail,
+            "the link would be put into quarantine",
+            is_damage=True,
+        )
+        return self._done(finding, mend)
+
+    def _built_aside(self, sessions: Directory, name: str, session_id: str) -> Iterator[Finding]:
+        """Judge a directory in which a session was made that never came into being."""
+        if self._is_held(session_id):
+            return
+        whole = _holds_state(sessions, name, session_id)
+        detail = "left over from making a session that was never acknowledged"
+
+        def mend() -> str:
+            with self._locked(session_id) as lock:
+                if whole:
+                    place = put_aside(
+                        self._layout,
+                        sessions,
+                        name,
+                        called="session",
+                        session_id=session_id,
+                        reason=detail,
+                        now=self._now,
+                    )
+                    done = f"put into {place}"
+                else:
+                    done = _remove_tree(sessions, name)
+                if not os.path.lexists(self._layout.session(session_id)):
+                    lock.remove_file()
+            return done
+
+        finding = Finding(
+            FindingKind.LEFTOVER,
+            session_id,
+            os.path.join(sessions.path, name),
+            f"{detail}; its state is whole" if whole else detail,
+            "it would be put into quarantine" if whole else "it would be removed",
+        )
+        yield self._done(finding, mend)
+
+    # --- locks/ and trash/ -----------------------------------------------------------------------
+
+    def _locks(self) -> Iterator[Finding]:
+        with Directory(self._layout.locks) as directory:
+            wrong: list[str] = []
+            for name in sorted(directory.names()):
+                session_id = name.removesuffix(".lock")
+                if session_id == name or not is_id(session_id):
+                    continue
+                try:
+                    status = directory.status(name)
+                except FileNotFoundError:
+                    continue
+                if not stat.S_ISREG(status.st_mode):
+                    yield self._no_lock(directory, name, session_id)
+                elif os.path.lexists(self._layout.session(session_id)):
+                    if wrong_mode(status) is not None and not self._is_held(session_id):
+                        wrong.append(name)
+                elif not self._is_held(session_id):
+                    yield self._stray_lock(session_id)
+            yield from check_modes([(directory, wrong)], None, repair=self._repair)
+
+    def _no_lock(self, directory: Directory, name: str, session_id: str) -> Finding:
+        detail = "it is no regular file: nobody can claim the session"
+        finding = Finding(
+            FindingKind.STRAY_LOCK,
+            session_id,
+            os.path.join(directory.path, name),
+            detail,
+            "it would be put into quarantine",
+            is_damage=True,
+        )
+
+        def mend() -> str:
+            place = put_aside(
+                self._layout,
+                directory,
+                name,
+                called="lock",
+                session_id=session_id,
+                reason=detail,
+                now=self._now,
+            )
+            return f"put into {place}"
+
+        return self._done(finding, mend)
+
+    def _stray_lock(self, session_id: str) -> Finding:
+        def mend() -> str:
+            with self._locked(session_id) as lock:
+                # Look again under the lock: the session may have been made since.
+                if os.path.lexists(self._layout.session(session_id)):
+                    return "its session is there now"
+                lock.remove_file()
+            return "removed"
+
+        finding = Finding(
+            FindingKind.STRAY_LOCK,
+            session_id,
+            self._layout.lock(session_id),
+            "there is no such session any more",
+            "it would be removed",
+        )
+        return self._done(finding, mend)
+
+    def _trash(self) -> Iterator[Finding]:
+        with Directory(self._layout.trash) as trash:
+            names = sorted(trash.names())
+            if names and self._repair:
+                # Before anything is removed: half a session must not come back after a power
+                # loss, should the delete have died before it flushed this.
+                with Directory(self._layout.sessions) as sessions:
+                    sessions.flush()
+            for name in names:
+                session_id = name.rpartition(".")[0]
+                if is_id(session_id) and self._is_held(session_id):
+                    continue  # it is being deleted right now
+                yield self._done(
+                    Finding(
+                        FindingKind.TRASH,
+                        session_id if is_id(session_id) else None,
+                        os.path.join(trash.path, name),
+                        "left over from deleting a session",
+                        "it would be removed",
+                    ),
+                    partial(_remove_tree, trash, name),
+                )
+
+    # --- locks -----------------------------------------------------------------------------------
+
+    def _is_held(self, session_id: str) -> bool:
+        try:
+            return locks.probe(self._layout.lock(session_id))[0]
+        except OSError:
+            return True  # it cannot be known
+
+    @contextmanager
+    def _locked(self, session_id: str) -> Iterator[locks.HeldLock]:
+        path = self._layout.lock(session_id)
+        try:
+            lock = locks.acquire(path, owner.new_owner(self._now()), timeout=0.0)
+        except locks.Held:
+            raise StorageError("repair", path, "a live process holds its lock") from None
+        except FileNotFoundError:  # a store that nobody of ours has written to yet
+            with suppress(FileExistsError):
+                os.mkdir(self._layout.locks, 0o700)
+            lock = locks.acquire(path, owner.new_owner(self._now()), timeout=0.0)
+        try:
+            yield lock
+        finally:
+            if not os.path.lexists(self._layout.session(session_id)):
+                lock.remove_file()
+            lock.write_end(self._now())
+            lock.close()
+
+
+def _holds_state(sessions: Directory, name: str, session_id: str) -> bool:
+    try:
+        with Directory(name, sessions) as directory:
+            payload, _ = states.read(directory, STATE, session_id)
+        codec.decode(payload, SessionState, session_id, STATE)
+    except FileNotFoundError:
+        return False
+    except (SessionCorrupt, OSError) as error:
+        return not isinstance(error, SessionCorrupt)  # what cannot be looked at may be data
+    return True
+
+
+def _is_old(directory: Directory, name: str) -> bool:
+    try:
+        return time.time() - directory.status(name).st_mtime > _STAYS
+    except FileNotFoundError:
+        return False
+
+
+def _unlink(directory: Directory, name: str) -> str:
+    with suppress(FileNotFoundError):
+        directory.unlink(name)
+    return "removed"
+
+
+def _remove_tree(parent: Directory, name: str) -> str:
+    path = os.path.join(parent.path, name)
+    try:
+        if stat.S_ISDIR(parent.status(name).st_mode):
+            shutil.rmtree(path)  # follows no link
+        else:
+            parent.unlink(name)
+    except FileNotFoundError:
+        pass  # somebody else was faster
+    return "removed"

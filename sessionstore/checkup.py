@@ -1,0 +1,422 @@
+"""The check-up: find what is damaged or left over, and mend it without losing anything.
+
+A repair works under the claim of each session, puts aside what it replaces, and deletes nothing
+that could be data; interrupted anywhere, the next one goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from sessionstore import checkpoints, codec, owner, recovery
+from sessionstore.backends.base import Backend, Claim, Probe, Stored
+from sessionstore.checkpoints import BEFORE_RESUME, Checkpoint
+from sessionstore.clock import to_text
+from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
+from sessionstore.findings import CheckReport, Finding, FindingKind
+from sessionstore.ids import is_id
+from sessionstore.log import logger
+from sessionstore.owner import Liveness, Verdict
+from sessionstore.recovery import Progress
+from sessionstore.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.writing import Writer
+
+__all__ = ["CheckReport", "Finding", "FindingKind", "check"]
+
+_LOOKS = 10
+_SETTLING = 0.1
+"""Seconds after which a state must still be damaged: other software may be rewriting it in
+place, or be making the session, and holds no lock meanwhile."""
+
+# What a check-up cannot mend: a person or the system has to.
+_NOT_OURS = frozenset({FindingKind.ACTIVE_WITHOUT_OWNER, FindingKind.UNREADABLE})
+
+
+def check(backend: Backend, *, repair: bool, progress: Progress | None = None) -> CheckReport:
+    """Look at everything in ``backend``; mend what can be mended if ``repair`` is true."""
+    findings = list(backend.check_place(repair=repair))
+    # These cannot even be claimed.
+    judged = {item.session_id for item in findings if item.kind is FindingKind.DAMAGED_STATE}
+    ids = sorted(session_id for session_id in backend.ids() if session_id not in judged)
+    for done, session_id in enumerate(ids):
+        if progress:
+            progress(done, len(ids))
+        findings += _Session(backend, session_id).check(repair=repair)
+    if progress:
+        progress(len(ids), len(ids))
+    return CheckReport(tuple(findings), len(ids) + len(judged), repair)
+
+
+@dataclass(slots=True)
+class _Sight:
+    """A session at one moment."""
+
+    stored: Stored | None = None
+    state: SessionState | None = None
+    damage: SessionCorrupt | None = None
+    sound: list[Checkpoint] = field(default_factory=list)
+    damaged: list[tuple[str, SessionCorrupt]] = field(default_factory=list)
+    unreadable: list[tuple[str, StorageError]] = field(default_factory=list)
+    no_checkpoints: SessionCorrupt | None = None
+    """Something else is in the place of all checkpoints."""
+
+    def newest(self, *, whole: bool) -> Checkpoint | None:
+        """Return the newest sound checkpoint; with ``whole`` one that holds a whole state.
+
+        One of type before_resume holds what a resume went back from on purpose: it counts only
+        where there is no other.
+        """
+        found = [item for item in self.sound if item.revision is not None or not whole]
+        meant = [item for item in found if item.checkpoint_type != BEFORE_RESUME]
+        return checkpoints.in_order(meant or found)[-1] if found else None
+
+
+class _Session:
+    """The check-up of one session."""
+
+    def __init__(self, backend: Backend, session_id: str) -> None:
+        self.backend = backend
+        self.session_id = session_id
+
+    def check(self, *, repair: bool) -> list[Finding]:
+        try:
+            found = self._look()
+            if repair and any(item.kind not in _NOT_OURS for item in found):
+                return self._claim_and_repair(found)
+        except SessionNotFound:  # deleted since it was listed
+            return []
+        except SessionStoreError as error:
+            return [self._unreadable(str(self.backend), error)]
+        return found
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def _look(self) -> list[Finding]:
+        """Return what is wrong, changing nothing; what is being written right now is not."""
+        sight = self._see(None)
+        for _ in range(_LOOKS):
+            found = self._judge(sight, None)
+            found += self.backend.check_kept(self.session_id, None, repair=False)
+            if not found:
+                return []
+            before, sight = sight, self._see(None)
+            if sight.stored == before.stored and sight.sound == before.sound:
+                return found
+        return []
+
+    def _see(self, claim: Claim | None) -> _Sight:
+        backend, session_id = self.backend, self.session_id
+        sight = _Sight()
+        try:
+            stored = claim.read() if claim else backend.read(session_id)
+            sight.stored = stored
+            sight.state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+        except SessionCorrupt as error:
+            sight.damage = error
+        try:
+            for checkpoint_id in sorted(backend.checkpoint_ids(session_id)):
+                self._see_checkpoint(sight, checkpoint_id)
+        except SessionCorrupt as error:
+            sight.no_checkpoints = error
+        return sight
+
+    def _see_checkpoint(self, sight: _Sight, checkpoint_id: str) -> None:
+        backend, session_id = self.backend, self.session_id
+        try:
+            stored = backend.read_checkpoint(session_id, checkpoint_id)
+            sight.sound.append(checkpoints.describe(session_id, checkpoint_id, stored))
+        except SessionCorrupt as error:
+            # keep_checkpoints may have removed it since.
+            if checkpoint_id in backend.checkpoint_ids(session_id):
+                sight.damaged.append((checkpoint_id, error))
+        except StorageError as error:
+            sight.unreadable.append((checkpoint_id, error))
+
+    def _judge(self, sight: _Sight, claim: Claim | None) -> list[Finding]:
+        """Return the findings, with what a repair would do."""
+        found: list[Finding] = []
+        if sight.damage is not None:
+            found.append(self._damaged_state(sight, sight.damage))
+        for _, error in sight.damaged:
+            found.append(self._damaged_checkpoint(error))
+        if sight.no_checkpoints is not None:
+            found.append(self._damaged_checkpoint(sight.no_checkpoints))
+        found += [self._unreadable(name, error) for name, error in sight.unreadable]
+        if sight.state is not None and sight.stored is not None:
+            found += self._judge_state(sight, sight.state, sight.stored)
+            found += self._judge_owner(sight.state, sight.stored, claim)
+        return found
+
+    def _damaged_state(self, sight: _Sight, error: SessionCorrupt) -> Finding:
+        newest = sight.newest(whole=True)
+        if newest is None:
+            what = "the session would be put into quarantine: it has no sound checkpoint of ours"
+        else:
+            what = f"checkpoint {newest.checkpoint_id} would be restored"
+        return self._finding(FindingKind.DAMAGED_STATE, error.file, error.reason, what, True)
+
+    def _damaged_checkpoint(self, error: SessionCorrupt) -> Finding:
+        what = "it would be put into quarantine"
+        return self._finding(FindingKind.DAMAGED_CHECKPOINT, error.file, error.reason, what, True)
+
+    def _unreadable(self, file: str, error: SessionStoreError) -> Finding:
+        what = "see to what the system says, and check again"
+        return self._finding(FindingKind.UNREADABLE, file, str(error), what, True)
+
+    def _judge_state(self, sight: _Sight, state: SessionState, stored: Stored) -> list[Finding]:
+        found: list[Finding] = []
+        if (detail := _why_dangling(sight, state)) is not None:
+            newest = sight.newest(whole=False)
+            named = newest.checkpoint_id if newest else "none"
+            what = f"its latest checkpoint would become {named}"
+            kind = FindingKind.DANGLING_CHECKPOINT
+            found.append(self._finding(kind, stored.file, detail, what, True))
+        if doubled := _doubled_keys(stored.payload):
+            detail = f"{', '.join(doubled)}: more than once, and the last one counts"
+            what = "it would be saved with each key once"
+            found.append(self._finding(FindingKind.DOUBLED_KEYS, stored.file, detail, what))
+        return found
+
+    def _judge_owner(
+        self, state: SessionState, stored: Stored, claim: Claim | None
+    ) -> list[Finding]:
+        if state.status is not SessionStatus.ACTIVE or not _names_nobody(state):
+            return []
+        verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        if not verdict.is_unknown or (claim is None and self.backend.probe(self.session_id).held):
+            return []
+        what = "if you know that nothing runs it, recover it with assume_dead"
+        kind = FindingKind.ACTIVE_WITHOUT_OWNER
+        return [self._finding(kind, stored.file, verdict.reason, what)]
+
+    def _finding(
+        self,
+        kind: FindingKind,
+        file: str,
+        detail: str,
+        what: str,
+        is_damage: bool = False,  # noqa: FBT001, FBT002, RUF100 - private, and read with its kind
+    ) -> Finding:
+        return Finding(kind, self.session_id, file, detail, what, is_damage=is_damage)
+
+    # --- mending ---------------------------------------------------------------------------------
+
+    def _claim_and_repair(self, found: list[Finding]) -> list[Finding]:
+        # Before the claim: it says whether the last holder gave the session back.
+        last = self.backend.probe(self.session_id)
+        by = owner.new_owner(self.backend.clock())
+        try:
+            claim = self.backend.claim_for_repair(self.session_id, by)
+        except SessionNotFound:
+            raise
+        except SessionStoreError as error:
+            return _untouched(found, str(error))
+        try:
+            return self._repair(claim, last)
+        finally:
+            claim.release()
+
+    def _repair(self, claim: Claim, last: Probe) -> list[Finding]:
+        # Look again under the claim: its holder may have mended or ended it since.
+        sight = self._see(claim)
+        found = self._judge(sight, claim)
+        kept = self.backend.check_kept(self.session_id, claim, repair=False)
+        if not found and not kept:
+            return []
+        if why := self._why_not(claim, sight, last):
+            return _untouched([*found, *kept], why)
+        claim.confirm()
+        if sight.damage is not None:
+            if sight.unreadable:
+                return _untouched([*found, *kept], "a checkpoint could not be looked at")
+            time.sleep(_SETTLING)
+            if self._see(claim).damage is None:
+                return _untouched([*found, *kept], "it was being written")
+            if sight.newest(whole=True) is None:
+                return self._put_away([*found, *kept], claim)
+        kept = self.backend.check_kept(self.session_id, claim, repair=True)
+        return [*self._mend(found, claim, sight), *kept]
+
+    def _put_away(self, found: list[Finding], claim: Claim) -> list[Finding]:
+        """Put the whole session into quarantine; what else is wrong with it goes along."""
+        first, *others = found
+        first = _mended(
+            first,
+            lambda: f"put into {self.backend.quarantine_session(claim, first.detail)}",
+        )
+        if not first.is_repaired:
+            return [first, *_untouched(others, "the session could not be put into quarantine")]
+        along = "put into quarantine with its session"
+        return [first, *(replace(item, repair=along, is_repaired=True) for item in others)]
+
+    def _mend(self, found: Iterable[Finding], claim: Claim, sight: _Sight) -> list[Finding]:
+        """Mend in this order: the state, from a checkpoint; the checkpoints; what names them."""
+        mended: list[Finding] = []
+        names = [name for name, _ in sight.damaged]
+        bad: list[str | None] = [*names, *([None] if sight.no_checkpoints else [])]
+        rewritten: Finding | None = None
+        for item in found:
+            if item.kind in _NOT_OURS:
+                mended.append(item)
+            elif item.kind is FindingKind.DAMAGED_STATE:
+                mended.append(_mended(item, partial(self._restore, claim, sight, item.detail)))
+            elif item.kind is FindingKind.DAMAGED_CHECKPOINT:
+                put_aside = partial(self._put_aside, claim, bad.pop(0), item.detail)
+                mended.append(_mended(item, put_aside))
+            elif rewritten is None:  # dangling and doubled: one save mends both
+                mended.append(_mended(item, partial(self._rewrite, claim, sight)))
+                rewritten = mended[-1]
+            else:
+                done, repaired = rewritten.repair, rewritten.is_repaired
+                mended.append(replace(item, repair=done, is_repaired=repaired))
+        return mended
+
+    def _why_not(self, claim: Claim, sight: _Sight, last: Probe) -> str | None:
+        """Return why the session must not be touched: its owner holds no lock, but may live."""
+        if sight.state is not None:
+            return self._may_live(sight.state)
+        if sight.stored is not None:
+            torn = _named_in(sight.stored.payload)
+            if torn is not None and (why := self._may_live(torn)):
+                return why
+        newest = sight.newest(whole=True)
+        if newest is None:
+            return None
+        kept = self._load(newest.checkpoint_id)
+        previous, holder = claim.previous_owner, kept.owner
+        if (
+            last.released
+            and holder is not None
+            and last.holder is not None
+            and previous is not None
+            and holder.token == last.holder.token == previous.token
+        ):
+            return None  # it lived on, perhaps until now, but gave the session back
+        return self._may_live(kept)
+
+    def _may_live(self, state: SessionState) -> str | None:
+        if state.status is not SessionStatus.ACTIVE:
+            return None
+        verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        return None if verdict.is_dead else f"it is active, and its owner {verdict}"
+
+    def _load(self, checkpoint_id: str) -> SessionState:
+        stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
+        return codec.decode(stored.payload, SessionState, self.session_id, stored.file)
+
+    def _restore(self, claim: Claim, sight: _Sight, reason: str) -> str:
+        newest = sight.newest(whole=True)
+        assert newest is not None  # else the whole session was put aside
+        state = self._load(newest.checkpoint_id)
+        done = f"checkpoint {newest.checkpoint_id} was restored"
+        if state.status is SessionStatus.ACTIVE:
+            # Workers shall see it as they see a session whose process died.
+            how = f"its state was damaged ({reason}), and {done}"
+            died = Liveness(Verdict.DEAD, how, state.owner)
+            now = to_text(self.backend.clock())
+            recovery.mark(state, died, SessionStatus.FAILED, now)
+        # Which revisions the lost state had is not known: under a new incarnation none is reused.
+        state.incarnation = secrets.token_hex(8)
+        state.latest_checkpoint_id = newest.checkpoint_id
+        state.checkpoint_enabled = True
+        first = Writer(claim, state, clock=self.backend.clock).begin_save()
+        place = self.backend.restore(claim, first.payload, first.revision, reason)
+        logger.warning("%s: %s: %s", self.session_id, reason, done)
+        return f"{done}; what was there is in {place}" if place else done
+
+    def _put_aside(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
+        place = self.backend.quarantine_checkpoint(claim, checkpoint_id, reason)
+        return f"put into {place}"
+
+    def _rewrite(self, claim: Claim, sight: _Sight) -> str:
+        state = sight.state
+        assert state is not None
+        done = "saved again"
+        if _why_dangling(sight, state) is not None:
+            newest = sight.newest(whole=False)
+            state.latest_checkpoint_id = newest.checkpoint_id if newest else None
+            done += f"; its latest checkpoint is {state.latest_checkpoint_id or 'none'} now"
+        if state.status is SessionStatus.ACTIVE:
+            # Owner and times stay: from them a sweep learns who died, and when it last ran.
+            state.revision += 1
+            claim.write(codec.encode(state), state.revision)
+        else:
+            writer = Writer(claim, state, clock=self.backend.clock)
+            writer.run(writer.begin_save)
+        return done
+
+
+def _mended(item: Finding, mend: Callable[[], str]) -> Finding:
+    try:
+        return replace(item, repair=mend(), is_repaired=True)
+    except SessionStoreError as error:
+        return replace(item, repair=f"not repaired: {error}")
+
+
+def _untouched(found: Iterable[Finding], why: str) -> list[Finding]:
+    return [
+        item if item.kind in _NOT_OURS else replace(item, repair=f"not touched: {why}")
+        for item in found
+    ]
+
+
+def _why_dangling(sight: _Sight, state: SessionState) -> str | None:
+    """Return what is wrong with the latest checkpoint that the state names."""
+    latest = state.latest_checkpoint_id
+    if latest is None or latest in (item.checkpoint_id for item in sight.sound):
+        return None
+    if latest in (name for name, _ in sight.unreadable):
+        return None  # that is a finding of its own
+    if latest in (name for name, _ in sight.damaged):
+        return f"its latest checkpoint {latest} is damaged"
+    return f"its latest checkpoint {latest} is {'missing' if is_id(latest) else 'no valid id'}"
+
+
+def _doubled_keys(payload: bytes) -> list[str]:
+    """Return the keys that one object of the JSON text has more than once."""
+    doubled: set[str] = set()
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        if len(pairs) != len({key for key, _ in pairs}):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                (doubled if key in seen else seen).add(key)
+
+    try:
+        json.loads(payload, object_pairs_hook=look)
+    except (ValueError, RecursionError):  # an integer too long for Python, say
+        return []
+    return sorted(doubled)
+
+
+def _names_nobody(state: SessionState) -> bool:
+    pids = (state.owner.pid if state.owner else None, state.pid)
+    return all(pid is None or pid <= 0 for pid in pids)
+
+
+def _named_in(payload: bytes) -> SessionState | None:
+    """Return what a damaged state still says of an owner; None if it names none."""
+    try:
+        raw = from_json(payload, allow_partial=True)
+    except ValueError:
+        return None
+    if not isinstance(raw, dict) or raw.get("status") != SessionStatus.ACTIVE:
+        return None
+    pid = raw.get("pid")
+    try:
+        by = SessionOwner.model_validate(raw.get("owner"))
+    except ValidationError:
+        by = None
+    if type(pid) is not int and (by is None or by.pid is None):
+        return None
+    return SessionState.model_construct(
+        status=SessionStatus.ACTIVE, owner=by, pid=pid if type(pid) is int else None
+    )

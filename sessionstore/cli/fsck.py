@@ -1,0 +1,110 @@
+"""``sessionstore fsck``: look for damage and left-overs, and mend them without losing anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sessionstore.cli import formats, streams
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.progress import SweepBar
+from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.findings import CheckReport, Finding
+from sessionstore.text import count_of, printable
+
+CHECKUP = "sessionstore.checkup/1"
+
+
+@click.command(
+    short_help="Find damage and left-overs, and mend them.",
+    epilog="""\b
+Examples:
+  sessionstore fsck
+  sessionstore fsck --repair
+  sessionstore fsck -o json | jq '.findings[] | select(.is_damage)'""",
+)
+@click.option("--repair", is_flag=True, help="Mend what is found; without it nothing is changed.")
+@output_option("those of the sessions with damage that is left")
+@shared_options()
+@click.pass_obj
+def fsck(settings: Settings, form: str, repair: bool) -> int:
+    """Check every session and what lies around them; with --repair mend what can be mended.
+
+    A damaged state is replaced by its newest sound checkpoint. What is replaced, and what has no
+    such checkpoint, is put into quarantine/ with the reason beside it. Nothing that could be data
+    is deleted, and no session that a live process holds, or may hold, is touched.
+
+    Exits with 5 while damage remains.
+    """
+    with settings.open_store() as store, SweepBar(settings.color) as bar:
+        report = store.check(repair=repair, progress=bar)
+    _write(report, settings, form)
+    _say_what_next(report)
+    return Exit.DAMAGE if report.has_damage else Exit.OK
+
+
+def _write(report: CheckReport, settings: Settings, form: str) -> None:
+    if form == "ids":
+        damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
+        formats.write_ids(sorted(damaged))
+    elif form == "jsonl":
+        formats.write_lines(formats.plain(report.findings))
+    elif form == "json":
+        fields: formats.Item = {
+            "repair": report.repair,
+            "checked": report.checked,
+            "has_damage": report.has_damage,
+            "findings": formats.plain(report.findings),
+        }
+        formats.write_object(CHECKUP, fields)
+    elif report.findings:
+        _write_table(report, settings)
+
+
+def _write_table(report: CheckReport, settings: Settings) -> None:
+    from sessionstore.cli.tables import Cell, Column, write_table
+    from sessionstore.cli.words import REASON_LIMIT
+
+    def verdict(item: Finding) -> Cell:
+        if item.is_repaired:
+            return Cell("repaired", "green")
+        return Cell("damage", "bold magenta") if item.is_damage else Cell("found", "yellow")
+
+    rows: list[list[Any]] = [
+        [
+            printable(item.session_id or "-"),
+            verdict(item),
+            item.kind.replace("_", " "),
+            printable(item.detail, limit=REASON_LIMIT),
+            printable(item.repair, limit=REASON_LIMIT),
+            printable(item.file, limit=REASON_LIMIT),
+        ]
+        for item in report.findings
+    ]
+    columns = [
+        Column("ID"),
+        Column("RESULT"),
+        Column("KIND"),
+        Column("DETAIL", folds=True),
+        Column("REPAIR", folds=True),
+        Column("FILE", folds=True),
+    ]
+    write_table(columns, rows, colored=settings.colored)
+
+
+def _say_what_next(report: CheckReport) -> None:
+    damage = sum(item.is_damage for item in report.left)
+    repaired = len(report.findings) - len(report.left)
+    counts = [f"{count_of(report.checked, 'session')} checked"]
+    if repaired:
+        counts.append(f"{repaired:,} repaired")
+    if damage:
+        counts.append(f"{damage:,} damaged")
+    if others := len(report.left) - damage:
+        counts.append(f"{others:,} other {'finding' if others == 1 else 'findings'}")
+    if not report.left:
+        counts.append("nothing is left to repair" if repaired else "nothing was found")
+    streams.note(", ".join(counts))
+    if report.left and not report.repair:
+        streams.note("nothing was changed; to mend what can be: the same command with --repair")
