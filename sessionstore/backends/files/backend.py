@@ -216,7 +216,7 @@ class FilesBackend(Backend):
             lock.close()
             raise
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
-        if tidy and lock.was_left_behind:
+        if tidy:  # not only if the record says that the holder died: it is not flushed
             claim.remove_leftovers()
         return claim
 

@@ -267,15 +267,21 @@ class FilesClaim(Claim):
         self._lock.close()
 
     def remove_leftovers(self) -> int:
-        """Remove what a holder that died left half written; return how many files."""
+        """Remove what a holder that died left half written; return how many files.
+
+        Under the lock every temporary file is garbage, but for one that may be somebody else's.
+        """
         removed = 0
         with suppress(OSError), Directory(self._path) as directory:
-            for name in directory.names():
-                if not name.startswith(durable.TEMPORARY_PREFIX):
-                    continue
+            for name in _temporaries(directory):
                 with suppress(OSError, SessionCorrupt):
                     if not self._may_be_foreign(directory, name):
                         directory.unlink(name)
+                        removed += 1
+            with Directory("checkpoints", directory) as checkpoints:
+                for name in _temporaries(checkpoints):
+                    with suppress(OSError):
+                        checkpoints.unlink(name)
                         removed += 1
         return removed
 
@@ -338,6 +344,10 @@ class FilesClaim(Claim):
             found = codec.peek_revision(payload)
             detail = "something else, which holds no claim, changed state.json"
         return RevisionConflict(self.session_id, expected=expected, found=found, detail=detail)
+
+
+def _temporaries(directory: Directory) -> list[str]:
+    return [name for name in directory.names() if name.startswith(durable.TEMPORARY_PREFIX)]
 
 
 def _linked(source: Directory, name: str, target: Directory, target_name: str) -> bool:

@@ -75,8 +75,6 @@ class HeldLock:
         self._is_tentative = True
         previous = _to_record(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
-        self.was_left_behind: bool = previous is not None and previous.released_at is None
-        """Whether the last holder died holding it, and so may have left things half done."""
         owner.hold(holder)
         _held.add(self)
 

@@ -1,0 +1,127 @@
+"""Every state that POSIX allows after a power cut, at every point of a session's life."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.faults.crash_calls import Call
+from tests.faults.crash_model import Disk, File, Folder
+from tests.faults.crash_support import (
+    LIFE,
+    SHORT_LIFE,
+    Enumeration,
+    Violation,
+    enumerate_crashes,
+    message,
+    record,
+)
+from tests.faults.tally import tally
+from tests.support import needs_linux
+
+linux = needs_linux("strace records the system calls")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace records the calls")
+
+
+def crash(tmp_path: Path, durability: str, mutant: str, steps: str = LIFE) -> Enumeration:
+    root = tmp_path / "store"
+    calls = record(root, tmp_path / "trace", durability, mutant=mutant, steps=steps)
+    assert sum(1 for call in calls if message(call)) == 2 * len(steps.split())
+    return enumerate_crashes(calls, root, power=durability == "power", real=root)
+
+
+@linux
+@needs_strace
+@pytest.mark.parametrize("way", ["none", "plain rename", "copies", "keep one checkpoint"])
+def test_whatever_a_power_cut_leaves_is_the_acknowledged_state_or_the_one_in_flight(
+    tmp_path: Path, way: str
+) -> None:
+    tried = crash(tmp_path, "power", way)
+    assert tried.crashes >= 100
+    tally("crash states", promise=2, cases=tried.crashes)
+    tally("crash states", promise=9, cases=tried.crashes)
+
+
+@linux
+@needs_strace
+@pytest.mark.parametrize("way", ["none", "plain rename", "copies", "keep one checkpoint"])
+def test_a_checkpoint_that_returned_outlives_a_power_cut_in_process_mode_too(
+    tmp_path: Path, way: str
+) -> None:
+    tried = crash(tmp_path, "process", way)
+    assert tried.crashes >= 200  # less is flushed, so more may be left
+    tally("crash states", promise=2, cases=tried.crashes)
+
+
+@linux
+@needs_strace
+@pytest.mark.parametrize(
+    ("durability", "mutant", "symptom"),
+    [
+        ("power", "no file fsync", "state.json is neither"),
+        ("power", "no directory fsync", "state.json is neither"),
+        ("power", "checkpoint linked after the state", "refers to a checkpoint"),
+        ("power", "delete without rename", "state.json is neither"),
+        ("power", "delete without a flush", "state.json is neither"),
+        ("power", "create in place", "state.json is neither"),
+        ("power", "save in place", "state.json is neither"),
+        ("power", "checkpoint name not flushed", "refers to a checkpoint"),
+        ("process", "checkpoint without an anchor", "the session is gone"),
+        ("process", "checkpoint name not flushed", "returned, and is lost"),
+        ("process", "checkpoint bytes not flushed", "is not as it was written"),
+        ("process", "delete without a flush", "returned, and is lost"),
+    ],
+)
+def test_a_store_that_leaves_one_thing_out_is_caught(
+    tmp_path: Path, durability: str, mutant: str, symptom: str
+) -> None:
+    with pytest.raises(Violation, match=symptom):
+        crash(tmp_path, durability, mutant, SHORT_LIFE)
+
+
+# --- the model itself ----------------------------------------------------------------------------
+
+
+def test_what_was_flushed_has_one_form_and_what_was_not_has_many() -> None:
+    file = File()
+    file.write(0, b"abcd")
+    assert set(file.options()) == {b"", b"ab", b"\0\0cd", b"\0\0\0\0", b"abcd"}
+    file.flush()
+    assert file.options() == [b"abcd"]
+    file.truncate(0)
+    assert set(file.options()) == {b"abcd", b""}
+
+
+def test_names_that_were_not_flushed_come_in_every_combination() -> None:
+    folder, one, two = Folder(), File(), File()
+    folder.set({"one": one})
+    folder.set({"two": two})
+    options = [names for group in folder.options(lambda _: False) for names in group]
+    assert sorted(map(sorted, options)) == [[], ["one"], ["one", "two"], ["two"]]
+    folder.flush()
+    assert folder.options(lambda _: False) == [[{"one": one, "two": two}]]
+
+
+def test_a_rename_within_a_directory_is_atomic_and_between_two_it_is_not() -> None:
+    def after_rename(target: bytes) -> set[tuple[str, ...]]:
+        disk = Disk(Path("/r"))
+        disk.replay(Call("mkdir", (b"/r/d", 448), 0))
+        disk.replay(Call("openat", (-1, b"/r/a", "O_WRONLY|O_CREAT", 384), 9))
+        disk.root.flush()
+        disk.replay(Call("renameat2", (-1, b"/r/a", -1, target, "RENAME_NOREPLACE"), 0))
+        return {
+            tuple(path for path, _, data in world.entries() if data is not None)
+            for world in disk.worlds()
+        }
+
+    assert after_rename(b"/r/b") == {("a",), ("b",)}
+    assert after_rename(b"/r/d/b") == {("a",), ("d/b",), (), ("a", "d/b")}
+
+
+def test_a_call_that_the_model_does_not_know_is_refused() -> None:
+    disk = Disk(Path("/r"))
+    with pytest.raises(NotImplementedError, match="symlink"):
+        disk.replay(Call("symlink", (b"elsewhere", b"/r/a"), 0))
+    assert not disk.replay(Call("symlink", (b"elsewhere", b"/other"), 0))
