@@ -363,7 +363,7 @@ class FilesBackend(Backend):
     # --- cleaning up -----------------------------------------------------------------------------
 
     def tidy(self) -> int:
-        removed = 0
+        removed = layouts.remove_unfinished_markers(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = trash.names()
             if names:

@@ -116,15 +116,46 @@ def prepare(layout: Layout, *, foreign: bool) -> None:
                 # Its writers may rewrite files in place, which would reach through a link.
                 marker["foreign_writers"] = True
             # The marker comes first: without it, sessions/ tells of a foreign store.
-            with suppress(FileExistsError):
-                data = json.dumps(marker).encode() + b"\n"
-                durable.write_new(root, MARKER, data, flush_file=True)
+            if not _has_marker(root):
+                _write_marker(root, json.dumps(marker).encode() + b"\n")
             for name in ("locks", "trash", "sessions"):
                 with suppress(FileExistsError):
                     os.mkdir(os.path.join(layout.root, name), 0o700)
             root.flush()
     except OSError as error:
         raise StorageError("write the store", layout.root, error) from error
+
+
+def _has_marker(root: durable.Directory) -> bool:
+    try:
+        root.status(MARKER)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _write_marker(root: durable.Directory, data: bytes) -> None:
+    try:
+        durable.write_new(root, MARKER, data, flush_file=True)
+    except FileExistsError:
+        return  # another process was faster
+    except FileNotFoundError:
+        # Once there is a marker, a sweep removes the unfinished ones of all others.
+        if not _has_marker(root):
+            raise
+
+
+def remove_unfinished_markers(layout: Layout) -> int:
+    """Remove markers that a process left half written, where a whole one is; return how many."""
+    removed = 0
+    with suppress(OSError), durable.Directory(layout.root) as root:
+        if _has_marker(root):
+            for name in root.names():
+                if name.startswith(durable.TEMPORARY_PREFIX):
+                    with suppress(OSError):
+                        root.unlink(name)
+                        removed += 1
+    return removed
 
 
 def _make_directories(path: str) -> None:

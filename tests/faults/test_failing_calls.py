@@ -1,0 +1,284 @@
+"""Each call that changes something fails once: a typed error, the old state, and nothing left."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessionstore import SessionStore
+from tests.faults.operations import OPERATIONS, SESSION
+from tests.faults.strace_support import (
+    SWEEP_ALL,
+    Call,
+    Server,
+    Stored,
+    Worker,
+    needs_strace,
+    read_calls,
+    recorded,
+    scratch,
+    traced,
+)
+from tests.faults.tally import tally
+from tests.support import leftovers, needs_linux
+
+pytestmark = [needs_strace]
+strace_only = needs_linux("strace lets a system call fail")
+
+_SPACE = "ENOSPC", "EDQUOT"
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "write": ("EIO", *_SPACE),
+    "fsync": ("EIO", *_SPACE),
+    "renameat2": ("EIO", *_SPACE, "EACCES", "EROFS"),
+    "linkat": ("EIO", *_SPACE, "EACCES", "EROFS"),
+    "mkdir": ("EIO", *_SPACE, "EACCES", "EROFS"),
+    "mkdirat": ("EIO", *_SPACE, "EACCES", "EROFS"),
+    "unlink": ("EIO", "EACCES", "EROFS"),
+    "unlinkat": ("EIO", "EACCES", "EROFS"),
+    "rmdir": ("EIO", "EACCES", "EROFS"),
+    "ftruncate": ("EIO",),
+    "flock": ("ENOLCK", "EIO"),
+}
+"""What each call can answer, of what a file system or the kernel refuses with."""
+CREATING = ("EIO", *_SPACE, "EACCES", "EMFILE", "EROFS")
+OPENING = ("EMFILE", "EIO", "EACCES")
+
+WHOLE = ("create", "save", "checkpoint", "claim", "pause", "delete")
+"""Operations of which each call gives each answer; the others take one answer for each call."""
+
+RELEASED = ("create", "first create", "claim", "resume", "recover", "delete")
+"""Operations (by the begin of the name) that hold nothing once they have failed."""
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with scratch() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def server(place: Path) -> Iterator[Server]:
+    with Server(place / "warm") as server:
+        yield server
+
+
+def answers_of(call: Call) -> tuple[str, ...]:
+    if call.name == "openat":
+        return CREATING if call.is_change else OPENING
+    return ANSWERS[call.name]
+
+
+def planned(operation: str, root: Path, calls: list[Call]) -> Iterator[tuple[Call, str]]:
+    for number, call in enumerate(calls):
+        # What is read outside of the store, and close(), which cannot fail without closing.
+        if f"{root}" not in call.text or call.name == "close":
+            continue
+        answers = answers_of(call)
+        if SWEEP_ALL or operation in WHOLE:
+            for answer in answers:
+                yield call, answer
+        else:
+            yield call, answers[number % len(answers)]
+
+
+def may_be_passed_over(operation: str, call: Call) -> bool:
+    """Whether an operation may do its work in spite of this failure."""
+    if operation == "recover" and call.name == "fsync" and "/sessions>" in call.text:
+        return True  # comes before trash is removed, which then waits for another sweep
+    if call.name in ("unlink", "unlinkat", "rmdir"):
+        return True  # the new state is there: what stays is cleaned up later
+    if call.name == "openat" and not call.is_change:
+        return True  # such as looking for what a dead holder left
+    # Who holds the lock is only a courtesy to others.
+    return call.is_of_lock and call.name in ("write", "ftruncate")
+
+
+@strace_only
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_call_that_fails_gives_a_typed_error_the_old_state_and_nothing_left(
+    server: Server, place: Path, tmp_path: Path, operation: str
+) -> None:
+    where = place / operation
+    where.mkdir()
+    log = tmp_path / "log"
+    calls = recorded(server, operation, where / "whole", "power", log)
+    wanted = Stored.under(where / "whole").summary
+
+    wrong: list[str] = []
+    raised: dict[str, str] = {}
+    tried = 0
+    for call, answer in planned(operation, where / "whole", calls):
+        tried += 1
+        root = where / str(tried)
+        with server.worker(operation, root) as worker:
+            before = Stored.under(root)
+            with traced(worker.pid, log, f"{call.name}:error={answer}:when={call.nth}"):
+                result = worker.ask("go")
+            check_failed(call, answer, log)
+            try:
+                check_outcome(operation, call, answer, result, before, Stored.under(root), wanted)
+                check_not_flushed_again(call, log)
+                check_nothing_left(root, operation, call, result, worker)
+                check_next_works(root, result, worker)
+            except AssertionError as error:
+                wrong.append(f"{answer} from {call}: {result}: {error}")
+        if call.name == "fsync":
+            raised[f"{call.nth}"] = result["outcome"]
+    tally("injected errors", promise=3, cases=tried, violations=len(wrong))
+    assert not wrong, "\n".join(wrong)
+    if operation not in ("create", "first create", "recover", "claim", "claim after a crash"):
+        assert [*raised.values()][-1] == "DurabilityUncertain", raised
+
+
+def check_failed(call: Call, answer: str, log: Path) -> None:
+    hit = [seen for seen in read_calls(log) if "(INJECTED)" in seen.text]
+    assert [(seen.name, seen.nth) for seen in hit] == [(call.name, call.nth)], f"missed {call}"
+    assert answer in hit[0].text
+
+
+def check_outcome(
+    operation: str,
+    call: Call,
+    answer: str,
+    result: dict[str, Any],
+    before: Stored,
+    after: Stored,
+    wanted: dict[str, Any] | None,
+) -> None:
+    outcome = result["outcome"]
+    assert outcome != "untyped", "not an error of ours"
+    if outcome == "returned":
+        assert after.summary == wanted, "it returned without having worked"
+        assert may_be_passed_over(operation, call), "passed over"
+        return
+    if after.payload != before.payload:
+        assert after.summary == wanted, "neither the old state nor the new"
+        assert outcome == "DurabilityUncertain" or (
+            outcome == "SweepFailed" and "save again" in result["text"]
+        ), "raised, but changed the state"
+        assert call.is_of_directory, "uncertain without reason"
+        return
+    assert outcome in ("StorageError", "SweepFailed", "DurabilityUncertain"), outcome
+    if outcome == "DurabilityUncertain":
+        assert wanted == before.summary, "told of a change that is not there"
+    if outcome != "SweepFailed":
+        assert result["errno"] == getattr(errno, answer)
+    if not operation.startswith("resume"):  # which keeps what it finds before it restores
+        assert after.checkpoints == before.checkpoints, "changed the checkpoints"
+
+
+def check_not_flushed_again(call: Call, log: Path) -> None:
+    """A failed flush may have marked the pages clean: a second one would prove nothing."""
+    if call.name != "fsync" or call.is_of_directory:
+        return
+    flushed = [seen.text.partition(")")[0] for seen in read_calls(log) if seen.name == "fsync"]
+    failed = flushed[call.nth - 1]
+    assert flushed.count(failed) == 1, f"flushed again: {flushed}"
+
+
+def check_nothing_left(
+    root: Path, operation: str, call: Call, result: dict[str, Any], worker: Worker
+) -> None:
+    look = worker.ask("look")
+    mine = [name for name in look["descriptors"] if not name.endswith(f"/locks/{SESSION}.lock")]
+    assert not mine, f"descriptors left open: {mine}"
+    assert look["threads"] == 0
+    failed = result["outcome"] != "returned"
+    if failed and operation.startswith(RELEASED):
+        assert not look["held"]
+        assert not look["descriptors"], "the lock file is still open"
+        assert is_free(root), "the lock is still held"
+    if call.name not in ("unlink", "unlinkat", "rmdir"):
+        left = [name for name in leftovers(root) if not planted(name)]
+        assert not left, f"temporary files left: {left}"
+
+
+def planted(name: str) -> bool:
+    """Whether an earlier process, which was killed, had left this already."""
+    return "0123456789abcdef" in name or "fedcba9876543210" in name
+
+
+def is_free(root: Path) -> bool:
+    """Return whether the session's lock can be had, without the package's help."""
+    try:
+        fd = os.open(root / "locks" / f"{SESSION}.lock", os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def check_next_works(root: Path, result: dict[str, Any], worker: Worker) -> None:
+    """The same process goes on, then another one does, and nothing stays behind."""
+    if result["outcome"] != "returned":
+        again = worker.ask("again")
+        gone = again["outcome"] == "SessionNotFound" and not (root / "sessions" / SESSION).exists()
+        assert again["outcome"] == "returned" or gone, f"the next one failed: {again}"
+    finished = worker.ask("finish")
+    assert finished == {"outcome": "returned", "left": []}
+    check_others_go_on(root)
+
+
+def check_others_go_on(root: Path) -> None:
+    store = SessionStore(root)
+    if not store.exists(SESSION):
+        store.create("goal", session_id=SESSION).complete()
+    with store.claim(SESSION) as session:
+        stored = session.revision
+        assert session.save() == stored + 1
+        if session.state.status != "active":
+            session.release()
+    report = store.recover()
+    assert [*report.alive, *report.unknown, *report.damaged, *report.failed] == []
+    assert not any(item.damaged for item in store.checkpoints(SESSION))
+    assert leftovers(root) == [], "left for ever"
+    assert list(root.joinpath("trash").iterdir()) == [], "left for ever"
+
+
+# --- short writes -------------------------------------------------------------------------------
+
+
+@strace_only
+@pytest.mark.parametrize("operation", ["create", "checkpoint, copied", "pause", "recover"])
+@pytest.mark.parametrize("part", ["nothing", "one", "half", "all but one"])
+def test_a_write_that_takes_only_a_part_is_completed(
+    server: Server, place: Path, tmp_path: Path, operation: str, part: str
+) -> None:
+    where = place / f"{operation} {part}"
+    where.mkdir()
+    log = tmp_path / "log"
+    calls = recorded(server, operation, where / "whole", "power", log)
+    wanted = Stored.under(where / "whole").summary
+    writes = [call for call in calls if call.name == "write" and not call.is_answer]
+    assert writes
+    for number, call in enumerate(writes, start=1):
+        root = where / str(number)
+        short = None if part == "nothing" else (number, part)
+        with server.worker(operation, root, short=short) as worker:
+            if part == "nothing":  # the system says that it took no byte, and took none
+                with traced(worker.pid, log, f"write:retval=0:when={call.nth}"):
+                    result = worker.ask("go")
+                assert any("(INJECTED)" in seen.text for seen in read_calls(log))
+            else:
+                result = worker.ask("go")
+                assert worker.ask("look")["shortened"] == 1
+            assert result == {"outcome": "returned"}
+            after = Stored.under(root)
+            assert after.summary == wanted
+            for name in after.checkpoints:
+                kept = root.joinpath("sessions", SESSION, "checkpoints", name).read_bytes()
+                assert json.loads(kept)["session_id"] == SESSION
+            check_next_works(root, result, worker)
+    tally("injected errors", promise=3, cases=len(writes))

@@ -1,0 +1,109 @@
+"""Many processes on a few sessions, some of which cheat: what they were told obeys the rules."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sessionstore import SessionStore
+from tests.faults.history_support import ERA, SESSIONS, Event, History, problems, read_journals
+from tests.faults.identity_support import FaultChild
+from tests.faults.tally import tally
+from tests.support import leftovers, needs_linux, new_session, read_state
+
+SECONDS = 20.0 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 4.0
+SEED = int(os.environ.get("SESSIONSTORE_SEED", "20261122"))
+HONEST = (
+    "unexpected", "double_holders", "twice_acknowledged", "gaps", "going_back", "two_winners",
+)  # fmt: skip
+
+
+def at_work(tmp_path: Path, crew: list[str], *, seconds: float, life: float = 0.0) -> History:
+    """Let a crew of processes work at once; a worker's ``life`` ends with SIGKILL."""
+    root, journals = tmp_path / "root", tmp_path / "journals"
+    journals.mkdir()
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                FaultChild(
+                    "history_support", work, root, journals, SEED + number, seconds,
+                    *([life] if work == "work" else []),
+                )
+            )
+            for number, work in enumerate(crew)
+        ]  # fmt: skip
+        for child in running:
+            assert child.wait() == 0
+    return History(read_journals(journals))
+
+
+def refusals(history: History, *names: str) -> list[Event]:
+    return [item for item in history.all("refused") if item["error"] in names]
+
+
+@needs_linux("one monotonic clock for all processes, SIGKILL")
+@pytest.mark.parametrize("killed", [False, True], ids=["in peace", "killed"])
+def test_everything_at_once_obeys_the_rules(tmp_path: Path, killed: bool) -> None:
+    crew = ["work"] * 5 + ["read_on"]
+    history = at_work(tmp_path, crew, seconds=SECONDS, life=0.3 if killed else 0.0)
+    deaths = sum(bool(journal) and journal[-1]["event"] != "done" for journal in history.journals)
+    assert deaths > (5 if killed else 0), "nobody died"
+    for event in ("saved", "swept", "read", "judged", "refused", "deleted")[: 5 if killed else 6]:
+        assert history.all(event), f"nothing was {event}"
+    assert any(item["swept"] for item in history.all("swept"))
+    assert {item["how"] for item in history.all("held")} == {"claimed", "resumed", "created"}
+    assert refusals(history, "SessionClaimed")
+    assert problems(history, HONEST) == {}
+    root = tmp_path / "root"
+    store = SessionStore(root)
+    store.recover()  # the dead of the last moments
+    for session_id in SESSIONS:
+        if not store.exists(session_id):
+            continue
+        with store.claim(session_id) as session:
+            newest = [
+                item["rev"]
+                for item in history.written()
+                if (item["sid"], item["inc"]) == (session_id, session.state.incarnation)
+            ]
+            assert session.revision >= max(newest, default=0)
+        assert read_state(root, session_id)["status"] != "active"
+    assert [name for name in leftovers(root) if "state.json" in name] == []
+    tally("races", promise=6, cases=len(history.all("held")) + len(history.all("refused")))
+    tally("races", promise=4, cases=len(history.all("read")))
+
+
+@needs_linux("one monotonic clock for all processes")
+@pytest.mark.parametrize(
+    "crew",
+    [["replace_on"], ["move_on"], ["unlock_on"], ["replace_on", "move_on", "unlock_on"]],
+    ids=["replacing", "moving", "unlocking", "all"],
+)
+def test_nothing_foreign_is_written_over_and_no_acknowledged_save_is_lost(
+    tmp_path: Path, crew: list[str]
+) -> None:
+    root = tmp_path / "root"
+    for session_id in SESSIONS:
+        new_session(root, session_id)
+    history = at_work(tmp_path, ["hold_among_cheats"] * 4 + crew, seconds=SECONDS / 2)
+    fired = {"replace_on": "foreign", "move_on": "moved", "unlock_on": "unlocked"}
+    for work in crew:
+        assert len(history.all(fired[work])) > 10, f"{work} did nothing"
+    lost = refusals(history, "RevisionConflict", "ClaimLost")
+    assert [item for item in lost if item["what"] == "save"], "no cheat ever hit a holder"
+    rules = ["unexpected", "twice_acknowledged", "written_over"]
+    if "unlock_on" not in crew:  # two may hold what has lost its lock file, but only one writes
+        rules.append("double_holders")
+    assert problems(history, rules) == {}
+    for session_id in SESSIONS:
+        stored = read_state(root, session_id)
+        eras = [item["era"] for item in history.all("foreign") if item["sid"] == session_id]
+        assert stored["revision"] // ERA == max(eras, default=0)
+        assert stored["data_buffer"].get("foreign", 0) == max(eras, default=0)
+        saved = [item["rev"] for item in history.all("saved") if item["sid"] == session_id]
+        assert stored["revision"] >= max((rev for rev in saved), default=0)
+    assert leftovers(root) == []
+    tally("races", promise=5, cases=sum(len(history.all(fired[work])) for work in crew))

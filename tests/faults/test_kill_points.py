@@ -1,0 +1,144 @@
+"""Killed before any system call that changes something: nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessionstore import SessionStore
+from tests.faults.operations import OPERATIONS, SESSION
+from tests.faults.strace_support import (
+    SWEEP_ALL,
+    Call,
+    Server,
+    Stored,
+    needs_strace,
+    read_calls,
+    recorded,
+    scratch,
+    traced,
+)
+from tests.faults.tally import tally
+from tests.support import leftovers, needs_linux
+
+pytestmark = [needs_strace]
+strace_only = needs_linux("strace kills before a system call")
+
+CASES = [(operation, "power") for operation in OPERATIONS]
+CASES += [
+    (operation, "process")
+    for operation in OPERATIONS
+    if SWEEP_ALL or operation in ("create", "save", "checkpoint")
+]
+FOLLOW_UPS = ("sweep", "claim", "resume", "create")
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with scratch() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def server(place: Path) -> Iterator[Server]:
+    with Server(place / "warm") as server:
+        yield server
+
+
+@strace_only
+@pytest.mark.parametrize(("operation", "durability"), CASES)
+def test_killed_before_any_change_it_leaves_the_old_state_or_the_new_and_nobody_locked_out(
+    server: Server, place: Path, tmp_path: Path, operation: str, durability: str
+) -> None:
+    where = place / f"{operation} {durability}"
+    where.mkdir()
+    log = tmp_path / "log"
+    calls = recorded(server, operation, where / "whole", durability, log)
+    wanted = Stored.under(where / "whole").summary
+    changing = [call for call in calls if call.is_change]
+    assert changing[-1].is_answer, "the last kill comes after the last change, before the answer"
+
+    switched: list[bool] = []
+    tried = 0
+    for call in changing:
+        for follow_up in FOLLOW_UPS if SWEEP_ALL else (FOLLOW_UPS[tried % len(FOLLOW_UPS)],):
+            tried += 1
+            root = where / str(tried)
+            with server.worker(operation, root, durability) as worker:
+                before = Stored.under(root)
+                with traced(worker.pid, log, f"{call.name}:signal=KILL:when={call.nth}"):
+                    ended = worker.ask("go")
+            check_killed_before(call, ended, log)
+
+            after = Stored.under(root)
+            if after.payload != before.payload:
+                assert after.summary == wanted, f"neither old nor new, killed before {call}"
+            switched.append(after.summary == wanted)
+            check_checkpoints(root, before, after)
+            check_nobody_is_locked_out(root, durability, follow_up)
+
+    # At one point of the operation the new state is there, and from then on it stays.
+    assert switched == sorted(switched)
+    assert switched[-1], "an operation that did everything but answer left the old state"
+    tally("kill points", promise=1, cases=tried)
+
+
+def check_killed_before(call: Call, ended: dict[str, Any], log: Path) -> None:
+    assert ended == {"ended": -signal.SIGKILL}, f"the kill before {call} did not come"
+    seen = read_calls(log)
+    assert (seen[-1].name, seen[-1].nth) == (call.name, call.nth)
+    assert seen[-1].text.rstrip().endswith("= ?"), f"killed after {call}, not before it"
+
+
+def check_checkpoints(root: Path, before: Stored, after: Stored) -> None:
+    """What was kept stays, unless newer ones are; what the state refers to is there and whole."""
+    if after.payload is None:
+        return
+    assert after.checkpoints >= before.checkpoints or after.payload != before.payload
+    latest = json.loads(after.payload)["latest_checkpoint_id"]
+    assert latest is None or f"{latest}.json" in after.checkpoints
+    for name in after.checkpoints:
+        kept = root.joinpath("sessions", SESSION, "checkpoints", name).read_bytes()
+        assert json.loads(kept)["session_id"] == SESSION
+
+
+def check_nobody_is_locked_out(root: Path, durability: Any, follow_up: str) -> None:
+    """Another process, this one, goes on; then nothing is left over."""
+    store = SessionStore(root, durability=durability)
+    found = {item.session_id: item for item in store.iter_find()}
+    assert not any(item.damaged for item in found.values())
+    is_there = SESSION in found
+    if not is_there:
+        assert not store.exists(SESSION)
+        store.create("goal", session_id=SESSION).complete()
+    elif store.load(SESSION).status == "active":
+        assert store.liveness(SESSION).is_dead
+    resumable = is_there and store.load(SESSION).is_resumable
+    if follow_up == "sweep":
+        sweep(store)
+    elif follow_up == "claim" or not resumable:
+        with store.claim(SESSION) as session:
+            stored = session.revision
+            assert session.save() == stored + 1
+    elif follow_up == "resume":
+        with store.resume(SESSION, again=True) as session:
+            session.checkpoint()
+    elif is_there:
+        with pytest.raises(FileExistsError):
+            store.create("goal", session_id=SESSION)
+    sweep(store)
+    store.claim(SESSION).release()
+    assert leftovers(root) == []
+    assert list(root.joinpath("trash").iterdir()) == []
+    store.delete(SESSION, force=True)
+    assert not store.exists(SESSION)
+
+
+def sweep(store: SessionStore[Any]) -> None:
+    report = store.recover()
+    assert [*report.alive, *report.unknown, *report.damaged, *report.failed] == []
