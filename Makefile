@@ -6,12 +6,15 @@ ARGS   ?=
 # As many test workers as there are processors, but at least two: many tests wait for children.
 JOBS   ?= auto
 
-.PHONY: test demo lint types unit bench clean help
+.PHONY: test demo lint types unit bench mutants soak durability clean help
 
 help:
 	@echo "make test    lint, types and tests, with coverage"
 	@echo "make demo    kill an orchestrator again and again, and compare what it ends with"
 	@echo "make bench   measure saves and listings against the disk's floor (ARGS=--quick)"
+	@echo "make mutants break the package on purpose; each break must be noticed by a test"
+	@echo "make soak    ten minutes of load with random kills, compared with a journal"
+	@echo "make durability   run the tests and write what they tried into docs/durability.md"
 	@echo "make clean   remove what the others made"
 
 test: lint types unit
@@ -47,8 +50,21 @@ $(VENV)-demo/bin/.demo: pyproject.toml constraints.txt
 	@touch $@
 
 bench: $(BIN)/.dev
-	$(BIN)/python benchmarks/save.py $(ARGS)
-	$(BIN)/python benchmarks/listing.py $(ARGS)
+	$(BIN)/python -m benchmarks.save $(ARGS)
+
+# A mutant of the package for each promise, each killed by a named test (about 4 minutes).
+mutants: $(BIN)/.dev
+	$(BIN)/python -m tests.mutants.run_mutants $(ARGS)
+
+# Ten minutes of writers, resumers, sweepers and readers, with random kills and pauses.
+soak: $(BIN)/.dev
+	$(BIN)/python -m benchmarks.soak --seconds 600 $(ARGS)
+
+# The tests, counted, and the counts written into docs/durability.md.
+durability: $(BIN)/.dev
+	rm -f $(VENV)/tally
+	SESSIONSTORE_TALLY=$(abspath $(VENV))/tally $(BIN)/python -m pytest -q -n $(JOBS)
+	$(BIN)/python -m tests.faults.durability_table $(VENV)/tally docs/durability.md
 
 clean:
 	rm -rf $(VENV) $(VENV)-demo .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -272,7 +272,16 @@ def _process_state(pid: int) -> str:
         return "unreadable"
     except (OverflowError, ValueError, psutil.Error, OSError):
         return _kernel_says(pid)
-    return "zombie" if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) else "running"
+    ended = status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return "zombie" if ended and not _other_threads_run(pid) else "running"
+
+
+def _other_threads_run(pid: int) -> bool:
+    """Return whether a process runs whose first thread ended alone: Linux shows it as a zombie."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def _kernel_says(pid: int) -> str:

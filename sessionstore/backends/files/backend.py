@@ -66,6 +66,7 @@ class FilesBackend(Backend):
         self._power = durability == "power"
         self._layout = Layout(os.path.realpath(os.path.expanduser(os.fspath(root))))
         marker = layouts.read_marker(self._layout)
+        layouts.check_root(self._layout, warns=True)
         self._prepared = False
         self._copies = False
         self._local: bool | None = None
@@ -91,6 +92,7 @@ class FilesBackend(Backend):
         if self._prepared:
             return
         marker = layouts.read_marker(self._layout)
+        layouts.check_root(self._layout, warns=False)  # it may be new since
         foreign = marker is None and layouts.holds_foreign_sessions(self._layout)
         layouts.prepare(self._layout, foreign=foreign)
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))

@@ -13,6 +13,7 @@ from typing import Any
 from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.errors import StorageError
+from sessionstore.log import logger
 
 FORMAT = 1
 MARKER = "sessionstore.json"
@@ -91,6 +92,37 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
             f"it has format {version}, this version knows up to {FORMAT}: upgrade sessionstore",
         )
     return dict(marker)
+
+
+def check_root(layout: Layout, *, warns: bool) -> None:
+    """Refuse a store that everybody can write to; warn where its group can. Windows: no check.
+
+    Who can write to a directory can put states, locks and links of their own into it. Sticky
+    directories such as /tmp count too: the bit keeps others from removing, not from adding.
+
+    Raises:
+        StorageError: everybody can write to the root, or to a directory of ours in it.
+    """
+    if os.name != "posix":
+        return
+    for path in (layout.root, layout.sessions, layout.locks, layout.trash):
+        try:
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+        except OSError:  # not there yet; or whoever opens it tells what is wrong
+            continue
+        if mode & stat.S_IWOTH:
+            raise StorageError(
+                "use the store",
+                path,
+                f"everybody can write to it (mode {mode:04o}): `chmod o-w` it after a look at"
+                " what is there, or choose a directory of your own",
+            )
+        if warns and mode & stat.S_IWGRP:
+            logger.warning(
+                "%s: its group can write to it (mode %04o) and so forge sessions: chmod g-w it",
+                path,
+                mode,
+            )
 
 
 def holds_foreign_sessions(layout: Layout) -> bool:

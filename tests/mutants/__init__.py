@@ -1,0 +1,1 @@
+"""The package broken on purpose, and the tests that have to notice."""
