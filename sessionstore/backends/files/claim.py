@@ -64,6 +64,9 @@ class _Opened:
     ) -> None:
         self._directory.close()
         if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
+            if isinstance(error, FileNotFoundError):
+                # Who came after a removed lock file takes ours for left over.
+                self._claim.check_held()
             raise StorageError(self._action, self._claim.directory, error) from error
 
 
@@ -139,6 +142,7 @@ class FilesClaim(Claim):
             staged.swap_in(STATE, self._expected)
         except (durable.Displaced, FileNotFoundError):
             self._attempted = None
+            self.check_held()
             raise self._conflict(directory, revision - 1) from None
         except OSError:
             self._attempted = None
@@ -310,6 +314,18 @@ class FilesClaim(Claim):
         Raises:
             ClaimLost: this claim no longer gives the right to write in it.
         """
+        self.check_held()
+        try:
+            directory = Directory(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ClaimLost(self.session_id, "its directory is gone") from None
+        if directory.identity() != self._identity:
+            directory.close()
+            raise ClaimLost(self.session_id, "its directory was replaced by another")
+        return directory
+
+    def check_held(self) -> None:
+        """Raise ClaimLost unless the lock is ours, and the one at its path."""
         if self._lock.is_inherited:
             raise ClaimLost(self.session_id, "this is a forked child, the claim is its parent's")
         if not self._lock.is_in_place():
@@ -319,14 +335,6 @@ class FilesClaim(Claim):
                 if self._lock.is_closed
                 else "its lock file was removed or replaced, so another may hold it",
             )
-        try:
-            directory = Directory(self._path)
-        except (FileNotFoundError, NotADirectoryError):
-            raise ClaimLost(self.session_id, "its directory is gone") from None
-        if directory.identity() != self._identity:
-            directory.close()
-            raise ClaimLost(self.session_id, "its directory was replaced by another")
-        return directory
 
     def _check_state(self, directory: Directory, expected_revision: int | None) -> None:
         try:
