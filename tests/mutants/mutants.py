@@ -314,9 +314,8 @@ MUTANTS = (
         "owner.py",
         (
             (
-                'return "zombie" if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)'
-                ' else "running"',
-                'return "running"',
+                "ended = status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
+                "ended = False and status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
             ),
         ),
         "tests/test_processes.py::test_a_zombie_is_dead_and_swept",
