@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from sessionstore import clock
+from sessionstore.aio_operations import AsyncOperations
 from sessionstore.backends.base import Backend
 from sessionstore.checkpoints import Checkpoint
 from sessionstore.creating import NewSession
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
-from sessionstore.findings import CheckReport
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, Page, SessionSummary
-from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
 from sessionstore.session import Held, Session
 from sessionstore.state import SessionState, StateT
@@ -142,7 +141,7 @@ class Opening(Generic[StateT]):
         await self._session.__aexit__(kind, error, traceback)
 
 
-class AsyncSessionStore(Generic[StateT]):
+class AsyncSessionStore(AsyncOperations[StateT]):
     """A store whose methods are awaited; see :class:`~sessionstore.SessionStore`.
 
     ``create``, ``claim`` and ``resume`` can be awaited or entered with ``async with``.
@@ -313,26 +312,3 @@ class AsyncSessionStore(Generic[StateT]):
         while batch := await self._runner.run(lambda: list(islice(matches, _BATCH))):
             for item in batch:
                 yield item
-
-    async def recover(
-        self,
-        *,
-        dry_run: bool = False,
-        mark_as: MarkAs = "failed",
-        assume_dead: Iterable[str] = (),
-        progress: Progress | None = None,
-    ) -> RecoveryReport:
-        """Mark the ACTIVE sessions whose process died; ``progress`` is called in a thread."""
-        return await self._runner.run(
-            partial(
-                self._store.recover,
-                dry_run=dry_run,
-                mark_as=mark_as,
-                assume_dead=assume_dead,
-                progress=progress,
-            )
-        )
-
-    async def check(self, *, repair: bool = False, progress: Progress | None = None) -> CheckReport:
-        """Look for damage and for what is left over; ``progress`` is called in a thread."""
-        return await self._runner.run(partial(self._store.check, repair=repair, progress=progress))

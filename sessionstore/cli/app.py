@@ -10,18 +10,15 @@ import click
 import sessionstore
 from sessionstore.cli import streams
 from sessionstore.cli.exits import Exit, exit_for
-from sessionstore.cli.fsck import fsck
-from sessionstore.cli.ls import ls
-from sessionstore.cli.recover import recover
+from sessionstore.cli.lazy import LazyGroup
 from sessionstore.cli.settings import Settings, shared_options
-from sessionstore.cli.show import show
 from sessionstore.errors import SessionStoreError
 
 NAME = "sessionstore"
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class Application(click.Group):
+class Application(LazyGroup):
     """A group whose errors, Ctrl-C and closed pipes end as our exit codes say."""
 
     def main(self, args: Any = None, *_: Any, **__: Any) -> NoReturn:
@@ -97,9 +94,3 @@ def app() -> None:
 
     Data goes to stdout, everything else to stderr. A store is never created.
     """
-
-
-app.add_command(ls)
-app.add_command(show)
-app.add_command(recover)
-app.add_command(fsck)

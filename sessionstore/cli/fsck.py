@@ -17,7 +17,6 @@ CHECKUP = "sessionstore.checkup/1"
 
 
 @click.command(
-    short_help="Find damage and left-overs, and mend them.",
     epilog="""\b
 Examples:
   sessionstore fsck

@@ -23,7 +23,6 @@ _LOOK = "sessionstore ls --damaged"
 
 @click.command(
     "ls",
-    short_help="List sessions.",
     epilog="""\b
 Examples:
   sessionstore ls --status failed --interrupted --since 2h

@@ -19,7 +19,6 @@ _OUTCOMES = ("swept", "failed", "unknown", "alive", "damaged")
 
 
 @click.command(
-    short_help="Mark sessions that dead processes left active.",
     epilog="""\b
 Examples:
   sessionstore recover

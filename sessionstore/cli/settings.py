@@ -6,14 +6,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sessionstore import clock
 from sessionstore.cli import streams, times
-from sessionstore.state import SessionState
-from sessionstore.store import SessionStore
+
+if TYPE_CHECKING:
+    from sessionstore.state import SessionState
+    from sessionstore.store import SessionStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +32,8 @@ class Settings:
         """Return the store, which must be there: this command line never makes one."""
         if not self.root:
             raise click.UsageError("which store? Pass --root DIR, or set SESSIONSTORE_ROOT")
+        from sessionstore.store import SessionStore
+
         return SessionStore(self.root, create=False, clock=self.clock)
 
     def now(self) -> datetime:

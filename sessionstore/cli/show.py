@@ -12,7 +12,6 @@ from sessionstore.cli.sight import look_at
 
 
 @click.command(
-    short_help="Show one session.",
     epilog="""\b
 Examples:
   sessionstore show session_20260125_170903_00000001

@@ -1,0 +1,78 @@
+"""What people and start-up code do to the sessions of a store: sweep, check, and clean up.
+
+The facade inherits these from here, so that a file holds either the life of a session or its
+care. Each method hands over to a module of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic
+
+from sessionstore import checkup, clock, recovery
+from sessionstore.backends.base import Backend
+from sessionstore.findings import CheckReport
+from sessionstore.ids import check_id
+from sessionstore.recovery import MarkAs, Progress, RecoveryReport
+from sessionstore.state import StateT
+
+
+class Operations(Generic[StateT]):
+    """The methods of :class:`~sessionstore.SessionStore` that look after sessions."""
+
+    _backend: Backend
+    _state_type: type[StateT]
+    _clock: clock.Clock
+
+    def recover(
+        self,
+        *,
+        dry_run: bool = False,
+        mark_as: MarkAs = "failed",
+        assume_dead: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> RecoveryReport:
+        """Mark the ACTIVE sessions whose process died, so that they can be resumed.
+
+        Nothing is resumed. What cannot be known is reported as unknown and not touched, unless
+        ``assume_dead`` names it.
+
+        Args:
+            dry_run: only report.
+            mark_as: the status of a session that was left behind.
+            assume_dead: ids of sessions of unknown owners that are to count as dead; one that
+                is known to live is still not touched.
+            progress: called with the number of judged ACTIVE sessions, and of all.
+
+        Raises:
+            SessionNotFound, InvalidSessionId: ``assume_dead`` names no session.
+            StorageError: the store cannot be listed.
+        """
+        if mark_as not in ("failed", "paused", "cancelled"):
+            raise ValueError(f"mark_as is 'failed', 'paused' or 'cancelled', not {mark_as!r}")
+        named = [assume_dead] if isinstance(assume_dead, str) else assume_dead
+        return recovery.sweep(
+            self._backend,
+            dry_run=dry_run,
+            mark_as=mark_as,
+            assume_dead=[check_id(name) for name in named],
+            progress=progress,
+        )
+
+    def check(self, *, repair: bool = False, progress: Progress | None = None) -> CheckReport:
+        """Look for damage and for what is left over; with ``repair`` mend what can be mended.
+
+        A damaged state is replaced by its newest sound checkpoint, under a new incarnation, and
+        marked failed if that says ACTIVE; without one the whole session goes into quarantine.
+        A damaged checkpoint goes there too. Nothing is deleted that could be data, and nothing
+        is touched that a live process holds or may hold: such findings stay, with the reason.
+        One session that cannot be mended does not stop the others.
+
+        Args:
+            repair: also mend. A second repair finds nothing more to change.
+            progress: called with the number of checked sessions, and of all.
+
+        Raises:
+            StorageError: the store cannot be listed.
+        """
+        return checkup.check(self._backend, repair=repair, progress=progress)
