@@ -297,12 +297,24 @@ class AsyncSessionStore(AsyncOperations[StateT]):
         limit: int | None = 50,
         cursor: str | None = None,
         order: str = "-updated_at",
+        verify: bool = False,
         **filters: Unpack[Filters],
     ) -> Page:
         """Return a page of the sessions that match."""
         return await self._runner.run(
-            partial(self._store.find, limit=limit, cursor=cursor, order=order, **filters)
+            partial(
+                self._store.find,
+                limit=limit,
+                cursor=cursor,
+                order=order,
+                verify=verify,
+                **filters,
+            )
         )
+
+    async def count(self, **filters: Unpack[Filters]) -> int:
+        """Return how many sessions match."""
+        return await self._runner.run(partial(self._store.count, **filters))
 
     async def iter_find(
         self, *, order: str = "-updated_at", **filters: Unpack[Filters]

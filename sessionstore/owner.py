@@ -86,7 +86,7 @@ def _identity(pid: int) -> dict[str, Any]:
     """Return what identifies process ``pid``, which is this one; computed anew after a fork."""
     return {
         "host": socket.gethostname(),
-        "boot_id": _boot_id(),
+        "boot_id": boot_id(),
         "pid": pid,
         "start_token": _start_token(pid),
         "pidfd_inode": _pidfd_inode(pid),
@@ -101,7 +101,7 @@ def _command() -> str:
 
 
 @cache
-def _boot_id() -> str:
+def boot_id() -> str:
     """Return an id that changes with each boot: Linux' own, else the time of the boot."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

@@ -35,6 +35,8 @@ class Filters(TypedDict, total=False):
     max_recoveries: int | None
     since: datetime | str | None
     until: datetime | str | None
+    started_since: datetime | str | None
+    started_until: datetime | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +134,12 @@ class Matches(Iterator[SessionSummary]):
     """The sessions that match, in order, looked at one by one as they are asked for."""
 
     def __init__(self, items: Iterator[SessionSummary], damaged: int) -> None:
-        self._items = items
+        self.items: Iterator[SessionSummary] = items
         self.damaged: int = damaged
-        """Damaged sessions that were seen, of which a filter cannot say whether they match."""
+        """Damaged sessions seen so far, of which a filter cannot say whether they match."""
 
     def __next__(self) -> SessionSummary:
-        return next(self._items)
+        return next(self.items)
 
 
 Position = tuple[int, float | str, str]
@@ -158,6 +160,10 @@ class SessionQuery:
     max_recoveries: int | None = None
     since: float | None = None
     until: float | None = None
+    started_since: float | None = None
+    started_until: float | None = None
+    keeps_damaged: bool = False
+    """Whether damaged sessions match whatever else is asked for."""
     limit: int | None = 50
     order: str = "-updated_at"
     after: Position | None = field(default=None)
@@ -174,6 +180,8 @@ class SessionQuery:
             or self.max_recoveries is not None
             or self.since is not None
             or self.until is not None
+            or self.started_since is not None
+            or self.started_until is not None
         )
 
     @property
@@ -193,15 +201,17 @@ class SessionQuery:
 
     def sort(self, items: Iterable[SessionSummary]) -> list[SessionSummary]:
         """Return ``items`` in order, those after the cursor only."""
-        placed = sorted(((self.position(item), item) for item in items), key=self._sort_key)
-        after = self.after
-        if after is None:
+        placed = sorted(
+            ((self.sort_key(self.position(item)), item) for item in items), key=lambda one: one[0]
+        )
+        if self.after is None:
             return [item for _, item in placed]
-        start = self._sort_key((after, None))
-        return [item for place, item in placed if self._sort_key((place, None)) > start]
+        start = self.sort_key(self.after)
+        return [item for key, item in placed if key > start]
 
-    def _sort_key(self, placed: tuple[Position, SessionSummary | None]) -> tuple[Any, ...]:
-        unknown, value, session_id = placed[0]
+    def sort_key(self, position: Position) -> tuple[Any, ...]:
+        """Return what sorts ``position`` in this order."""
+        unknown, value, session_id = position
         if not self.descending:
             return (unknown, value, session_id)
         if isinstance(value, str):
@@ -215,7 +225,7 @@ class SessionQuery:
         if self.damaged is not None and self.damaged is (item.damaged is None):
             return False
         if item.damaged is not None:
-            return not self.judges_content
+            return self.keeps_damaged or not self.judges_content
         return self._content_matches(item)
 
     def _content_matches(self, item: SessionSummary) -> bool:
@@ -231,17 +241,8 @@ class SessionQuery:
             return False
         if self.resumable and not item.is_resumable:
             return False
-        return self._in_range(item)
-
-    def _in_range(self, item: SessionSummary) -> bool:
-        if self.since is None and self.until is None:
-            return True
-        moment = clock.parse(item.updated_at)
-        if moment is None:
-            return False
-        seconds = moment.timestamp()
-        return (self.since is None or seconds >= self.since) and (
-            self.until is None or seconds < self.until
+        return _in_range(item.updated_at, self.since, self.until) and _in_range(
+            item.started_at, self.started_since, self.started_until
         )
 
     def finally_matches(self, item: SessionSummary) -> bool:
@@ -258,6 +259,16 @@ class SessionQuery:
         """Return the cursor that goes on after ``item``."""
         text = json.dumps([self.order, *self.position(item)])
         return base64.urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
+
+
+def _in_range(text: str, since: float | None, until: float | None) -> bool:
+    if since is None and until is None:
+        return True
+    moment = clock.parse(text)
+    if moment is None:
+        return False
+    seconds = moment.timestamp()
+    return (since is None or seconds >= since) and (until is None or seconds < until)
 
 
 class _Reversed:
@@ -316,6 +327,8 @@ def make_query(
         max_recoveries=given.get("max_recoveries"),
         since=_moment(given, "since"),
         until=_moment(given, "until"),
+        started_since=_moment(given, "started_since"),
+        started_until=_moment(given, "started_until"),
         limit=limit,
         order=order,
         after=_read_cursor(cursor, order),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sessionstore import clock, codec, inspection, owner
@@ -119,11 +119,14 @@ class _Sweep:
     def _active_ids(self) -> list[str]:
         """Return the ids of the ACTIVE sessions; put the damaged ones on record."""
         active: list[str] = []
-        query = make_query(Filters(), limit=None, cursor=None, order="session_id")
+        query = make_query(
+            Filters(status=SessionStatus.ACTIVE), limit=None, cursor=None, order="session_id"
+        )
+        query = replace(query, keeps_damaged=True)
         for item in self.backend.find(query, lambda item: item):
             if item.damaged is not None:
                 self.damaged.append(Swept(item.session_id, item.damaged))
-            elif item.status is SessionStatus.ACTIVE:
+            else:
                 active.append(item.session_id)
         return active
 

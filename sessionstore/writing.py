@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
 from sessionstore import clock, codec, stamping
@@ -26,6 +26,7 @@ from sessionstore.errors import (
 )
 from sessionstore.ids import make_checkpoint_id, parse_checkpoint_id
 from sessionstore.log import logger
+from sessionstore.query import SessionSummary, summarize
 from sessionstore.stamping import Change
 from sessionstore.state import (
     Part,
@@ -48,8 +49,8 @@ class Prepared:
     revision: int
     changes: tuple[Change, ...]
     checkpoint: Checkpoint | None = None
-    ends: bool = False
-    """Whether the claim ends once this is stored."""
+    summary: SessionSummary | None = None
+    """What a listing shows of the state, where the claim ends once this is stored."""
 
 
 class Writer(Generic[StateT]):
@@ -251,10 +252,11 @@ class Writer(Generic[StateT]):
             before = stamping.apply(stamped)
             try:
                 payload = codec.encode(state)
+                summary = summarize(state) if ends else None
             finally:
                 stamping.apply(before)
             self._planned += 1
-            return Prepared(payload, revision, tuple(stamped), checkpoint, ends)
+            return Prepared(payload, revision, tuple(stamped), checkpoint, summary)
 
     def run(self, begin: Callable[[], Prepared]) -> Prepared:
         """Do both halves at once; saves from several threads queue up here.
@@ -283,8 +285,8 @@ class Writer(Generic[StateT]):
                 revision = self._store(prepared)
             finally:
                 self.abandon()
-            if prepared.ends:
-                self.free()
+            if prepared.summary is not None:
+                self.free(replace(prepared.summary, revision=revision))
             elif prepared.checkpoint is not None:
                 self._prune(prepared.checkpoint.checkpoint_id, revision)
             return revision
@@ -373,12 +375,12 @@ class Writer(Generic[StateT]):
             finally:
                 self._state = edited
 
-    def free(self) -> None:
-        """Give the claim back, whatever the state says."""
+    def free(self, summary: SessionSummary | None = None) -> None:
+        """Give the claim back, whatever the state says; ``summary`` is that of the last write."""
         with self.queue:
             if not self._released:
                 self._released = True
-                self.claim.release()
+                self.claim.release(summary)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:

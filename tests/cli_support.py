@@ -182,11 +182,11 @@ def acting(text: str) -> set[str]:
 
 
 def hashes(root: Path) -> dict[str, str]:
-    """Return the digest of every file below ``root``."""
+    """Return the digest of every file below ``root``; not of the index, which is derived."""
     return {
         str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(root.rglob("*"))
-        if file.is_file()
+        if file.is_file() and not file.name.startswith("index-")
     }
 
 

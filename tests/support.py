@@ -255,8 +255,9 @@ def left_active(root: Path, session_id: str = "s1", /, **changes: object) -> str
 
 
 def tree(root: Path) -> dict[str, bytes | None]:
-    """Return everything below ``root``, with the bytes of files."""
+    """Return all below ``root``, with the bytes of files; not the index, which is derived."""
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
+        if not path.name.startswith("index-")
     }

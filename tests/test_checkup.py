@@ -21,8 +21,11 @@ from sessionstore import (
     FindingKind,
     SessionStore,
     checkup,
+    clock,
     durable,
+    owner,
 )
+from sessionstore.backends.files import lock as locks
 from sessionstore.durable import Directory
 from tests.cli_support import copy_of_hive_home, hashes
 from tests.faults.tally import tally
@@ -357,20 +360,22 @@ def test_files_of_the_application_are_never_touched(tmp_path: Path, name: str) -
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_session_that_was_being_made_is_put_aside_only_if_it_is_whole(
-    tmp_path: Path, whole: bool
-) -> None:
+def test_a_session_that_was_being_made_is_removed_unless_its_maker_lives(tmp_path: Path) -> None:
     new_session(tmp_path)
-    session_path(tmp_path, "s1").rename(tmp_path / "sessions" / f"{TEMPORARY}-s1")
-    (tmp_path / "locks" / "s1.lock").unlink()
-    if not whole:
-        state_path(tmp_path, f"{TEMPORARY}-s1").write_bytes(b"{")
+    aside = tmp_path / "trash" / f"{TEMPORARY}-s2"
+    shutil.copytree(session_path(tmp_path, "s1"), aside)
+    by = owner.new_owner(clock.utc_now())
+    lock = locks.acquire(str(tmp_path / "locks" / "s2.lock"), by, timeout=0.0)
+    try:
+        assert check(tmp_path, repair=True).findings == ()
+        assert aside.exists()
+    finally:
+        lock.remove_file()
+        lock.close()
     finding = repair(tmp_path)
-    assert finding.session_id == "s1"
-    assert (tmp_path / "quarantine").exists() is whole
-    assert list((tmp_path / "sessions").iterdir()) == []
-    assert list((tmp_path / "locks").iterdir()) == []
+    assert (finding.kind, finding.session_id) == (FindingKind.TRASH, "s2")
+    assert "making" in finding.detail
+    assert not aside.exists()
 
 
 def test_stray_locks_and_trash_are_removed(tmp_path: Path) -> None:

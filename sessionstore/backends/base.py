@@ -128,8 +128,12 @@ class Claim(ABC):
         """
 
     @abstractmethod
-    def release(self) -> None:
-        """End the claim; safe to call twice, and after a fork, where it ends nothing."""
+    def release(self, summary: SessionSummary | None = None) -> None:
+        """End the claim; safe to call twice, and after a fork, where it ends nothing.
+
+        ``summary`` is that of the state that this claim wrote last, where it is at hand: a place
+        that keeps an index need not read it again.
+        """
 
 
 class Backend(ABC):
@@ -280,12 +284,22 @@ class Backend(ABC):
     def close(self) -> None:  # noqa: B027 - most places have nothing to let go of
         """Let go of resources; claims are not affected."""
 
-    def find(self, query: SessionQuery, examine: Examine) -> Matches:
+    def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
         """Return the matches in order.
 
-        ``query.limit`` is the caller's affair. ``examine`` costs I/O, so it is called while the
-        matches are consumed, for those only.
+        - ``query.limit`` is the caller's affair.
+        - ``examine`` costs I/O, so it is called while the matches are consumed, for those only.
+        - ``verify`` says to believe no index without a look at every session.
         """
+        del verify  # each is read anyway
+        return self.scan(query, examine)
+
+    def count(self, query: SessionQuery, examine: Examine) -> int:
+        """Return how many sessions match."""
+        return sum(1 for _ in self.find(query, examine))
+
+    def scan(self, query: SessionQuery, examine: Examine) -> Matches:
+        """Return what :meth:`find` returns, by reading every session."""
         matching: list[SessionSummary] = []
         damaged = 0
         for item in self._scan(query.id_prefix):

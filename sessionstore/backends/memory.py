@@ -17,6 +17,7 @@ from sessionstore.errors import (
     SessionExists,
     SessionNotFound,
 )
+from sessionstore.query import SessionSummary
 from sessionstore.state import SessionOwner
 
 
@@ -201,7 +202,8 @@ class MemoryClaim(Claim):
             self._backend._last_holders[self.session_id] = self.owner
             self._backend._changed.notify_all()
 
-    def release(self) -> None:
+    def release(self, summary: SessionSummary | None = None) -> None:
+        del summary  # there is no index
         with self._backend._changed:
             if self._backend._claims.get(self.session_id) is self:
                 del self._backend._claims[self.session_id]

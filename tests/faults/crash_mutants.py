@@ -71,7 +71,9 @@ def delete_without_flush() -> None:
 
 
 def create_in_place() -> None:
-    def build(self: Any, session_id: str, payload: bytes) -> tuple[tuple[int, int], Signature]:
+    def build(
+        self: Any, session_id: str, payload: bytes
+    ) -> tuple[tuple[int, int], Signature, int | None]:
         with Directory(self._layout.sessions) as sessions:
             sessions.make_directory(session_id)
             sessions.flush()
@@ -79,7 +81,7 @@ def create_in_place() -> None:
                 directory.make_directory("checkpoints")
                 written = durable.write_file(directory, "state.json", payload, flush_file=True)
                 directory.flush()
-                return directory.identity(), written
+                return directory.identity(), written, None
 
     backend.FilesBackend._build = build  # type: ignore[method-assign]
 

@@ -87,7 +87,7 @@ class Stage:
     def left_store(self) -> None:
         """Leave a session, a half-built one and a half-removed one."""
         self.left_session()
-        aside = self.root / "sessions" / ".new-fedcba9876543210-s2"
+        aside = self.root / "trash" / ".new-fedcba9876543210-s2"
         aside.joinpath("checkpoints").mkdir(parents=True)
         aside.joinpath("state.json").write_bytes(b"{")
         trashed = self.root / "trash" / "s3.fedcba9876543210"

@@ -8,8 +8,8 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Literal
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock, durable, owner
 from sessionstore.backends.base import Backend, Claim, Probe, Stored
@@ -29,7 +29,12 @@ from sessionstore.errors import (
 )
 from sessionstore.findings import Finding
 from sessionstore.ids import is_id
+from sessionstore.query import Examine, Matches, SessionQuery
 from sessionstore.state import SessionOwner
+
+if TYPE_CHECKING:  # they load sqlite3, which a store that nobody lists never needs
+    from sessionstore.backends.files.index import Index
+    from sessionstore.backends.files.listing import Listing
 
 _BUILDING = 2.0
 """Seconds that a create waits for another one of the same id to come to its end."""
@@ -70,6 +75,8 @@ class FilesBackend(Backend):
         self._prepared = False
         self._copies = False
         self._local: bool | None = None
+        self._own_index: Index | None = None
+        self._own_listing: Listing | None = None
         if not create and marker is None and not os.path.isdir(self._layout.sessions):
             raise StorageError(
                 "open the store",
@@ -188,6 +195,36 @@ class FilesBackend(Backend):
             return False
         return (state.st_dev, state.st_ino) == (kept.st_dev, kept.st_ino)
 
+    # --- listing ---------------------------------------------------------------------------------
+
+    def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
+        return self._listing().find(query, examine, verify=verify)
+
+    def count(self, query: SessionQuery, examine: Examine) -> int:
+        return self._listing().count(query, examine)
+
+    def _index(self) -> Index | None:
+        """Return the index if there is one: who never lists does not need sqlite3 either."""
+        return self._made_index() if layouts.index_names(self._layout) else None
+
+    def _made_index(self) -> Index:
+        if self._own_index is None:
+            from sessionstore.backends.files.index import Index
+
+            self._own_index = Index(self._layout)
+        return self._own_index
+
+    def _listing(self) -> Listing:
+        if self._own_listing is None:
+            from sessionstore.backends.files.listing import Listing
+
+            self._own_listing = Listing(self._layout, self._made_index(), self.scan)
+        return self._own_listing
+
+    def close(self) -> None:
+        if self._own_index is not None:
+            self._own_index.close()
+
     # --- claiming --------------------------------------------------------------------------------
 
     def probe(self, session_id: str) -> Probe:
@@ -248,6 +285,7 @@ class FilesBackend(Backend):
         lock: locks.HeldLock,
         identity: tuple[int, int],
         expected: Signature | None = None,
+        mark: int | None = None,
     ) -> FilesClaim:
         return FilesClaim(
             self._layout,
@@ -257,7 +295,9 @@ class FilesBackend(Backend):
             power=self._power,
             copies=self._copies,
             clock=self.clock,
+            index=self._index,
             expected=expected,
+            mark=mark,
         )
 
     # --- creating --------------------------------------------------------------------------------
@@ -278,44 +318,54 @@ class FilesBackend(Backend):
                 time.sleep(0.005)
             raise
         try:
-            identity, written = self._build(session_id, payload)
+            identity, written, mark = self._build(session_id, payload)
         except BaseException:
             if not self.exists(session_id):
                 lock.remove_file()
             lock.close()
             raise
         lock.confirm()  # a new session has no one else to ask
-        return self._claimed(session_id, lock, identity, written)
+        return self._claimed(session_id, lock, identity, written, mark)
 
-    def _build(self, session_id: str, payload: bytes) -> tuple[tuple[int, int], Signature]:
-        """Build the session aside, move it in without replacing; return what identifies it."""
+    def _build(
+        self, session_id: str, payload: bytes
+    ) -> tuple[tuple[int, int], Signature, int | None]:
+        """Build the session aside, move it in without replacing; return what identifies it.
+
+        Aside is in trash/: what is in sessions/ is a session, also for other software and after
+        a crash, and the index sees that it changes only when one comes or goes.
+        """
         aside = f"{durable.temporary_name()}-{session_id}"
         identity: tuple[int, int] | None = None
+        index = self._index()
         with (
             storage_errors("create", self._layout.session(session_id)),
             Directory(self._layout.sessions) as sessions,
+            layouts.opened_trash(self._layout) as trash,
         ):
             try:
-                sessions.make_directory(aside)
-                with Directory(aside, sessions) as directory:
+                trash.make_directory(aside)
+                with Directory(aside, trash) as directory:
                     identity = directory.identity()
                     directory.make_directory("checkpoints")
                     written = durable.write_file(directory, STATE, payload, flush_file=self._power)
                     if self._power:
                         directory.flush()
-                durable.move_new(sessions, aside, sessions, session_id)
+                with index.adding(session_id) if index else nullcontext() as mark:
+                    durable.move_new(trash, aside, sessions, session_id)
                 if self._power:
                     sessions.flush()
             except BaseException as error:
-                self._undo(sessions, aside, session_id, identity)
+                self._undo(sessions, trash, aside, session_id, identity)
                 if isinstance(error, FileExistsError):
                     raise SessionExists(session_id) from None
                 raise
-            return identity, written
+            return identity, written, mark
 
     def _undo(
         self,
         sessions: Directory,
+        trash: Directory,
         aside: str,
         session_id: str,
         identity: tuple[int, int] | None,
@@ -324,8 +374,8 @@ class FilesBackend(Backend):
         with suppress(OSError):
             status = sessions.status(session_id)
             if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
-                durable.move_new(sessions, session_id, sessions, aside)
-        shutil.rmtree(os.path.join(self._layout.sessions, aside), ignore_errors=True)
+                durable.move_new(sessions, session_id, trash, aside)
+        shutil.rmtree(os.path.join(trash.path, aside), ignore_errors=True)
 
     # --- the check-up ----------------------------------------------------------------------------
 
@@ -367,7 +417,7 @@ class FilesBackend(Backend):
     def tidy(self) -> int:
         removed = layouts.remove_unfinished_markers(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
-            names = trash.names()
+            names = [name for name in trash.names() if not self._is_being_built(name)]
             if names:
                 # A delete that died before its flush must not come back by half.
                 with Directory(self._layout.sessions) as sessions:
@@ -378,17 +428,12 @@ class FilesBackend(Backend):
                 with suppress(OSError):  # a file or a link, which rmtree leaves alone
                     os.unlink(path)
                 removed += 1
-        with suppress(OSError):
-            for name in os.listdir(self._layout.sessions):
-                if name.startswith(durable.TEMPORARY_PREFIX) and not self._is_being_built(name):
-                    shutil.rmtree(os.path.join(self._layout.sessions, name), ignore_errors=True)
-                    removed += 1
         return removed
 
     def _is_being_built(self, name: str) -> bool:
         """Return whether a live process, which then holds the session's lock, builds ``name``."""
-        session_id = name.removeprefix(durable.TEMPORARY_PREFIX).partition("-")[2]
-        if not is_id(session_id):
+        session_id = layouts.built_session(name)
+        if session_id is None:
             return False
         try:
             return self.probe(session_id).held

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from sessionstore import codec, durable
 from sessionstore.backends.base import Claim, Stored
 from sessionstore.backends.files import states
-from sessionstore.backends.files.layout import STATE, Layout
+from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
+from sessionstore.backends.files.sighting import Sighting, last_row
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
@@ -25,6 +27,10 @@ from sessionstore.errors import (
     SessionStoreError,
     StorageError,
 )
+from sessionstore.query import SessionSummary
+
+if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
+    from sessionstore.backends.files.index import Index
 
 
 @contextmanager
@@ -83,7 +89,9 @@ class FilesClaim(Claim):
         power: bool,
         copies: bool,
         clock: Clock,
+        index: Callable[[], Index | None],
         expected: Signature | None = None,
+        mark: int | None = None,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
@@ -93,6 +101,9 @@ class FilesClaim(Claim):
         self._power = power
         self._copies = copies
         self._clock = clock
+        self._index = index
+        self._is_marked = mark is not None
+        self._mark = mark  # of the row in the index, where there is one
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._anchored = power  # in power mode every step was flushed as it was made
@@ -120,6 +131,7 @@ class FilesClaim(Claim):
         self._attempted = None
         with self._opened("save") as directory:
             self._check_state(directory, revision - 1)
+            self.announce()
             if checkpoint_id is None:
                 staged = durable.Staged(directory, payload, flush_file=self._power)
                 self._swap(directory, staged, revision)
@@ -133,6 +145,13 @@ class FilesClaim(Claim):
                     directory.flush()
                 except OSError as error:
                     raise DurabilityUncertain(self.session_id, revision, error) from error
+
+    def announce(self) -> None:
+        """Have the index say that this session changes, before it does so for the first time."""
+        if not self._is_marked:
+            index = self._index()
+            self._mark = index.mark_live(self.session_id) if index else None
+            self._is_marked = True
 
     def _swap(self, directory: Directory, staged: durable.Staged, revision: int) -> None:
         assert self._expected is not None
@@ -247,9 +266,7 @@ class FilesClaim(Claim):
     def delete(self) -> None:
         trashed = f"{self.session_id}.{secrets.token_hex(8)}"
         with self._opened("delete"), Directory(self._layout.sessions) as sessions:
-            with suppress(FileExistsError):
-                os.mkdir(self._layout.trash, 0o700)
-            with Directory(self._layout.trash) as trash:
+            with opened_trash(self._layout) as trash, self.leaving():
                 durable.move_new(sessions, self.session_id, trash, trashed)
             # Before anything in it is removed: half a session must not come back (rmtree
             # without this comes back whole or in part after a power loss).
@@ -265,10 +282,34 @@ class FilesClaim(Claim):
     def confirm(self) -> None:
         self._lock.confirm()
 
-    def release(self) -> None:
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Have the index forget this session, which the block moves out of ``sessions/``."""
+        index = self._index()
+        with index.removing(self.session_id) if index else nullcontext():
+            yield
+        self._mark = None
+
+    def release(self, summary: SessionSummary | None = None) -> None:
         if not self._lock.is_inherited:
+            if self._mark is not None and not self._lock.is_closed:
+                self._settle(self._mark, summary)
             self._lock.write_end(self._clock())
         self._lock.close()
+
+    def _settle(self, mark: int, summary: SessionSummary | None) -> None:
+        """Have the index say that the file stays as it is: before anybody else can claim it.
+
+        What is left out, because it cannot be read or another comes first, is done by those who
+        list. What the lock does not guard any more is guarded by the mark, which is then another.
+        """
+        self._mark = None
+        index = self._index()
+        if index is not None:
+            seen = Sighting(summary, self._expected) if summary else None
+            row = last_row(self._layout, self.session_id, seen)
+            if row is not None:
+                index.settle(row, mark)
 
     def remove_leftovers(self) -> int:
         """Remove what a holder that died left half written; return how many files.

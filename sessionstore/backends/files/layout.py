@@ -5,20 +5,27 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.errors import StorageError
+from sessionstore.ids import is_id
 from sessionstore.log import logger
 
 FORMAT = 1
 MARKER = "sessionstore.json"
 STATE = "state.json"
 _MARKER_LIMIT = 64 * 1024
+_BUILT = re.compile(
+    re.escape(durable.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
+)
+_INDEX = re.compile(r"index-[0-9a-f]{16}\.sqlite", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,29 @@ class Layout:
     def lock(self, session_id: str) -> str:
         """The lock file of a session."""
         return os.path.join(self.root, "locks", session_id + ".lock")
+
+
+def index_names(layout: Layout) -> list[str]:
+    """Return the file names of the databases of the index, the one that counts first."""
+    try:
+        return sorted(filter(_INDEX.fullmatch, os.listdir(layout.root)))
+    except OSError:
+        return []
+
+
+@contextmanager
+def opened_trash(layout: Layout) -> Iterator[durable.Directory]:
+    """Open trash/, made now if somebody removed it."""
+    with suppress(FileExistsError):
+        os.mkdir(layout.trash, 0o700)
+    with durable.Directory(layout.trash) as trash:
+        yield trash
+
+
+def built_session(name: str) -> str | None:
+    """Return the id of the session that is being built in the entry ``name`` of trash/, if any."""
+    found = _BUILT.fullmatch(name)
+    return found["session_id"] if found and is_id(found["session_id"]) else None
 
 
 def read_marker(layout: Layout) -> dict[str, Any] | None:

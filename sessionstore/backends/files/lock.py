@@ -231,6 +231,21 @@ def probe(path: str) -> tuple[bool, Record | None]:
         pause = min(pause * 2, 0.02)
 
 
+def is_free(path: str) -> bool:
+    """Return whether nobody has the lock of ``path``. False says little: others look, too."""
+    from filelock import lock_descriptor
+
+    try:
+        fd = os.open(path, os.O_RDONLY | _FLAGS)
+    except FileNotFoundError:
+        return True
+    try:
+        _require_regular(fd)
+        return lock_descriptor(fd, blocking=False)
+    finally:
+        os.close(fd)
+
+
 def _look(path: str) -> tuple[bool, Record | None]:
     from filelock import lock_descriptor
 

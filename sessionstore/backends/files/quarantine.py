@@ -116,6 +116,7 @@ def restore(
 ) -> str:
     """Replace a damaged or missing state, which goes into quarantine first; return where."""
     with claim._opened("repair") as directory:
+        claim.announce()
         try:
             status = directory.status(STATE)
         except FileNotFoundError:
@@ -187,7 +188,8 @@ def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> s
         Directory(layout.sessions) as sessions,
         shelf(layout, session_id, file, reason, now) as place,
     ):
-        durable.move_new(sessions, session_id, place.directory, "session")
+        with claim.leaving():
+            durable.move_new(sessions, session_id, place.directory, "session")
         try:
             place.directory.flush()
             sessions.flush()

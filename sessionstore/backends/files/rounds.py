@@ -6,7 +6,6 @@ Nothing is removed that could be data, or that a live process uses.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import time
@@ -14,25 +13,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from sessionstore import codec, owner
+from sessionstore import owner
 from sessionstore.backends.files import lock as locks
-from sessionstore.backends.files import states
 from sessionstore.backends.files.housekeeping import (
     TEMPORARY,
     check_modes,
     mended,
     wrong_mode,
 )
-from sessionstore.backends.files.layout import MARKER, STATE, Layout
+from sessionstore.backends.files.layout import MARKER, Layout, built_session
 from sessionstore.backends.files.quarantine import QUARANTINE, put_aside
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory
-from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.errors import StorageError
 from sessionstore.findings import Finding, FindingKind
 from sessionstore.ids import is_id
-from sessionstore.state import SessionState
 
-_ASIDE = re.compile(TEMPORARY.pattern + r"-(?P<session_id>.+)", re.ASCII)
 _STAYS = 60.0
 """Seconds after which a temporary file beside the marker, which no lock guards, is left over."""
 
@@ -93,10 +89,7 @@ class Rounds:
                     mode = sessions.status(name).st_mode
                 except FileNotFoundError:
                     continue
-                aside = _ASIDE.fullmatch(name)
-                if aside is not None and stat.S_ISDIR(mode) and is_id(aside["session_id"]):
-                    yield from self._built_aside(sessions, name, aside["session_id"])
-                elif not is_id(name):
+                if not is_id(name):
                     # Plain files that begin with a dot are what file managers and the like leave.
                     if not (stat.S_ISREG(mode) and name.startswith(".")):
                         yield self._wrong_id(sessions, name, "its name is no session id")
@@ -140,41 +133,6 @@ class Rounds:
             is_damage=True,
         )
         return self._done(finding, mend)
-
-    def _built_aside(self, sessions: Directory, name: str, session_id: str) -> Iterator[Finding]:
-        """Judge a directory in which a session was made that never came into being."""
-        if self._is_held(session_id):
-            return
-        whole = _holds_state(sessions, name, session_id)
-        detail = "left over from making a session that was never acknowledged"
-
-        def mend() -> str:
-            with self._locked(session_id) as lock:
-                if whole:
-                    place = put_aside(
-                        self._layout,
-                        sessions,
-                        name,
-                        called="session",
-                        session_id=session_id,
-                        reason=detail,
-                        now=self._now,
-                    )
-                    done = f"put into {place}"
-                else:
-                    done = _remove_tree(sessions, name)
-                if not os.path.lexists(self._layout.session(session_id)):
-                    lock.remove_file()
-            return done
-
-        finding = Finding(
-            FindingKind.LEFTOVER,
-            session_id,
-            os.path.join(sessions.path, name),
-            f"{detail}; its state is whole" if whole else detail,
-            "it would be put into quarantine" if whole else "it would be removed",
-        )
-        yield self._done(finding, mend)
 
     # --- locks/ and trash/ -----------------------------------------------------------------------
 
@@ -250,15 +208,16 @@ class Rounds:
                 with Directory(self._layout.sessions) as sessions:
                     sessions.flush()
             for name in names:
-                session_id = name.rpartition(".")[0]
+                built = built_session(name)
+                session_id = built or name.rpartition(".")[0]
                 if is_id(session_id) and self._is_held(session_id):
-                    continue  # it is being deleted right now
+                    continue  # it is being made or deleted right now
                 yield self._done(
                     Finding(
                         FindingKind.TRASH,
                         session_id if is_id(session_id) else None,
                         os.path.join(trash.path, name),
-                        "left over from deleting a session",
+                        f"left over from {'making' if built else 'deleting'} a session",
                         "it would be removed",
                     ),
                     partial(_remove_tree, trash, name),
@@ -290,18 +249,6 @@ class Rounds:
                 lock.remove_file()
             lock.write_end(self._now())
             lock.close()
-
-
-def _holds_state(sessions: Directory, name: str, session_id: str) -> bool:
-    try:
-        with Directory(name, sessions) as directory:
-            payload, _ = states.read(directory, STATE, session_id)
-        codec.decode(payload, SessionState, session_id, STATE)
-    except FileNotFoundError:
-        return False
-    except (SessionCorrupt, OSError) as error:
-        return not isinstance(error, SessionCorrupt)  # what cannot be looked at may be data
-    return True
 
 
 def _is_old(directory: Directory, name: str) -> bool:

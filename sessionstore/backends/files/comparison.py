@@ -1,0 +1,182 @@
+"""Compare the index with the files: everything once, by inode, size and time.
+
+This is how an index is built, too: an empty one differs everywhere. One that was killed in
+between is gone on with, since what is the same already only costs a look. Several may run at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
+
+from sessionstore.backends.files import rows
+from sessionstore.backends.files.index import Index, new_mark
+from sessionstore.backends.files.layout import Layout
+from sessionstore.backends.files.rows import Row
+from sessionstore.backends.files.sighting import Eyes
+from sessionstore.ids import is_id
+from sessionstore.log import logger
+
+_BATCH = 500
+_SAY_EVERY = 5.0  # seconds
+_LONG = 1.0
+"""Seconds after which a comparison is worth a word in the log when it is done."""
+
+
+class Outcome(NamedTuple):
+    """What a comparison found."""
+
+    sessions: int
+    changed: int
+    """Rows that said something else than the files, missing ones included."""
+    removed: int
+    """Rows of sessions that are gone."""
+
+
+def compare(index: Index, layout: Layout, reason: str) -> Outcome:
+    """Make the rows say what the files say, and trust them from then on.
+
+    Raises:
+        sqlite3.Error, Unusable: the index is damaged, or gone.
+        OSError: the sessions cannot be listed.
+    """
+    logger.debug("%s: comparing the index with the files: %s", layout.root, reason)
+    return _Comparison(index, layout, reason).run()
+
+
+class _Comparison:
+    def __init__(self, index: Index, layout: Layout, reason: str) -> None:
+        self._index = index
+        self._layout = layout
+        self._reason = reason
+        self._seen = 0
+        self._changed = 0
+        self._removed = 0
+        self._begin = self._said = time.monotonic()
+
+    def run(self) -> Outcome:
+        self._index.begin_comparison()
+        try:
+            with Eyes(self._layout) as eyes:
+                names = _session_names(self._layout)
+                while batch := list(islice(names, _BATCH)):
+                    self._compare_batch(eyes, batch)
+                    self._say()
+                if self._index.rows("SELECT COUNT(*) FROM sessions", ())[0][0] > self._seen:
+                    self._remove_gone(eyes)
+        except FileNotFoundError:  # a store without sessions yet
+            self._index.change(lambda one: one.execute("DELETE FROM sessions"))
+        self._index.end_comparison()
+        outcome = Outcome(self._seen, self._changed, self._removed)
+        if time.monotonic() - self._begin > _LONG:
+            logger.info(
+                "%s: index: %s; compared %d sessions, %d changed, %d gone, in %.1f s",
+                self._layout.root,
+                self._reason,
+                *outcome,
+                time.monotonic() - self._begin,
+            )
+        return outcome
+
+    def _say(self) -> None:
+        now = time.monotonic()
+        if now - self._said >= _SAY_EVERY:
+            self._said = now
+            logger.info(
+                "%s: index: %s; %d sessions compared so far",
+                self._layout.root,
+                self._reason,
+                self._seen,
+            )
+
+    def _compare_batch(self, eyes: Eyes, names: list[str]) -> None:
+        marks = ", ".join("?" * len(names))
+        known = {
+            found[0]: found
+            for found in self._index.rows(
+                f"SELECT {_BEFORE} FROM sessions WHERE id IN ({marks})",  # noqa: S608 - only question marks
+                names,
+            )
+        }
+        added: list[Row] = []
+        corrected: list[tuple[Row, tuple[object, ...]]] = []
+        for session_id in names:
+            before = known.get(session_id)
+            if before is not None:
+                _, live, *old = before
+                if live:  # whoever lists reads its file
+                    continue
+                now = eyes.signature(session_id)
+                if now is not None and rows.signature_values(now) == tuple(old):
+                    continue
+            row = _look(eyes, session_id)
+            if row is None:
+                continue  # its row, if there is one, is found to be one too many
+            if before is None:
+                added.append(row)
+            else:
+                corrected.append((row, before))
+        self._seen += len(names)
+        if added or corrected:
+            self._index.change(lambda one: self._store(one, added, corrected))
+
+    def _store(
+        self,
+        connection: sqlite3.Connection,
+        added: list[Row],
+        corrected: list[tuple[Row, tuple[object, ...]]],
+    ) -> None:
+        # Whoever claimed one meanwhile has touched its row since: then that one stays.
+        connection.executemany(_ADD, added)
+        connection.executemany(_CORRECT, ((*row, *before) for row, before in corrected))
+        self._changed += len(added) + len(corrected)
+
+    def _remove_gone(self, eyes: Eyes) -> None:
+        last = ""
+        while True:
+            found = self._index.rows(_NEXT, (last, _BATCH))
+            if not found:
+                return
+            last = found[-1][0]
+            gone = [before for before in found if not eyes.is_there(before[0])]
+            if gone:
+                self._index.change(partial(_remove, gone=gone))
+                self._removed += len(gone)
+            self._say()
+
+
+_BEFORE = "id, live, inode, size, mtime_ns"
+_SAME = " AND ".join(f"{name} IS ?" for name in _BEFORE.split(", "))
+_NEXT = f"SELECT {_BEFORE} FROM sessions WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - names of ours
+_ADD = f"INSERT OR IGNORE INTO sessions VALUES ({', '.join('?' * len(rows.COLUMNS))})"  # noqa: S608 - as above
+_CORRECT = f"UPDATE sessions SET {' = ?, '.join(rows.COLUMNS)} = ? WHERE {_SAME}"  # noqa: S608 - as above
+_REMOVE = f"DELETE FROM sessions WHERE {_SAME}"  # noqa: S608 - as above
+
+
+def _remove(connection: sqlite3.Connection, gone: list[tuple[object, ...]]) -> None:
+    connection.executemany(_REMOVE, gone)
+
+
+def _look(eyes: Eyes, session_id: str) -> Row | None:
+    seen = eyes.read(session_id)
+    if seen is None:
+        return None
+    if seen.signature is not None and eyes.is_settled(seen):
+        return rows.settled_row(seen.item, seen.signature)
+    return Row(session_id, new_mark())
+
+
+def _session_names(layout: Layout) -> Iterator[str]:
+    with os.scandir(layout.sessions) as entries:
+        yield from _named(entries)
+
+
+def _named(entries: Iterable[os.DirEntry[str]]) -> Iterator[str]:
+    for entry in entries:
+        if is_id(entry.name) and (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
+            yield entry.name

@@ -1,0 +1,288 @@
+"""List and count from the index, as true as if every file had been read.
+
+- Live rows are read from their files, all of them, first; the others come from the index in
+  order, chunk by chunk, so that no transaction stays open while somebody reads on.
+- What is about to be shown is compared with its file by inode, size and time. If something else
+  than a claim has changed it, others may have been changed with it: everything is compared.
+- Where the index does not work, the files are scanned, and the log says so once.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
+
+from sessionstore import owner
+from sessionstore.backends.files import comparison, rows
+from sessionstore.backends.files.index import Index, Unusable
+from sessionstore.backends.files.layout import Layout, index_names, read_marker
+from sessionstore.backends.files.rows import Row, Stream
+from sessionstore.backends.files.sighting import Eyes
+from sessionstore.errors import StorageError
+from sessionstore.log import logger
+from sessionstore.query import Examine, Matches, Position, SessionQuery, SessionSummary
+
+_FIRST, _LARGEST = 64, 2048
+_TROUBLE = (sqlite3.Error, Unusable)
+
+Scan = Callable[[SessionQuery, Examine], Matches]
+
+
+_Answer = TypeVar("_Answer")
+_Placed = tuple[Position, SessionSummary | Row]
+
+
+class Listing:
+    """The listings of one store."""
+
+    def __init__(self, layout: Layout, index: Index, scan: Scan) -> None:
+        self._layout = layout
+        self._index = index
+        self._scan = scan
+        self._has_said = False
+
+    def find(self, query: SessionQuery, examine: Examine, *, verify: bool) -> Matches:
+        """Return the matches in order, as the contract has it."""
+
+        def answer() -> Matches:
+            return _Run(self, query, examine).matches()
+
+        try:
+            return self._attempt(answer, verify=verify)
+        except _TROUBLE as error:
+            self._say_once(error)
+            return self._scan(query, examine)
+
+    def count(self, query: SessionQuery, examine: Examine) -> int:
+        """Return how many sessions match."""
+        if query.resumable is not None or query.stale is not None:  # only the files can tell
+            return sum(1 for _ in self.find(query, examine, verify=False))
+        try:
+            return self._attempt(_Run(self, query, examine).count, verify=False)
+        except _TROUBLE as error:
+            self._say_once(error)
+            return sum(1 for _ in self._scan(query, examine))
+
+    def verify(self) -> None:
+        """Compare everything with the files now, if there is an index."""
+        if index_names(self._layout):
+            with suppress(*_TROUBLE, StorageError):
+                self._attempt(lambda: None, verify=True)
+
+    def _attempt(self, answer: Callable[[], _Answer], *, verify: bool) -> _Answer:
+        try:
+            self.make_true(verify=verify)
+            return answer()
+        except sqlite3.Error as error:  # damaged, or removed while it was open
+            self.start_anew(error)
+            return answer()
+
+    def start_anew(self, error: sqlite3.Error) -> None:
+        """Make the index anew from the files."""
+        self._index.discard(f"{error}; it is made anew from the files")
+        self.make_true()
+
+    def make_true(self, *, verify: bool = False) -> None:
+        """Compare the index with the files if there is a reason to.
+
+        Raises:
+            sqlite3.Error: it is damaged.
+            Unusable: there can be none here.
+            StorageError: the sessions cannot be listed.
+        """
+        marker = read_marker(self._layout)
+        if marker is None:
+            raise Unusable("nothing was written to this store yet")
+        if not owner.is_local(self._layout.root)[0]:
+            raise Unusable("the store lies on a network file system, or on an unknown one")
+        if not os.access(self._layout.root, os.W_OK):
+            raise Unusable("the store can only be read")
+        self._index.open()
+        reason = self._index.why_not_true()
+        if reason is None and verify:
+            reason = "this was asked for"
+        if reason is None and marker.get("foreign_writers"):
+            reason = "other software writes here"
+        if reason is not None:
+            self.compare(reason)
+
+    def compare(self, reason: str) -> None:
+        """Compare the index with the files."""
+        try:
+            comparison.compare(self._index, self._layout, reason)
+        except OSError as error:
+            raise StorageError("list", self._layout.sessions, error) from error
+
+    def _say_once(self, error: Exception) -> None:
+        if not self._has_said and read_marker(self._layout) is not None:
+            self._has_said = True
+            logger.warning("%s: listing without an index: %s", self._layout.root, error)
+
+
+class _Changed(Exception):
+    """Something else than a claim has changed the file of a settled row."""
+
+
+class _Run:
+    """One listing."""
+
+    def __init__(self, listing: Listing, query: SessionQuery, examine: Examine) -> None:
+        self._listing = listing
+        self._index = listing._index
+        self._layout = listing._layout
+        self._query = query
+        self._examine = examine
+        self._live: dict[str, SessionSummary | None] = {}
+
+    # --- live rows -------------------------------------------------------------------------------
+
+    def _read_live(self) -> int:
+        """Read the live sessions; return how many damaged ones the query cannot judge."""
+        self._look_at(self._index.rows(_LIVE, ()))
+        return sum(
+            item is not None and item.damaged is not None and self._is_unjudged(item)
+            for item in self._live.values()
+        )
+
+    def _is_unjudged(self, item: SessionSummary) -> bool:
+        query = self._query
+        if query.id_prefix is not None and not item.session_id.startswith(query.id_prefix):
+            return False
+        return query.damaged is None and not query.matches(item)
+
+    def _look_at(self, live: list[tuple[str, int]]) -> None:
+        self._live = {}
+        if not live:
+            return
+        settled: list[tuple[Row, int]] = []
+        with Eyes(self._layout) as eyes:
+            for session_id, mark in live:
+                seen = eyes.read(session_id)
+                self._live[session_id] = None if seen is None else seen.item
+                if seen is None:
+                    self._index.remove_gone(session_id, mark)
+                elif seen.signature is not None and eyes.is_settled(seen):
+                    settled.append((rows.settled_row(seen.item, seen.signature), mark))
+        if settled:
+            self._index.settle_all(settled)
+
+    # --- counting --------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """Return how many sessions match, as far as their states say."""
+        counts = [rows.count_sql(self._query, live_only=only) for only in (False, True)]
+        # All of one moment: a session that is claimed in between is counted once.
+        live, (total,), (not_settled,) = self._index.snapshot([(_LIVE, ()), *counts])
+        self._look_at(live)
+        settled = 0 if self._query.damaged else total[0] - not_settled[0]
+        return settled + sum(
+            item is not None and self._query.matches(item) for item in self._live.values()
+        )
+
+    # --- in order --------------------------------------------------------------------------------
+
+    def matches(self) -> Matches:
+        """Return the matches; the index is asked at once, so that its trouble is seen here."""
+        matches = Matches(iter(()), self._read_live())
+        matches.items = self._shown(matches)
+        return matches
+
+    def _shown(self, matches: Matches) -> Iterator[SessionSummary]:
+        """Yield the matches in order, each as true as its file."""
+        query, after = self._query, self._query.after
+        comparisons = failures = 0
+        while True:
+            try:
+                for place, item in self._candidates(after, trusting=comparisons > 0):
+                    after = place
+                    if item is None:
+                        continue
+                    seen = self._examine(item) if item.damaged is None else item
+                    if query.finally_matches(seen):
+                        yield seen
+                return
+            except _Changed:
+                comparisons += 1
+                logger.warning(
+                    "%s: something else changed sessions: comparing the index with all of them",
+                    self._layout.root,
+                )
+                self._listing.compare("something else changed sessions")
+            except _TROUBLE as error:
+                failures += 1
+                if failures > 1 or isinstance(error, Unusable):
+                    yield from self._listing._scan(replace(query, after=after), self._examine)
+                    return
+                self._listing.start_anew(error)
+            matches.damaged = self._read_live()
+
+    def _candidates(
+        self, after: Position | None, *, trusting: bool
+    ) -> Iterator[tuple[Position, SessionSummary | None]]:
+        """Yield what may match, with its place in the order; None for what no longer does."""
+        query = replace(self._query, after=after)
+        live = [item for item in self._live.values() if item is not None and query.matches(item)]
+        sources: list[Iterator[_Placed]] = [
+            ((query.position(item), item) for item in query.sort(live)),
+            *(self._rows(stream, after) for stream in rows.streams(query)),
+        ]
+        merged = heapq.merge(*sources, key=lambda one: query.sort_key(one[0]))
+        size = _FIRST
+        while batch := list(islice(merged, size)):
+            with Eyes(self._layout) as eyes:
+                checked = [
+                    (
+                        place,
+                        thing
+                        if isinstance(thing, SessionSummary)
+                        else self._checked(eyes, thing, trusting=trusting),
+                    )
+                    for place, thing in batch
+                ]
+            yield from checked
+            size = min(size * 2, _LARGEST)
+
+    def _rows(self, stream: Stream, after: Position | None) -> Iterator[_Placed]:
+        size = _FIRST
+        while True:
+            sql, values = stream.chunk(self._query, after, size)
+            found = [Row(*values) for values in self._index.rows(sql, values)]
+            for row in found:
+                after = self._place(row, stream)
+                if row.id not in self._live:
+                    yield after, row
+            if len(found) < size:
+                return
+            size = min(size * 2, _LARGEST)
+
+    def _place(self, row: Row, stream: Stream) -> Position:
+        if stream.order == "id":
+            return (0, "", row.id)
+        moment = row.updated if stream.order == "updated" else row.started
+        return (1, 0.0, row.id) if moment is None else (0, moment, row.id)
+
+    def _checked(self, eyes: Eyes, row: Row, *, trusting: bool) -> SessionSummary | None:
+        """Return what is to be shown for ``row``; None if it does not match any more."""
+        now = eyes.signature(row.id)
+        if not row.live and now is not None and rows.signature_values(now) == row.signature:
+            if (item := rows.summary_of(row)) is not None:
+                return item
+        elif not row.live and not trusting and not self._was_touched(row):
+            raise _Changed
+        seen = eyes.read(row.id)
+        return seen.item if seen is not None and self._query.matches(seen.item) else None
+
+    def _was_touched(self, row: Row) -> bool:
+        """Return whether one of ours has claimed or released the session since it was listed."""
+        sql = f"SELECT {rows.ALL} FROM sessions WHERE id = ?"  # noqa: S608 - names of ours
+        found = self._index.rows(sql, (row.id,))
+        return not found or Row(*found[0]) != row
+
+
+_LIVE = f"SELECT {rows.LIVE} FROM sessions WHERE live <> 0"  # noqa: S608 - names of ours

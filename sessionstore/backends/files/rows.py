@@ -1,0 +1,298 @@
+"""What the index keeps of a session, and how a query reads in SQL.
+
+Values never become part of SQL text: they are bound. The names in it are our own.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from sessionstore import clock
+from sessionstore.durable import Signature
+from sessionstore.query import Position, SessionQuery, SessionSummary
+from sessionstore.state import SessionOwner, SessionRecovery, SessionStatus
+
+_REST_LIMIT = 8 * 1024
+"""Characters of a summary that are kept; of one with a longer text the file is read instead."""
+_LARGEST = (1 << 63) - 1  # SQLite's integers
+
+LIVE = "id, live"
+"""What is asked of live rows: their file says the rest."""
+
+
+class Row(NamedTuple):
+    """One session. Of a live one only ``id`` and ``live`` mean something."""
+
+    id: str
+    live: int
+    """0 if the row is settled; else the mark of who made it live."""
+    inode: int | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    status: str | None = None
+    goal_id: str | None = None
+    agent_id: str | None = None
+    stream_id: str | None = None
+    correlation_id: str | None = None
+    updated: float | None = None
+    """Seconds since the epoch; None where the text is no time."""
+    started: float | None = None
+    resumable: int | None = None
+    interrupted: int | None = None
+    recoveries: int | None = None
+    rest: str | None = None
+    """What a listing shows besides, as JSON; None if it was too long."""
+
+    @property
+    def signature(self) -> tuple[int | None, int | None, int | None]:
+        """What the file looked like."""
+        return self.inode, self.size, self.mtime_ns
+
+
+COLUMNS = Row._fields
+ALL = ", ".join(COLUMNS)
+
+TABLES = (
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE sessions (
+        id TEXT PRIMARY KEY, live INTEGER NOT NULL,
+        inode INTEGER, size INTEGER, mtime_ns INTEGER,
+        status TEXT, goal_id TEXT, agent_id TEXT, stream_id TEXT, correlation_id TEXT,
+        updated REAL, started REAL,
+        resumable INTEGER, interrupted INTEGER, recoveries INTEGER, rest TEXT
+    )""",
+    "CREATE INDEX by_live ON sessions (live) WHERE live <> 0",
+)
+
+# Made once the first rows are in: sorting them all at once is faster than placing each.
+INDEXES = tuple(
+    f"CREATE INDEX IF NOT EXISTS {name} ON sessions {what}"
+    for name, what in (
+        ("by_updated", "(updated)"),
+        ("by_started", "(started)"),
+        ("by_status", "(status, updated)"),
+        ("by_resumable", "(updated) WHERE resumable = 1"),
+        ("by_interrupted", "(updated) WHERE interrupted = 1"),
+        ("by_goal", "(goal_id, updated) WHERE goal_id <> ''"),
+        ("by_agent", "(agent_id, updated) WHERE agent_id <> ''"),
+        ("by_stream", "(stream_id, updated) WHERE stream_id <> ''"),
+        ("by_correlation", "(correlation_id, updated) WHERE correlation_id <> ''"),
+    )
+)
+
+
+# --- rows and summaries -------------------------------------------------------------------------
+
+
+def signature_values(signature: Signature) -> tuple[int, int, int]:
+    """Return ``signature`` as SQLite can keep it: some systems have inodes beyond 63 bits."""
+    return signature.inode & _LARGEST, signature.size, signature.mtime_ns & _LARGEST
+
+
+def settled_row(item: SessionSummary, signature: Signature) -> Row:
+    """Return the row of a sound session whose file has ``signature``."""
+    inode, size, mtime_ns = signature_values(signature)
+    return Row(
+        item.session_id,
+        0,
+        inode,
+        size,
+        mtime_ns,
+        str(item.status),
+        item.goal_id,
+        item.agent_id,
+        item.stream_id,
+        item.correlation_id,
+        _seconds(item.updated_at),
+        _seconds(item.started_at),
+        int(item.is_resumable),
+        int(item.is_interrupted),
+        min(item.recoveries, _LARGEST),
+        _pack(item),
+    )
+
+
+def _seconds(text: str) -> float | None:
+    moment = clock.parse(text)
+    return None if moment is None else moment.timestamp()
+
+
+def _pack(item: SessionSummary) -> str | None:
+    recovery, owner = item.recovery, item.owner
+    packed = json.dumps(
+        [
+            item.entry_point,
+            item.revision,
+            item.incarnation,
+            item.started_at,
+            item.updated_at,
+            item.completed_at,
+            item.current_node,
+            item.paused_at,
+            item.steps_executed,
+            item.error,
+            item.latest_checkpoint_id,
+            item.pid,
+            recovery.model_dump() if recovery else None,
+            owner.model_dump() if owner else None,
+        ]
+    )
+    return packed if len(packed) <= _REST_LIMIT else None
+
+
+def summary_of(row: Row) -> SessionSummary | None:
+    """Return the summary that a settled row keeps, or None if it was too long for it."""
+    if row.rest is None:
+        return None
+    *plain, recovery, owner = json.loads(row.rest)
+    (
+        entry_point,
+        revision,
+        incarnation,
+        started_at,
+        updated_at,
+        completed_at,
+        current_node,
+        paused_at,
+        steps_executed,
+        error,
+        latest_checkpoint_id,
+        pid,
+    ) = plain
+    return SessionSummary(
+        session_id=row.id,
+        status=SessionStatus(row.status or ""),
+        goal_id=row.goal_id or "",
+        agent_id=row.agent_id or "",
+        stream_id=row.stream_id or "",
+        correlation_id=row.correlation_id or "",
+        entry_point=entry_point,
+        revision=revision,
+        incarnation=incarnation,
+        started_at=started_at,
+        updated_at=updated_at,
+        completed_at=completed_at,
+        current_node=current_node,
+        paused_at=paused_at,
+        steps_executed=steps_executed,
+        error=error,
+        latest_checkpoint_id=latest_checkpoint_id,
+        is_resumable=bool(row.resumable),
+        is_interrupted=bool(row.interrupted),
+        recovery=SessionRecovery.model_validate(recovery) if recovery else None,
+        pid=pid,
+        owner=SessionOwner.model_validate(owner) if owner else None,
+    )
+
+
+# --- queries ------------------------------------------------------------------------------------
+
+
+class Stream(NamedTuple):
+    """A query whose rows come in the order of an SQL index: one status, known times or unknown."""
+
+    where: tuple[str, ...]
+    values: tuple[Any, ...]
+    order: str
+    """``id``, ``updated`` or ``started``."""
+    is_unknown: bool
+    """Whether these are the sessions of which the time is not known; they come last, by id."""
+
+    def chunk(
+        self, query: SessionQuery, after: Position | None, size: int
+    ) -> tuple[str, list[Any]]:
+        """Return SQL and values for the next ``size`` rows after a position."""
+        where, values = list(self.where), list(self.values)
+        direction, sign = ("DESC", "<") if query.descending else ("ASC", ">")
+        by_id = self.order == "id" or self.is_unknown
+        if after is not None:
+            unknown, moment, session_id = after
+            if by_id:
+                if self.order == "id" or unknown:  # else all unknown ones come after it
+                    where.append(f"id {sign} ?")
+                    values.append(session_id)
+            elif unknown:
+                where.append("0")  # all of these came before it
+            else:
+                # Not a plain OR, for which SQLite would not use the index.
+                where.append(f"{self.order} {sign}= ? AND ({self.order} {sign} ? OR id {sign} ?)")
+                values += [moment, moment, session_id]
+        order = f"id {direction}" if by_id else f"{self.order} {direction}, id {direction}"
+        sql = f"SELECT {ALL} FROM sessions{_where(where)} ORDER BY {order} LIMIT {size:d}"  # noqa: S608 - names of ours, values bound
+        return sql, values
+
+
+def streams(query: SessionQuery) -> list[Stream]:
+    """Return what to merge for ``query``: nothing where no sound session can match."""
+    if query.damaged:
+        return []
+    where, values = _conditions(query)
+    key = query.order.lstrip("-")
+    order = {"session_id": "id", "updated_at": "updated", "started_at": "started"}[key]
+    found: list[Stream] = []
+    for status in _statuses(query):
+        extra = () if status is None else ("status = ?",)
+        bound = (*values, *(() if status is None else (status,)))
+        if order == "id":
+            found.append(Stream((*where, *extra), bound, order, False))
+        else:
+            found.append(Stream((*where, *extra, f"{order} IS NOT NULL"), bound, order, False))
+            found.append(Stream((*where, *extra, f"{order} IS NULL"), bound, order, True))
+    return found
+
+
+def count_sql(query: SessionQuery, *, live_only: bool) -> tuple[str, list[Any]]:
+    """Return SQL that counts the rows that match, by what they say, live ones included."""
+    where, values = _conditions(query)
+    statuses = _statuses(query)
+    if statuses != [None]:
+        where.append(f"status IN ({', '.join('?' * len(statuses))})")
+        values += statuses
+    if live_only:
+        where.append("live <> 0")
+    return f"SELECT COUNT(*) FROM sessions{_where(where)}", values  # noqa: S608 - as above
+
+
+def _statuses(query: SessionQuery) -> list[str | None]:
+    wanted = query.statuses
+    if query.stale:  # only who is ACTIVE can have been left behind
+        wanted = frozenset({SessionStatus.ACTIVE}) & (wanted or {SessionStatus.ACTIVE})
+    if wanted is None:
+        return [None]
+    return [str(status) for status in sorted(wanted)]
+
+
+def _conditions(query: SessionQuery) -> tuple[list[str], list[Any]]:
+    """Return what SQL can decide of ``query``, without the statuses."""
+    where: list[str] = []
+    values: list[Any] = []
+    if query.id_prefix:
+        where.append("id >= ? AND id < ?")
+        values += [query.id_prefix, query.id_prefix + "\U0010ffff"]
+    for name, value in query.equal:
+        where.append(f"{name} = ?")
+        if value:
+            where.append(f"{name} <> ''")  # the index leaves the empty ones out
+        values.append(value)
+    if query.resumable:
+        where.append("resumable = 1")
+    if query.interrupted is not None:
+        where.append(f"interrupted = {int(query.interrupted)}")
+    if query.max_recoveries is not None:
+        where.append("recoveries <= ?")
+        values.append(max(-_LARGEST, min(query.max_recoveries, _LARGEST)))
+    for name, sign, limit in (
+        ("updated", ">=", query.since),
+        ("updated", "<", query.until),
+        ("started", ">=", query.started_since),
+        ("started", "<", query.started_until),
+    ):
+        if limit is not None:
+            where.append(f"{name} {sign} ?")
+            values.append(limit)
+    return where, values
+
+
+def _where(conditions: list[str]) -> str:
+    return " WHERE " + " AND ".join(conditions) if conditions else ""

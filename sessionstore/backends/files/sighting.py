@@ -1,0 +1,134 @@
+"""Look at one session's file for the index: what it says, and whether it can still change."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from sessionstore import codec
+from sessionstore.backends.files import lock as locks
+from sessionstore.backends.files import rows, states
+from sessionstore.backends.files.layout import STATE, Layout
+from sessionstore.backends.files.rows import Row
+from sessionstore.durable import Directory, Signature
+from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
+from sessionstore.query import SessionSummary, summarize
+from sessionstore.state import SessionState, SessionStatus
+
+
+class Sighting(NamedTuple):
+    """A session as its file told it."""
+
+    item: SessionSummary
+    signature: Signature | None
+    """Of the file; None where it could not be read."""
+
+    @property
+    def may_settle(self) -> bool:
+        """Whether only a holder of its lock would change it, as far as the state says.
+
+        Whoever runs an ACTIVE session without an owner record holds no lock; and what is damaged
+        is looked at each time, so that it is noticed when it was mended.
+        """
+        item = self.item
+        return self.signature is not None and (
+            item.status is not SessionStatus.ACTIVE or item.owner is not None
+        )
+
+
+class Eyes:
+    """Looks at the sessions of one store through its open ``sessions/``."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._sessions = Directory(layout.sessions)
+
+    def __enter__(self) -> Eyes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sessions.close()
+
+    def signature(self, session_id: str) -> Signature | None:
+        """Return what the file looks like now, or None if it cannot be looked at."""
+        try:
+            status = self._sessions.status(os.path.join(session_id, STATE))
+        except OSError:
+            return None
+        return Signature.of(status)
+
+    def is_there(self, session_id: str) -> bool:
+        """Return whether the session is there, damaged or not."""
+        try:
+            mode = self._sessions.status(session_id).st_mode
+        except OSError:
+            return False
+        return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+
+    def read(self, session_id: str) -> Sighting | None:
+        """Return what the file says; None if the session is gone."""
+        file = self._layout.state(session_id)
+        try:
+            with Directory(session_id, self._sessions) as directory:
+                try:
+                    payload, signature = states.read(directory, STATE, session_id)
+                except FileNotFoundError:
+                    if not self._is_same(session_id, directory):
+                        return None
+                    raise SessionCorrupt(session_id, file, "state.json is missing") from None
+            state = codec.decode(payload, SessionState, session_id, file)
+        except SessionNotFound:
+            return None
+        except SessionCorrupt as error:
+            return Sighting(SessionSummary(session_id, damaged=error.reason), None)
+        except OSError as error:
+            return self._unread(session_id, error)
+        return Sighting(summarize(state), signature)
+
+    def _is_same(self, session_id: str, directory: Directory) -> bool:
+        try:
+            status = self._sessions.status(session_id)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == directory.identity()
+
+    def _unread(self, session_id: str, error: OSError) -> Sighting | None:
+        if not self.is_there(session_id):
+            return None
+        reason = states.describe_damage(error) or str(
+            StorageError("open", self._layout.session(session_id), error)
+        )
+        return Sighting(SessionSummary(session_id, damaged=reason), None)
+
+    def is_settled(self, seen: Sighting) -> bool:
+        """Return whether nobody can have changed the file since, or will without the index.
+
+        The lock has to be seen free after the file was read, and the file unchanged after that:
+        whoever claims the session from then on makes its row live before the first save.
+        """
+        session_id = seen.item.session_id
+        if not seen.may_settle:
+            return False
+        try:
+            if not locks.is_free(self._layout.lock(session_id)):
+                return False
+        except OSError:
+            return False
+        return self.signature(session_id) == seen.signature
+
+
+def last_row(layout: Layout, session_id: str, seen: Sighting | None) -> Row | None:
+    """Return the row for a session that its holder is about to release, as it left it.
+
+    ``seen`` is what it wrote last; without that the file is read. None: leave it to others.
+    """
+    if seen is None:
+        try:
+            with Eyes(layout) as eyes:
+                seen = eyes.read(session_id)
+        except OSError:
+            return None
+    if seen is None or seen.signature is None or seen.item.status is SessionStatus.ACTIVE:
+        return None
+    return rows.settled_row(seen.item, seen.signature)
