@@ -22,6 +22,8 @@ from sessionstore import (
     SessionStoreError,
     StorageError,
 )
+from sessionstore.backends.files import backend
+from sessionstore.durable import Directory
 from tests.support import (
     Child,
     edit_state,
@@ -254,6 +256,29 @@ def test_a_session_that_was_moved_away_is_lost(tmp_path: Path, held: Session[Ses
             held.checkpoint()
         shutil.copytree(tmp_path / "aside", session_path(tmp_path, "s1"), dirs_exist_ok=True)
     assert read_state(tmp_path, "s1")["data_buffer"] == {}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "made again"])
+def test_a_checkpoint_of_a_session_that_is_deleted_meanwhile_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    new_session(tmp_path)
+    store = SessionStore(tmp_path)
+    (kept,) = store.checkpoints("s1")
+
+    class Late(Directory):
+        def __init__(self, path: str, inside: Directory | None = None) -> None:
+            if path == "checkpoints":
+                monkeypatch.setattr(backend, "Directory", Directory)
+                store.delete("s1")
+                if again:
+                    new_session(tmp_path)
+            super().__init__(path, inside)
+
+    monkeypatch.setattr(backend, "Directory", Late)
+    with pytest.raises(SessionNotFound):
+        store.load_checkpoint("s1", kept.checkpoint_id)
+    assert store.exists("s1") == again
 
 
 @pytest.mark.parametrize("then", ["gone", "new"])
