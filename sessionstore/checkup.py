@@ -10,22 +10,21 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from sessionstore import checkpoints, codec, owner, recovery
+from sessionstore import codec, owner, recovery
 from sessionstore.backends.base import Backend, Claim, Probe, Stored
-from sessionstore.checkpoints import BEFORE_RESUME, Checkpoint
 from sessionstore.clock import to_text
-from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
+from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.findings import CheckReport, Finding, FindingKind
-from sessionstore.ids import is_id
 from sessionstore.log import logger
 from sessionstore.owner import Liveness, Verdict
 from sessionstore.recovery import Progress
+from sessionstore.sighting import Sight, see
 from sessionstore.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.writing import Writer
 
@@ -55,30 +54,6 @@ def check(backend: Backend, *, repair: bool, progress: Progress | None = None) -
     return CheckReport(tuple(findings), len(ids) + len(judged), repair)
 
 
-@dataclass(slots=True)
-class _Sight:
-    """A session at one moment."""
-
-    stored: Stored | None = None
-    state: SessionState | None = None
-    damage: SessionCorrupt | None = None
-    sound: list[Checkpoint] = field(default_factory=list)
-    damaged: list[tuple[str, SessionCorrupt]] = field(default_factory=list)
-    unreadable: list[tuple[str, StorageError]] = field(default_factory=list)
-    no_checkpoints: SessionCorrupt | None = None
-    """Something else is in the place of all checkpoints."""
-
-    def newest(self, *, whole: bool) -> Checkpoint | None:
-        """Return the newest sound checkpoint; with ``whole`` one that holds a whole state.
-
-        One of type before_resume holds what a resume went back from on purpose: it counts only
-        where there is no other.
-        """
-        found = [item for item in self.sound if item.revision is not None or not whole]
-        meant = [item for item in found if item.checkpoint_type != BEFORE_RESUME]
-        return checkpoints.in_order(meant or found)[-1] if found else None
-
-
 class _Session:
     """The check-up of one session."""
 
@@ -101,46 +76,18 @@ class _Session:
 
     def _look(self) -> list[Finding]:
         """Return what is wrong, changing nothing; what is being written right now is not."""
-        sight = self._see(None)
+        sight = see(self.backend, self.session_id, None)
         for _ in range(_LOOKS):
             found = self._judge(sight, None)
             found += self.backend.check_kept(self.session_id, None, repair=False)
             if not found:
                 return []
-            before, sight = sight, self._see(None)
+            before, sight = sight, see(self.backend, self.session_id, None)
             if sight.stored == before.stored and sight.sound == before.sound:
                 return found
         return []
 
-    def _see(self, claim: Claim | None) -> _Sight:
-        backend, session_id = self.backend, self.session_id
-        sight = _Sight()
-        try:
-            stored = claim.read() if claim else backend.read(session_id)
-            sight.stored = stored
-            sight.state = codec.decode(stored.payload, SessionState, session_id, stored.file)
-        except SessionCorrupt as error:
-            sight.damage = error
-        try:
-            for checkpoint_id in sorted(backend.checkpoint_ids(session_id)):
-                self._see_checkpoint(sight, checkpoint_id)
-        except SessionCorrupt as error:
-            sight.no_checkpoints = error
-        return sight
-
-    def _see_checkpoint(self, sight: _Sight, checkpoint_id: str) -> None:
-        backend, session_id = self.backend, self.session_id
-        try:
-            stored = backend.read_checkpoint(session_id, checkpoint_id)
-            sight.sound.append(checkpoints.describe(session_id, checkpoint_id, stored))
-        except SessionCorrupt as error:
-            # keep_checkpoints may have removed it since.
-            if checkpoint_id in backend.checkpoint_ids(session_id):
-                sight.damaged.append((checkpoint_id, error))
-        except StorageError as error:
-            sight.unreadable.append((checkpoint_id, error))
-
-    def _judge(self, sight: _Sight, claim: Claim | None) -> list[Finding]:
+    def _judge(self, sight: Sight, claim: Claim | None) -> list[Finding]:
         """Return the findings, with what a repair would do."""
         found: list[Finding] = []
         if sight.damage is not None:
@@ -151,11 +98,11 @@ class _Session:
             found.append(self._damaged_checkpoint(sight.no_checkpoints))
         found += [self._unreadable(name, error) for name, error in sight.unreadable]
         if sight.state is not None and sight.stored is not None:
-            found += self._judge_state(sight, sight.state, sight.stored)
+            found += self._judge_state(sight, sight.stored)
             found += self._judge_owner(sight.state, sight.stored, claim)
         return found
 
-    def _damaged_state(self, sight: _Sight, error: SessionCorrupt) -> Finding:
+    def _damaged_state(self, sight: Sight, error: SessionCorrupt) -> Finding:
         newest = sight.newest(whole=True)
         if newest is None:
             what = "the session would be put into quarantine: it has no sound checkpoint of ours"
@@ -171,14 +118,15 @@ class _Session:
         what = "see to what the system says, and check again"
         return self._finding(FindingKind.UNREADABLE, file, str(error), what, True)
 
-    def _judge_state(self, sight: _Sight, state: SessionState, stored: Stored) -> list[Finding]:
+    def _judge_state(self, sight: Sight, stored: Stored) -> list[Finding]:
         found: list[Finding] = []
-        if (detail := _why_dangling(sight, state)) is not None:
-            newest = sight.newest(whole=False)
-            named = newest.checkpoint_id if newest else "none"
-            what = f"its latest checkpoint would become {named}"
+        newest = sight.newest(whole=False)
+        what = f"its latest checkpoint would become {newest.checkpoint_id if newest else 'none'}"
+        if (detail := sight.why_dangling()) is not None:
             kind = FindingKind.DANGLING_CHECKPOINT
             found.append(self._finding(kind, stored.file, detail, what, True))
+        elif (detail := sight.why_behind(self._load)) is not None:
+            found.append(self._finding(FindingKind.OLD_STATE, stored.file, detail, what))
         if doubled := _doubled_keys(stored.payload):
             detail = f"{', '.join(doubled)}: more than once, and the last one counts"
             what = "it would be saved with each key once"
@@ -226,7 +174,7 @@ class _Session:
 
     def _repair(self, claim: Claim, last: Probe) -> list[Finding]:
         # Look again under the claim: its holder may have mended or ended it since.
-        sight = self._see(claim)
+        sight = see(self.backend, self.session_id, claim)
         found = self._judge(sight, claim)
         kept = self.backend.check_kept(self.session_id, claim, repair=False)
         if not found and not kept:
@@ -238,7 +186,7 @@ class _Session:
             if sight.unreadable:
                 return _untouched([*found, *kept], "a checkpoint could not be looked at")
             time.sleep(_SETTLING)
-            if self._see(claim).damage is None:
+            if see(self.backend, self.session_id, claim).damage is None:
                 return _untouched([*found, *kept], "it was being written")
             if sight.newest(whole=True) is None:
                 return self._put_away([*found, *kept], claim)
@@ -257,7 +205,7 @@ class _Session:
         along = "put into quarantine with its session"
         return [first, *(replace(item, repair=along, is_repaired=True) for item in others)]
 
-    def _mend(self, found: Iterable[Finding], claim: Claim, sight: _Sight) -> list[Finding]:
+    def _mend(self, found: Iterable[Finding], claim: Claim, sight: Sight) -> list[Finding]:
         """Mend in this order: the state, from a checkpoint; the checkpoints; what names them."""
         mended: list[Finding] = []
         names = [name for name, _ in sight.damaged]
@@ -271,7 +219,7 @@ class _Session:
             elif item.kind is FindingKind.DAMAGED_CHECKPOINT:
                 put_aside = partial(self._put_aside, claim, bad.pop(0), item.detail)
                 mended.append(_mended(item, put_aside))
-            elif rewritten is None:  # dangling and doubled: one save mends both
+            elif rewritten is None:  # dangling, old, doubled: one save mends all
                 mended.append(_mended(item, partial(self._rewrite, claim, sight)))
                 rewritten = mended[-1]
             else:
@@ -279,7 +227,7 @@ class _Session:
                 mended.append(replace(item, repair=done, is_repaired=repaired))
         return mended
 
-    def _why_not(self, claim: Claim, sight: _Sight, last: Probe) -> str | None:
+    def _why_not(self, claim: Claim, sight: Sight, last: Probe) -> str | None:
         """Return why the session must not be touched: its owner holds no lock, but may live."""
         if sight.state is not None:
             return self._may_live(sight.state)
@@ -312,7 +260,7 @@ class _Session:
         stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
         return codec.decode(stored.payload, SessionState, self.session_id, stored.file)
 
-    def _restore(self, claim: Claim, sight: _Sight, reason: str) -> str:
+    def _restore(self, claim: Claim, sight: Sight, reason: str) -> str:
         newest = sight.newest(whole=True)
         assert newest is not None  # else the whole session was put aside
         state = self._load(newest.checkpoint_id)
@@ -336,13 +284,17 @@ class _Session:
         place = self.backend.quarantine_checkpoint(claim, checkpoint_id, reason)
         return f"put into {place}"
 
-    def _rewrite(self, claim: Claim, sight: _Sight) -> str:
+    def _rewrite(self, claim: Claim, sight: Sight) -> str:
         state = sight.state
         assert state is not None
         done = "saved again"
-        if _why_dangling(sight, state) is not None:
+        if sight.why_dangling() is not None or sight.why_behind(self._load) is not None:
             newest = sight.newest(whole=False)
             state.latest_checkpoint_id = newest.checkpoint_id if newest else None
+            if newest is not None:
+                state.checkpoint_enabled = True
+                # A power cut in process mode: no revision may name two states.
+                state.revision = max(state.revision, newest.revision or 0)
             done += f"; its latest checkpoint is {state.latest_checkpoint_id or 'none'} now"
         if state.status is SessionStatus.ACTIVE:
             # Owner and times stay: from them a sweep learns who died, and when it last ran.
@@ -366,18 +318,6 @@ def _untouched(found: Iterable[Finding], why: str) -> list[Finding]:
         item if item.kind in _NOT_OURS else replace(item, repair=f"not touched: {why}")
         for item in found
     ]
-
-
-def _why_dangling(sight: _Sight, state: SessionState) -> str | None:
-    """Return what is wrong with the latest checkpoint that the state names."""
-    latest = state.latest_checkpoint_id
-    if latest is None or latest in (item.checkpoint_id for item in sight.sound):
-        return None
-    if latest in (name for name, _ in sight.unreadable):
-        return None  # that is a finding of its own
-    if latest in (name for name, _ in sight.damaged):
-        return f"its latest checkpoint {latest} is damaged"
-    return f"its latest checkpoint {latest} is {'missing' if is_id(latest) else 'no valid id'}"
 
 
 def _doubled_keys(payload: bytes) -> list[str]:

@@ -28,6 +28,8 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _NON_BLOCKING = getattr(os, "O_NONBLOCK", 0)
 _HAS_DIRECTORIES = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 _SHARING_RETRIES = 40
+_WAYS_BACK = 20
+"""How often a displaced file is put back while others replace it again and again."""
 _SHARING_PAUSE = 0.025  # seconds; 40 of them are the second that scanners usually need
 
 
@@ -40,7 +42,12 @@ NO_LINKS = frozenset(
 
 
 class Signature(NamedTuple):
-    """What tells one version of a file from another without reading it."""
+    """What tells one version of a file from another without reading it.
+
+    An inode number is given out again once its file is removed. Two versions are mixed up only if
+    their sizes agree, too, and both were written within one tick of the file system's clock (up
+    to 10 ms before Linux 6.13, which counts finer where somebody looks).
+    """
 
     inode: int
     size: int
@@ -54,6 +61,10 @@ class Signature(NamedTuple):
 
 class Displaced(Exception):
     """What the swap would have replaced was not the file that was left there."""
+
+
+class Unseen(Exception):
+    """The new file is in place, but what it displaced was removed before anybody looked at it."""
 
 
 class Directory:
@@ -206,6 +217,7 @@ class Staged:
 
         Raises:
             Displaced: it is another file; that one is back in place.
+            Unseen: it was replaced, whatever it was.
             OSError: nothing was changed.
         """
         try:
@@ -219,7 +231,11 @@ class Staged:
     def _exchange(self, name: str, expected: Signature) -> None:
         directory = self.directory
         if exchange(directory, self.name, name):
-            if Signature.of(directory.status(self.name)) != expected:
+            try:
+                displaced = Signature.of(directory.status(self.name))
+            except FileNotFoundError:
+                raise Unseen from None
+            if displaced != expected:
                 raise Displaced
             # The new state is in place: a failure to remove the old one is no failure to save.
             with suppress(OSError):
@@ -237,14 +253,26 @@ class Staged:
         )
 
     def _settle(self, name: str, expected: Signature) -> None:
+        """Put back what was displaced, and remove the temporary name.
+
+        Somebody may replace the file between the exchange and the way back. What comes back then
+        is newer than what was put there, and goes back in its turn, until what comes back is
+        what was put there last.
+        """
         directory = self.directory
         with suppress(OSError):
-            left = Signature.of(directory.status(self.name))
-            if left not in (self.signature, expected):
-                exchange(directory, self.name, name)
-                left = Signature.of(directory.status(self.name))
-            if left in (self.signature, expected):
-                directory.unlink(self.name)
+            held = Signature.of(directory.status(self.name))
+            if held not in (self.signature, expected):
+                shown = self.signature
+                for _ in range(_WAYS_BACK):
+                    if not exchange(directory, self.name, name):
+                        return
+                    shown, held, put = held, Signature.of(directory.status(self.name)), shown
+                    if held == put:
+                        break
+                else:
+                    return  # a person has to choose: the next claim keeps what may be foreign
+            directory.unlink(self.name)
 
 
 def write_file(directory: Directory, name: str, data: bytes, *, flush_file: bool) -> Signature:

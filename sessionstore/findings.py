@@ -16,6 +16,8 @@ class FindingKind(StrEnum):
     """A checkpoint cannot be read."""
     DANGLING_CHECKPOINT = "dangling_checkpoint"
     """The latest checkpoint that a state names is none that loads."""
+    OLD_STATE = "old_state"
+    """A state knows nothing of its newest checkpoint: a power cut took what was saved since."""
     DOUBLED_KEYS = "doubled_keys"
     """A state has keys more than once; the last one counts."""
     ACTIVE_WITHOUT_OWNER = "active_without_owner"

@@ -24,9 +24,9 @@ from sessionstore.errors import (
     SessionStoreError,
     StateTypeMismatch,
 )
-from sessionstore.ids import make_checkpoint_id, parse_checkpoint_id
-from sessionstore.log import logger
+from sessionstore.ids import make_checkpoint_id
 from sessionstore.query import SessionSummary, summarize
+from sessionstore.retention import Retention
 from sessionstore.stamping import Change
 from sessionstore.state import (
     Part,
@@ -78,8 +78,7 @@ class Writer(Generic[StateT]):
         self._state_type = type(state)
         self._incarnation = state.incarnation
         self._clock = clock
-        self._keep = keep_checkpoints
-        self._kept: list[tuple[int, str]] | None = None
+        self._retention = Retention(keep_checkpoints)
         self._pid = os.getpid()
         self._released = False
         self._planned = 0
@@ -288,7 +287,7 @@ class Writer(Generic[StateT]):
             if prepared.summary is not None:
                 self.free(replace(prepared.summary, revision=revision))
             elif prepared.checkpoint is not None:
-                self._prune(prepared.checkpoint.checkpoint_id, revision)
+                self._retention.keep(self.claim, prepared.checkpoint.checkpoint_id)
             return revision
 
     def finish_create(self, backend: Backend, prepared: Prepared) -> None:
@@ -341,24 +340,6 @@ class Writer(Generic[StateT]):
             stamping.apply(attempt.changes)
             self._state.__dict__["revision"] = attempt.revision
             self._attempt = None
-
-    def _prune(self, newest: str, revision: int) -> None:
-        """Keep the newest of our checkpoints only; those of other software are left alone."""
-        if self._keep is None:
-            return
-        try:
-            if self._kept is None:
-                named = ((parse_checkpoint_id(name), name) for name in self.claim.checkpoint_ids())
-                self._kept = sorted((known.revision, name) for known, name in named if known)
-            else:
-                self._kept.append((revision, newest))
-            while len(self._kept) > self._keep:
-                self.claim.remove_checkpoint(self._kept[0][1])
-                del self._kept[0]
-        except SessionStoreError as error:
-            # The checkpoint itself is safe: too many old ones are no reason to fail it.
-            logger.warning("%s: old checkpoints were not removed: %s", self.session_id, error)
-            self._kept = None
 
     # --- the end ---------------------------------------------------------------------------------
 

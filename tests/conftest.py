@@ -104,7 +104,8 @@ def _children() -> set[str]:
             command = " ".join(child.cmdline())
             if "multiprocessing.resource_tracker" in command:
                 continue  # multiprocessing keeps one until its own process ends
-            found.add(f"{child.pid} {child.status()} {command}")
+            # Not its status, which changes as it lives; a new process with its pid is another one.
+            found.add(f"{child.pid} since {child.create_time()}")
         except psutil.NoSuchProcess:
             continue
     return found

@@ -22,6 +22,8 @@ from sessionstore import (
     SessionStoreError,
     StorageError,
 )
+from sessionstore.backends.files import backend
+from sessionstore.durable import Directory
 from tests.support import (
     Child,
     edit_state,
@@ -201,6 +203,25 @@ def test_files_of_the_application_are_never_touched(tmp_path: Path) -> None:
     assert {name: (session_path(tmp_path, "s1") / name).read_bytes() for name in own} == own
 
 
+def test_a_new_checkpoint_is_not_pruned_because_an_older_state_came_back(tmp_path: Path) -> None:
+    """After a power cut in process mode there may be checkpoints of higher revisions."""
+    store = SessionStore(tmp_path, durability="process", keep_checkpoints=2)
+    with store.create("goal", session_id="s1") as session:
+        session.save()
+        early = state_path(tmp_path, "s1").read_bytes()
+        for _ in range(3):
+            session.checkpoint()
+    state_path(tmp_path, "s1").unlink()  # its bytes are the checkpoint's, too
+    state_path(tmp_path, "s1").write_bytes(early)
+    edit_state(tmp_path, "s1", status="paused", owner=None, pid=None)
+    with store.claim("s1") as session:
+        kept = session.checkpoint().checkpoint_id
+    assert read_state(tmp_path, "s1")["latest_checkpoint_id"] == kept
+    names = os.listdir(session_path(tmp_path, "s1") / "checkpoints")
+    assert f"{kept}.json" in names
+    assert len(names) == 2
+
+
 def test_the_next_claim_removes_what_a_killed_save_left(tmp_path: Path) -> None:
     with Child("act", tmp_path) as owner:
         owner.hear()
@@ -254,6 +275,29 @@ def test_a_session_that_was_moved_away_is_lost(tmp_path: Path, held: Session[Ses
             held.checkpoint()
         shutil.copytree(tmp_path / "aside", session_path(tmp_path, "s1"), dirs_exist_ok=True)
     assert read_state(tmp_path, "s1")["data_buffer"] == {}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "made again"])
+def test_a_checkpoint_of_a_session_that_is_deleted_meanwhile_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    new_session(tmp_path)
+    store = SessionStore(tmp_path)
+    (kept,) = store.checkpoints("s1")
+
+    class Late(Directory):
+        def __init__(self, path: str, inside: Directory | None = None) -> None:
+            if path == "checkpoints":
+                monkeypatch.setattr(backend, "Directory", Directory)
+                store.delete("s1")
+                if again:
+                    new_session(tmp_path)
+            super().__init__(path, inside)
+
+    monkeypatch.setattr(backend, "Directory", Late)
+    with pytest.raises(SessionNotFound):
+        store.load_checkpoint("s1", kept.checkpoint_id)
+    assert store.exists("s1") == again
 
 
 @pytest.mark.parametrize("then", ["gone", "new"])

@@ -201,6 +201,7 @@ class Backend(ABC):
         """Return a checkpoint.
 
         Raises:
+            SessionNotFound: there is no such session.
             SessionCorrupt: it is missing or cannot be read.
             StorageError: the place refused.
         """

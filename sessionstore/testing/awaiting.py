@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -51,6 +51,28 @@ def gate(kind: type[Any], name: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
             yield gate
         finally:
             gate.open.set()
+
+
+async def cancelled_at(stop: Gate, doing: Awaitable[Any]) -> None:
+    """Cancel ``doing`` before the gate, and see that the cancellation is delivered."""
+    task = asyncio.ensure_future(doing)
+    await stop.wait()
+    task.cancel()
+    stop.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@asynccontextmanager
+async def stopped_write(
+    backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[AsyncSession[SessionState], Gate]]:
+    """Yield a new session ``s``, and the gate before which its writes stop until it is opened."""
+    async with AsyncSessionStore(backend) as store:
+        session = await store.create("g", session_id="s")
+        with gate(type(session._writer.claim), "write", monkeypatch) as write:
+            yield session, write
+        await session.release()
 
 
 class AwaitingContract(Harness[BackendT]):
@@ -119,44 +141,38 @@ class AwaitingContract(Harness[BackendT]):
         self, backend: BackendT, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def main() -> None:
-            async with AsyncSessionStore(backend) as store:
-                session = await store.create("g", session_id="s")
-                with gate(type(session._writer.claim), "write", monkeypatch) as write:
-                    session.state.data_buffer["n"] = 1
-                    first = asyncio.create_task(session.save())
-                    await write.wait()
-                    session.state.data_buffer["n"] = 2
-                    second = asyncio.create_task(session.save())
-                    await asyncio.sleep(0)  # it has serialised now, and queues
-                    session.state.data_buffer["n"] = 3
-                    write.open.set()
-                    assert list(await asyncio.gather(first, second)) == [2, 3]
+            async with stopped_write(backend, monkeypatch) as (session, write):
+                session.state.data_buffer["n"] = 1
+                first = asyncio.create_task(session.save())
+                await write.wait()
+                session.state.data_buffer["n"] = 2
+                second = asyncio.create_task(session.save())
+                await asyncio.sleep(0)  # it has serialised now, and queues
+                session.state.data_buffer["n"] = 3
+                write.open.set()
+                assert list(await asyncio.gather(first, second)) == [2, 3]
                 assert self.raw(backend, "s")["data_buffer"] == {"n": 2}
-                await session.fail("enough")
 
         asyncio.run(main())
         assert self.raw(backend, "s")["data_buffer"] == {"n": 3}
 
     def test_an_edit_during_the_write_changes_nothing_that_was_checked(
-        self, backend: BackendT, monkeypatch: pytest.MonkeyPatch
+        self, backend: BackendT, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def main() -> None:
-            async with AsyncSessionStore(backend) as store:
-                session = await store.create("g", session_id="s")
+            async with stopped_write(backend, monkeypatch) as (session, write):
                 session.state.data_buffer["list"] = [1]
-                with gate(type(session._writer.claim), "write", monkeypatch) as write:
-                    saving = asyncio.create_task(session.save())
-                    await write.wait()
-                    session.state.data_buffer["list"].append(float("nan"))
-                    session.state.status = "nonsense"  # type: ignore[assignment]  # that is it
-                    write.open.set()
-                    assert await saving == 2
+                saving = asyncio.create_task(session.save())
+                await write.wait()
+                session.state.data_buffer["list"].append(float("nan"))
+                session.state.status = "nonsense"  # type: ignore[assignment]  # that is it
+                write.open.set()
+                assert await saving == 2
                 raw = self.raw(backend, "s")
                 assert (raw["data_buffer"], raw["status"]) == ({"list": [1]}, "active")
                 with pytest.raises(NotStorable):
                     await session.save()
-                session.state = await store.load("s")
-                await session.release()
+                session.state = store.load("s")
 
         asyncio.run(main())
 
@@ -164,22 +180,19 @@ class AwaitingContract(Harness[BackendT]):
         self, backend: BackendT, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def main() -> None:
-            async with AsyncSessionStore(backend) as store:
-                session = await store.create("g", session_id="s")
+            async with stopped_write(backend, monkeypatch) as (session, write):
                 session.state.data_buffer["n"] = 1
-                with gate(type(session._writer.claim), "write", monkeypatch) as write:
-                    saving = asyncio.create_task(session.save())
-                    await write.wait()
-                    saving.cancel()
-                    await asyncio.sleep(0)
-                    assert not saving.done()
-                    write.open.set()
-                    with pytest.raises(asyncio.CancelledError):
-                        await saving
+                saving = asyncio.create_task(session.save())
+                await write.wait()
+                saving.cancel()
+                await asyncio.sleep(0)
+                assert not saving.done()
+                write.open.set()
+                with pytest.raises(asyncio.CancelledError):
+                    await saving
                 raw = self.raw(backend, "s")
                 assert (raw["revision"], raw["data_buffer"]) == (2, {"n": 1})
                 assert await session.save() == 3
-                await session.release()
 
         asyncio.run(main())
 
@@ -187,19 +200,16 @@ class AwaitingContract(Harness[BackendT]):
         self, backend: BackendT, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def main() -> None:
-            async with AsyncSessionStore(backend) as store:
-                session = await store.create("g", session_id="s")
-                with gate(type(session._writer.claim), "write", monkeypatch) as write:
-                    saves = [asyncio.create_task(session.save()) for _ in range(3)]
-                    await write.wait()
-                    saves[1].cancel()
-                    await asyncio.sleep(0)
-                    write.open.set()
-                    outcomes = await asyncio.gather(*saves, return_exceptions=True)
+            async with stopped_write(backend, monkeypatch) as (session, write):
+                saves = [asyncio.create_task(session.save()) for _ in range(3)]
+                await write.wait()
+                saves[1].cancel()
+                await asyncio.sleep(0)
+                write.open.set()
+                outcomes = await asyncio.gather(*saves, return_exceptions=True)
                 assert isinstance(outcomes[1], asyncio.CancelledError)
                 assert [revision for revision in outcomes if isinstance(revision, int)] == [2, 3]
                 assert self.raw(backend, "s")["revision"] == 3
-                await session.release()
 
         asyncio.run(main())
 
@@ -212,16 +222,11 @@ class AwaitingContract(Harness[BackendT]):
         async def main() -> None:
             async with AsyncSessionStore(backend) as awaited:
 
-                async def take() -> AsyncSession[SessionState]:
-                    return await getattr(awaited, how)("s")  # type: ignore[no-any-return]
+                async def take() -> None:
+                    await getattr(awaited, how)("s")
 
                 with gate(type(backend), "claim", monkeypatch) as claiming:
-                    taking = asyncio.create_task(take())
-                    await claiming.wait()
-                    taking.cancel()
-                    claiming.open.set()
-                    with pytest.raises(asyncio.CancelledError):
-                        await taking
+                    await cancelled_at(claiming, take())
 
         asyncio.run(main())
         assert not backend.probe("s").held
@@ -235,16 +240,11 @@ class AwaitingContract(Harness[BackendT]):
         async def main() -> None:
             async with AsyncSessionStore(backend) as store:
 
-                async def make() -> AsyncSession[SessionState]:
-                    return await store.create("g", session_id="s")
+                async def make() -> None:
+                    await store.create("g", session_id="s")
 
                 with gate(type(backend), "create", monkeypatch) as creating:
-                    making = asyncio.create_task(make())
-                    await creating.wait()
-                    making.cancel()
-                    creating.open.set()
-                    with pytest.raises(asyncio.CancelledError):
-                        await making
+                    await cancelled_at(creating, make())
                 assert not await store.exists("s")
                 assert not backend.probe("s").held
                 async with store.create("g", session_id="s"):

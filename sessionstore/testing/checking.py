@@ -173,6 +173,33 @@ class CheckingContract(Harness[BackendT]):
         assert kinds(self.repaired(store)) == ["dangling_checkpoint"]
         assert self.raw(backend, "s")["latest_checkpoint_id"] == kept[0]
 
+    @pytest.mark.parametrize("named", ["kept", "pruned", "none"])
+    def test_a_state_that_is_older_than_its_checkpoints_goes_on_from_the_newest(
+        self, backend: BackendT, store: Store, named: str
+    ) -> None:
+        """A power cut may leave that of durability "process": of revisions none is used twice."""
+        with store.create("g", session_id="s") as session:
+            before = self.raw(backend, "s")
+            kept = [session.checkpoint("step").checkpoint_id]
+            early = before if named == "none" else self.raw(backend, "s")
+            for step in (2, 3, 4):
+                session.state.data_buffer["done"] = step
+                kept.append(session.checkpoint("step").checkpoint_id)
+            newest = session.revision
+        self.remove_raw_checkpoint(backend, "s", store.checkpoints("s")[-1].checkpoint_id)
+        if named == "pruned":
+            self.remove_raw_checkpoint(backend, "s", kept.pop(0))
+        early |= {"status": "paused", "owner": None, "pid": None}
+        self.write_raw(backend, "s", json.dumps(early).encode())
+        expected = "dangling_checkpoint" if named == "pruned" else "old_state"
+        assert kinds(self.repaired(store)) == [expected]
+        raw = self.raw(backend, "s")
+        assert (raw["latest_checkpoint_id"], raw["revision"]) == (kept[-1], newest + 1)
+        with store.resume("s") as session:
+            assert session.state.data_buffer == {"done": 4}
+            assert session.revision > newest
+        assert all(item.damaged is None for item in store.checkpoints("s"))
+
     def test_doubled_keys_are_written_once(self, backend: BackendT, store: Store) -> None:
         self.ended(store)
         before = self.raw(backend, "s")

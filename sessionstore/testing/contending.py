@@ -144,6 +144,12 @@ class ContendingContract(Harness[BackendT]):
                 assert self.raw(backend, "s")["owner"]["token"] == won[0].owner.token
                 won[0].fail("long work")
             assert self.raw(backend, "s")["revision"] == seen + 2
+            # The session is free and resumable again: for who saw the same as the winner, but
+            # comes too late, nothing but the revision speaks against it.
+            late = in_threads(1, resume)[0]
+            assert isinstance(late, RevisionConflict), late
+            assert (late.expected, late.found) == (seen, seen + 2)
+            assert self.raw(backend, "s")["revision"] == seen + 2
 
     def test_a_foreign_change_is_refused_and_kept(self, backend: BackendT, store: Store) -> None:
         session = store.create("g", session_id="s")

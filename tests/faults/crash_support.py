@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionstore import SessionCorrupt, SessionNotFound, SessionStore, SessionStoreError
+import pytest
+
+from sessionstore import (
+    SessionCorrupt,
+    SessionNotFound,
+    SessionStore,
+    SessionStoreError,
+    checkup,
+)
 from sessionstore.backends.files import layout
 from tests.children import say
 from tests.faults import crash_calls, crash_model
@@ -139,6 +147,8 @@ class Seen:
     damaged: list[str] = field(default_factory=list)
     """Checkpoints that the store cannot load."""
     resumed: str = ""
+    repaired: str = ""
+    """Where it could not be resumed: what became of it in a check-up with repair, and after it."""
     leftovers: list[str] = field(default_factory=list)
 
 
@@ -202,6 +212,29 @@ def _use(store: SessionStore, seen: Seen) -> None:
             seen.resumed = "resumed"
         except SessionStoreError as error:
             seen.resumed = f"{type(error).__name__}: {error}"
+    if seen.present and seen.resumed != "resumed":
+        seen.repaired = _repair(store)
+
+
+def _repair(store: SessionStore) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkup, "_SETTLING", 0)  # nobody else is there to write in these worlds
+        report = store.check(repair=True)
+    if report.has_damage:
+        return f"damage remains: {report.left}"
+    if not store.exists(ID):
+        return "put aside"
+    if damaged := [item.checkpoint_id for item in store.checkpoints(ID) if item.damaged]:
+        return f"checkpoints do not load: {damaged}"
+    newest = max((item.revision or 0 for item in store.checkpoints(ID)), default=0)
+    if store.load(ID).revision < newest:
+        return "the next saves would have revisions that checkpoints have"
+    try:
+        with store.resume(ID, again=True) as session:
+            session.complete()
+    except SessionStoreError as error:
+        return f"{type(error).__name__}: {error}"
+    return "resumed"
 
 
 def judge(  # noqa: C901 - one rule after the other
@@ -250,6 +283,8 @@ def judge(  # noqa: C901 - one rule after the other
             wrong.append("the state refers to a checkpoint that is not there")
     elif seen.latest and seen.resumed != "resumed":
         wrong.append(f"resume: {seen.resumed}")
+    if kept and seen.resumed != "resumed" and seen.repaired != "resumed":
+        wrong.append(f"not to be resumed, even after a repair: {seen.repaired}")
     if seen.leftovers and seen.load == "loaded":  # damage is kept whole, for the check-up
         wrong.append(f"not cleaned up: {seen.leftovers}")
     return wrong
@@ -267,6 +302,10 @@ class Enumeration:
     """Pairs of a tree and what may be expected of it."""
     trees: int = 0
     points: int = 0
+    dangling: int = 0
+    """Trees whose state names a checkpoint that is not there."""
+    repaired: int = 0
+    """Trees whose session could be resumed after a check-up only."""
 
 
 def enumerate_crashes(
@@ -318,6 +357,9 @@ def enumerate_crashes(
                         f" {'; '.join(wrong)}; left: {tree}"
                     )
     tried.crashes, tried.trees = len(judged), len(looks)
+    for seen in looks.values():
+        tried.dangling += bool(seen.latest) and f"{seen.latest}.json" not in seen.checkpoints
+        tried.repaired += seen.repaired == "resumed"
     if real is not None:
         compare_with_real(disk, real)
     return tried

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import random
@@ -28,6 +29,7 @@ from sessionstore import (
     SessionState,
     SessionStore,
     SessionStoreError,
+    StorageError,
 )
 
 SESSIONS = ("s0", "s1", "s2")
@@ -421,6 +423,11 @@ def hold_among_cheats(root: str, journals: str, seed: str, seconds: str) -> None
                 journal.write("saved", session_id, began=began, inc=facts["inc"], rev=revision)
         except (RevisionConflict, ClaimLost) as error:
             journal.write("refused", session_id, what="save", error=type(error).__name__)
+        except StorageError as error:
+            # Who was just claiming when its lock file was deleted cleans up once more.
+            removed = error.errno == errno.ENOENT
+            facts = {"what": "save", "error": "StorageError" if removed else repr(error)}
+            journal.write("refused" if removed else "unexpected", session_id, **facts)
         except SessionStoreError as error:
             journal.write("unexpected", session_id, what="save", error=repr(error))
         journal.write("letting go", session_id)

@@ -52,6 +52,19 @@ def test_a_checkpoint_that_returned_outlives_a_power_cut_in_process_mode_too(
 ) -> None:
     tried = crash(tmp_path, "process", way)
     assert tried.crashes >= 200  # less is flushed, so more may be left
+    assert tried.repaired > 0, "no check-up had anything to mend"
+    tally("crash states", promise=2, cases=tried.crashes)
+
+
+@linux
+@needs_strace
+def test_a_state_that_names_a_pruned_checkpoint_is_resumable_after_a_check_up(
+    tmp_path: Path,
+) -> None:
+    steps = "create checkpoint checkpoint save checkpoint save"
+    tried = crash(tmp_path, "process", "keep one checkpoint", steps)
+    assert tried.dangling > 0, "no older state came back: it proves nothing"
+    assert tried.repaired >= tried.dangling
     tally("crash states", promise=2, cases=tried.crashes)
 
 

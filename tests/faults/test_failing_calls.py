@@ -23,7 +23,6 @@ from tests.faults.strace_support import (
     needs_strace,
     read_calls,
     recorded,
-    scratch,
     traced,
 )
 from tests.faults.tally import tally
@@ -55,18 +54,6 @@ WHOLE = ("create", "save", "checkpoint", "claim", "pause", "delete")
 
 RELEASED = ("create", "first create", "claim", "resume", "recover", "delete")
 """Operations (by the begin of the name) that hold nothing once they have failed."""
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
-
-
-@pytest.fixture(scope="module")
-def server(place: Path) -> Iterator[Server]:
-    with Server(place / "warm") as server:
-        yield server
 
 
 def answers_of(call: Call) -> tuple[str, ...]:

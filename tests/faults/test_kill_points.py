@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests.faults.strace_support import (
     needs_strace,
     read_calls,
     recorded,
-    scratch,
     traced,
 )
 from tests.faults.tally import tally
@@ -36,18 +34,6 @@ CASES += [
     if SWEEP_ALL or operation in ("create", "save", "checkpoint")
 ]
 FOLLOW_UPS = ("sweep", "claim", "resume", "create")
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    with scratch() as directory:
-        yield directory
-
-
-@pytest.fixture(scope="module")
-def server(place: Path) -> Iterator[Server]:
-    with Server(place / "warm") as server:
-        yield server
 
 
 @strace_only

@@ -25,6 +25,7 @@ from sessionstore.errors import (
     SessionCorrupt,
     SessionExists,
     SessionNotFound,
+    SessionStoreError,
     StorageError,
 )
 from sessionstore.findings import Finding
@@ -141,14 +142,18 @@ class FilesBackend(Backend):
             try:
                 payload, _ = states.read(directory, STATE, session_id)
             except FileNotFoundError:
-                # A delete moves the directory away before it removes what is in it.
-                status = self._directory_status(session_id)
-                if status is None or (status.st_dev, status.st_ino) != directory.identity():
-                    raise SessionNotFound(session_id, self) from None
-                raise SessionCorrupt(
-                    session_id, self._layout.state(session_id), "state.json is missing"
-                ) from None
+                file = self._layout.state(session_id)
+                lost = SessionCorrupt(session_id, file, "state.json is missing")
+                raise self._missing(directory, lost) from None
         return Stored(payload, self._layout.state(session_id))
+
+    def _missing(self, directory: Directory, lost: SessionCorrupt) -> SessionStoreError:
+        """Return what it means that a file was not found in a session's open directory."""
+        # A delete moves the directory away before it removes what is in it.
+        status = self._directory_status(lost.session_id)
+        if status is None or (status.st_dev, status.st_ino) != directory.identity():
+            return SessionNotFound(lost.session_id, self)
+        return lost
 
     def _opened(self, session_id: str) -> Directory:
         path = self._layout.session(session_id)
@@ -176,7 +181,8 @@ class FilesBackend(Backend):
                 with Directory("checkpoints", directory) as checkpoints:
                     payload, _ = states.read(checkpoints, f"{checkpoint_id}.json", session_id)
             except FileNotFoundError:
-                raise SessionCorrupt(session_id, file, "there is no such checkpoint") from None
+                lost = SessionCorrupt(session_id, file, "there is no such checkpoint")
+                raise self._missing(directory, lost) from None
             except NotADirectoryError:
                 raise SessionCorrupt(
                     session_id, os.path.dirname(file), "it is a link or file, not a directory"

@@ -32,6 +32,11 @@ from sessionstore.query import SessionSummary
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.backends.files.index import Index
 
+_REPLACED_UNSEEN = (
+    "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
+    " that the other may have written: look at what is stored before you write it again"
+)
+
 
 @contextmanager
 def storage_errors(action: str, path: str) -> Iterator[None]:
@@ -51,13 +56,16 @@ class _Opened:
     or two on each save.
     """
 
-    def __init__(self, claim: FilesClaim, action: str) -> None:
+    def __init__(self, claim: FilesClaim, action: str, *, checks_lock: bool) -> None:
         self._claim = claim
         self._action = action
+        self._checks_lock = checks_lock
 
     def __enter__(self) -> Directory:
         try:
-            self._directory = self._claim.open_checked()
+            if self._checks_lock:
+                self._claim.check_held()
+            self._directory = self._claim.open_directory()
         except OSError as error:
             raise StorageError(self._action, self._claim.directory, error) from error
         return self._directory
@@ -129,8 +137,7 @@ class FilesClaim(Claim):
 
     def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:
         self._attempted = None
-        with self._opened("save") as directory:
-            self._check_state(directory, revision - 1)
+        with self._opened("save", checks_lock=False) as directory:  # but before the swap
             self.announce()
             if checkpoint_id is None:
                 staged = durable.Staged(directory, payload, flush_file=self._power)
@@ -154,15 +161,38 @@ class FilesClaim(Claim):
             self._is_marked = True
 
     def _swap(self, directory: Directory, staged: durable.Staged, revision: int) -> None:
+        try:
+            # Not before the staged file is there. If somebody deletes the lock file after this
+            # look, whoever claims the session next removes what is left over, the staged file
+            # included, before it reads the state: it reads what was swapped in, or nothing is
+            # swapped in any more. Looked at earlier, two could write the same revision.
+            self.check_held()
+            self._check_state(directory, revision - 1)
+        except BaseException:
+            staged.discard()
+            raise
         assert self._expected is not None
         # Remembered before the swap: an exception from outside may come right after it.
         self._attempted = (revision, staged.signature)
         try:
             staged.swap_in(STATE, self._expected)
-        except (durable.Displaced, FileNotFoundError):
+        except durable.Displaced:
             self._attempted = None
             self.check_held()
             raise self._conflict(directory, revision - 1) from None
+        except durable.Unseen:
+            # Either way what we wrote is in place, and a checkpoint of it has to stay.
+            self._expected = staged.signature
+            if not self._lock.is_in_place():
+                # Who came after removed what it took for left over. Others may have been
+                # told that they wrote this very revision: nobody is told so twice.
+                raise ClaimLost(self.session_id, _REPLACED_UNSEEN) from None
+            # Nobody else had the claim: some other software removed what we were about to.
+        except FileNotFoundError:
+            self._attempted = None
+            self.check_held()  # who comes after a removed lock file takes ours for left over
+            self._check_state(directory, revision - 1)
+            raise
         except OSError:
             self._attempted = None
             raise
@@ -345,17 +375,16 @@ class FilesClaim(Claim):
 
     # --- is it still ours? -----------------------------------------------------------------------
 
-    def _opened(self, action: str) -> _Opened:
+    def _opened(self, action: str, *, checks_lock: bool = True) -> _Opened:
         """Return the session's directory, to be entered if the claim on it still holds."""
-        return _Opened(self, action)
+        return _Opened(self, action, checks_lock=checks_lock)
 
-    def open_checked(self) -> Directory:
+    def open_directory(self) -> Directory:
         """Open the session's directory.
 
         Raises:
-            ClaimLost: this claim no longer gives the right to write in it.
+            ClaimLost: it is no longer the one that was claimed.
         """
-        self.check_held()
         try:
             directory = Directory(self._path)
         except (FileNotFoundError, NotADirectoryError):

@@ -1,0 +1,105 @@
+"""A session at one moment, as the check-up sees it: its state, its checkpoints, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sessionstore import checkpoints, codec
+from sessionstore.backends.base import Backend, Claim, Stored
+from sessionstore.checkpoints import BEFORE_RESUME, Checkpoint
+from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.ids import is_id
+from sessionstore.state import SessionState
+
+
+@dataclass(slots=True)
+class Sight:
+    """What was there, and what of it could not be read."""
+
+    stored: Stored | None = None
+    state: SessionState | None = None
+    damage: SessionCorrupt | None = None
+    sound: list[Checkpoint] = field(default_factory=list)
+    damaged: list[tuple[str, SessionCorrupt]] = field(default_factory=list)
+    unreadable: list[tuple[str, StorageError]] = field(default_factory=list)
+    no_checkpoints: SessionCorrupt | None = None
+    """Something else is in the place of all checkpoints."""
+
+    def newest(self, *, whole: bool) -> Checkpoint | None:
+        """Return the newest sound checkpoint; with ``whole`` one that holds a whole state.
+
+        One of type before_resume holds what a resume went back from on purpose: it counts only
+        where there is no other.
+        """
+        found = [item for item in self.sound if item.revision is not None or not whole]
+        meant = [item for item in found if item.checkpoint_type != BEFORE_RESUME]
+        return checkpoints.in_order(meant or found)[-1] if found else None
+
+    def why_dangling(self) -> str | None:
+        """Return what is wrong with the latest checkpoint that the state names."""
+        latest = self.state.latest_checkpoint_id if self.state else None
+        if latest is None or latest in (item.checkpoint_id for item in self.sound):
+            return None
+        if latest in (name for name, _ in self.unreadable):
+            return None  # that is a finding of its own
+        if latest in (name for name, _ in self.damaged):
+            return f"its latest checkpoint {latest} is damaged"
+        return f"its latest checkpoint {latest} is {'missing' if is_id(latest) else 'no valid id'}"
+
+    def why_behind(self, load: Callable[[str], SessionState]) -> str | None:
+        """Return what tells that the state is older than a checkpoint of it, as far as known.
+
+        Saves with durability "process" may be lost with the power, checkpoints are not. One of
+        the very next revision was perhaps being kept when its process died. ``load`` returns the
+        state that a checkpoint holds.
+        """
+        newest, state = self.newest(whole=True), self.state
+        if state is None or newest is None or newest.checkpoint_type == BEFORE_RESUME:
+            return None
+        revision, found = newest.revision or 0, newest.checkpoint_id
+        names_none = state.latest_checkpoint_id is None
+        if not names_none and revision <= state.revision + 1:
+            return None
+        # Other software that rewrites a state may know of no revision: that one is newer.
+        if state.incarnation is None or load(found).incarnation != state.incarnation:
+            return None
+        if names_none:
+            return f"it names no checkpoint, but {found} is there"
+        return (
+            f"it is of revision {state.revision}, older than its checkpoint {found}"
+            f" of revision {revision}"
+        )
+
+
+def see(backend: Backend, session_id: str, claim: Claim | None) -> Sight:
+    """Return what is there now, read under ``claim`` if there is one.
+
+    Raises:
+        SessionNotFound, StorageError: it cannot be looked at.
+    """
+    sight = Sight()
+    try:
+        stored = claim.read() if claim else backend.read(session_id)
+        sight.stored = stored
+        sight.state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+    except SessionCorrupt as error:
+        sight.damage = error
+    try:
+        for checkpoint_id in sorted(backend.checkpoint_ids(session_id)):
+            _see_checkpoint(sight, backend, session_id, checkpoint_id)
+    except SessionCorrupt as error:
+        sight.no_checkpoints = error
+    return sight
+
+
+def _see_checkpoint(sight: Sight, backend: Backend, session_id: str, checkpoint_id: str) -> None:
+    try:
+        stored = backend.read_checkpoint(session_id, checkpoint_id)
+        sight.sound.append(checkpoints.describe(session_id, checkpoint_id, stored))
+    except SessionCorrupt as error:
+        # keep_checkpoints may have removed it since.
+        if checkpoint_id in backend.checkpoint_ids(session_id):
+            sight.damaged.append((checkpoint_id, error))
+    except StorageError as error:
+        sight.unreadable.append((checkpoint_id, error))
