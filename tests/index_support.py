@@ -112,7 +112,7 @@ POINTS: dict[str, Point] = {
 }
 
 
-def reaper(root: str) -> None:
+def reaper() -> None:
     """Be a process that forks on demand: the child does as it is told, and dies on the way."""
     for told in children.messages():
         pid = os.fork()
@@ -120,7 +120,7 @@ def reaper(root: str) -> None:
             try:
                 _arm(told["point"], told["when"])
                 with suppress(SessionStoreError):
-                    act(SessionStore(root), told["do"], told["session_id"], told["goal"])
+                    act(SessionStore(told["root"]), told["do"], told["session_id"], told["goal"])
             finally:
                 os.kill(os.getpid(), signal.SIGKILL)
         _, status = os.waitpid(pid, 0)

@@ -392,6 +392,8 @@ class FilesBackend(Backend):
         if repair and os.path.isdir(self._layout.sessions):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
+        if layouts.index_names(self._layout):
+            self._listing().verify()
         return Rounds(self._layout, repair=repair, now=self.clock).findings()
 
     def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:

@@ -21,7 +21,7 @@ from typing import TypeVar
 from sessionstore import owner
 from sessionstore.backends.files import comparison, rows
 from sessionstore.backends.files.index import Index, Unusable
-from sessionstore.backends.files.layout import Layout, index_names, read_marker
+from sessionstore.backends.files.layout import Layout, read_marker
 from sessionstore.backends.files.rows import Row, Stream
 from sessionstore.backends.files.sighting import Eyes
 from sessionstore.errors import StorageError
@@ -70,10 +70,9 @@ class Listing:
             return sum(1 for _ in self._scan(query, examine))
 
     def verify(self) -> None:
-        """Compare everything with the files now, if there is an index."""
-        if index_names(self._layout):
-            with suppress(*_TROUBLE, StorageError):
-                self._attempt(lambda: None, verify=True)
+        """Compare everything with the files now; where that cannot be done nothing relies on it."""
+        with suppress(*_TROUBLE, StorageError):
+            self._attempt(lambda: None, verify=True)
 
     def _attempt(self, answer: Callable[[], _Answer], *, verify: bool) -> _Answer:
         try:
