@@ -40,7 +40,7 @@ def measure_imports(options: Options) -> list[Figure]:
     with options.space() as compiled:
         environment = dict(os.environ, PYTHONPYCACHEPREFIX=str(compiled))
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        for turn in range(-2, options.rounds(25)):  # the first rounds compile
+        for turn in range(-2, 8 if options.quick else 20):  # the first rounds compile
             for name, statement in _IMPORTS.items():
                 command = [sys.executable, "-c", _TIMED.format(statement=statement)]
                 ended = subprocess.run(

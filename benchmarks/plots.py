@@ -215,7 +215,7 @@ def _name_ends(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     for number, (value, _, _) in enumerate(ordered):
         blocks.append([math.log10(value) - number * gap])
         while len(blocks) > 1 and mean(blocks[-2]) > mean(blocks[-1]):
-            blocks[-2] += blocks.pop()
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
     spots = [mean(block) for block in blocks for _ in block]
     excess = max(0.0, spots[-1] + (len(spots) - 1) * gap - high)
     for number, (spot, (_, text, colour)) in enumerate(zip(spots, ordered, strict=True)):

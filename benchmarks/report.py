@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.contenders import FLOOR, OURS
 from benchmarks.figures import GOALS, TIMES, Figure, Results
@@ -14,8 +15,16 @@ _MICROSECONDS = "median in µs, the middle half in brackets"
 
 
 def as_json(results: Results) -> str:
-    """Return everything that was measured."""
-    return json.dumps(asdict(results), indent=1, ensure_ascii=False) + "\n"
+    """Return everything that was measured, with five digits."""
+    return json.dumps(_rounded(asdict(results)), indent=1, ensure_ascii=False) + "\n"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def load(path: Path) -> Results:
