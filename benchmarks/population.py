@@ -63,6 +63,8 @@ def populate(root: Path, count: int, *, stale: int = STALE) -> Population:
         statuses.update(some_statuses)
         resumable += some_resumable
         _tell("made", done, count)
+    if hasattr(os, "sync"):
+        os.sync()  # else whoever flushes first pays for all this
     return Population(count, dict(statuses), resumable, min(stale, count))
 
 
@@ -213,6 +215,18 @@ def _write_new(path: str, data: bytes) -> None:
 def _remove_some(root: str, begin: int, end: int) -> None:
     for number in range(begin, end):
         session_id = session_id_of(number)
-        shutil.rmtree(os.path.join(root, "sessions", session_id), ignore_errors=True)
+        _remove_session(os.path.join(root, "sessions", session_id))
         with suppress(OSError):
             os.unlink(os.path.join(root, "locks", f"{session_id}.lock"))
+
+
+def _remove_session(path: str) -> None:
+    try:  # what is known to be there, without looking around
+        checkpoints = os.path.join(path, "checkpoints")
+        for name in os.listdir(checkpoints):
+            os.unlink(os.path.join(checkpoints, name))
+        os.rmdir(checkpoints)
+        os.unlink(os.path.join(path, "state.json"))
+        os.rmdir(path)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)

@@ -272,6 +272,7 @@ _LISTED = {
     "stale": "find(stale=True)",
     "count": 'count(status="paused")',
     "dry": "recover(dry_run=True)",
+    "verify": "find(…, verify=True)",
     "ls": "sessionstore ls, whole process",
 }
 
