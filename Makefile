@@ -11,7 +11,7 @@ JOBS   ?= auto
 help:
 	@echo "make test    lint, types and tests, with coverage"
 	@echo "make demo    kill an orchestrator again and again, and compare what it ends with"
-	@echo "make bench   measure saves and listings against the disk's floor (ARGS=--quick)"
+	@echo "make bench   measure beside the disk's floor and peers, write docs/performance.md (ARGS=--million, --quick)"
 	@echo "make mutants break the package on purpose; each break must be noticed by a test"
 	@echo "make soak    ten minutes of load with random kills, compared with a journal"
 	@echo "make durability   run the tests and write what they tried into docs/durability.md"
@@ -49,8 +49,20 @@ $(VENV)-demo/bin/.demo: pyproject.toml constraints.txt
 	$(VENV)-demo/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cli]'
 	@touch $@
 
-bench: $(BIN)/.dev
-	$(BIN)/python -m benchmarks.save $(ARGS)
+# Ours, the floor and the peers in turn; writes docs/performance.md, its JSON and its plots.
+bench: $(VENV)-bench/bin/.bench
+	$(VENV)-bench/bin/python -m benchmarks $(ARGS)
+
+# The peers one by one: who cannot be installed is named in the report, and stops nobody else.
+PEERS := langgraph-checkpoint-sqlite strands-agents diskcache openai-agents
+BENCH_PIP = $(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check \
+  -c constraints.txt -c benchmarks/constraints.txt
+
+$(VENV)-bench/bin/.bench: pyproject.toml constraints.txt benchmarks/constraints.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(BENCH_PIP) -e '.[cli]' matplotlib
+	@for peer in $(PEERS); do $(BENCH_PIP) $$peer || echo "$$peer: not installed" >&2; done
+	@touch $@
 
 # A mutant of the package for each promise, each killed by a named test (about 4 minutes).
 mutants: $(BIN)/.dev
@@ -67,4 +79,4 @@ durability: $(BIN)/.dev
 	$(BIN)/python -m tests.faults.durability_table $(VENV)/tally docs/durability.md
 
 clean:
-	rm -rf $(VENV) $(VENV)-demo .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

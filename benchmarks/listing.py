@@ -1,212 +1,242 @@
-"""What find() over 10,000 sessions and the import cost. ``python -m benchmarks.listing``."""
+"""What find, count, recover, a new index and ``sessionstore ls`` cost, by the size of the store."""
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-from benchmarks.harness import Figure, Group, Options, Sample, interleave, main, raw
-from sessionstore import SessionOwner, SessionState, SessionStatus, SessionStore, SessionTimestamps
+from benchmarks.figures import TIMES, Figure
+from benchmarks.harness import KIB, Group, Options, Sample, repeat, say
+from benchmarks.population import STALE, Population, lacks_room, populated
+from sessionstore import SessionStore
 
-SESSIONS = 10_000
-LEFT_BEHIND = 200
-"""ACTIVE sessions of a process that died."""
-HELD = 100
-"""ACTIVE sessions that this process holds."""
+_MILLION = 1_000_000
+_BASE = 10_000
+"""The size that others are compared with."""
 
-_OWNER = """
-from datetime import UTC, datetime
-from sessionstore.owner import new_owner
-print(new_owner(datetime.now(UTC)).model_dump_json())
-"""
-
-
-def make_sessions(root: Path, count: int) -> dict[str, int]:
-    """Write ``count`` sessions of 4 KiB as files; return what a listing should find of them."""
-    dead = SessionOwner.model_validate_json(
-        subprocess.run([sys.executable, "-c", _OWNER], capture_output=True, check=True).stdout
-    )
-    chance = random.Random(count)
-    begin = datetime(2026, 1, 1, tzinfo=UTC)
-    ended = [status for status in SessionStatus if status is not SessionStatus.ACTIVE]
-    state = SessionState(
-        session_id="model",
-        goal_id="bench",
-        timestamps=SessionTimestamps(started_at="", updated_at=""),
-        incarnation="0" * 16,
-    )
-    state.data_buffer["notes"] = "What the agent has found so far: café → Zürich. " * 50
-    expected = {"resumable": 0, "moved on": 0}
-    for number in range(count):
-        active = number < LEFT_BEHIND
-        state.session_id = f"session_20260101_000000_{number:08x}"
-        state.status = SessionStatus.ACTIVE if active else chance.choice(ended)
-        state.goal_id = f"goal-{number % 20}"
-        state.owner = dead if active else None
-        state.pid = dead.pid if active else None
-        state.revision = chance.randrange(1, 40)
-        moment = begin + timedelta(seconds=chance.randrange(10_000_000))
-        state.timestamps.started_at = state.timestamps.updated_at = moment.isoformat()
-        state.timestamps.completed_at = (
-            moment.isoformat() if state.status is SessionStatus.COMPLETED else None
-        )
-        state.progress.path = ["plan", "fetch", "answer"] * chance.randrange(1, 6)
-        has_checkpoint = number % 3 == 0
-        state.checkpoint_enabled = has_checkpoint
-        name = f"cp_{number:08x}"
-        state.latest_checkpoint_id = name if has_checkpoint else None
-        expected["resumable"] += has_checkpoint
-        _write(root, state, name if has_checkpoint else None)
-        record = {"owner": dead.model_dump()} | ({} if active else {"released_at": "2026-01-01"})
-        lock = root / "locks" / f"{state.session_id}.lock"
-        lock.write_bytes(b"\n" + json.dumps(record).encode() + b"\n")
-    return expected
-
-
-def _write(root: Path, state: SessionState, checkpoint_id: str | None) -> None:
-    directory = os.path.join(root, "sessions", state.session_id)
-    os.makedirs(os.path.join(directory, "checkpoints"), 0o700)
-    file = os.path.join(directory, "state.json")
-    with open(file, "wb") as stream:
-        stream.write(state.model_dump_json().encode())
-    if checkpoint_id:
-        os.link(file, os.path.join(directory, "checkpoints", f"{checkpoint_id}.json"))
-
-
-def measure_find(options: Options) -> list[Figure]:
-    """List 10,000 sessions of all statuses in several ways, the files being in the page cache."""
-    with options.space() as space, ExitStack() as stack:
-        root = space / "store"
-        store = SessionStore(root, durability="process")
-        for _ in range(HELD):
-            stack.enter_context(store.create("bench"))  # also makes the store
-        expected = make_sessions(root, SESSIONS - HELD)
-        active = LEFT_BEHIND + HELD
-        found: dict[str, tuple[Callable[[], int], int]] = {
-            "find(), first page of 50": (lambda: len(store.find()), 50),
-            "find(limit=None)": (lambda: len(store.find(limit=None)), SESSIONS),
-            "find(status=active)": (lambda: len(store.find(status="active", limit=None)), active),
-            "find(stale=True)": (lambda: len(store.find(stale=True, limit=None)), LEFT_BEHIND),
-            "find(resumable=True)": (
-                lambda: len(store.find(resumable=True, limit=None)),
-                expected["resumable"],
-            ),
-        }
-        for name, (look, count) in found.items():
-            if (seen := look()) != count:  # a listing that misses sessions is quick for nothing
-                raise AssertionError(f"{name} found {seen} sessions, {count} are there")
-        samples = interleave(
-            {name: look for name, (look, _) in found.items()},
-            rounds=3 if options.quick else 5,
-            warm_up=0,
-        )
-    return [
-        Figure(
-            "find",
-            f"{name}, {SESSIONS:,} sessions",
-            "s",
-            [sample.median / 1e6],
-            limit=1.0,
-            note=f"finds {found[name][1]:,}",
-        )
-        for name, sample in samples.items()
-    ]
-
-
-# --- import --------------------------------------------------------------------------------------
-
-_ON_DEMAND = ("psutil", "click", "rich")
-_ALSO = ("asyncio", "filelock", "ctypes", "sqlite3")
-_ONE_MODEL = """from pydantic import BaseModel, Field
-class Model(BaseModel):
-    names: list[str] = Field(default_factory=list)"""
-_IMPORTS = {
-    "import pydantic": "import pydantic",
-    "from pydantic import BaseModel": "from pydantic import BaseModel",
-    "pydantic and one model": _ONE_MODEL,
-    "import sessionstore": "import sessionstore",
-    "from sessionstore import SessionStore": "from sessionstore import SessionStore",
+_LOOKS = {
+    "find(resumable=True, limit=50)": "find",
+    "find(), a page of 50": "page",
+    "find(stale=True)": "stale",
+    'count(status="paused")': "count",
+    "recover(dry_run=True)": "dry",
+    "find(resumable=True, limit=50, verify=True)": "verify",
 }
-_USED = "from sessionstore import SessionStore"
-_TIMED = """
-from time import perf_counter
-begin = perf_counter()
-{statement}
-print(perf_counter() - begin)
-import sys
-print(*sys.modules)
-"""
 
 
-def measure_imports(options: Options) -> list[Figure]:
-    """Import in fresh interpreters, one after the other, from compiled files."""
-    times: dict[str, list[float]] = {name: [] for name in _IMPORTS}
-    loaded: set[str] = set()
-    with options.space() as compiled:
-        environment = dict(os.environ, PYTHONPYCACHEPREFIX=str(compiled))
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        for turn in range(-2, options.rounds(25)):  # the first rounds compile
-            for name, statement in _IMPORTS.items():
-                command = [sys.executable, "-c", _TIMED.format(statement=statement)]
-                ended = subprocess.run(
-                    command, capture_output=True, text=True, check=True, env=environment
-                )
-                seconds, modules = ended.stdout.splitlines()
-                if turn >= 0:
-                    times[name].append(float(seconds) * 1e6)
-                if name == _USED:
-                    loaded = set(modules.split())
-    samples = {name: Sample(taken) for name, taken in times.items()}
-    # pydantic itself loads on demand: what it costs a program shows with the first model.
-    figures = [
-        Figure(
-            "import",
-            f"{name}, beyond {base}",
-            "ms",
-            [(samples[name].median - samples[base].median) / 1000],
-            limit=60.0,
+def measure_listing(options: Options) -> list[Figure]:
+    """Ask stores of growing size the same questions, each in a process of its own."""
+    sizes = [1_000, _BASE] if options.quick else [1_000, _BASE, 100_000]
+    sizes += [_MILLION] if options.million else []
+    figures: list[Figure] = []
+    medians: dict[int, float] = {}
+    with options.space() as space:
+        writes = _cost_of_writes(space / "writes")
+        for count in sizes:
+            if why := lacks_room(space, count):
+                options.skipped.append(f"listing of {count:,} sessions: {why}")
+                continue
+            with populated(space / f"store-{count}", count) as there:
+                found = _measure_store(space / f"store-{count}", there, writes)
+            medians[count] = next(one.value for one in found if one.who == "find")
+            figures += found
+    largest = max(medians, default=_BASE)
+    if largest > _BASE and _BASE in medians:
+        figures.append(
+            Figure(
+                "listing",
+                f"find(resumable=True, limit=50), {largest:,} over {_BASE:,} sessions",
+                TIMES,
+                [medians[largest] / medians[_BASE]],
+                goal="find ratio" if largest == _MILLION else "",
+            )
         )
-        for name, base in (
-            ("import sessionstore", "import pydantic"),
-            (_USED, "import pydantic"),
-            (_USED, "from pydantic import BaseModel"),
-            (_USED, "pydantic and one model"),
-        )
+    return figures
+
+
+def _cost_of_writes(root: Path) -> float:
+    """Return the milliseconds that marking the stale sessions takes in a store of nothing else."""
+    costs = []
+    for _ in range(3):
+        with populated(root, STALE) as there:
+            dry = _ask(root, "dry", there)["first"]
+            costs.append((_ask(root, "recover", there)["first"] - dry) / 1000)
+    return median(costs)
+
+
+def _measure_store(root: Path, there: Population, writes: float) -> list[Figure]:
+    at = f"{there.sessions:,}"
+    goals = there.sessions == _MILLION
+    say(f"listing, {at} sessions: a new index")
+    rebuilt = [_rebuild(root, there) for _ in range(3)]
+    rate = [there.sessions / (answer["first"] / 1e6) for answer in rebuilt]
+    figures = [_figure("rebuilding the index", at, "sessions/s", rate, goals, "rebuild")]
+    memory = {"memory rebuild": max(answer["peak"] for answer in rebuilt)}
+    for name, look in _LOOKS.items():
+        say(f"listing, {at} sessions: {name}")
+        answer = _ask(root, look, there)
+        sample = Sample([taken / 1000 for taken in answer["times"]])
+        goal = "recover dry" if look == "dry" else look if look in ("find", "count") else ""
+        figure = _figure(name, at, "ms", sample.times, goals, goal, who=look)
+        figure.plot = "listing"
+        figures.append(figure)
+        first = f"{name}, first call of a process"
+        figures.append(_figure(first, at, "ms", [answer["first"] / 1000], goals))
+        if look == "find":
+            memory["memory find"] = answer["peak"]
+    if there.sessions <= _BASE:
+        answer = _ask(root, "all", there)
+        seconds = [taken / 1e6 for taken in answer["times"]]
+        figures.append(_figure("find(limit=None)", at, "s", seconds, goals))
+    say(f"listing, {at} sessions: sessionstore ls")
+    ls = _figure("sessionstore ls, whole process", at, "ms", _time_ls(root), goals, "ls", who="ls")
+    ls.plot = "listing"
+    figures.append(ls)
+    say(f"listing, {at} sessions: recover")
+    answer = _ask(root, "recover", there)
+    memory["memory recover"] = answer["peak"]
+    beyond = answer["first"] / 1000 - writes
+    name = f"recover beyond its {there.stale} writes"
+    figures.append(_figure(name, at, "ms", [beyond], goals, "recover"))
+    figures[-1].note = f"the writes are {writes:,.0f} ms, as in a store of nothing else"
+    base = _ask(root, "nothing", there)["peak"]
+    for goal, peak in memory.items():
+        what = "find that rebuilds" if goal == "memory rebuild" else goal.partition(" ")[2]
+        amount = (peak - base) * KIB / 1e6
+        figures.append(_figure(f"peak memory of {what}", at, "MB", [amount], goals, goal))
+    return figures
+
+
+def _figure(
+    name: str,
+    at: str,
+    unit: str,
+    values: list[float],
+    goals: bool,
+    goal: str = "",
+    *,
+    who: str = "",
+) -> Figure:
+    sample = Sample(values)
+    low, high = sample.middle_half
+    return Figure(
+        "listing",
+        f"{name}, {at} sessions",
+        unit,
+        [sample.median],
+        low=low,
+        high=high,
+        goal=goal if goals else "",
+        who=who,
+        at=at,
+    )
+
+
+def _rebuild(root: Path, there: Population) -> dict[str, Any]:
+    for path in glob.glob(os.path.join(glob.escape(str(root)), "index*")):
+        os.unlink(path)
+    return _ask(root, "find", there, once=True)
+
+
+def _time_ls(root: Path) -> list[float]:
+    command = [sys.executable, "-m", "sessionstore", "ls", "--root", str(root), "-o", "table"]
+    times: list[float] = []
+    give_up = time.perf_counter() + 20
+    while len(times) < 8 and (len(times) < 2 or time.perf_counter() < give_up):
+        begin = time.perf_counter()
+        ended = subprocess.run(command, capture_output=True, check=True)
+        times.append((time.perf_counter() - begin) * 1000)
+        if b"session_" not in ended.stdout:
+            raise AssertionError("sessionstore ls listed nothing")
+    return times[1:]  # the first one compiles and reads what the others find ready
+
+
+# --- in a child: the memory of one question, and no state of another -----------------------------
+
+
+def _ask(root: Path, look: str, there: Population, *, once: bool = False) -> dict[str, Any]:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.listing",
+        str(root),
+        look,
+        json.dumps(asdict(there)),
     ]
-    figures.append(
-        Figure(
-            "import",
-            "psutil, click and rich among the modules that this loads",
-            "",
-            [float(len(loaded & set(_ON_DEMAND)))],
-            limit=0.0,
-            note=_listed(loaded, _ON_DEMAND),
-        )
+    ended = subprocess.run(
+        [*command, *(["once"] if once else [])], capture_output=True, text=True, check=False
     )
-    figures.append(
-        Figure(
-            "import",
-            f"{', '.join(_ALSO)} among them",
-            "",
-            [float(len(loaded & set(_ALSO)))],
-            note=_listed(loaded, _ALSO),
-        )
-    )
-    return figures + raw("import", samples)
+    if ended.returncode:
+        raise RuntimeError(ended.stderr)
+    answer: dict[str, Any] = json.loads(ended.stdout)
+    return answer
 
 
-def _listed(loaded: set[str], names: tuple[str, ...]) -> str:
-    return ", ".join(name for name in names if name in loaded) or "none"
+def _answer(root: str, look: str, there: Population, *, once: bool) -> dict[str, Any]:
+    """Look once, check what is found, look again for a while; tell the times in microseconds."""
+    if look == "nothing":
+        return {"peak": _peak_kib()}
+    # Flushes would only add noise to the sweep's figure, which is what it takes beyond its writes.
+    with SessionStore(root, create=False, durability="process") as store:
+        looks: dict[str, Callable[[], int]] = {
+            "find": lambda: len(store.find(resumable=True, limit=50)),
+            "verify": lambda: len(store.find(resumable=True, limit=50, verify=True)),
+            "page": lambda: len(store.find()),
+            "stale": lambda: len(store.find(stale=True, limit=None)),
+            "all": lambda: len(store.find(limit=None)),
+            "count": lambda: store.count(status="paused"),
+            "dry": lambda: len(store.recover(dry_run=True).swept),
+            "recover": lambda: len(store.recover().swept),
+        }
+        expected = {
+            "find": min(50, there.resumable),
+            "verify": min(50, there.resumable),
+            "page": min(50, there.sessions),
+            "stale": there.stale,
+            "all": there.sessions,
+            "count": there.statuses.get("paused", 0),
+            "dry": there.stale,
+            "recover": there.stale,
+        }
+        begin = time.perf_counter_ns()
+        found = looks[look]()
+        first = (time.perf_counter_ns() - begin) / 1000
+        if found != expected[look]:  # who misses sessions is quick for nothing
+            raise AssertionError(f"{look} found {found} sessions, {expected[look]} are there")
+        again = not once and look != "recover"
+        times = repeat(looks[look], seconds=2).times if again else [first]
+    return {"first": first, "times": times, "peak": _peak_kib()}
 
 
-GROUPS: dict[str, Group] = {"find": measure_find, "import": measure_imports}
+def _peak_kib() -> int:
+    """Return the most memory that this process held, in KiB.
 
-if __name__ == "__main__":
-    sys.exit(main(GROUPS, "Measure listing and importing against the limits of the design."))
+    On Linux not from getrusage, as what it tells goes on over exec: a child would inherit the
+    peak of the process that started it.
+    """
+    if sys.platform == "linux":
+        with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
+            for line in stream:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1])
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // KIB if sys.platform == "darwin" else peak
+
+
+GROUPS: dict[str, Group] = {"listing": measure_listing}
+
+if __name__ == "__main__":  # a child of _ask
+    directory, question, population, *rest = sys.argv[1:]
+    known = Population(**json.loads(population))
+    print(json.dumps(_answer(directory, question, known, once=bool(rest))))
