@@ -1,0 +1,99 @@
+"""What a shell may complete: ids of sessions and checkpoints, from the names of directories alone.
+
+Nothing is opened, so that a key press is answered at once in a store of any size, and damage
+shows nowhere. Whatever cannot be listed completes to nothing: a shell is no place for errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from heapq import nsmallest
+from typing import Any, TypeVar
+
+import click
+
+from sessionstore.cli.settings import Settings
+from sessionstore.ids import is_id
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+VARIABLE = "_SESSIONSTORE_COMPLETE"
+"""The environment variable by which a shell's script asks, as click names it."""
+
+LIMIT = 50
+"""How many ids are offered at most."""
+
+_CHECKPOINT = ".json"
+
+
+def complete_session(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the ids that begin with ``incomplete``; those named before it are left out."""
+    named = context.params.get(parameter.name or "")
+    taken = set(named) if isinstance(named, tuple | list) else set()
+    return _some(name for name in _names(_sessions(context), incomplete) if name not in taken)
+
+
+def complete_checkpoint(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the checkpoint ids, of the sessions named so far, that begin with ``incomplete``."""
+    del parameter
+    found: set[str] = set()
+    sessions = _sessions(context)
+    for given in _named_sessions(context):
+        if is_id(given) and os.path.isdir(os.path.join(sessions, given)):
+            of = [given]  # also where other ids begin with it
+        else:
+            of = _names(sessions, given) if given else []
+        if len(of) == 1:
+            files = _names(os.path.join(sessions, of[0], "checkpoints"), incomplete)
+            found |= {file.removesuffix(_CHECKPOINT) for file in files if _CHECKPOINT in file}
+    return _some(found)
+
+
+def session_argument(*, many: bool = False, required: bool = True) -> Callable[[F], F]:
+    """Add the argument ID, as ``session_id``; or one or more of them, as ``session_ids``."""
+    return click.argument(
+        "session_ids" if many else "session_id",
+        metavar="ID..." if many else "ID",
+        nargs=-1 if many else 1,
+        required=required,
+        shell_complete=complete_session,
+    )
+
+
+def _named_sessions(context: click.Context) -> list[str]:
+    one, many = context.params.get("session_id"), context.params.get("session_ids")
+    return [name for name in (one, *(many or ())) if isinstance(name, str)]
+
+
+def _sessions(context: click.Context) -> str:
+    settings = context.find_object(Settings)
+    root = settings.root if settings else None
+    return os.path.join(os.path.expanduser(root), "sessions") if root else ""
+
+
+def _names(directory: str, beginning: str) -> list[str]:
+    if not directory:
+        return []
+    try:
+        # Names alone: looking at each entry would take ten times as long as reading them.
+        return [name for name in os.listdir(directory) if name.startswith(beginning)]
+    except OSError:
+        return []
+
+
+def _some(names: Iterable[str]) -> list[str]:
+    """Return the first ids and the last one, in order.
+
+    A shell inserts what all that is offered has in common. With the last one among them that is
+    what all ids have in common, also those that are not offered.
+    """
+    # A name that is no id (something being built, hostile bytes) must not reach a terminal.
+    ids = [name for name in names if name[:1] != "." and is_id(name)]
+    if len(ids) <= LIMIT:
+        return sorted(ids)
+    return [*nsmallest(LIMIT - 1, ids), max(ids)]
