@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sessionstore.backends.memory import MemoryBackend
     from sessionstore.checkpoints import Checkpoint
     from sessionstore.conversions import ExecutionResult, LegacyRun
+    from sessionstore.diagnosis import Diagnosis, Fitness, diagnose
     from sessionstore.errors import (
         ClaimLost,
         DurabilityUncertain,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
+    from sessionstore.ops.stats import Day, Measured, StoreStats, Unfinished
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
@@ -58,15 +60,19 @@ __all__ = [
     "CheckReport",
     "Checkpoint",
     "ClaimLost",
+    "Day",
+    "Diagnosis",
     "DurabilityUncertain",
     "ExecutionResult",
     "FilesBackend",
     "Finding",
     "FindingKind",
+    "Fitness",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
     "Liveness",
+    "Measured",
     "MemoryBackend",
     "NotResumable",
     "NotStorable",
@@ -92,9 +98,12 @@ __all__ = [
     "SessionTimestamps",
     "StateTypeMismatch",
     "StorageError",
+    "StoreStats",
     "Swept",
+    "Unfinished",
     "Usage",
     "Verdict",
+    "diagnose",
 ]
 
 # Loaded when first used, so that importing the package costs next to nothing: pydantic needs
@@ -111,6 +120,11 @@ _HOMES = {
     "sessionstore.conversions": (
         "ExecutionResult",
         "LegacyRun",
+    ),
+    "sessionstore.diagnosis": (
+        "Diagnosis",
+        "Fitness",
+        "diagnose",
     ),
     "sessionstore.errors": (
         "ClaimLost",
@@ -132,6 +146,12 @@ _HOMES = {
         "CheckReport",
         "Finding",
         "FindingKind",
+    ),
+    "sessionstore.ops.stats": (
+        "Day",
+        "Measured",
+        "StoreStats",
+        "Unfinished",
     ),
     "sessionstore.owner": (
         "Liveness",

@@ -8,13 +8,14 @@ itself by passing :class:`sessionstore.testing.BackendContract`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from sessionstore import codec
 from sessionstore.clock import Clock
+from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
@@ -253,6 +254,10 @@ class Backend(ABC):
             for checkpoint_id in there.intersection(checkpoint_ids)
             if not self.is_current(session_id, checkpoint_id)
         )
+
+    def diagnose(self) -> Sequence[Diagnosis]:
+        """Try whether this place is fit for sessions; leave nothing behind."""
+        return ()
 
     def tidy(self) -> int:
         """Remove what interrupted operations left behind; return how many things."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -19,6 +19,7 @@ from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.rounds import Rounds
+from sessionstore.diagnosis import Diagnosis
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
@@ -369,6 +370,11 @@ class FilesBackend(Backend):
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         assert isinstance(claim, FilesClaim)
         return quarantine.put_session(self._layout, claim, reason, self.clock)
+
+    def diagnose(self) -> Sequence[Diagnosis]:
+        from sessionstore.backends.files import place  # rarely needed, and slow to import
+
+        return place.diagnose(self._layout.root, self.clock)
 
     # --- cleaning up -----------------------------------------------------------------------------
 
