@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,10 @@ from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve
 from sessionstore.cli.settings import Settings, output_option, shared_options
-from sessionstore.recovery import MarkAs, RecoveryReport, Swept
 from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.recovery import MarkAs, RecoveryReport, Swept
 
 _OUTCOMES = ("swept", "failed", "unknown", "alive", "damaged")
 
