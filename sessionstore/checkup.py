@@ -23,7 +23,7 @@ from sessionstore.clock import to_text
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.findings import CheckReport, Finding, FindingKind
 from sessionstore.ids import is_id
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 from sessionstore.owner import Liveness, Verdict
 from sessionstore.recovery import Progress
 from sessionstore.state import SessionOwner, SessionState, SessionStatus
@@ -329,7 +329,18 @@ class _Session:
         state.checkpoint_enabled = True
         first = Writer(claim, state, clock=self.backend.clock).begin_save()
         place = self.backend.restore(claim, first.payload, first.revision, reason)
-        logger.warning("%s: %s: %s", self.session_id, reason, done)
+        logger.warning(
+            "%s: %s: %s",
+            self.session_id,
+            reason,
+            done,
+            extra=about(
+                "state_repaired",
+                session_id=self.session_id,
+                revision=first.revision,
+                reason=reason,
+            ),
+        )
         return f"{done}; what was there is in {place}" if place else done
 
     def _put_aside(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:

@@ -25,7 +25,7 @@ from sessionstore.errors import (
     StateTypeMismatch,
 )
 from sessionstore.ids import make_checkpoint_id, parse_checkpoint_id
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 from sessionstore.stamping import Change
 from sessionstore.state import (
     Part,
@@ -355,7 +355,17 @@ class Writer(Generic[StateT]):
                 del self._kept[0]
         except SessionStoreError as error:
             # The checkpoint itself is safe: too many old ones are no reason to fail it.
-            logger.warning("%s: old checkpoints were not removed: %s", self.session_id, error)
+            logger.warning(
+                "%s: old checkpoints were not removed: %s",
+                self.session_id,
+                error,
+                extra=about(
+                    "checkpoints_kept",
+                    session_id=self.session_id,
+                    revision=revision,
+                    reason=error,
+                ),
+            )
             self._kept = None
 
     # --- the end ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.errors import StorageError
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 
 FORMAT = 1
 MARKER = "sessionstore.json"
@@ -122,6 +122,7 @@ def check_root(layout: Layout, *, warns: bool) -> None:
                 "%s: its group can write to it (mode %04o) and so forge sessions: chmod g-w it",
                 path,
                 mode,
+                extra=about("group_can_write", path=path),
             )
 
 
