@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from typing import Any, TypeVar
 
 import click
@@ -23,6 +23,9 @@ VARIABLE = "_SESSIONSTORE_COMPLETE"
 
 LIMIT = 50
 """How many ids are offered at most."""
+
+_MANY = 500
+"""How many names at each end of an order are judged, so that enough of them are ids."""
 
 _CHECKPOINT = ".json"
 
@@ -67,7 +70,8 @@ def session_argument(*, many: bool = False, required: bool = True) -> Callable[[
 
 def _named_sessions(context: click.Context) -> list[str]:
     one, many = context.params.get("session_id"), context.params.get("session_ids")
-    return [name for name in (one, *(many or ())) if isinstance(name, str)]
+    # At `show ID --at` click gives up on an option without a value, and leaves the rest in args.
+    return [name for name in (one, *(many or ()), *context.args) if isinstance(name, str)]
 
 
 def _sessions(context: click.Context) -> str:
@@ -92,8 +96,10 @@ def _some(names: Iterable[str]) -> list[str]:
     A shell inserts what all that is offered has in common. With the last one among them that is
     what all ids have in common, also those that are not offered.
     """
+    candidates = list(names)
+    if len(candidates) > _MANY:
+        # To judge a hundred thousand names takes longer than a key press may.
+        candidates = [*nsmallest(_MANY, candidates), *nlargest(_MANY, candidates)]
     # A name that is no id (something being built, hostile bytes) must not reach a terminal.
-    ids = [name for name in names if name[:1] != "." and is_id(name)]
-    if len(ids) <= LIMIT:
-        return sorted(ids)
-    return [*nsmallest(LIMIT - 1, ids), max(ids)]
+    ids = sorted({name for name in candidates if is_id(name)})
+    return ids if len(ids) <= LIMIT else [*ids[: LIMIT - 1], ids[-1]]
