@@ -29,6 +29,7 @@ _TOPICS = (
     "checking",
     "claiming",
     "contending",
+    "counting",
     "ending",
     "interrupting",
     "listing",
@@ -44,6 +45,7 @@ from sessionstore.testing.awaiting import AwaitingContract  # noqa: E402 - after
 from sessionstore.testing.checking import CheckingContract  # noqa: E402
 from sessionstore.testing.claiming import ClaimingContract  # noqa: E402
 from sessionstore.testing.contending import ContendingContract  # noqa: E402
+from sessionstore.testing.counting import CountingContract  # noqa: E402
 from sessionstore.testing.ending import EndingContract  # noqa: E402
 from sessionstore.testing.harness import BackendT, Harness  # noqa: E402
 from sessionstore.testing.interrupting import InterruptingContract  # noqa: E402
@@ -62,6 +64,7 @@ class BackendContract(
     StoringContract[BackendT],
     LivingContract[BackendT],
     MeasuringContract[BackendT],
+    CountingContract[BackendT],
     EndingContract[BackendT],
     ContendingContract[BackendT],
     ResumingContract[BackendT],
