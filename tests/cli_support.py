@@ -51,11 +51,7 @@ def run(
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without what would decide for the command."""
-    mine = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _DECIDING
-    }
+    mine = {name: value for name, value in os.environ.items() if name not in _DECIDING}
     return {**mine, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", **(changes or {})}
 
 

@@ -52,6 +52,11 @@ def test_the_root_may_be_named_on_the_line(root: Path, tmp_path: Path) -> None:
     assert complete(tmp_path / "missing", "show", "ot") == []
 
 
+def test_options_that_take_an_id_are_completed(root: Path) -> None:
+    assert complete(root, "recover", "--assume-dead", "ot") == ["other"]
+    assert complete(root, "ls", "--goal", "ot") == []  # the id of something else
+
+
 def test_an_id_that_was_named_is_not_offered_again(root: Path) -> None:
     assert complete(root, "show", "session_a1", "session_a") == ["session_a2"]
 

@@ -220,16 +220,13 @@ def test_no_help_loads_what_only_the_work_needs(args: Args) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_session_that_a_command_takes_is_completed(hostile: Path, name: str) -> None:
-    """Make the argument with ``completing.session_argument``."""
-    taken = [
-        item
-        for item in command_named(name).params
-        if isinstance(item, click.Argument) and item.name in ("session_id", "session_ids")
-    ]
-    for item in taken:
-        context = click.Context(command_named(name), obj=_settings(hostile))
-        offered = [found.value for found in item.shell_complete(context, "h-p")]
-        assert offered == ["h-paused"]
+    """Give the argument the metavar ID or ID..., or the type ``completing.SESSION_ID``."""
+    command = command_named(name)
+    context = click.Context(command, obj=_settings(hostile))
+    for item in command.params:
+        if isinstance(item, click.Argument) and item.name in ("session_id", "session_ids", "ids"):
+            offered = [found.value for found in item.shell_complete(context, "h-p")]
+            assert offered == ["h-paused"], item.name
 
 
 def _settings(root: Path) -> Any:

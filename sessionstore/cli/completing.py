@@ -7,16 +7,20 @@ shows nowhere. Whatever cannot be listed completes to nothing: a shell is no pla
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from heapq import nlargest, nsmallest
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from sessionstore.cli.settings import Settings
 from sessionstore.ids import is_id
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    _Text = click.ParamType[str]  # older versions of click cannot be subscripted
+else:
+    _Text = click.ParamType
 
 VARIABLE = "_SESSIONSTORE_COMPLETE"
 """The environment variable by which a shell's script asks, as click names it."""
@@ -57,21 +61,51 @@ def complete_checkpoint(
     return _some(found)
 
 
-def session_argument(*, many: bool = False, required: bool = True) -> Callable[[F], F]:
-    """Add the argument ID, as ``session_id``; or one or more of them, as ``session_ids``."""
-    return click.argument(
-        "session_ids" if many else "session_id",
-        metavar="ID..." if many else "ID",
-        nargs=-1 if many else 1,
-        required=required,
-        shell_complete=complete_session,
-    )
+class SessionId(_Text):
+    """A session id, or the beginning of one, which a shell completes."""
+
+    name = "id"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return what it may become."""
+        return [CompletionItem(name) for name in complete_session(ctx, param, incomplete)]
 
 
-def _named_sessions(context: click.Context) -> list[str]:
-    one, many = context.params.get("session_id"), context.params.get("session_ids")
+class CheckpointId(_Text):
+    """A checkpoint id, or the beginning of one, of the sessions named before it."""
+
+    name = "checkpoint"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return what it may become."""
+        return [CompletionItem(name) for name in complete_checkpoint(ctx, param, incomplete)]
+
+
+SESSION_ID, CHECKPOINT_ID = SessionId(), CheckpointId()
+
+
+def attach(command: click.Command) -> None:
+    """Let the arguments ID and ID..., and options that take a CHECKPOINT, be completed."""
+    for item in command.params:
+        if item.type is not click.STRING:
+            continue  # it has said what it is
+        if isinstance(item, click.Argument) and item.metavar in ("ID", "ID..."):
+            item.type = SESSION_ID
+        elif item.metavar == "CHECKPOINT":
+            item.type = CHECKPOINT_ID
+
+
+def _named_sessions(context: click.Context) -> Iterator[str]:
+    for item in context.command.params:
+        if item.type is SESSION_ID:
+            value = context.params.get(item.name or "")
+            yield from (value,) if isinstance(value, str) else value or ()
     # At `show ID --at` click gives up on an option without a value, and leaves the rest in args.
-    return [name for name in (one, *(many or ()), *context.args) if isinstance(name, str)]
+    yield from context.args
 
 
 def _sessions(context: click.Context) -> str:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import click
 
+from sessionstore.cli.completing import attach
+
 
 class Entry(NamedTuple):
     """A command that was not imported: where it is, and what the list of commands says of it."""
@@ -53,6 +55,7 @@ class LazyGroup(click.Group):
         module = import_module(f"sessionstore.cli.{entry.module}")
         command = getattr(module, entry.attribute or cmd_name)
         assert isinstance(command, click.Command)
+        attach(command)
         return command
 
     def resolve_command(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sessionstore.cli import formats, streams
+from sessionstore.cli.completing import SESSION_ID
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve
@@ -41,6 +42,7 @@ Examples:
     "named",
     multiple=True,
     metavar="ID",
+    type=SESSION_ID,
     help="A session whose process is dead, as you know and this command cannot; repeatable. "
     "One that is known to live is not touched.",
 )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sessionstore.cli import formats, streams
-from sessionstore.cli.completing import complete_checkpoint, session_argument
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.resolve import resolve_all, resolve_checkpoint
 from sessionstore.cli.settings import Settings, output_option, shared_options
@@ -30,11 +29,10 @@ Examples:
   sessionstore show session_20260125_17 --raw > state.json
   sessionstore ls --stale -o ids | sessionstore show -""",
 )
-@session_argument(many=True)
+@click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
 @click.option(
     "--at",
     metavar="CHECKPOINT",
-    shell_complete=complete_checkpoint,
     help="As it was in this checkpoint: its id, or a beginning that no other has.",
 )
 @click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
