@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sessionstore.aio import AsyncSession, AsyncSessionStore
-    from sessionstore.backends.base import Backend
+    from sessionstore.backends.base import Backend, Usage
     from sessionstore.backends.files import FilesBackend
     from sessionstore.backends.memory import MemoryBackend
     from sessionstore.checkpoints import Checkpoint
     from sessionstore.conversions import ExecutionResult, LegacyRun
+    from sessionstore.diagnosis import Diagnosis, Fitness, diagnose
     from sessionstore.errors import (
         ClaimLost,
         DurabilityUncertain,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
+    from sessionstore.ops.stats import Day, Measured, StoreStats, Unfinished
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
@@ -58,15 +60,19 @@ __all__ = [
     "CheckReport",
     "Checkpoint",
     "ClaimLost",
+    "Day",
+    "Diagnosis",
     "DurabilityUncertain",
     "ExecutionResult",
     "FilesBackend",
     "Finding",
     "FindingKind",
+    "Fitness",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
     "Liveness",
+    "Measured",
     "MemoryBackend",
     "NotResumable",
     "NotStorable",
@@ -92,8 +98,12 @@ __all__ = [
     "SessionTimestamps",
     "StateTypeMismatch",
     "StorageError",
+    "StoreStats",
     "Swept",
+    "Unfinished",
+    "Usage",
     "Verdict",
+    "diagnose",
 ]
 
 # Loaded when first used, so that importing the package costs next to nothing: pydantic needs
@@ -103,13 +113,18 @@ _HOMES = {
         "AsyncSession",
         "AsyncSessionStore",
     ),
-    "sessionstore.backends.base": ("Backend",),
+    "sessionstore.backends.base": ("Backend", "Usage"),
     "sessionstore.backends.files": ("FilesBackend",),
     "sessionstore.backends.memory": ("MemoryBackend",),
     "sessionstore.checkpoints": ("Checkpoint",),
     "sessionstore.conversions": (
         "ExecutionResult",
         "LegacyRun",
+    ),
+    "sessionstore.diagnosis": (
+        "Diagnosis",
+        "Fitness",
+        "diagnose",
     ),
     "sessionstore.errors": (
         "ClaimLost",
@@ -131,6 +146,12 @@ _HOMES = {
         "CheckReport",
         "Finding",
         "FindingKind",
+    ),
+    "sessionstore.ops.stats": (
+        "Day",
+        "Measured",
+        "StoreStats",
+        "Unfinished",
     ),
     "sessionstore.owner": (
         "Liveness",

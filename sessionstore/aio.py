@@ -317,10 +317,16 @@ class AsyncSessionStore(AsyncOperations[StateT]):
         return await self._runner.run(partial(self._store.count, **filters))
 
     async def iter_find(
-        self, *, order: str = "-updated_at", **filters: Unpack[Filters]
+        self,
+        *,
+        cursor: str | None = None,
+        order: str = "-updated_at",
+        **filters: Unpack[Filters],
     ) -> AsyncIterator[SessionSummary]:
-        """Yield every session that matches, in order."""
-        matches = await self._runner.run(partial(self._store.iter_find, order=order, **filters))
+        """Yield every session that matches, in order, after ``cursor`` if any."""
+        matches = await self._runner.run(
+            partial(self._store.iter_find, cursor=cursor, order=order, **filters)
+        )
         while batch := await self._runner.run(lambda: list(islice(matches, _BATCH))):
             for item in batch:
                 yield item

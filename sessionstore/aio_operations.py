@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
+from sessionstore.backends.base import Usage
+from sessionstore.diagnosis import Diagnosis
 from sessionstore.findings import CheckReport
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
 from sessionstore.state import StateT
 from sessionstore.store import SessionStore
+
+if TYPE_CHECKING:
+    from sessionstore.ops.stats import StoreStats
 
 
 class AsyncOperations(Generic[StateT]):
@@ -41,3 +46,21 @@ class AsyncOperations(Generic[StateT]):
     async def check(self, *, repair: bool = False, progress: Progress | None = None) -> CheckReport:
         """Look for damage and for what is left over; ``progress`` is called in a thread."""
         return await self._runner.run(partial(self._store.check, repair=repair, progress=progress))
+
+    # --- sizes -----------------------------------------------------------------------------------
+
+    async def usage(self, session_id: str) -> Usage:
+        """Return what a session takes where it is kept, in bytes; a damaged one, too."""
+        return await self._runner.run(partial(self._store.usage, session_id))
+
+    async def raw(self, session_id: str, checkpoint_id: str | None = None) -> bytes:
+        """Return the stored bytes of a state, or of a checkpoint, whatever they say."""
+        return await self._runner.run(partial(self._store.raw, session_id, checkpoint_id))
+
+    async def stats(self, *, sizes: bool = True, progress: Progress | None = None) -> StoreStats:
+        """Return counts and sizes; ``progress`` is called in a thread."""
+        return await self._runner.run(partial(self._store.stats, sizes=sizes, progress=progress))
+
+    async def diagnose(self) -> Sequence[Diagnosis]:
+        """Try whether the place of this store is fit for it."""
+        return await self._runner.run(self._store.diagnose)

@@ -21,7 +21,7 @@ from sessionstore.backends.base import Backend, Claim, Probe, Stored
 from sessionstore.clock import to_text
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.findings import CheckReport, Finding, FindingKind
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 from sessionstore.owner import Liveness, Verdict
 from sessionstore.recovery import Progress
 from sessionstore.sighting import Sight, see
@@ -277,7 +277,18 @@ class _Session:
         state.checkpoint_enabled = True
         first = Writer(claim, state, clock=self.backend.clock).begin_save()
         place = self.backend.restore(claim, first.payload, first.revision, reason)
-        logger.warning("%s: %s: %s", self.session_id, reason, done)
+        logger.warning(
+            "%s: %s: %s",
+            self.session_id,
+            reason,
+            done,
+            extra=about(
+                "state_repaired",
+                session_id=self.session_id,
+                revision=first.revision,
+                reason=reason,
+            ),
+        )
         return f"{done}; what was there is in {place}" if place else done
 
     def _put_aside(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:

@@ -6,15 +6,19 @@ care. Each method hands over to a module of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Generic
 
 from sessionstore import checkup, clock, recovery
-from sessionstore.backends.base import Backend
+from sessionstore.backends.base import Backend, Usage
+from sessionstore.diagnosis import Diagnosis
 from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.state import StateT
+
+if TYPE_CHECKING:
+    from sessionstore.ops.stats import StoreStats
 
 
 class Operations(Generic[StateT]):
@@ -76,3 +80,51 @@ class Operations(Generic[StateT]):
             StorageError: the store cannot be listed.
         """
         return checkup.check(self._backend, repair=repair, progress=progress)
+
+    # --- sizes -----------------------------------------------------------------------------------
+
+    def usage(self, session_id: str) -> Usage:
+        """Return what a session takes where it is kept, in bytes; a damaged one, too.
+
+        Raises:
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+        """
+        return self._backend.usage(check_id(session_id))
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def raw(self, session_id: str, checkpoint_id: str | None = None) -> bytes:
+        """Return the stored bytes of a state, or of a checkpoint, whatever they say.
+
+        For a look at what is damaged: nothing is decoded or checked.
+
+        Raises:
+            SessionNotFound, InvalidSessionId: there is no such session.
+            SessionCorrupt: there are no bytes: the file is missing, or is none.
+            StorageError: the system refused.
+        """
+        if checkpoint_id is None:
+            return self._backend.read(check_id(session_id)).payload
+        check_id(checkpoint_id, kind="checkpoint id")
+        return self._backend.read_checkpoint(check_id(session_id), checkpoint_id).payload
+
+    def stats(self, *, sizes: bool = True, progress: Progress | None = None) -> StoreStats:
+        """Return how many sessions there are of each kind, and what they take.
+
+        Every session is looked at: seconds for some ten thousands. A damaged one is counted as
+        such, and stops nothing.
+
+        Args:
+            sizes: also measure what each takes, which is most of the work.
+            progress: called with the number of sessions that were looked at, and of all.
+
+        Raises:
+            StorageError: the store cannot be listed.
+        """
+        from sessionstore.ops import stats
+
+        return stats.count(self._backend, sizes=sizes, progress=progress)
+
+    def diagnose(self) -> Sequence[Diagnosis]:
+        """Try whether the place of this store is fit for it; see :func:`sessionstore.diagnose`."""
+        return self._backend.diagnose()

@@ -16,7 +16,7 @@ from sessionstore.errors import (
     SessionNotFound,
     SessionStoreError,
 )
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 from sessionstore.owner import Liveness
 from sessionstore.query import Filters, make_query, summarize
 from sessionstore.state import (
@@ -187,7 +187,18 @@ class _Sweep:
         mark(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
         writer = Writer(claim, state, clock=self.backend.clock)
         writer.run(writer.begin_save)
-        logger.info("%s: marked %s: %s", claim.session_id, self.mark_as, verdict.reason)
+        logger.info(
+            "%s: marked %s: %s",
+            claim.session_id,
+            self.mark_as,
+            verdict.reason,
+            extra=about(
+                "session_swept",
+                session_id=claim.session_id,
+                revision=state.revision,
+                reason=verdict.reason,
+            ),
+        )
         self._record(state, verdict)
 
 

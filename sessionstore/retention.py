@@ -5,7 +5,7 @@ from __future__ import annotations
 from sessionstore.backends.base import Claim
 from sessionstore.errors import SessionStoreError
 from sessionstore.ids import parse_checkpoint_id
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 
 
 class Retention:
@@ -37,5 +37,9 @@ class Retention:
                 del self._kept[0]
         except SessionStoreError as error:
             # The checkpoint itself is safe: too many old ones are no reason to fail it.
-            logger.warning("%s: old checkpoints were not removed: %s", claim.session_id, error)
+            session_id = claim.session_id
+            extra = about("checkpoints_kept", session_id=session_id, reason=error)
+            logger.warning(
+                "%s: old checkpoints were not removed: %s", session_id, error, extra=extra
+            )
             self._kept = None

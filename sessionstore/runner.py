@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 
 T = TypeVar("T")
 
@@ -36,12 +36,22 @@ class Runner:
             await _done(future)
             failure = future.exception()
             if failure is not None:
-                logger.warning("a cancelled operation failed: %s", failure)
+                logger.warning(
+                    "a cancelled operation failed: %s",
+                    failure,
+                    extra=about("cancelled_work_failed", reason=failure, session_id=_of(failure)),
+                )
             elif undo is not None:
                 undoing = loop.run_in_executor(self._pool, undo, future.result())
                 await _done(undoing)
                 if (failure := undoing.exception()) is not None:
-                    logger.warning("a cancelled operation could not be undone: %s", failure)
+                    logger.warning(
+                        "a cancelled operation could not be undone: %s",
+                        failure,
+                        extra=about(
+                            "cancelled_undo_failed", reason=failure, session_id=_of(failure)
+                        ),
+                    )
             raise
 
     async def close(self) -> None:
@@ -49,6 +59,12 @@ class Runner:
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.get_running_loop().run_in_executor(None, pool.shutdown)
+
+
+def _of(failure: BaseException) -> str | None:
+    """Return the session that an error of ours is about, if any."""
+    session_id = getattr(failure, "session_id", None)
+    return session_id if isinstance(session_id, str) else None
 
 
 async def _done(future: asyncio.Future[Any]) -> None:

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field, model_validator
 
 from sessionstore import clock, conversions
+from sessionstore.status import SessionStatus as SessionStatus  # noqa: PLC0414 - re-exported
 
 SCHEMA_VERSION = "1.2"
-
-
-class SessionStatus(StrEnum):
-    """What a session is doing."""
-
-    ACTIVE = "active"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
 
 
 class Part(BaseModel, extra="allow", protected_namespaces=()):

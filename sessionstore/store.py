@@ -323,9 +323,15 @@ class SessionStore(Operations[StateT]):
         more = len(items) == limit and next(matches, None) is not None
         return Page(items, query.cursor_after(items[-1]) if more else None, matches.damaged)
 
-    def iter_find(self, *, order: str = "-updated_at", **filters: Unpack[Filters]) -> Matches:
-        """Return an iterator over every session that matches, in order."""
-        query = make_query(filters, limit=None, cursor=None, order=order)
+    def iter_find(
+        self,
+        *,
+        cursor: str | None = None,
+        order: str = "-updated_at",
+        **filters: Unpack[Filters],
+    ) -> Matches:
+        """Return an iterator over every session that matches, in order, after ``cursor`` if any."""
+        query = make_query(filters, limit=None, cursor=cursor, order=order)
         return self._matches(query)
 
     def count(self, **filters: Unpack[Filters]) -> int:

@@ -28,6 +28,9 @@ GONE = 2147480000
 HOSTILE = "\x1b[35;45;5mred\x1b]0;title\x07\r\nID\x7f\x9b2J\u202e\u2066\u200b[bold]x[/bold]\t\x00"
 """Text that recolours and retitles a terminal, forges a line, turns text round, and is markup."""
 
+_DECIDING = ("SESSIONSTORE_ROOT", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONUNBUFFERED")
+"""What in the environment of whoever runs the tests would decide for the command."""
+
 COLOR = re.compile(r"\x1b\[(?!35;45;5m)[0-9;]*m")
 
 
@@ -48,11 +51,7 @@ def run(
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without what would decide for the command."""
-    mine = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("SESSIONSTORE_ROOT", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
-    }
+    mine = {name: value for name, value in os.environ.items() if name not in _DECIDING}
     return {**mine, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", **(changes or {})}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -9,6 +10,7 @@ import click
 
 import sessionstore
 from sessionstore.cli import streams
+from sessionstore.cli.completing import VARIABLE
 from sessionstore.cli.exits import Exit, exit_for
 from sessionstore.cli.lazy import LazyGroup
 from sessionstore.cli.settings import Settings, shared_options
@@ -30,7 +32,8 @@ class Application(LazyGroup):
         streams.accept_any_text()
         code: int = Exit.OK
         try:
-            code = self._run(args)
+            asked = os.environ.get(VARIABLE)
+            code = self._complete(asked) if asked else self._run(args)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has seen enough: `sessionstore ls | head -1`
             streams.abandon(sys.stdout)
@@ -43,6 +46,12 @@ class Application(LazyGroup):
             streams.complain(f"cannot write the output: {error.strerror or error}")
             code = Exit.ERROR
         return code
+
+    def _complete(self, instruction: str) -> int:
+        """Answer a shell that completes; what was typed is in its environment, not in our args."""
+        from click.shell_completion import shell_complete
+
+        return shell_complete(self, {"obj": Settings()}, NAME, VARIABLE, instruction)
 
     def _run(self, args: list[str]) -> int:
         try:
@@ -85,7 +94,8 @@ Examples:
 
 \b
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found (session or store),
-4 claimed by a live process, 5 damage found, 130 interrupted.""",
+4 claimed by a live process, 5 damage found, 6 partly done, 7 timed out,
+130 interrupted.""",
 )
 @shared_options(outermost=True)
 @click.version_option(sessionstore.__version__, prog_name=NAME)

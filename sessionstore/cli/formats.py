@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
-
-from pydantic_core import from_json, to_json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from sessionstore.cli import streams
-from sessionstore.query import SessionSummary
+
+if TYPE_CHECKING:
+    from sessionstore.query import SessionSummary
 
 SESSIONS = "sessionstore.sessions/1"
 SESSION = "sessionstore.session/1"
@@ -20,6 +20,8 @@ Item = dict[str, Any]
 
 def plain(value: Any) -> Any:
     """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
+    from pydantic_core import from_json, to_json  # --help and completion do without
+
     return from_json(to_json(value, inf_nan_mode="null"))
 
 
@@ -38,6 +40,22 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
 def write_object(schema: str, fields: Item) -> None:
     """Write one indented object that names its schema."""
     streams.write(dumps({"schema": schema, **fields}, indent=2) + "\n")
+
+
+def write_stream(schema: str, name: str, items: Iterable[Item], rest: Callable[[], Item]) -> None:
+    """Write one object with a list, an item a line, as they come; then what ``rest`` returns.
+
+    A list of any length takes no memory, and its first item shows at once.
+    """
+    streams.write(f'{{\n  "schema": {dumps(schema)},\n  {dumps(name)}: [')
+    comma = ""
+    for item in items:
+        streams.write(f"{comma}\n    {dumps(item)}")
+        comma = ","
+    streams.write("\n  ]" if comma else "]")
+    for key, value in rest().items():
+        streams.write(f",\n  {dumps(key)}: {dumps(value)}")
+    streams.write("\n}\n")
 
 
 def write_lines(items: Iterable[Item]) -> None:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import click
 
+from sessionstore.cli.completing import attach
+
 
 class Entry(NamedTuple):
     """A command that was not imported: where it is, and what the list of commands says of it."""
@@ -21,13 +23,16 @@ class Entry(NamedTuple):
     """Its name in the module, where that is not the command's own."""
 
 
-LOOK, ACT, CARE = "Look", "Act", "Take care"
+LOOK, ACT, CARE, SHELL = "Look", "Act", "Take care", "Shell"
 
 COMMANDS: dict[str, Entry] = {
     "ls": Entry(LOOK, "ls", "List sessions."),
     "show": Entry(LOOK, "show", "Show one session."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
+    "stats": Entry(LOOK, "stats", "Count sessions and what they take."),
     "fsck": Entry(CARE, "fsck", "Find damage and left-overs, and mend them."),
+    "doctor": Entry(CARE, "doctor", "Try whether a place is fit for a store."),
+    "completion": Entry(SHELL, "completion", "Print the completion script of a shell."),
 }
 
 
@@ -50,7 +55,23 @@ class LazyGroup(click.Group):
         module = import_module(f"sessionstore.cli.{entry.module}")
         command = getattr(module, entry.attribute or cmd_name)
         assert isinstance(command, click.Command)
+        attach(command)
         return command
+
+    def resolve_command(
+        self,
+        ctx: click.Context,
+        args: list[str],
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return what ``args`` begins with; a name that is none is answered with the nearest."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(name, COMMANDS, n=2)
+            hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(
         self,

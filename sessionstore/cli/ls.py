@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from sessionstore.cli import formats, streams, times
 from sessionstore.cli.exits import Exit
+from sessionstore.cli.fields import FIELDS, complete_fields, read_fields
 from sessionstore.cli.settings import Settings, output_option, read_moment, shared_options
-from sessionstore.query import ORDERS, Filters, SessionSummary
-from sessionstore.state import SessionStatus
-from sessionstore.store import SessionStore
-from sessionstore.text import count_of
+from sessionstore.status import SessionStatus
 
+if TYPE_CHECKING:
+    from sessionstore.query import Filters
+
+SORTS = ("updated_at", "started_at", "session_id")  # query.ORDERS, which is slow to import
 _TABLE_LIMIT = 50
-_LOOK = "sessionstore ls --damaged"
+_EVERY = 2.0
 
 
 @click.command(
@@ -26,6 +24,8 @@ _LOOK = "sessionstore ls --damaged"
     epilog="""\b
 Examples:
   sessionstore ls --status failed --interrupted --since 2h
+  sessionstore ls --stale --fields id,owner,liveness,updated --times iso
+  sessionstore ls -w 5 --status active
   sessionstore ls --resumable -o ids | xargs -n 1 ./resume.sh
   sessionstore ls -o jsonl | jq -r 'select(.is_stale) | .session_id'""",
 )
@@ -43,6 +43,8 @@ Examples:
 )
 @click.option("--goal", metavar="ID", help="Only those with this goal id.")
 @click.option("--agent", metavar="ID", help="Only those of this agent id.")
+@click.option("--correlation", metavar="ID", help="Only those with this correlation id.")
+@click.option("--stream", metavar="ID", help="Only those of this stream id.")
 @click.option(
     "--since",
     metavar="TIME",
@@ -57,11 +59,11 @@ Examples:
 )
 @click.option(
     "--sort",
-    type=click.Choice([sign + order for order in ORDERS for sign in ("-", "")]),
+    type=click.Choice([sign + order for order in SORTS for sign in ("-", "")]),
     default="-updated_at",
     show_default=True,
     metavar="KEY",
-    help=f"{', '.join(ORDERS)}; with - in front, descending.",
+    help=f"{', '.join(SORTS)}; with - in front, descending.",
 )
 @click.option(
     "-n",
@@ -70,57 +72,94 @@ Examples:
     metavar="N",
     help=f"At most so many; 0 is all. Default: {_TABLE_LIMIT} in a table, else all.",
 )
+@click.option("--cursor", metavar="TEXT", help="Go on where a listing stopped, which named it.")
+@click.option(
+    "--fields",
+    metavar="LIST",
+    callback=read_fields,
+    shell_complete=complete_fields,
+    help=f"The columns, or in JSON the keys: some of {','.join(FIELDS)}.",
+)
+@click.option(
+    "--times",
+    "times_as",
+    type=click.Choice(["relative", "iso"]),
+    default="relative",
+    show_default=True,
+    help="How a table shows times.",
+)
+@click.option(
+    "-w",
+    "--watch",
+    "every",
+    type=click.FloatRange(min=0.1),
+    is_flag=False,
+    flag_value=_EVERY,
+    metavar="[SECONDS]",
+    help=f"List anew every so many seconds, until Ctrl-C; {_EVERY:.0f} if no number is given.",
+)
 @output_option("their ids")
 @shared_options()
 @click.pass_obj
-def ls(settings: Settings, /, form: str, sort: str, limit: int | None, **given: Any) -> int:
+def ls(
+    settings: Settings,
+    /,
+    form: str,
+    sort: str,
+    limit: int | None,
+    cursor: str | None,
+    fields: tuple[str, ...] | None,
+    times_as: str,
+    every: float | None,
+    **given: Any,
+) -> int:
     """List sessions, the last updated first. One that is damaged is listed with the reason.
 
     A filter cannot judge damaged sessions: they are left out then, and counted on stderr.
     """
-    filters = _filters(given)
+    from sessionstore.cli.listing import Listing
+
     if limit is None and form == "table":
         limit = _TABLE_LIMIT
+    filters = _filters(given)
     with settings.open_store() as store:
-        if form in ("jsonl", "ids"):
-            _stream(store, filters, sort, limit or None, form)
-            return Exit.OK
-        page = store.find(limit=None, order=sort, **filters)
-        shown = page.items[: limit or None]
-        if form == "json":
-            formats.write_object(
-                formats.SESSIONS,
-                {
-                    "total": len(page.items),
-                    "damaged_unjudged": page.damaged,
-                    "sessions": [formats.summary_item(item) for item in shown],
-                },
-            )
+        listing = Listing(
+            store,
+            settings,
+            filters,
+            order=sort,
+            limit=limit or None,
+            cursor=cursor,
+            fields=fields,
+            iso=times_as == "iso",
+        )
+        if every is None:
+            listing.write(form)
         else:
-            _write_table(shown, settings)
-            _say_how_many(shown, page.items)
-        _say_unjudged(page.damaged)
+            from sessionstore.cli.live import keep_live
+
+            keep_live(listing, form, every)
     return Exit.OK
 
 
+_TEXTS = {
+    "goal": "goal_id",
+    "agent": "agent_id",
+    "correlation": "correlation_id",
+    "stream": "stream_id",
+    "since": "since",
+    "until": "until",
+}
+_FLAGS = ("resumable", "stale", "interrupted")
+
+
 def _filters(given: dict[str, Any]) -> Filters:
-    filters: Filters = {}
+    filters: dict[str, Any] = {
+        name: given[option] for option, name in _TEXTS.items() if given[option] is not None
+    }
+    filters |= {name: True for name in _FLAGS if given[name]}
     if given["statuses"]:
         filters["status"] = given["statuses"]
-    if given["goal"] is not None:
-        filters["goal_id"] = given["goal"]
-    if given["agent"] is not None:
-        filters["agent_id"] = given["agent"]
-    if given["resumable"]:
-        filters["resumable"] = True
-    if given["stale"]:
-        filters["stale"] = True
-    if given["interrupted"]:
-        filters["interrupted"] = True
-    if given["since"] is not None:
-        filters["since"] = given["since"]
-    if given["until"] is not None:
-        filters["until"] = given["until"]
     if given["damaged"]:
         if filters:
             raise click.UsageError(
@@ -128,75 +167,4 @@ def _filters(given: dict[str, Any]) -> Filters:
                 " a damaged session"
             )
         filters["damaged"] = True
-    return filters
-
-
-def _stream(
-    store: SessionStore[Any], filters: Filters, order: str, limit: int | None, form: str
-) -> None:
-    matches = store.iter_find(order=order, **filters)
-    found: Iterator[SessionSummary] = islice(matches, limit)
-    if form == "ids":
-        formats.write_ids(item.session_id for item in found)
-    else:
-        formats.write_lines(formats.summary_item(item) for item in found)
-    _say_unjudged(matches.damaged)
-
-
-def _say_unjudged(count: int) -> None:
-    if count:
-        streams.note(f"{count_of(count, 'damaged session')} could not be judged: {_LOOK}")
-
-
-def _say_how_many(shown: Sequence[SessionSummary], found: Sequence[SessionSummary]) -> None:
-    if not found:
-        streams.note("no session matches")
-        return
-    damaged = sum(item.damaged is not None for item in found)
-    hidden = damaged - sum(item.damaged is not None for item in shown)
-    text = f"{len(shown):,} of {count_of(len(found), 'session')}"
-    if damaged:
-        text += f", {damaged:,} damaged"
-    if len(shown) < len(found):
-        text += " (-n 0 shows all)"
-    streams.note(text)
-    if hidden:
-        streams.note(f"{count_of(hidden, 'damaged session')} not shown: {_LOOK}")
-
-
-def _write_table(items: Sequence[SessionSummary], settings: Settings) -> None:
-    if not items:
-        return
-    from sessionstore.cli.tables import Column, write_table
-
-    now = settings.now()
-    columns = [
-        Column("ID"),
-        Column("STATUS"),
-        Column("GOAL", folds=True),
-        Column("NODE", folds=True),
-        Column("STEPS", is_number=True),
-        Column("UPDATED"),
-        Column("RESUMABLE"),
-        Column("REMARK", folds=True),
-    ]
-    write_table(columns, [_row(item, now) for item in items], colored=settings.colored)
-
-
-def _row(item: SessionSummary, now: datetime) -> list[Any]:
-    from sessionstore.cli import words
-    from sessionstore.text import printable
-
-    status = words.status_cell(item.status, item.liveness, is_interrupted=item.is_interrupted)
-    if item.damaged is not None:
-        return [item.session_id, status, "-", "-", "-", "-", "-", words.remark(item)]
-    return [
-        item.session_id,
-        status,
-        printable(item.goal_id or "-", limit=80),
-        words.where(item.current_node, item.paused_at),
-        f"{item.steps_executed:,}",
-        times.relative(item.updated_at, now),
-        words.yes_or_no(item.is_resumable),
-        words.remark(item),
-    ]
+    return cast("Filters", filters)

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 from sessionstore.cli import streams, times, words
 from sessionstore.cli.tables import Cell, Column, write_facts, write_table
-from sessionstore.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
+    from sessionstore.backends.base import Usage
     from sessionstore.cli.sight import Sight
 
 Fact = tuple[str, Cell | str]
 
 _PATH_SHOWN = 12
 _TEXT_LIMIT = 2000
+_PROBLEMS_SHOWN = 5
+_PROBLEM_LIMIT = 300
+_SAYING = ("description", "message", "error")
 
 
 def write_portrait(sight: Sight, now: datetime, *, colored: bool) -> None:
@@ -37,14 +41,18 @@ def _facts(sight: Sight, now: datetime) -> list[Fact]:
         facts.append(("status", words.DAMAGED))
         facts.append(("reason", _text(sight.damaged)))
         facts.append(("file", _text(sight.file)))
-        return facts
+        return facts + _usage(sight.usage)
+    if sight.at is not None:
+        facts.append(("as of checkpoint", Cell(printable(sight.at), "bold")))
     facts += _header(sight, sight.state, now)
-    facts += _owner(sight, sight.state)
+    if sight.at is None:
+        facts += _owner(sight, sight.state)
     facts += _progress(sight.state)
+    facts += _problems(sight.state)
     facts += _result(sight.state)
     facts += _recovery(sight.state, now)
     facts += _sizes(sight)
-    return facts
+    return facts + _usage(sight.usage)
 
 
 def _text(value: object) -> str:
@@ -88,8 +96,8 @@ def _owner(sight: Sight, state: SessionState) -> list[Fact]:
     if state.status is SessionStatus.ACTIVE:
         facts.append(("owner", named or "not recorded"))
         if liveness is not None:
-            style = "bold red" if liveness.is_dead else "green" if liveness.is_alive else "yellow"
-            facts.append(("liveness", Cell(words.liveness_words(liveness), style)))
+            shown = Cell(words.liveness_words(liveness), words.liveness_style(liveness))
+            facts.append(("liveness", shown))
     elif liveness is not None and liveness.is_alive:  # claimed, but not running
         facts.append(("owner", named or "not recorded"))
         facts.append(("liveness", words.liveness_words(liveness)))
@@ -129,8 +137,40 @@ def _progress(state: SessionState) -> list[Fact]:
         if len(progress.path) > _PATH_SHOWN:
             shown.insert(0, f"({len(progress.path) - _PATH_SHOWN:,} more)")
         facts.append(("path", " > ".join(shown)))
+    facts += _visits(progress)
     if progress.nodes_with_failures:
         facts.append(("failed nodes", _some(progress.nodes_with_failures)))
+    return facts
+
+
+def _visits(progress: SessionProgress) -> list[Fact]:
+    """Return how often each node was visited and tried again, the busiest first."""
+    counts, retries = progress.node_visit_counts, progress.retry_details
+    names = sorted({*counts, *retries}, key=lambda name: (-counts.get(name, 0), name))
+    if not names:
+        return []
+    shown = []
+    for name in names[:_PATH_SHOWN]:
+        text = f"{printable(name, limit=60)} x{counts.get(name, 0):,}"
+        if retries.get(name):
+            text += f" ({count_of(retries[name], 'retry', 'retries')})"
+        shown.append(text)
+    if len(names) > _PATH_SHOWN:
+        shown.append(f"{len(names) - _PATH_SHOWN:,} more")
+    return [("visits", ", ".join(shown))]
+
+
+def _problems(state: SessionState) -> list[Fact]:
+    """Return the last problems; the label of each row but the first is empty."""
+    facts: list[Fact] = []
+    for problem in state.problems[-_PROBLEMS_SHOWN:]:
+        said = next((problem[key] for key in _SAYING if problem.get(key)), None)
+        text = printable(said if isinstance(said, str) else problem, limit=_PROBLEM_LIMIT)
+        if isinstance(severity := problem.get("severity"), str):
+            text = f"{printable(severity, limit=20)}: {text}"
+        facts.append(("" if facts else "problems", Cell(text, "yellow")))
+    if hidden := len(state.problems) - len(facts):
+        facts.append(("", f"and {hidden:,} before"))
     return facts
 
 
@@ -184,6 +224,21 @@ def _sizes(sight: Sight) -> list[Fact]:
     return facts
 
 
+def _usage(usage: Usage | None) -> list[Fact]:
+    if usage is None:
+        return []
+    text = words.size_words(usage.bytes)
+    parts = [
+        f"{label} {words.size_words(size)}"
+        for label, size in (
+            ("checkpoints", usage.checkpoint_bytes),
+            ("application", usage.application_bytes),
+        )
+        if size
+    ]
+    return [("on disk", f"{text} ({', '.join(parts)})" if parts else text)]
+
+
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(printable(name, limit=60) for name in names[:_PATH_SHOWN])
     more = len(names) - _PATH_SHOWN
@@ -191,7 +246,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _write_checkpoints(sight: Sight, now: datetime, *, colored: bool) -> None:
-    latest = sight.state.latest_checkpoint_id if sight.state else None
+    latest = sight.state.latest_checkpoint_id if sight.state and sight.at is None else None
     columns = [
         Column("CHECKPOINT"),
         Column("TYPE"),
@@ -203,6 +258,8 @@ def _write_checkpoints(sight: Sight, now: datetime, *, colored: bool) -> None:
     rows = []
     for item in sight.checkpoints:
         remarks = ["latest"] if item.checkpoint_id == latest else []
+        if item.checkpoint_id == sight.at:
+            remarks.append("shown above")
         if item.damaged is not None:
             remarks.append(f"damaged: {printable(item.damaged, limit=words.REASON_LIMIT)}")
         rows.append(

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _MANY = 50
-"""Fewer sessions are judged before a bar could be read."""
+"""Fewer sessions are done before a bar could be read."""
 
 
 class SweepBar:
-    """Called with how many sessions were judged, and how many there are."""
+    """Called with how many sessions are done, and how many there are."""
 
-    def __init__(self, color: str) -> None:
+    def __init__(self, color: str, doing: str = "judging") -> None:
+        self._doing = doing
         self._color = color
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -36,7 +37,7 @@ class SweepBar:
             self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` sessions were judged."""
+        """Show that ``done`` of ``total`` sessions are done."""
         if self._bar is None:
             if total < _MANY or sys.stderr is None or not sys.stderr.isatty():
                 return
@@ -51,7 +52,7 @@ class SweepBar:
         colored = streams.wants_color(self._color, sys.stderr)
         console = Console(file=sys.stderr, no_color=not colored)
         self._bar = Progress(
-            TextColumn("judging"),
+            TextColumn(self._doing),
             BarColumn(),
             MofNCompleteColumn(),
             console=console,
@@ -60,4 +61,4 @@ class SweepBar:
             redirect_stderr=False,
         )
         self._bar.start()
-        self._task = self._bar.add_task("judging", total=total)
+        self._task = self._bar.add_task(self._doing, total=total)

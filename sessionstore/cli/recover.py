@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sessionstore.cli import formats, streams
+from sessionstore.cli.completing import SESSION_ID
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve
 from sessionstore.cli.settings import Settings, output_option, shared_options
-from sessionstore.recovery import MarkAs, RecoveryReport, Swept
 from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.recovery import MarkAs, RecoveryReport, Swept
 
 _OUTCOMES = ("swept", "failed", "unknown", "alive", "damaged")
 
@@ -39,6 +42,7 @@ Examples:
     "named",
     multiple=True,
     metavar="ID",
+    type=SESSION_ID,
     help="A session whose process is dead, as you know and this command cannot; repeatable. "
     "One that is known to live is not touched.",
 )

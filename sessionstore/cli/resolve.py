@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli.exits import Exit
 from sessionstore.errors import SessionNotFound
 from sessionstore.ids import check_id, is_id
-from sessionstore.store import SessionStore
 from sessionstore.text import printable
+
+if TYPE_CHECKING:
+    from sessionstore.store import SessionStore
 
 _NAMED = 5
 
@@ -32,9 +37,62 @@ def resolve(store: SessionStore[Any], given: str, root: object) -> str:
         check_id(given)
         raise SessionNotFound(given, root)
     if len(candidates) > 1:
-        more = ", ..." if len(candidates) > _NAMED else ""
-        named = ", ".join(candidates[:_NAMED])
         raise click.UsageError(
-            f"{printable(given)} is the beginning of more than one id: {named}{more}"
+            f"{printable(given)} is the beginning of more than one id: {_named(candidates)}"
         )
     return candidates[0]
+
+
+class NoSuchCheckpoint(click.ClickException):
+    """A session has no checkpoint that is called so, or begins so."""
+
+    exit_code = Exit.NOT_FOUND
+
+
+def resolve_checkpoint(store: SessionStore[Any], session_id: str, given: str) -> str:
+    """Return the id of the checkpoint that ``given`` is, or is the only beginning of.
+
+    Raises:
+        click.UsageError: it is the beginning of several; they are named.
+        NoSuchCheckpoint: there is none.
+        SessionCorrupt, SessionNotFound, StorageError: they cannot be listed.
+    """
+    known = [item.checkpoint_id for item in store.checkpoints(session_id)]
+    candidates = [name for name in known if name.startswith(given)]
+    if given in known:
+        return given
+    if not candidates:
+        raise NoSuchCheckpoint(
+            f"{session_id} has no checkpoint {printable(given)!r}:"
+            f" `sessionstore show {session_id}` names them"
+        )
+    if len(candidates) > 1:
+        raise click.UsageError(
+            f"{printable(given)} is the beginning of more than one checkpoint: "
+            + _named(candidates)
+        )
+    return candidates[0]
+
+
+def _named(candidates: Sequence[str]) -> str:
+    more = ", ..." if len(candidates) > _NAMED else ""
+    return ", ".join(candidates[:_NAMED]) + more
+
+
+def resolve_all(store: SessionStore[Any], given: Sequence[str], root: object) -> Iterator[str]:
+    """Yield the ids that are meant, one by one; for ``-`` those on the lines of stdin.
+
+    Lines are read as they come, so that a pipe shows the first result before its last id.
+
+    Raises:
+        click.UsageError, InvalidSessionId, SessionNotFound: as for :func:`resolve`.
+    """
+    for one in given:
+        if one != "-":
+            yield resolve(store, one, root)
+            continue
+        if sys.stdin is None:
+            raise click.UsageError("- reads ids from stdin, which is closed")
+        for line in sys.stdin:
+            if name := line.strip():
+                yield resolve(store, name, root)

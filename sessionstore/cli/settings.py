@@ -30,11 +30,16 @@ class Settings:
 
     def open_store(self) -> SessionStore[SessionState]:
         """Return the store, which must be there: this command line never makes one."""
-        if not self.root:
-            raise click.UsageError("which store? Pass --root DIR, or set SESSIONSTORE_ROOT")
+        root = self.require_root()
         from sessionstore.store import SessionStore
 
-        return SessionStore(self.root, create=False, clock=self.clock)
+        return SessionStore(root, create=False, clock=self.clock)
+
+    def require_root(self) -> str:
+        """Return the root, which must have been given."""
+        if not self.root:
+            raise click.UsageError("which store? Pass --root DIR, or set SESSIONSTORE_ROOT")
+        return self.root
 
     def now(self) -> datetime:
         """Return the current time."""
@@ -77,16 +82,18 @@ def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
     return add
 
 
-def output_option(ids: str) -> Callable[[F], F]:
-    """Add -o; ``ids`` says which ids it prints."""
+def output_option(ids: str | None) -> Callable[[F], F]:
+    """Add -o; ``ids`` says which ids it prints, None that there are none to print."""
+    choices = ["table", "json", "jsonl"] if ids is None else ["table", "json", "jsonl", "ids"]
+    told = "" if ids is None else f", ids {ids}, one a line"
     return click.option(
         "-o",
         "--output",
         "form",
-        type=click.Choice(["table", "json", "jsonl", "ids"]),
+        type=click.Choice(choices),
         default="table",
         show_default=True,
-        help=f"json is one object, jsonl one object a line, ids {ids}, one a line.",
+        help=f"json is one object, jsonl one object a line{told}.",
     )
 
 

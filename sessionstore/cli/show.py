@@ -1,46 +1,137 @@
-"""``sessionstore show``: all that is known of one session, and whether its owner lives."""
+"""``sessionstore show``: all that is known of a session, and whether its owner lives."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sessionstore.cli import formats, streams
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_all, resolve_checkpoint
 from sessionstore.cli.settings import Settings, output_option, shared_options
-from sessionstore.cli.sight import look_at
+
+if TYPE_CHECKING:
+    from sessionstore.cli.sight import Sight
+    from sessionstore.store import SessionStore
+
+SEVERAL = "sessionstore.several/1"
 
 
 @click.command(
     epilog="""\b
 Examples:
   sessionstore show session_20260125_170903_00000001
-  sessionstore show session_20260125_17
-  sessionstore show session_20260125_17 -o json | jq .session.state.data_buffer""",
+  sessionstore show session_20260125_17 --at cp_node_complete
+  sessionstore show session_20260125_17 --state | jq .data_buffer
+  sessionstore show session_20260125_17 --raw > state.json
+  sessionstore ls --stale -o ids | sessionstore show -""",
 )
-@click.argument("session_id", metavar="ID")
+@click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
+@click.option(
+    "--at",
+    metavar="CHECKPOINT",
+    help="As it was in this checkpoint: its id, or a beginning that no other has.",
+)
+@click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Only the bytes that are stored, damaged or not; on a terminal they are escaped.",
+)
 @output_option("its full id")
 @shared_options()
 @click.pass_obj
-def show(settings: Settings, session_id: str, form: str) -> int:
-    """Show one session: status, owner, progress, result, checkpoints and sizes.
+def show(
+    settings: Settings,
+    session_ids: tuple[str, ...],
+    at: str | None,
+    only_state: bool,
+    raw: bool,
+    form: str,
+) -> int:
+    """Show sessions: status, owner, progress, problems, result, checkpoints and sizes.
 
-    ID is a session id, or a beginning of it that no other has. Exits with 5 if the session or
-    one of its checkpoints is damaged.
+    ID is a session id, or a beginning of it that no other has; - reads ids from stdin. Exits
+    with 5 if a session or one of its checkpoints is damaged.
     """
+    several = len(session_ids) > 1 or "-" in session_ids
+    if (only_state or raw) and form != "table":
+        raise click.UsageError("--state and --raw are formats of their own: leave out -o")
+    if only_state and raw:
+        raise click.UsageError("either --state or --raw")
+    if several and (raw or at is not None):
+        raise click.UsageError(f"{'--raw' if raw else '--at'} goes with one ID")
     with settings.open_store() as store:
-        sight = look_at(store, resolve(store, session_id, settings.root))
+        ids = resolve_all(store, session_ids, settings.root)
+        if raw:
+            return _write_raw(store, next(ids), at)
+        if only_state:
+            for session_id in ids:
+                _write_state(store, session_id, at)
+            return Exit.OK
+        sights = _Sights(store, ids, at)
+        _write(sights, settings, form, several=several)
+    if sights.damaged:
+        streams.note("damage was found; it was left as it is")
+        return Exit.DAMAGE
+    return Exit.OK
+
+
+class _Sights:
+    """What is seen of each session, looked at when its turn comes."""
+
+    def __init__(self, store: SessionStore[Any], ids: Iterator[str], at: str | None) -> None:
+        self._store = store
+        self._ids = ids
+        self._at = at
+        self.damaged = False
+        """Whether any that was seen so far is damaged."""
+
+    def __iter__(self) -> Iterator[Sight]:
+        from sessionstore.cli.sight import look_at
+
+        for session_id in self._ids:
+            at = self._at and resolve_checkpoint(self._store, session_id, self._at)
+            sight = look_at(self._store, session_id, at)
+            self.damaged |= sight.shows_damage
+            yield sight
+
+
+def _write(sights: _Sights, settings: Settings, form: str, *, several: bool) -> None:
     if form == "ids":
-        formats.write_ids([sight.session_id])
+        formats.write_ids(sight.session_id for sight in sights)
     elif form == "jsonl":
-        formats.write_lines([sight.item()])
+        formats.write_lines(sight.item() for sight in sights)
+    elif form == "json" and several:
+        formats.write_stream(SEVERAL, "sessions", (sight.item() for sight in sights), dict)
     elif form == "json":
-        formats.write_object(formats.SESSION, {"session": sight.item()})
+        for sight in sights:
+            formats.write_object(formats.SESSION, {"session": sight.item()})
     else:
         from sessionstore.cli.portrait import write_portrait
 
-        write_portrait(sight, settings.now(), colored=settings.colored)
-    if sight.shows_damage:
-        streams.note("damage was found; it was left as it is")
-        return Exit.DAMAGE
+        for number, sight in enumerate(sights):
+            if number:
+                streams.write("\n")
+            write_portrait(sight, settings.now(), colored=settings.colored)
+
+
+def _write_state(store: SessionStore[Any], session_id: str, at: str | None) -> None:
+    if at is None:
+        state = store.load(session_id)
+    else:
+        state = store.load_checkpoint(session_id, resolve_checkpoint(store, session_id, at))
+    streams.write(formats.dumps(formats.plain(state), indent=2) + "\n")
+
+
+def _write_raw(store: SessionStore[Any], session_id: str, at: str | None) -> int:
+    checkpoint_id = None if at is None else resolve_checkpoint(store, session_id, at)
+    payload = store.raw(session_id, checkpoint_id)
+    if sys.stdout.isatty():
+        streams.write(streams.harmless(payload))
+    else:
+        streams.write_bytes(payload)
     return Exit.OK

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import to_json
 
+from sessionstore.backends.base import Usage
 from sessionstore.checkpoints import Checkpoint
 from sessionstore.cli import formats
 from sessionstore.errors import SessionCorrupt
@@ -28,6 +30,9 @@ class Sight:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     checkpoints_damaged: str | None = None
     """Why the checkpoints cannot be listed."""
+    usage: Usage | None = None
+    at: str | None = None
+    """The checkpoint that ``state`` was read from; None if it is the current one."""
 
     @property
     def is_stale(self) -> bool:
@@ -44,7 +49,7 @@ class Sight:
             return "it has no checkpoint"
         if self.checkpoints_damaged is not None:
             return self.checkpoints_damaged
-        latest = self.state.latest_checkpoint_id
+        latest = self.at or self.state.latest_checkpoint_id
         for checkpoint in self.checkpoints:
             if checkpoint.checkpoint_id == latest:
                 return checkpoint.damaged
@@ -87,19 +92,26 @@ class Sight:
             "checkpoints": formats.plain(self.checkpoints),
             "checkpoints_damaged": self.checkpoints_damaged,
             "sizes": self.sizes(),
+            "usage": formats.plain(self.usage),
+            "at": self.at,
         }
 
 
-def look_at(store: SessionStore[SessionState], session_id: str) -> Sight:
-    """Return what can be seen of a session; damage is part of it."""
-    sight = Sight(session_id)
+def look_at(store: SessionStore[SessionState], session_id: str, at: str | None = None) -> Sight:
+    """Return what can be seen of a session, now or in a checkpoint; damage is part of it."""
+    sight = Sight(session_id, at=at)
     try:
-        sight.state = store.load(session_id)
-        sight.liveness = store.liveness(session_id)
+        if at is None:
+            sight.state = store.load(session_id)
+            sight.liveness = store.liveness(session_id)
+        else:
+            sight.state = store.load_checkpoint(session_id, at)
     except SessionCorrupt as error:
         sight.damaged, sight.file = error.reason, error.file
     try:
         sight.checkpoints = store.checkpoints(session_id)
     except SessionCorrupt as error:
         sight.checkpoints_damaged = error.reason
+    with suppress(SessionCorrupt):
+        sight.usage = store.usage(session_id)
     return sight

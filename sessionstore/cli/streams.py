@@ -15,6 +15,21 @@ def write(text: str) -> None:
     sys.stdout.write(text)
 
 
+def write_bytes(data: bytes) -> None:
+    """Write bytes to stdout as they are, which must be no terminal."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+
+
+def harmless(data: bytes) -> str:
+    """Return bytes as lines in which nothing can act on a terminal."""
+    text = data.decode("utf-8", "backslashreplace")
+    lines = [printable(line, limit=len(line)) for line in text.split("\n")]
+    if lines[-1] == "":
+        lines.pop()
+    return "".join(f"{line}\n" for line in lines)
+
+
 def note(text: str) -> None:
     """Say ``text`` on stderr, on one line and escaped. That nobody listens is no error."""
     if sys.stderr is None:

@@ -45,6 +45,17 @@ def write_table(
     columns: Sequence[Column], rows: Sequence[Row], *, colored: bool, headed: bool = True
 ) -> None:
     """Write a table to stdout."""
+    cells, widths = _headed(columns, rows, headed=headed)
+    if sys.stdout.isatty():
+        _write_folded(columns, cells, widths, colored=colored)
+    else:
+        _write_whole(columns, cells, widths, colored=colored)
+
+
+def _headed(
+    columns: Sequence[Column], rows: Sequence[Row], *, headed: bool = True
+) -> tuple[list[list[Cell]], list[int]]:
+    """Return all cells, the headings first, and the widths of the columns."""
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     if headed:
         cells.insert(0, [Cell(column.heading, "bold") for column in columns])
@@ -52,10 +63,7 @@ def write_table(
         max(cell_len(row[place].text) for row in cells) if cells else 0
         for place in range(len(columns))
     ]
-    if sys.stdout.isatty():
-        _write_folded(columns, cells, widths, colored=colored)
-    else:
-        _write_whole(columns, cells, widths, colored=colored)
+    return cells, widths
 
 
 def _write_whole(
@@ -82,6 +90,36 @@ def _write_folded(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int], *, colored: bool
 ) -> None:
     """Write a table that folds long text into the width of the terminal."""
+    table, needed = _folded(columns, rows, widths)
+    console = _console(needed, colored=colored)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        streams.write(line.rstrip() + "\n")
+
+
+def live_table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
+    """Return a table that rich redraws in place."""
+    cells, widths = _headed(columns, rows)
+    return _folded(columns, cells, widths)[0]
+
+
+def live_console(*, colored: bool) -> Console:
+    """Return the terminal behind stdout, of its true size, as rich redraws it."""
+    return Console(
+        file=sys.stdout,
+        color_system="standard" if colored else None,
+        no_color=not colored,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def _folded(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int]
+) -> tuple[Table, int]:
+    """Return the table, and how many cells it needs at least."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
     needed = 0
     for column, width in zip(columns, widths, strict=True):
@@ -95,7 +133,11 @@ def _write_folded(
     for row in rows:
         # Text, not str: square brackets in it are no markup.
         table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
-    console = Console(
+    return table, needed
+
+
+def _console(needed: int, *, colored: bool) -> Console:
+    return Console(
         file=sys.stdout,
         color_system="standard" if colored else None,
         force_terminal=colored,
@@ -107,10 +149,6 @@ def _write_folded(
         emoji=False,
         highlight=False,
     )
-    with console.capture() as capture:
-        console.print(table)
-    for line in capture.get().splitlines():
-        streams.write(line.rstrip() + "\n")
 
 
 def write_facts(facts: Sequence[tuple[str, Cell | str]], *, colored: bool) -> None:

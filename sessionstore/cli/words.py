@@ -40,13 +40,16 @@ def liveness_words(liveness: Liveness) -> str:
     return printable(str(liveness), limit=REASON_LIMIT)
 
 
+def liveness_style(liveness: Liveness) -> str:
+    """Return the colour of a verdict."""
+    return "bold red" if liveness.is_dead else "green" if liveness.is_alive else "yellow"
+
+
 def remark(item: SessionSummary) -> str:
-    """Return what a line of a listing has to add: who lives, what is damaged, what went wrong."""
+    """Return what a line of a listing has to add: what is damaged, what went wrong."""
     if item.damaged is not None:
         return printable(item.damaged, limit=REASON_LIMIT)
     remarks = []
-    if item.liveness is not None:
-        remarks.append(liveness_words(item.liveness))
     if item.unresumable is not None:
         remarks.append(f"not resumable: {printable(item.unresumable, limit=REASON_LIMIT)}")
     if item.error and item.liveness is None:

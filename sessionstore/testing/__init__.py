@@ -29,10 +29,12 @@ _TOPICS = (
     "checking",
     "claiming",
     "contending",
+    "counting",
     "ending",
     "interrupting",
     "listing",
     "living",
+    "measuring",
     "recovering",
     "resuming",
     "storing",
@@ -43,11 +45,13 @@ from sessionstore.testing.awaiting import AwaitingContract  # noqa: E402 - after
 from sessionstore.testing.checking import CheckingContract  # noqa: E402
 from sessionstore.testing.claiming import ClaimingContract  # noqa: E402
 from sessionstore.testing.contending import ContendingContract  # noqa: E402
+from sessionstore.testing.counting import CountingContract  # noqa: E402
 from sessionstore.testing.ending import EndingContract  # noqa: E402
 from sessionstore.testing.harness import BackendT, Harness  # noqa: E402
 from sessionstore.testing.interrupting import InterruptingContract  # noqa: E402
 from sessionstore.testing.listing import ListingContract  # noqa: E402
 from sessionstore.testing.living import LivingContract  # noqa: E402
+from sessionstore.testing.measuring import MeasuringContract  # noqa: E402
 from sessionstore.testing.recovering import RecoveringContract  # noqa: E402
 from sessionstore.testing.resuming import ResumingContract  # noqa: E402
 from sessionstore.testing.storing import StoringContract  # noqa: E402
@@ -59,6 +63,8 @@ class BackendContract(
     ClaimingContract[BackendT],
     StoringContract[BackendT],
     LivingContract[BackendT],
+    MeasuringContract[BackendT],
+    CountingContract[BackendT],
     EndingContract[BackendT],
     ContendingContract[BackendT],
     ResumingContract[BackendT],

@@ -7,18 +7,19 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock, durable, owner
-from sessionstore.backends.base import Backend, Claim, Probe, Stored
-from sessionstore.backends.files import housekeeping, quarantine, states
+from sessionstore.backends.base import Backend, Claim, Probe, Stored, Usage
+from sessionstore.backends.files import housekeeping, quarantine, states, usage
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.rounds import Rounds
+from sessionstore.diagnosis import Diagnosis
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
@@ -231,6 +232,14 @@ class FilesBackend(Backend):
         if self._own_index is not None:
             self._own_index.close()
 
+    def usage(self, session_id: str) -> Usage:
+        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
+            return usage.measure(directory)
+
+    def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
+        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
+            return usage.freed_by(directory, checkpoint_ids)
+
     # --- claiming --------------------------------------------------------------------------------
 
     def probe(self, session_id: str) -> Probe:
@@ -419,6 +428,11 @@ class FilesBackend(Backend):
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         assert isinstance(claim, FilesClaim)
         return quarantine.put_session(self._layout, claim, reason, self.clock)
+
+    def diagnose(self) -> Sequence[Diagnosis]:
+        from sessionstore.backends.files import place  # rarely needed, and slow to import
+
+        return place.diagnose(self._layout.root, self.clock)
 
     # --- cleaning up -----------------------------------------------------------------------------
 

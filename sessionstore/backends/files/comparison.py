@@ -6,6 +6,7 @@ between is gone on with, since what is the same already only costs a look. Sever
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -20,7 +21,7 @@ from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import Row
 from sessionstore.backends.files.sighting import Eyes
 from sessionstore.ids import is_id
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 
 _BATCH = 500
 _SAY_EVERY = 5.0  # seconds
@@ -45,7 +46,6 @@ def compare(index: Index, layout: Layout, reason: str) -> Outcome:
         sqlite3.Error, Unusable: the index is damaged, or gone.
         OSError: the sessions cannot be listed.
     """
-    logger.debug("%s: comparing the index with the files: %s", layout.root, reason)
     return _Comparison(index, layout, reason).run()
 
 
@@ -73,26 +73,25 @@ class _Comparison:
             self._index.change(lambda one: one.execute("DELETE FROM sessions"))
         self._index.end_comparison()
         outcome = Outcome(self._seen, self._changed, self._removed)
-        if time.monotonic() - self._begin > _LONG:
-            logger.info(
-                "%s: index: %s; compared %d sessions, %d changed, %d gone, in %.1f s",
-                self._layout.root,
-                self._reason,
-                *outcome,
-                time.monotonic() - self._begin,
-            )
+        taken = time.monotonic() - self._begin
+        self._log(
+            "%s: index: %s; compared %d sessions, %d changed, %d gone, in %.1f s",
+            *outcome,
+            taken,
+            level=logging.INFO if taken > _LONG else logging.DEBUG,
+        )
         return outcome
 
     def _say(self) -> None:
         now = time.monotonic()
         if now - self._said >= _SAY_EVERY:
             self._said = now
-            logger.info(
-                "%s: index: %s; %d sessions compared so far",
-                self._layout.root,
-                self._reason,
-                self._seen,
-            )
+            self._log("%s: index: %s; %d sessions compared so far", self._seen, level=logging.INFO)
+
+    def _log(self, text: str, *numbers: float, level: int) -> None:
+        root = self._layout.root
+        extra = about("index_compared", path=root, reason=self._reason)
+        logger.log(level, text, root, self._reason, *numbers, extra=extra)
 
     def _compare_batch(self, eyes: Eyes, names: list[str]) -> None:
         marks = ", ".join("?" * len(names))

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 from sessionstore import durable, owner
 from sessionstore.backends.files.layout import Layout, index_names
 from sessionstore.backends.files.rows import COLUMNS, INDEXES, TABLES, Row
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 
 _T = TypeVar("_T")
 
@@ -337,7 +337,7 @@ class Index:
             self._remove(names[0])
             if not create:
                 raise
-            logger.warning("%s: the index was damaged (%s); made anew", self._layout.root, error)
+            self._warn("the index was damaged, and is made anew: %s", error)
             return self._current(create=True)
         for other in names[1:]:
             self._remove(other)
@@ -391,7 +391,7 @@ class Index:
             name = next(iter(index_names(self._layout)), None)
         if name is None:
             return
-        logger.warning("%s: the index was removed: %s", self._layout.root, reason)
+        self._warn("the index was removed: %s", reason)
         self._remove(name)
 
     def _remove(self, name: str) -> None:
@@ -401,12 +401,16 @@ class Index:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                logger.error(
-                    "%s: the index cannot be removed (%s), and may not list what is there:"
-                    " remove index-* by hand",
-                    self._layout.root,
+                self._warn(
+                    "the index cannot be removed, and may not list what is there:"
+                    " remove index-* by hand: %s",
                     error,
                 )
+
+    def _warn(self, text: str, reason: object) -> None:
+        root = self._layout.root
+        extra = about("index_removed", path=root, reason=reason)
+        logger.warning(f"%s: {text}", root, reason, extra=extra)
 
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")

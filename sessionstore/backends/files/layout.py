@@ -16,7 +16,7 @@ from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.errors import StorageError
 from sessionstore.ids import is_id
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 
 FORMAT = 1
 MARKER = "sessionstore.json"
@@ -152,6 +152,7 @@ def check_root(layout: Layout, *, warns: bool) -> None:
                 "%s: its group can write to it (mode %04o) and so forge sessions: chmod g-w it",
                 path,
                 mode,
+                extra=about("group_can_write", path=path),
             )
 
 

@@ -25,7 +25,7 @@ from sessionstore.backends.files.layout import Layout, read_marker
 from sessionstore.backends.files.rows import Row, Stream
 from sessionstore.backends.files.sighting import Eyes
 from sessionstore.errors import StorageError
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 from sessionstore.query import Examine, Matches, Position, SessionQuery, SessionSummary
 
 _FIRST, _LARGEST = 64, 2048
@@ -121,7 +121,13 @@ class Listing:
     def _say_once(self, error: Exception) -> None:
         if not self._has_said and read_marker(self._layout) is not None:
             self._has_said = True
-            logger.warning("%s: listing without an index: %s", self._layout.root, error)
+            root = self._layout.root
+            logger.warning(
+                "%s: listing without an index: %s",
+                root,
+                error,
+                extra=about("index_not_used", path=root, reason=error),
+            )
 
 
 class _Changed(Exception):
@@ -208,9 +214,11 @@ class _Run:
                 return
             except _Changed:
                 comparisons += 1
+                root = self._layout.root
                 logger.warning(
                     "%s: something else changed sessions: comparing the index with all of them",
-                    self._layout.root,
+                    root,
+                    extra=about("index_changed_underneath", path=root),
                 )
                 self._listing.compare("something else changed sessions")
             except _TROUBLE as error:

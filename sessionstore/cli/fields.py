@@ -1,0 +1,62 @@
+"""The fields of a listing by name: what ``ls --fields`` takes. How they look: ``columns.py``."""
+
+from __future__ import annotations
+
+import click
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "id": ("session_id",),
+    "status": ("status", "is_stale", "is_interrupted"),
+    "liveness": ("liveness",),
+    "goal": ("goal_id",),
+    "agent": ("agent_id",),
+    "stream": ("stream_id",),
+    "correlation": ("correlation_id",),
+    "entry": ("entry_point",),
+    "node": ("current_node", "paused_at"),
+    "steps": ("steps_executed",),
+    "revision": ("revision",),
+    "started": ("started_at",),
+    "updated": ("updated_at",),
+    "ended": ("completed_at",),
+    "checkpoint": ("latest_checkpoint_id",),
+    "resumable": ("is_resumable", "unresumable"),
+    "recoveries": ("recovery",),
+    "pid": ("pid",),
+    "owner": ("owner",),
+    "error": ("error",),
+    "remark": ("damaged", "unresumable", "error"),
+}
+"""Each name, and what it is in the JSON of a listing."""
+
+USUAL = (
+    "id", "status", "goal", "node", "steps", "updated", "resumable", "liveness", "remark",
+)  # fmt: skip
+"""What a table shows unless told; the last two only where they say anything."""
+
+
+def read_fields(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Return the names in ``id,status,goal``, in that order; None where none were given."""
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    for name in names:
+        if name not in FIELDS:
+            raise click.BadParameter(
+                f"there is no field {name!r}; there are {', '.join(FIELDS)}", context, option
+            )
+    if not names:
+        raise click.BadParameter(f"name some of {', '.join(FIELDS)}", context, option)
+    return names
+
+
+def complete_fields(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return what the last name of a list may become."""
+    del context, parameter
+    before, comma, last = incomplete.rpartition(",")
+    named = before.split(",")
+    return [before + comma + name for name in FIELDS if name.startswith(last) and name not in named]

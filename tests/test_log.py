@@ -1,0 +1,174 @@
+"""What the package logs: to one silent logger, and with attributes that a formatter may name."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import TypeGuard
+
+import pytest
+
+import sessionstore
+from sessionstore import AsyncSessionStore, SessionStore, StorageError
+from sessionstore.log import EVENTS, about
+from sessionstore.runner import Runner
+from tests.cli_support import GONE, leave_behind, put, state
+from tests.support import DEADLINE
+
+ATTRIBUTES = tuple(about("any"))
+PACKAGE = Path(sessionstore.__file__).parent
+
+
+def test_an_application_that_configures_no_logging_hears_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "left", state("left", status="active", pid=GONE))
+    tmp_path.chmod(0o770)  # its group can write to it: a warning
+    program = "import sys, sessionstore; sessionstore.SessionStore(sys.argv[1]).recover()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        check=True, capture_output=True, text=True, timeout=DEADLINE,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_sweep_tells_session_revision_and_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave_behind(tmp_path, "left")
+    store = SessionStore(tmp_path)
+    with caplog.at_level(logging.INFO, "sessionstore"):
+        store.recover()
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("sessionstore", logging.INFO)
+    told = {name: getattr(record, name) for name in ATTRIBUTES}
+    assert told == {
+        "event": "session_swept",
+        "session_id": "left",
+        "revision": store.load("left").revision,
+        "path": None,
+        "reason": f"pid {store.load('left').recovery.owner.pid} is gone",  # type: ignore[union-attr]  # a sweep has set both
+    }
+
+
+def test_a_repair_tells_which_state_was_replaced_and_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SessionStore(tmp_path)
+    with store.create("a-goal", session_id="torn") as session:
+        session.checkpoint("node_complete")
+        session.save()
+        session.complete()
+    (tmp_path / "sessions/torn/state.json").write_text("{")
+    store.check(repair=True)
+    (record,) = [item for item in caplog.records if item.name == "sessionstore"]
+    assert record.event == "state_repaired"  # type: ignore[attr-defined]  # set by extra=
+    assert record.session_id == "torn"  # type: ignore[attr-defined]  # as above
+    assert record.revision == store.load("torn").revision  # type: ignore[attr-defined]  # as above
+    assert "EOF" in record.reason  # type: ignore[attr-defined]  # as above
+
+
+def test_a_root_that_its_group_can_write_to_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o770)
+    SessionStore(tmp_path)
+    (record,) = caplog.records
+    assert (record.event, record.path, record.session_id) == (  # type: ignore[attr-defined]  # set by extra=
+        "group_can_write", str(tmp_path), None,
+    )  # fmt: skip
+
+
+def test_work_of_a_cancelled_task_that_fails_is_told_with_its_session(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        begun.set()
+        release.wait(DEADLINE)
+        raise sessionstore.SessionNotFound("s-1", tmp_path)
+
+    async def cancel() -> None:
+        runner = Runner()
+        task = asyncio.ensure_future(runner.run(fail))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.sleep(0)
+        release.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await runner.close()
+
+    from threading import Event
+
+    begun, release = Event(), Event()
+    asyncio.run(cancel())
+    (record,) = [item for item in caplog.records if item.name == "sessionstore"]
+    assert (record.event, record.session_id) == ("cancelled_work_failed", "s-1")  # type: ignore[attr-defined]  # set by extra=
+
+
+def test_a_formatter_may_name_every_attribute_of_every_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also of those without a session: a missing attribute would raise while formatting."""
+    leave_behind(tmp_path, "left")
+    tmp_path.chmod(0o770)
+    formatter = logging.Formatter(" ".join(f"%({name})s" for name in ATTRIBUTES))
+
+    async def sweep() -> None:
+        async with AsyncSessionStore(tmp_path) as store:
+            await store.recover()
+
+    with caplog.at_level(logging.DEBUG, "sessionstore"):
+        asyncio.run(sweep())
+    told = [formatter.format(item) for item in caplog.records if item.name == "sessionstore"]
+    assert [text.split()[0] for text in told] == ["group_can_write", "session_swept"]
+
+
+LEVELS = ("debug", "info", "warning", "error", "exception", "critical", "log")
+
+
+def _logs(node: ast.AST) -> TypeGuard[ast.Call]:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in ("logger", "logging", "log")
+        and node.func.attr in LEVELS
+    )
+
+
+def _calls() -> list[tuple[str, ast.Call]]:
+    """Return every call that logs, and where it is."""
+    return [
+        (f"{file.relative_to(PACKAGE)}:{node.lineno}", node)
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if _logs(node)
+    ]
+
+
+def test_every_record_of_the_package_tells_a_documented_event() -> None:
+    calls = _calls()
+    assert calls
+    told = set()
+    for where, call in calls:
+        extra = next((word.value for word in call.keywords if word.arg == "extra"), None)
+        assert isinstance(extra, ast.Call), f"{where} has no extra=about(...)"
+        (event,) = extra.args
+        assert isinstance(event, ast.Constant), where
+        assert event.value in EVENTS, where
+        told.add(event.value)
+    assert told == set(EVENTS)  # and none is documented that nothing tells
+
+
+def test_the_attributes_are_none_of_those_that_logging_has_itself() -> None:
+    plain = logging.LogRecord("name", logging.INFO, "path", 1, "text", (), None)
+    assert not set(ATTRIBUTES) & {*vars(plain), "message", "asctime"}
+
+
+def test_a_reason_is_text_even_where_an_error_was_given() -> None:
+    error = StorageError("read", "x", OSError(5, "it broke"))
+    assert about("any", reason=error)["reason"] == str(error)
