@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sessionstore.checkpoints import Checkpoint
     from sessionstore.conversions import ExecutionResult, LegacyRun
     from sessionstore.errors import (
+        CancellationRequested,
+        CheckpointNotFound,
         ClaimLost,
         DurabilityUncertain,
         InvalidQuery,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
+    from sessionstore.ops.cancelling import Cancellation, CancelOutcome
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
@@ -55,8 +58,12 @@ __all__ = [
     "AsyncSession",
     "AsyncSessionStore",
     "Backend",
+    "CancelOutcome",
+    "Cancellation",
+    "CancellationRequested",
     "CheckReport",
     "Checkpoint",
+    "CheckpointNotFound",
     "ClaimLost",
     "DurabilityUncertain",
     "ExecutionResult",
@@ -112,6 +119,8 @@ _HOMES = {
         "LegacyRun",
     ),
     "sessionstore.errors": (
+        "CancellationRequested",
+        "CheckpointNotFound",
         "ClaimLost",
         "DurabilityUncertain",
         "InvalidQuery",
@@ -131,6 +140,10 @@ _HOMES = {
         "CheckReport",
         "Finding",
         "FindingKind",
+    ),
+    "sessionstore.ops.cancelling": (
+        "CancelOutcome",
+        "Cancellation",
     ),
     "sessionstore.owner": (
         "Liveness",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from functools import partial
-from typing import Generic
+from typing import TYPE_CHECKING, Generic, Literal
 
 from sessionstore.findings import CheckReport
+from sessionstore.ids import check_id
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
 from sessionstore.state import StateT
 from sessionstore.store import SessionStore
+
+if TYPE_CHECKING:
+    from sessionstore.ops.cancelling import Cancellation
 
 
 class AsyncOperations(Generic[StateT]):
@@ -41,3 +46,43 @@ class AsyncOperations(Generic[StateT]):
     async def check(self, *, repair: bool = False, progress: Progress | None = None) -> CheckReport:
         """Look for damage and for what is left over; ``progress`` is called in a thread."""
         return await self._runner.run(partial(self._store.check, repair=repair, progress=progress))
+
+    # --- one session: say how it ended, ask it to end -------------------------------------------
+
+    async def mark(
+        self,
+        session_id: str,
+        status: Literal["failed", "cancelled", "paused"],
+        *,
+        reason: str,
+        force: bool = False,
+    ) -> int:
+        """Say how a session ended that nobody holds; return its new revision."""
+        return await self._runner.run(
+            partial(self._store.mark, session_id, status, reason=reason, force=force)
+        )
+
+    async def cancel(
+        self,
+        session_id: str,
+        *,
+        reason: str | None = None,
+        timeout: float = 0.0,  # noqa: ASYNC109 - part of the surface; the request stays after it
+    ) -> Cancellation:
+        """Ask the live process that holds a session to end it, or end one whose process died.
+
+        Waits without a thread. A cancelled wait takes no request back.
+        """
+        from sessionstore.ops import cancelling
+
+        canceller = cancelling.Canceller(self._store._backend, check_id(session_id), reason)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        pause = cancelling.FIRST_PAUSE
+        while True:
+            seen = await self._runner.run(canceller.look)
+            left = deadline - loop.time()
+            if not seen.is_pending or left <= 0:
+                return seen
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, cancelling.LONGEST_PAUSE)

@@ -7,14 +7,17 @@ care. Each method hands over to a module of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic
+from typing import TYPE_CHECKING, Generic, Literal
 
 from sessionstore import checkup, clock, recovery
 from sessionstore.backends.base import Backend
 from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
-from sessionstore.state import StateT
+from sessionstore.state import SessionStatus, StateT
+
+if TYPE_CHECKING:
+    from sessionstore.ops.cancelling import Cancellation
 
 
 class Operations(Generic[StateT]):
@@ -76,3 +79,67 @@ class Operations(Generic[StateT]):
             StorageError: the store cannot be listed.
         """
         return checkup.check(self._backend, repair=repair, progress=progress)
+
+    # --- one session: say how it ended, ask it to end -------------------------------------------
+
+    def mark(
+        self,
+        session_id: str,
+        status: Literal["failed", "cancelled", "paused"],
+        *,
+        reason: str,
+        force: bool = False,
+    ) -> int:
+        """Say how a session ended that nobody holds; return its new revision.
+
+        If it is ACTIVE, its process died: that goes on record in ``state.recovery``, as a sweep
+        puts it there. Data, counters and checkpoints stay. ``reason`` becomes the error of the
+        result.
+
+        Args:
+            session_id: which one.
+            status: what it becomes.
+            reason: why, in words; not empty.
+            force: also mark one of which cannot be known whether its owner lives. One that is
+                known to live is never marked: :meth:`cancel` asks it.
+
+        Raises:
+            SessionClaimed: a live process holds it, or one that may live; it is named.
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+        """
+        from sessionstore.ops import marking
+
+        if status not in marking.CHOICES:
+            raise ValueError(f"status is 'failed', 'cancelled' or 'paused', not {status!r}")
+        if not reason.strip():
+            raise ValueError("reason says why, in words")
+        return marking.mark(
+            self._backend, check_id(session_id), SessionStatus(status), reason=reason, force=force
+        )
+
+    def cancel(
+        self, session_id: str, *, reason: str | None = None, timeout: float = 0.0
+    ) -> Cancellation:
+        """Cancel a session: ask the live process that holds it, or end one whose process died.
+
+        The next ``save`` or ``checkpoint`` of the holder raises ``CancellationRequested``; if that
+        leaves its ``with`` block, the session ends as cancelled. The request is for this very
+        claim: one that pauses or ends otherwise first wins, and whoever holds the session next
+        never meets it. A session that does not run (paused, failed, completed) is not touched:
+        :meth:`mark` it, if you mean it.
+
+        Args:
+            session_id: which one.
+            reason: why, in words; it becomes part of the error of the result.
+            timeout: how many seconds to wait for the holder to end it; the request stays
+                afterwards. Without waiting the outcome is ``requested`` where a process lives.
+
+        Raises:
+            SessionClaimed: its owner cannot be asked, or it cannot be known whether it lives.
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+        """
+        from sessionstore.ops import cancelling
+
+        return cancelling.cancel(
+            self._backend, check_id(session_id), reason=reason, timeout=timeout
+        )

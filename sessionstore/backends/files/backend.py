@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Literal
 
 from sessionstore import clock, durable, owner
-from sessionstore.backends.base import Backend, Claim, Probe, Stored
-from sessionstore.backends.files import housekeeping, quarantine, states
+from sessionstore.backends.base import Backend, CancelRequest, Claim, Probe, Stored
+from sessionstore.backends.files import housekeeping, quarantine, requests, states
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
@@ -198,6 +198,10 @@ class FilesBackend(Backend):
             return Probe(held)
         return Probe(held, record.holder, released=record.released_at is not None)
 
+    def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
+        with storage_errors("ask the holder of", self._layout.session(session_id)):
+            return requests.deliver(self._layout, session_id, request)
+
     def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
         return self._claim(session_id, owner, timeout)
 
@@ -284,8 +288,9 @@ class FilesBackend(Backend):
                 lock.remove_file()
             lock.close()
             raise
-        lock.confirm()  # a new session has no one else to ask
-        return self._claimed(session_id, lock, identity, written)
+        claim = self._claimed(session_id, lock, identity, written)
+        claim.confirm()  # a new session has no one else to ask
+        return claim
 
     def _build(self, session_id: str, payload: bytes) -> tuple[tuple[int, int], Signature]:
         """Build the session aside, move it in without replacing; return what identifies it."""

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from sessionstore import codec, durable
 from sessionstore.backends.base import Claim, Stored
-from sessionstore.backends.files import states
+from sessionstore.backends.files import requests, states
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.lock import HeldLock
 from sessionstore.clock import Clock
@@ -116,9 +116,18 @@ class FilesClaim(Claim):
             self._expected = found
         return Stored(payload, self._layout.state(self.session_id))
 
-    def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:
+    def write(
+        self,
+        payload: bytes,
+        revision: int,
+        *,
+        checkpoint_id: str | None = None,
+        heeds_requests: bool = False,
+    ) -> None:
         self._attempted = None
         with self._opened("save") as directory:
+            if heeds_requests and self._lock.is_marked:
+                self._heed_request()
             self._check_state(directory, revision - 1)
             if checkpoint_id is None:
                 staged = durable.Staged(directory, payload, flush_file=self._power)
@@ -133,6 +142,11 @@ class FilesClaim(Claim):
                     directory.flush()
                 except OSError as error:
                     raise DurabilityUncertain(self.session_id, revision, error) from error
+
+    def _heed_request(self) -> None:
+        request = requests.find(self._layout, self.session_id, self.owner.token)
+        if request is not None:
+            raise request.to_error(self.session_id)
 
     def _swap(self, directory: Directory, staged: durable.Staged, revision: int) -> None:
         assert self._expected is not None
@@ -259,16 +273,26 @@ class FilesClaim(Claim):
                 self.release()
                 raise DurabilityUncertain(self.session_id, None, error) from error
         self._lock.remove_file()
-        self._lock.close()
+        self._end()
         shutil.rmtree(os.path.join(self._layout.trash, trashed), ignore_errors=True)
 
     def confirm(self) -> None:
         self._lock.confirm()
+        requests.restore_mark(self._layout, self.session_id, self.owner.token)
+        if self.previous_owner is not None:  # it may have died before it could heed one
+            requests.remove(self._layout, self.session_id, self.previous_owner.token)
 
     def release(self) -> None:
-        if not self._lock.is_inherited:
-            self._lock.write_end(self._clock())
+        if self._lock.is_inherited or self._lock.is_closed:
+            self._lock.close()
+            return
+        self._lock.write_end(self._clock())
+        self._end()
+
+    def _end(self) -> None:
         self._lock.close()
+        # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
+        requests.remove(self._layout, self.session_id, self.owner.token)
 
     def remove_leftovers(self) -> int:
         """Remove what a holder that died left half written; return how many files.

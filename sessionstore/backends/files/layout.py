@@ -63,6 +63,10 @@ class Layout:
         """The lock file of a session."""
         return os.path.join(self.root, "locks", session_id + ".lock")
 
+    def request(self, session_id: str, token: str) -> str:
+        """The file of a request to cancel, made to the claim of ``token``."""
+        return os.path.join(self.root, "locks", f"{session_id}.{token}.cancel")
+
 
 def read_marker(layout: Layout) -> dict[str, Any] | None:
     """Return what the marker says, or None where there is none (yet).
