@@ -64,6 +64,7 @@ class Canceller:
         self._session_id = session_id
         self._reason = None if reason is None else describe_error(reason)
         self._asked: CancelRequest | None = None
+        self._is_delivered = False
         self._holder: SessionOwner | None = None
 
     def look(self) -> Cancellation:
@@ -98,7 +99,7 @@ class Canceller:
             return self._seen(CancelOutcome.MOVED_ON, state, detail)
         if verdict.is_dead:
             return self._cancel_dead(state)
-        if self._asked is not None:
+        if self._is_delivered:
             return self._seen(CancelOutcome.REQUESTED, state, "asked, and still running")
         if verdict.is_unknown:
             raise SessionClaimed(
@@ -128,16 +129,21 @@ class Canceller:
         holder = probe.holder
         if holder is None or holder.token is None or probe.released:
             return None  # it has just come, or is about to leave
-        named = state.owner.token if state.owner else None
-        if holder.token != named and is_patient:
-            return None  # a resume is about to write, or a sweep about to end it
-        now = self._backend.clock()
-        request = CancelRequest(
-            holder.token, self._reason, clock.to_text(now), owner.new_owner(now)
-        )
-        if not self._backend.request_cancellation(self._session_id, request):
+        if self._asked is None:
+            named = state.owner.token if state.owner else None
+            if holder.token != named and is_patient:
+                return None  # a resume is about to write, or a sweep about to end it
+            now = self._backend.clock()
+            by = owner.new_owner(now)
+            # From here on it is this claim or none: it may meet the request, end, and be followed
+            # by another one before it can be seen that the request was delivered.
+            self._asked = CancelRequest(holder.token, self._reason, clock.to_text(now), by)
+            self._holder = holder
+        if holder.token != self._asked.token:
             return None
-        self._asked, self._holder = request, holder
+        if not self._backend.request_cancellation(self._session_id, self._asked):
+            return None
+        self._is_delivered = True
         detail = f"asked {holder.describe() or 'its holder'}, whose next save will raise"
         return self._seen(CancelOutcome.REQUESTED, state, detail)
 
