@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
     from sessionstore.ops.cancelling import Cancellation, CancelOutcome
+    from sessionstore.ops.diffing import Difference, DifferenceKind, DiffSide, StateDiff
+    from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
+    from sessionstore.ops.forking import Fork
+    from sessionstore.ops.history import History, Moment, MomentKind
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Advice",
     "AsyncSession",
     "AsyncSessionStore",
     "Backend",
@@ -65,16 +70,25 @@ __all__ = [
     "Checkpoint",
     "CheckpointNotFound",
     "ClaimLost",
+    "DiffSide",
+    "Difference",
+    "DifferenceKind",
     "DurabilityUncertain",
     "ExecutionResult",
+    "Explanation",
     "FilesBackend",
     "Finding",
     "FindingKind",
+    "Fork",
+    "History",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
     "Liveness",
+    "Lost",
     "MemoryBackend",
+    "Moment",
+    "MomentKind",
     "NotResumable",
     "NotStorable",
     "Page",
@@ -97,6 +111,8 @@ __all__ = [
     "SessionStoreError",
     "SessionSummary",
     "SessionTimestamps",
+    "Situation",
+    "StateDiff",
     "StateTypeMismatch",
     "StorageError",
     "Swept",
@@ -144,6 +160,24 @@ _HOMES = {
     "sessionstore.ops.cancelling": (
         "CancelOutcome",
         "Cancellation",
+    ),
+    "sessionstore.ops.diffing": (
+        "DiffSide",
+        "Difference",
+        "DifferenceKind",
+        "StateDiff",
+    ),
+    "sessionstore.ops.explanation": (
+        "Advice",
+        "Explanation",
+        "Lost",
+        "Situation",
+    ),
+    "sessionstore.ops.forking": ("Fork",),
+    "sessionstore.ops.history": (
+        "History",
+        "Moment",
+        "MomentKind",
     ),
     "sessionstore.owner": (
         "Liveness",

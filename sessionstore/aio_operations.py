@@ -16,6 +16,10 @@ from sessionstore.store import SessionStore
 
 if TYPE_CHECKING:
     from sessionstore.ops.cancelling import Cancellation
+    from sessionstore.ops.diffing import StateDiff
+    from sessionstore.ops.explanation import Explanation
+    from sessionstore.ops.forking import Fork
+    from sessionstore.ops.history import History
 
 
 class AsyncOperations(Generic[StateT]):
@@ -86,3 +90,39 @@ class AsyncOperations(Generic[StateT]):
                 return seen
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, cancelling.LONGEST_PAUSE)
+
+    # --- one session: what became of it, and what it was -----------------------------------------
+
+    async def explain(self, session_id: str) -> Explanation:
+        """Tell who held a session, how it ended and how that is known, and what to do next."""
+        return await self._runner.run(partial(self._store.explain, session_id))
+
+    async def history(self, session_id: str) -> History:
+        """Return the life of a session as it was kept: its beginning, checkpoints, and present."""
+        return await self._runner.run(partial(self._store.history, session_id))
+
+    async def diff(
+        self,
+        session_id: str,
+        a: str | None = None,
+        b: str | None = None,
+        *,
+        everything: bool = False,
+    ) -> StateDiff:
+        """Return how two states of a session differ, value by value, each with its path."""
+        return await self._runner.run(
+            partial(self._store.diff, session_id, a, b, everything=everything)
+        )
+
+    async def fork(
+        self, session_id: str, checkpoint_id: str | None = None, *, new_id: str | None = None
+    ) -> str:
+        """Begin a new session from a kept state of another one; a cancelled fork leaves none."""
+        return await self._runner.run(
+            partial(self._store.fork, session_id, checkpoint_id, new_id=new_id),
+            undo=self._store.delete,
+        )
+
+    async def forks(self, session_id: str) -> list[Fork]:
+        """Return the sessions that were forked from this one, oldest first."""
+        return await self._runner.run(partial(self._store.forks, session_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from sessionstore.errors import (
+    CheckpointNotFound,
     InvalidQuery,
     InvalidSessionId,
     SessionClaimed,
@@ -27,13 +28,17 @@ class Exit(IntEnum):
     """A live process holds the session."""
     DAMAGE = 5
     """Damage was found; it was left as it is."""
+    PARTLY = 6
+    """Some of what was asked for was done, and some could not be."""
+    TIMED_OUT = 7
+    """What was waited for did not come in time."""
     INTERRUPTED = 130
     """Ctrl-C, as shells count it: 128 + SIGINT."""
 
 
 def exit_for(error: SessionStoreError) -> Exit:
     """Return the exit code that says what kind of refusal ``error`` is."""
-    if isinstance(error, SessionNotFound):
+    if isinstance(error, SessionNotFound | CheckpointNotFound):
         return Exit.NOT_FOUND
     if isinstance(error, SessionClaimed):
         return Exit.CLAIMED

@@ -26,7 +26,13 @@ LOOK, ACT, CARE = "Look", "Act", "Take care"
 COMMANDS: dict[str, Entry] = {
     "ls": Entry(LOOK, "ls", "List sessions."),
     "show": Entry(LOOK, "show", "Show one session."),
+    "explain": Entry(LOOK, "explain", "Say in plain words what became of a session."),
+    "history": Entry(LOOK, "history", "Show the checkpoints of a session as a timeline."),
+    "diff": Entry(LOOK, "diff", "Show how two states of a session differ."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
+    "mark": Entry(ACT, "mark", "Say how a session ended that nobody holds."),
+    "cancel": Entry(ACT, "cancel", "Ask whoever runs a session to end it."),
+    "fork": Entry(ACT, "fork", "Begin a new session from a kept state."),
     "fsck": Entry(CARE, "fsck", "Find damage and left-overs, and mend them."),
 }
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sessionstore import clock, codec, inspection, owner
 from sessionstore.backends.base import Backend, CancelRequest, Claim
 from sessionstore.endings import describe_error
-from sessionstore.errors import SessionClaimed
+from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.ops import marking
 from sessionstore.owner import Liveness
 from sessionstore.state import SessionOwner, SessionState, SessionStatus
@@ -182,16 +183,45 @@ def cancel(
     backend: Backend, session_id: str, *, reason: str | None, timeout: float
 ) -> Cancellation:
     """Cancel the session; wait at most ``timeout`` seconds for a holder that was asked."""
-    canceller = Canceller(backend, session_id, reason)
+    ((_, outcome),) = cancel_all(backend, [session_id], reason=reason, timeout=timeout)
+    if isinstance(outcome, SessionStoreError):
+        raise outcome
+    return outcome
+
+
+def cancel_all(
+    backend: Backend, session_ids: Iterable[str], *, reason: str | None, timeout: float
+) -> Iterator[tuple[str, Cancellation | SessionStoreError]]:
+    """Ask all, then wait for them together; yield each session with what became of it."""
+    waiting: list[tuple[str, Canceller]] = []
     deadline = time.monotonic() + timeout
+    for session_id in session_ids:
+        canceller = Canceller(backend, session_id, reason)
+        outcome = _look(canceller)
+        if timeout > 0 and isinstance(outcome, Cancellation) and outcome.is_pending:
+            waiting.append((session_id, canceller))
+        else:
+            yield session_id, outcome
     pause = FIRST_PAUSE
-    while True:
-        seen = canceller.look()
+    while waiting:
         left = deadline - time.monotonic()
-        if not seen.is_pending or left <= 0:
-            return seen
-        time.sleep(min(pause, left))
+        time.sleep(max(0.0, min(pause, left)))
         pause = min(pause * 2, LONGEST_PAUSE)
+        still: list[tuple[str, Canceller]] = []
+        for session_id, canceller in waiting:
+            outcome = _look(canceller)
+            if left > 0 and isinstance(outcome, Cancellation) and outcome.is_pending:
+                still.append((session_id, canceller))
+            else:
+                yield session_id, outcome
+        waiting = still
+
+
+def _look(canceller: Canceller) -> Cancellation | SessionStoreError:
+    try:
+        return canceller.look()
+    except SessionStoreError as error:
+        return error
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
