@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal
 
+from sessionstore.errors import SessionStoreError
 from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
@@ -77,18 +78,36 @@ class AsyncOperations(Generic[StateT]):
 
         Waits without a thread. A cancelled wait takes no request back.
         """
+        found = [
+            outcome
+            async for _, outcome in self.cancel_all([session_id], reason=reason, timeout=timeout)
+        ]
+        if isinstance(found[0], SessionStoreError):
+            raise found[0]
+        return found[0]
+
+    async def cancel_all(
+        self,
+        session_ids: Iterable[str],
+        *,
+        reason: str | None = None,
+        timeout: float = 0.0,  # noqa: ASYNC109 - as above
+    ) -> AsyncIterator[tuple[str, Cancellation | SessionStoreError]]:
+        """Cancel several sessions; ask all before any is waited for, without a thread."""
         from sessionstore.ops import cancelling
 
-        canceller = cancelling.Canceller(self._store._backend, check_id(session_id), reason)
+        chosen = [check_id(session_id) for session_id in session_ids]
+        together = cancelling.Together(self._store._backend, chosen, reason)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = cancelling.FIRST_PAUSE
         while True:
-            seen = await self._runner.run(canceller.look)
             left = deadline - loop.time()
-            if not seen.is_pending or left <= 0:
-                return seen
-            await asyncio.sleep(min(pause, left))
+            for seen in await self._runner.run(partial(together.look, is_last=left <= 0)):
+                yield seen
+            if together.is_done:
+                return
+            await asyncio.sleep(min(pause, max(left, 0.0)))
             pause = min(pause * 2, cancelling.LONGEST_PAUSE)
 
     # --- one session: what became of it, and what it was -----------------------------------------

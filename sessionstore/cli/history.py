@@ -13,6 +13,7 @@ from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
+    from sessionstore.cli.tables import Row
     from sessionstore.ops.forking import Fork
     from sessionstore.ops.history import History, Moment
 
@@ -99,7 +100,7 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.note(count_of(len(children), "fork"))
 
 
-def _row(moment: Moment, settings: Settings) -> list[object]:
+def _row(moment: Moment, settings: Settings) -> Row:
     from sessionstore.cli.tables import Cell
     from sessionstore.cli.words import REASON_LIMIT, size_words, where
 

@@ -74,6 +74,7 @@ def _write_whole(
 
 
 def painted(cell: Cell) -> str:
+    """Return the text of a cell in its style."""
     style = Style.parse(cell.style)  # cached
     return style.render(cell.text, color_system=ColorSystem.STANDARD)
 

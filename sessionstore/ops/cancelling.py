@@ -191,38 +191,51 @@ def cancel(
 
 def cancel_all(
     backend: Backend, session_ids: Iterable[str], *, reason: str | None, timeout: float
-) -> Iterator[tuple[str, Cancellation | SessionStoreError]]:
+) -> Iterator[Outcome]:
     """Ask all, then wait for them together; yield each session with what became of it."""
-    waiting: list[tuple[str, Canceller]] = []
+    together = Together(backend, session_ids, reason)
     deadline = time.monotonic() + timeout
-    for session_id in session_ids:
-        canceller = Canceller(backend, session_id, reason)
-        outcome = _look(canceller)
-        if timeout > 0 and isinstance(outcome, Cancellation) and outcome.is_pending:
-            waiting.append((session_id, canceller))
-        else:
-            yield session_id, outcome
     pause = FIRST_PAUSE
-    while waiting:
+    while True:
         left = deadline - time.monotonic()
-        time.sleep(max(0.0, min(pause, left)))
+        yield from together.look(is_last=left <= 0)
+        if together.is_done:
+            return
+        time.sleep(min(pause, max(left, 0.0)))
         pause = min(pause * 2, LONGEST_PAUSE)
-        still: list[tuple[str, Canceller]] = []
-        for session_id, canceller in waiting:
-            outcome = _look(canceller)
-            if left > 0 and isinstance(outcome, Cancellation) and outcome.is_pending:
-                still.append((session_id, canceller))
+
+
+class Together:
+    """Several cancellations, looked at in turn."""
+
+    def __init__(self, backend: Backend, session_ids: Iterable[str], reason: str | None) -> None:
+        self._waiting = [(name, Canceller(backend, name, reason)) for name in session_ids]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is waited for any more."""
+        return not self._waiting
+
+    def look(self, *, is_last: bool) -> list[Outcome]:
+        """Look at each that is waited for; return those that came to something, or all at last."""
+        found: list[Outcome] = []
+        waiting: list[tuple[str, Canceller]] = []
+        for session_id, canceller in self._waiting:
+            try:
+                seen = canceller.look()
+            except SessionStoreError as error:
+                found.append((session_id, error))
+                continue
+            if seen.is_pending and not is_last:
+                waiting.append((session_id, canceller))
             else:
-                yield session_id, outcome
-        waiting = still
+                found.append((session_id, seen))
+        self._waiting = waiting
+        return found
 
 
-def _look(canceller: Canceller) -> Cancellation | SessionStoreError:
-    try:
-        return canceller.look()
-    except SessionStoreError as error:
-        return error
-
+Outcome = tuple[str, Cancellation | SessionStoreError]
+"""A session, and what became of it, or why it was refused."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
 """Seconds between two looks at a session whose holder was asked."""

@@ -12,7 +12,7 @@ from sessionstore.ids import is_id
 from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
 from sessionstore.ops.forking import to_fork
 from sessionstore.owner import Liveness
-from sessionstore.state import SessionState, SessionStatus
+from sessionstore.state import SessionOwner, SessionState, SessionStatus
 
 _ENDED = {
     SessionStatus.PAUSED: Situation.PAUSED,
@@ -41,7 +41,7 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         next=(),
         status=state.status,
         is_held=probe.held,
-        holder=probe.holder or state.owner or (liveness.owner if liveness else None),
+        holder=_holder(state, situation, liveness, probe),
         ended=_ended(state, situation, liveness),
         ended_at=_ended_at(state),
         liveness=liveness if state.status is SessionStatus.ACTIVE else None,
@@ -62,6 +62,19 @@ def _situation(state: SessionState, liveness: Liveness) -> Situation:
             return Situation.RUNNING
         return Situation.STALE if liveness.is_dead else Situation.UNKNOWN
     return Situation.INTERRUPTED if state.is_interrupted else _ENDED[state.status]
+
+
+def _holder(
+    state: SessionState, situation: Situation, liveness: Liveness, probe: Probe
+) -> SessionOwner | None:
+    """Return who holds it or held it last: who ran it, rather than who only marked it since."""
+    if probe.held:
+        return probe.holder or state.owner
+    if situation is Situation.INTERRUPTED and state.recovery is not None:
+        return state.recovery.owner
+    if state.status is SessionStatus.ACTIVE:
+        return liveness.owner or state.owner
+    return probe.holder
 
 
 # --- how it ended --------------------------------------------------------------------------------
@@ -169,7 +182,8 @@ def _missing(checkpoint_id: str | None, reason: str) -> Checkpoint | None:
 def _lost(state: SessionState, kept: SessionState) -> Lost:
     revisions = None
     if kept.incarnation is not None and kept.incarnation == state.incarnation:
-        revisions = max(0, state.revision - kept.revision)
+        # What a sweep wrote is no work that could be lost.
+        revisions = max(0, state.revision - kept.revision - state.is_interrupted)
     path, before = state.progress.path, kept.progress.path
     nodes = tuple(path[len(before) :]) if path[: len(before)] == before else ()
     return Lost(revisions, max(0, _steps(state) - _steps(kept)), nodes)
