@@ -224,7 +224,8 @@ class Backend(ABC):
         - True: that claim's next write that heeds requests raises CancellationRequested, unless
           the claim ends before it comes to that.
         - False: that claim has ended; nothing is left of the request.
-        - No other claim ever sees it. It ends with its claim, and asking again replaces it.
+        - No other claim ever sees it. It ends with its claim. Asking again replaces it, but
+          for its reason where none is given.
 
         Raises:
             StorageError: the place refused, or passes on no requests.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sessionstore import clock, codec, owner
 from sessionstore.backends.base import Backend, CancelRequest, Claim, Probe, Stored
@@ -95,6 +95,8 @@ class MemoryBackend(Backend):
             held = self._claims.get(session_id)
             if held is None or held.owner.token != request.token:
                 return False
+            if request.reason is None and held.request is not None:
+                request = replace(request, reason=held.request.reason)
             held.request = request
             return True
 

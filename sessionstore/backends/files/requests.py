@@ -13,6 +13,7 @@ import os
 import re
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from sessionstore import durable
 from sessionstore.backends.base import CancelRequest
@@ -75,6 +76,10 @@ def _stands(layout: Layout, session_id: str, token: str) -> bool:
 
 
 def _put(layout: Layout, session_id: str, request: CancelRequest) -> None:
+    if request.reason is None:  # asked again, to wait for it: the reason that was given stands
+        with suppress(OSError):
+            before = _read(layout, session_id, request.token)
+            request = replace(request, reason=before.reason if before else None)
     content = {
         "token": request.token,
         "reason": request.reason and request.reason[:_REASON_LIMIT],
