@@ -187,6 +187,19 @@ def test_diff_folds_large_values_and_shows_them_if_asked(root: Path) -> None:
     assert len(pages["after"]) == 100
 
 
+def test_long_texts_that_differ_late_are_shown_where_they_differ(tmp_path: Path) -> None:
+    with SessionStore(tmp_path).create("goal", session_id="s1") as session:
+        session.state.data_buffer["text"] = "a" * 5000 + "old"
+        session.checkpoint()
+        session.state.data_buffer["text"] = "a" * 5000 + "new" + "b" * 5000
+        session.fail("bad")
+    lines = invoke(tmp_path, "diff", "s1").stdout.splitlines()
+    place = lines.index("~ data_buffer.text:")
+    assert lines[place + 1] == f'    … 4,980 equal characters, then "{"a" * 20}old"'
+    assert f'then "{"a" * 20}newbb' in lines[place + 2]
+    assert max(map(len, lines)) < 150
+
+
 @pytest.mark.parametrize(
     ("args", "code"),
     [

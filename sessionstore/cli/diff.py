@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SCHEMA = "sessionstore.diff/1"
 _WIDTH = 100
 _PATH_LIMIT = 400
+_CONTEXT = 20
+"""Characters that are shown before the first one that differs."""
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _COLORS = {"added": "green", "removed": "red", "changed": "yellow"}
 
@@ -100,7 +102,10 @@ def _lines(item: Difference, limit: int | None) -> list[str]:
         return [start + _value(item.after, limit)]
     if item.kind == "removed":
         return [start + _value(item.before, limit)]
-    before, after = _value(item.before, limit), _value(item.after, limit)
+    if limit is not None and isinstance(item.before, str) and isinstance(item.after, str):
+        before, after = _texts(item.before, item.after, limit)
+    else:
+        before, after = _value(item.before, limit), _value(item.after, limit)
     if len(start) + len(before) + len(after) <= _WIDTH:
         return [f"{start}{before} -> {after}"]
     return [start.rstrip(), f"    {before}", f" -> {after}"]
@@ -116,6 +121,18 @@ def _value(value: Any, limit: int | None) -> str:
     if isinstance(value, list):
         return f"[… {count_of(len(value), 'item')}, {len(text):,} characters]"
     return f"{text[: limit - 30]}… {len(text):,} characters"
+
+
+def _texts(before: str, after: str, limit: int) -> tuple[str, str]:
+    """Return two texts of which long ones begin shortly before they differ."""
+    pairs = enumerate(zip(before, after, strict=False))
+    shorter = min(len(before), len(after))
+    common = next((place for place, (one, other) in pairs if one != other), shorter)
+    skipped = common - _CONTEXT if max(len(before), len(after)) > limit - _CONTEXT else 0
+    if skipped <= 0:
+        return _value(before, limit), _value(after, limit)
+    start = f"… {skipped:,} equal characters, then "
+    return start + _value(before[skipped:], limit), start + _value(after[skipped:], limit)
 
 
 def _paint(line: str, style: str, *, colored: bool) -> str:
