@@ -30,8 +30,17 @@ from sessionstore import (
 )
 from sessionstore.backends.files.claim import FilesClaim
 from sessionstore.ops import diffing
-from tests.cli_support import put
-from tests.support import Child, edit_state, new_session, read_state, session_path, state_path, tree
+from tests.cli_support import GONE, put
+from tests.support import (
+    Child,
+    edit_state,
+    left_active,
+    new_session,
+    read_state,
+    session_path,
+    state_path,
+    tree,
+)
 
 Store = SessionStore[SessionState]
 
@@ -296,6 +305,22 @@ def test_a_fork_is_a_paused_session_of_its_own_that_can_be_resumed(store: Store)
         assert session.state.forked_from == state.forked_from
         session.complete()
     assert not store.check().findings
+
+
+def test_a_fork_of_an_ended_state_has_not_ended(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path)
+    left_active(tmp_path, "s1", owner=None, pid=GONE)
+    store.recover()
+    with store.resume("s1") as session:
+        session.complete()
+    (kept,) = (i for i in store.checkpoints("s1") if i.checkpoint_type == "before_resume")
+    swept = store.load_checkpoint("s1", kept.checkpoint_id)
+    assert (swept.status, swept.recovery is None) == ("failed", False)
+    state = store.load(store.fork("s1", kept.checkpoint_id))
+    assert (state.status, state.is_interrupted, state.recovery) == ("paused", False, None)
+    assert (state.result.success, state.result.error) == (None, None)
+    assert state.timestamps.completed_at is None
+    assert state.timestamps.started_at > swept.timestamps.started_at
 
 
 def test_a_lineage_is_read_in_both_directions(store: Store) -> None:

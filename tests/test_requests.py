@@ -27,6 +27,7 @@ from sessionstore import (
 )
 from sessionstore.backends.base import CancelRequest
 from sessionstore.backends.files import lock, requests, states
+from sessionstore.ops import cancelling
 from tests.async_support import run
 from tests.support import Child, left_active, needs_linux, read_state, until
 
@@ -137,6 +138,30 @@ def test_whoever_holds_the_session_next_is_not_the_one_who_was_asked(
     assert seen.outcome is CancelOutcome.MOVED_ON
     assert second[0].save() == 4
     second[0].complete()
+    assert strays(root) == []
+
+
+def test_a_session_that_was_resumed_and_left_again_is_not_cancelled_for_the_one_who_was_asked(
+    root: Path, store: SessionStore[SessionState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the dead one and the claim somebody resumes it, and dies in turn."""
+    backend = store._backend
+    canceller = cancelling.Canceller(backend, "s1", "only the first")
+    with Child("act", root) as other, Child("cancelling_children.work", root) as owner:
+        other.hear()
+        owner.hear()
+        assert canceller.look().is_pending
+        owner.crash()
+        claim = backend.claim
+
+        def resume_before(*args: Any, **options: Any) -> Any:
+            monkeypatch.undo()
+            other.ask("leave_dead", session_id="s1")
+            return claim(*args, **options)
+
+        monkeypatch.setattr(backend, "claim", resume_before)
+        assert canceller.look().outcome is CancelOutcome.MOVED_ON
+    assert read_state(root, "s1")["status"] == "active"
     assert strays(root) == []
 
 

@@ -140,8 +140,6 @@ class Canceller:
             # by another one before it can be seen that the request was delivered.
             self._asked = CancelRequest(holder.token, self._reason, clock.to_text(now), by)
             self._holder = holder
-        if holder.token != self._asked.token:
-            return None
         if not self._backend.request_cancellation(self._session_id, self._asked):
             return None
         self._is_delivered = True
