@@ -111,6 +111,30 @@ def test_what_a_resume_does_not_bring_back_is_counted(store: Store) -> None:
     assert "before_resume" in str(told)
 
 
+@pytest.mark.parametrize("how", ["mark", "cancel"])
+def test_who_ran_a_session_is_told_and_not_who_gave_it_up(
+    tmp_path: Path, store: Store, how: str
+) -> None:
+    with Child("act", tmp_path) as owner:
+        owner.hear()
+        owner.ask("create", session_id="s1", checkpoint=True)
+        owner.crash()
+    if how == "mark":
+        store.mark("s1", "failed", reason="given up")
+    else:
+        store.cancel("s1", reason="given up")
+    told = store.explain("s1")
+    assert told.holder is not None
+    assert told.holder.pid == owner.pid
+    assert "given up" in told.ended
+    assert f"pid {owner.pid}" in dict(told.facts())["crashes"]
+    with store.resume("s1", again=True) as session:  # from here on somebody else ran it
+        session.complete()
+    told = store.explain("s1")
+    assert told.holder is not None
+    assert told.holder.pid == os.getpid()
+
+
 @pytest.mark.parametrize(
     ("end", "situation"),
     [

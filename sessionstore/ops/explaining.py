@@ -41,7 +41,7 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         next=(),
         status=state.status,
         is_held=probe.held,
-        holder=_holder(state, situation, liveness, probe),
+        holder=_holder(state, liveness, probe),
         ended=_ended(state, situation, liveness),
         ended_at=_ended_at(state),
         liveness=liveness if state.status is SessionStatus.ACTIVE else None,
@@ -64,17 +64,21 @@ def _situation(state: SessionState, liveness: Liveness) -> Situation:
     return Situation.INTERRUPTED if state.is_interrupted else _ENDED[state.status]
 
 
-def _holder(
-    state: SessionState, situation: Situation, liveness: Liveness, probe: Probe
-) -> SessionOwner | None:
+def _holder(state: SessionState, liveness: Liveness, probe: Probe) -> SessionOwner | None:
     """Return who holds it or held it last: who ran it, rather than who only marked it since."""
     if probe.held:
         return probe.holder or state.owner
-    if situation is Situation.INTERRUPTED and state.recovery is not None:
-        return state.recovery.owner
     if state.status is SessionStatus.ACTIVE:
         return liveness.owner or state.owner
-    return probe.holder
+    last, recovery = probe.holder, state.recovery
+    if recovery is not None and (last is None or _came(last) <= (recovery.at or "")):
+        return recovery.owner  # whoever came last came to mark it
+    return last
+
+
+def _came(holder: SessionOwner) -> str:
+    """Return when somebody claimed the session; text of ours sorts by time."""
+    return holder.claimed_at or ""
 
 
 # --- how it ended --------------------------------------------------------------------------------
