@@ -142,6 +142,6 @@ class AsyncOperations(Generic[StateT]):
             undo=self._store.delete,
         )
 
-    async def forks(self, session_id: str) -> list[Fork]:
-        """Return the sessions that were forked from this one, oldest first."""
-        return await self._runner.run(partial(self._store.forks, session_id))
+    async def forks(self, session_id: str, *, progress: Progress | None = None) -> list[Fork]:
+        """Return the sessions forked from this one; ``progress`` is called in a thread."""
+        return await self._runner.run(partial(self._store.forks, session_id, progress=progress))

@@ -257,15 +257,19 @@ class Operations(Generic[StateT]):
             self._backend, check_id(session_id), checkpoint_id=checkpoint_id, new_id=new_id
         )
 
-    def forks(self, session_id: str) -> list[Fork]:
+    def forks(self, session_id: str, *, progress: Progress | None = None) -> list[Fork]:
         """Return the sessions that were forked from this one, oldest first.
 
         Reads every state of the store: the parent records nothing, so that forking never has to
         wait for whoever runs it. The parent itself may be gone.
+
+        Args:
+            session_id: the parent.
+            progress: called with the number of sessions that were looked at, and of all.
 
         Raises:
             InvalidSessionId, StorageError: the store cannot be listed.
         """
         from sessionstore.ops import forking
 
-        return forking.forks(self._backend, check_id(session_id))
+        return forking.forks(self._backend, check_id(session_id), progress)

@@ -180,6 +180,16 @@ def test_an_unknown_owner_is_left_to_a_person(tmp_path: Path, store: Store) -> N
     assert [item.session_id for item in report.swept] == ["s1"]
 
 
+def test_a_process_without_a_lock_is_not_said_to_be_askable(tmp_path: Path, store: Store) -> None:
+    left_active(tmp_path, "s1", owner=None, pid=os.getppid())
+    told = store.explain("s1")
+    assert (told.situation, told.is_held) == (Situation.RUNNING, False)
+    assert told.holder is not None
+    assert told.holder.pid == os.getppid()
+    assert advice(told) == ["sessionstore recover --apply", "store.recover()"]
+    assert "yourself" in told.next[0].text
+
+
 @pytest.mark.parametrize("kind", ["missing", "damaged"])
 def test_a_checkpoint_that_does_not_load_is_named_with_what_there_is_instead(
     tmp_path: Path, store: Store, kind: str

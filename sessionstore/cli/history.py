@@ -8,6 +8,7 @@ import click
 
 from sessionstore.cli import formats, streams, times
 from sessionstore.cli.exits import Exit
+from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.text import count_of, printable
@@ -40,7 +41,10 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
     """
     with settings.open_store() as store:
         found = store.history(resolve(store, session_id, settings.root))
-        children = store.forks(found.session_id) if forks else []
+        children: list[Fork] = []
+        if forks:
+            with SweepBar(settings.color) as bar:
+                children = store.forks(found.session_id, progress=bar)
     if form == "ids":
         formats.write_ids(
             moment.checkpoint_id

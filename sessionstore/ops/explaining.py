@@ -199,6 +199,9 @@ def _lost(state: SessionState, kept: SessionState) -> Lost:
 def _advice(told: Explanation) -> list[Advice]:
     name, situation = told.session_id, told.situation
     found: list[Advice] = []
+    if situation is Situation.RUNNING and not told.is_held:
+        text = "it holds no lock, so it cannot be asked: end its process yourself, then sweep"
+        return [Advice(text, "store.recover()", "sessionstore recover --apply")]
     if situation is Situation.RUNNING:
         return [
             Advice("ask it to end", f'store.cancel("{name}")', f"sessionstore cancel {name}"),

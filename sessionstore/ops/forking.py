@@ -19,6 +19,7 @@ from sessionstore.errors import (
 )
 from sessionstore.ids import check_id, make_session_id
 from sessionstore.ops import selecting
+from sessionstore.recovery import Progress
 from sessionstore.state import SessionResult, SessionState, SessionStatus
 from sessionstore.writing import Writer
 
@@ -105,14 +106,17 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
     return chosen, checkpoints.load(current, stored, chosen)
 
 
-def forks(backend: Backend, session_id: str) -> list[Fork]:
+def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:
     """Return the sessions that were forked from this one, oldest first; reads every state."""
     incarnation: str | None = None
     with suppress(SessionStoreError):  # it may be damaged, or deleted: its forks live on
         incarnation = inspection.read_base(backend, session_id)[0].incarnation
     needle = session_id.encode()
     found: list[Fork] = []
-    for other in backend.ids():
+    ids = list(backend.ids())
+    for done, other in enumerate(ids):
+        if progress:
+            progress(done, len(ids))
         try:
             payload = backend.read(other).payload
         except (SessionNotFound, SessionCorrupt, StorageError):
@@ -129,6 +133,8 @@ def forks(backend: Backend, session_id: str) -> list[Fork]:
             continue
         if (item := to_fork(other, lineage)) is not None:
             found.append(item)
+    if progress:
+        progress(len(ids), len(ids))
     return sorted(found, key=lambda item: (item.at, item.session_id))
 
 
