@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sessionstore.conversions import ExecutionResult, LegacyRun
     from sessionstore.diagnosis import Diagnosis, Fitness, diagnose
     from sessionstore.errors import (
+        CancellationRequested,
+        CheckpointNotFound,
         ClaimLost,
         DurabilityUncertain,
         InvalidQuery,
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
         StorageError,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
+    from sessionstore.ops.cancelling import Cancellation, CancelOutcome
+    from sessionstore.ops.diffing import Difference, DifferenceKind, DiffSide, StateDiff
+    from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
+    from sessionstore.ops.forking import Fork
+    from sessionstore.ops.history import History, Moment, MomentKind
     from sessionstore.ops.stats import Day, Measured, StoreStats, Unfinished
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
@@ -54,26 +61,40 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Advice",
     "AsyncSession",
     "AsyncSessionStore",
     "Backend",
+    "CancelOutcome",
+    "Cancellation",
+    "CancellationRequested",
     "CheckReport",
     "Checkpoint",
+    "CheckpointNotFound",
     "ClaimLost",
     "Day",
     "Diagnosis",
+    "DiffSide",
+    "Difference",
+    "DifferenceKind",
     "DurabilityUncertain",
     "ExecutionResult",
+    "Explanation",
     "FilesBackend",
     "Finding",
     "FindingKind",
     "Fitness",
+    "Fork",
+    "History",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
     "Liveness",
+    "Lost",
     "Measured",
     "MemoryBackend",
+    "Moment",
+    "MomentKind",
     "NotResumable",
     "NotStorable",
     "Page",
@@ -96,6 +117,8 @@ __all__ = [
     "SessionStoreError",
     "SessionSummary",
     "SessionTimestamps",
+    "Situation",
+    "StateDiff",
     "StateTypeMismatch",
     "StorageError",
     "StoreStats",
@@ -127,6 +150,8 @@ _HOMES = {
         "diagnose",
     ),
     "sessionstore.errors": (
+        "CancellationRequested",
+        "CheckpointNotFound",
         "ClaimLost",
         "DurabilityUncertain",
         "InvalidQuery",
@@ -146,6 +171,28 @@ _HOMES = {
         "CheckReport",
         "Finding",
         "FindingKind",
+    ),
+    "sessionstore.ops.cancelling": (
+        "CancelOutcome",
+        "Cancellation",
+    ),
+    "sessionstore.ops.diffing": (
+        "DiffSide",
+        "Difference",
+        "DifferenceKind",
+        "StateDiff",
+    ),
+    "sessionstore.ops.explanation": (
+        "Advice",
+        "Explanation",
+        "Lost",
+        "Situation",
+    ),
+    "sessionstore.ops.forking": ("Fork",),
+    "sessionstore.ops.history": (
+        "History",
+        "Moment",
+        "MomentKind",
     ),
     "sessionstore.ops.stats": (
         "Day",

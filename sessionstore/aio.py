@@ -43,7 +43,7 @@ class AsyncSession(Held[StateT]):
 
     async def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""
-        return await self._finish(self._writer.begin_save())
+        return await self._finish(self._writer.begin_step())
 
     async def checkpoint(
         self, checkpoint_type: str = "manual", *, node: str | None = None

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, Literal
 
 from sessionstore.backends.base import Usage
 from sessionstore.diagnosis import Diagnosis
+from sessionstore.errors import SessionStoreError
 from sessionstore.findings import CheckReport
+from sessionstore.ids import check_id
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
 from sessionstore.state import StateT
 from sessionstore.store import SessionStore
 
 if TYPE_CHECKING:
+    from sessionstore.ops.cancelling import Cancellation
+    from sessionstore.ops.diffing import StateDiff
+    from sessionstore.ops.explanation import Explanation
+    from sessionstore.ops.forking import Fork
+    from sessionstore.ops.history import History
     from sessionstore.ops.stats import StoreStats
 
 
@@ -64,3 +72,97 @@ class AsyncOperations(Generic[StateT]):
     async def diagnose(self) -> Sequence[Diagnosis]:
         """Try whether the place of this store is fit for it."""
         return await self._runner.run(self._store.diagnose)
+
+    # --- one session: say how it ended, ask it to end -------------------------------------------
+
+    async def mark(
+        self,
+        session_id: str,
+        status: Literal["failed", "cancelled", "paused"],
+        *,
+        reason: str,
+        force: bool = False,
+    ) -> int:
+        """Say how a session ended that nobody holds; return its new revision."""
+        return await self._runner.run(
+            partial(self._store.mark, session_id, status, reason=reason, force=force)
+        )
+
+    async def cancel(
+        self,
+        session_id: str,
+        *,
+        reason: str | None = None,
+        timeout: float = 0.0,  # noqa: ASYNC109 - part of the surface; the request stays after it
+    ) -> Cancellation:
+        """Ask the live process that holds a session to end it, or end one whose process died.
+
+        Waits without a thread. A cancelled wait takes no request back.
+        """
+        found = [
+            outcome
+            async for _, outcome in self.cancel_all([session_id], reason=reason, timeout=timeout)
+        ]
+        if isinstance(found[0], SessionStoreError):
+            raise found[0]
+        return found[0]
+
+    async def cancel_all(
+        self,
+        session_ids: Iterable[str],
+        *,
+        reason: str | None = None,
+        timeout: float = 0.0,  # noqa: ASYNC109 - as above
+    ) -> AsyncIterator[tuple[str, Cancellation | SessionStoreError]]:
+        """Cancel several sessions; ask all before any is waited for, without a thread."""
+        from sessionstore.ops import cancelling
+
+        chosen = [check_id(session_id) for session_id in session_ids]
+        together = cancelling.Together(self._store._backend, chosen, reason)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        pause = cancelling.FIRST_PAUSE
+        while True:
+            left = deadline - loop.time()
+            for seen in await self._runner.run(partial(together.look, is_last=left <= 0)):
+                yield seen
+            if together.is_done:
+                return
+            await asyncio.sleep(min(pause, max(left, 0.0)))
+            pause = min(pause * 2, cancelling.LONGEST_PAUSE)
+
+    # --- one session: what became of it, and what it was -----------------------------------------
+
+    async def explain(self, session_id: str) -> Explanation:
+        """Tell who held a session, how it ended and how that is known, and what to do next."""
+        return await self._runner.run(partial(self._store.explain, session_id))
+
+    async def history(self, session_id: str) -> History:
+        """Return the life of a session as it was kept: its beginning, checkpoints, and present."""
+        return await self._runner.run(partial(self._store.history, session_id))
+
+    async def diff(
+        self,
+        session_id: str,
+        a: str | None = None,
+        b: str | None = None,
+        *,
+        everything: bool = False,
+    ) -> StateDiff:
+        """Return how two states of a session differ, value by value, each with its path."""
+        return await self._runner.run(
+            partial(self._store.diff, session_id, a, b, everything=everything)
+        )
+
+    async def fork(
+        self, session_id: str, checkpoint_id: str | None = None, *, new_id: str | None = None
+    ) -> str:
+        """Begin a new session from a kept state of another one; a cancelled fork leaves none."""
+        return await self._runner.run(
+            partial(self._store.fork, session_id, checkpoint_id, new_id=new_id),
+            undo=self._store.delete,
+        )
+
+    async def forks(self, session_id: str, *, progress: Progress | None = None) -> list[Fork]:
+        """Return the sessions forked from this one; ``progress`` is called in a thread."""
+        return await self._runner.run(partial(self._store.forks, session_id, progress=progress))

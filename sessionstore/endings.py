@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from sessionstore.errors import CancellationRequested
+
 
 def describe_error(error: BaseException | str) -> str:
     """Return an exception as text that can be stored: ``ValueError: no such city``."""
@@ -12,6 +14,17 @@ def describe_error(error: BaseException | str) -> str:
         name = type(error).__name__
         text = f"{name}: {error}" if str(error) else name
     return str(text).encode("utf-8", "backslashreplace").decode()
+
+
+def find_request(error: BaseException) -> CancellationRequested | None:
+    """Return the request to cancel that ``error`` is, or of which a group of errors consists."""
+    if isinstance(error, CancellationRequested):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        # A task group wraps it; tasks that end because of it are left out by asyncio itself.
+        found = [find_request(inner) for inner in error.exceptions]
+        return found[0] if all(found) else None
+    return None
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 from sessionstore.text import printable
 
 __all__ = [
+    "CancellationRequested",
+    "CheckpointNotFound",
     "ClaimLost",
     "DurabilityUncertain",
     "InvalidQuery",
@@ -91,6 +93,25 @@ class SessionNotFound(SessionStoreError, LookupError):
         super().__init__(
             f"{printable(session_id)} is not in {printable(store)};"
             " list what is there with store.find() or `sessionstore ls`"
+        )
+
+
+class CheckpointNotFound(SessionStoreError, LookupError):
+    """The session has no such checkpoint.
+
+    Fields: ``session_id``, ``checkpoint_id``, ``available`` (ids of those that it has).
+    """
+
+    def __init__(
+        self, session_id: str, checkpoint_id: object, *, available: Iterable[str] = ()
+    ) -> None:
+        self.session_id = session_id
+        self.checkpoint_id: str = str(checkpoint_id)
+        self.available: tuple[str, ...] = tuple(available)
+        named = ", ".join(printable(name) for name in self.available[-3:])
+        super().__init__(
+            f"{printable(session_id)} has no checkpoint {printable(checkpoint_id)};"
+            + (f" the newest are: {named}" if named else " it has none at all")
         )
 
 
@@ -238,6 +259,41 @@ class ClaimLost(SessionStoreError, RuntimeError):
         super().__init__(
             f"{printable(session_id)}: {reason}; nothing was written: claim() or resume() it again"
         )
+
+
+class CancellationRequested(SessionStoreError, RuntimeError):
+    """Somebody asked this claim to end; what was to be saved was not written.
+
+    Raised by each ``save`` and ``checkpoint`` from then on. Let it leave the ``with`` block, which
+    ends the session as cancelled; or store the last word yourself with ``session.cancel()``,
+    ``pause()``, ``complete()`` or ``fail()``, which still work.
+
+    Fields: ``session_id``, ``reason`` (as given, or None), ``requested_at`` (ISO 8601), ``by``
+    (the :class:`~sessionstore.SessionOwner` of the process that asked, or None).
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        reason: str | None = None,
+        *,
+        requested_at: str = "",
+        by: Any = None,
+    ) -> None:
+        self.session_id = session_id
+        self.reason = reason
+        self.requested_at = requested_at
+        self.by = by
+        super().__init__(
+            f"{printable(session_id)}: {self.verdict()}; nothing was written: leave the"
+            " with block, or end the session with cancel(), pause(), complete() or fail()"
+        )
+
+    def verdict(self) -> str:
+        """Return what is stored as the error of a session that ends because of this."""
+        asked = self.by.describe() if self.by is not None else ""
+        text = f"cancellation was requested by {asked}" if asked else "cancellation was requested"
+        return f"{text}: {printable(self.reason, limit=1000)}" if self.reason else text
 
 
 class DurabilityUncertain(SessionStoreError, OSError):

@@ -91,12 +91,16 @@ class Session(Held[StateT]):
     - ``ClaimLost`` after a release, in a forked child, or if the lock file was removed.
     - ``DurabilityUncertain`` if the new state is visible but may not survive a power loss.
     - ``StorageError`` if the system refused; nothing was changed.
+
+    ``save`` and ``checkpoint`` also raise ``CancellationRequested`` once somebody has asked, with
+    ``store.cancel()``, that this session ends; nothing was written. If that leaves the ``with``
+    block, or the block ends without a verdict after it, the session is cancelled.
     """
 
     def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""
         writer = self._writer
-        return writer.run(writer.begin_save).revision
+        return writer.run(writer.begin_step).revision
 
     def checkpoint(self, checkpoint_type: str = "manual", *, node: str | None = None) -> Checkpoint:
         """Store the state, keep it, and make it the one that a resume restores.
@@ -135,6 +139,8 @@ class Session(Held[StateT]):
     def release(self) -> None:
         """Give the session back; one that is still ACTIVE is paused first. Safe to call twice.
 
+        One that met a request to cancel is cancelled instead.
+
         In a forked child it only closes the inherited descriptor. The lock is freed even if the
         pause cannot be written.
         """
@@ -142,7 +148,7 @@ class Session(Held[StateT]):
         with writer.queue:
             try:
                 if self._needs_verdict:
-                    writer.run(lambda: writer.begin_pause(None, None))
+                    writer.run(lambda: writer.begin_verdict(None))
             finally:
                 writer.free()
 

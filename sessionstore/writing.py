@@ -16,8 +16,9 @@ from typing import Any, Generic, Self, TypeVar
 from sessionstore import clock, codec, stamping
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.checkpoints import PAUSE, Checkpoint
-from sessionstore.endings import describe_error, is_cancellation
+from sessionstore.endings import describe_error, find_request, is_cancellation
 from sessionstore.errors import (
+    CancellationRequested,
     ClaimLost,
     DurabilityUncertain,
     NotStorable,
@@ -51,6 +52,8 @@ class Prepared:
     checkpoint: Checkpoint | None = None
     summary: SessionSummary | None = None
     """What a listing shows of the state, where the claim ends once this is stored."""
+    heeds: bool = False
+    """Whether a request to cancel stops it: a step of the application, not an end of it."""
 
 
 class Writer(Generic[StateT]):
@@ -83,6 +86,7 @@ class Writer(Generic[StateT]):
         self._released = False
         self._planned = 0
         self._attempt: Prepared | None = None
+        self._request: CancellationRequested | None = None
 
     @classmethod
     def for_new_session(
@@ -147,14 +151,18 @@ class Writer(Generic[StateT]):
     # --- beginning a write -----------------------------------------------------------------------
 
     def begin_save(self) -> Prepared:
-        """Prepare to store the state as it is."""
+        """Prepare to store the state as it is, whoever asks for what."""
         return self._prepare(())
+
+    def begin_step(self) -> Prepared:
+        """Prepare to store the state as it is, unless somebody asks to cancel."""
+        return self._prepare((), heeds=True)
 
     def begin_checkpoint(self, checkpoint_type: str, node: str | None) -> Prepared:
         """Prepare to store the state and to keep it."""
         if node is not None:
             self._progress().current_node = node
-        return self._prepare((), keep_as=(checkpoint_type, node))
+        return self._prepare((), keep_as=(checkpoint_type, node), heeds=True)
 
     def begin_pause(self, node: str | None, resume_from: str | None) -> Prepared:
         """Prepare to store the state as paused, to keep it, and to end the claim."""
@@ -197,7 +205,11 @@ class Writer(Generic[StateT]):
     def begin_verdict(self, error: BaseException | None) -> Prepared:
         """Prepare the end that leaving a ``with`` block means."""
         if error is None or isinstance(error, SystemExit | GeneratorExit):
+            if self._request is not None:  # it was heard, and nobody said anything else since
+                return self.begin_cancel(self._request.verdict())
             return self.begin_pause(None, None)  # nobody said that it succeeded
+        if request := find_request(error):
+            return self.begin_cancel(request.verdict())
         if is_cancellation(error):
             return self.begin_cancel(describe_error(error))
         return self.begin_fail(error)
@@ -214,6 +226,7 @@ class Writer(Generic[StateT]):
         *,
         keep_as: tuple[str, str | None] | None = None,
         ends: bool = False,
+        heeds: bool = False,
     ) -> Prepared:
         with self._mutex:
             self._check_usable()
@@ -255,7 +268,7 @@ class Writer(Generic[StateT]):
             finally:
                 stamping.apply(before)
             self._planned += 1
-            return Prepared(payload, revision, tuple(stamped), checkpoint, summary)
+            return Prepared(payload, revision, tuple(stamped), checkpoint, summary, heeds)
 
     def run(self, begin: Callable[[], Prepared]) -> Prepared:
         """Do both halves at once; saves from several threads queue up here.
@@ -315,9 +328,15 @@ class Writer(Generic[StateT]):
         checkpoint_id = prepared.checkpoint.checkpoint_id if prepared.checkpoint else None
         self._attempt = attempt
         try:
-            self.claim.write(payload, revision, checkpoint_id=checkpoint_id)
+            self.claim.write(
+                payload, revision, checkpoint_id=checkpoint_id, heeds_requests=prepared.heeds
+            )
         except DurabilityUncertain:
             self._landed(attempt)
+            raise
+        except CancellationRequested as request:
+            self._request = request
+            self._attempt = None
             raise
         except SessionStoreError:
             self._attempt = None

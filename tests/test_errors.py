@@ -12,6 +12,8 @@ import pytest
 
 import sessionstore
 from sessionstore import (
+    CancellationRequested,
+    CheckpointNotFound,
     ClaimLost,
     DurabilityUncertain,
     InvalidQuery,
@@ -54,6 +56,30 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         {"session_id": "s-1", "store": "root"},
         LookupError,
         "s-1 is not in root",
+    ),
+    (
+        CheckpointNotFound("s-1", "c0", available=iter(["c1", "c2"])),
+        {"session_id": "s-1", "checkpoint_id": "c0", "available": ("c1", "c2")},
+        LookupError,
+        "s-1 has no checkpoint c0; the newest are: c1, c2",
+    ),
+    (
+        CheckpointNotFound("s-1", "c0"),
+        {"session_id": "s-1", "checkpoint_id": "c0", "available": ()},
+        LookupError,
+        "it has none at all",
+    ),
+    (
+        CancellationRequested("s-1", "too late", requested_at="2020-01-01", by=OWNER),
+        {"session_id": "s-1", "reason": "too late", "requested_at": "2020-01-01", "by": OWNER},
+        RuntimeError,
+        "s-1: cancellation was requested by pid 4711 (python agent.py) on web1",
+    ),
+    (
+        CancellationRequested("s-1"),
+        {"session_id": "s-1", "reason": None, "requested_at": "", "by": None},
+        RuntimeError,
+        "s-1: cancellation was requested; nothing was written",
     ),
     (SessionExists("s-1"), {"session_id": "s-1"}, FileExistsError, "s-1 exists already"),
     (

@@ -16,7 +16,12 @@ from typing import NamedTuple
 from sessionstore import codec
 from sessionstore.clock import Clock
 from sessionstore.diagnosis import Diagnosis
-from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
+from sessionstore.errors import (
+    CancellationRequested,
+    SessionCorrupt,
+    SessionNotFound,
+    StorageError,
+)
 from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
 from sessionstore.state import SessionOwner, SessionState
@@ -56,6 +61,20 @@ class Usage:
     """What would stay if the session were deleted: files that have names elsewhere, too."""
 
 
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """What somebody asks of the holder of one claim, which ``token`` names."""
+
+    token: str
+    reason: str | None = None
+    at: str = ""
+    by: SessionOwner | None = None
+
+    def to_error(self, session_id: str) -> CancellationRequested:
+        """Return what the holder's next save raises."""
+        return CancellationRequested(session_id, self.reason, requested_at=self.at, by=self.by)
+
+
 class Claim(ABC):
     """The right to write one session. It ends with :meth:`release`, or with the process.
 
@@ -89,7 +108,14 @@ class Claim(ABC):
         """
 
     @abstractmethod
-    def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:
+    def write(
+        self,
+        payload: bytes,
+        revision: int,
+        *,
+        checkpoint_id: str | None = None,
+        heeds_requests: bool = False,
+    ) -> None:
         """Replace the stored state by ``payload``, which is of ``revision``.
 
         - A reader sees the old bytes or the new, never a mix.
@@ -100,8 +126,12 @@ class Claim(ABC):
           the state that refers to it can be seen.
         - After any other exception than DurabilityUncertain nothing has changed, except where
           it came from outside (KeyboardInterrupt): then ask :meth:`took_effect`.
+        - With ``heeds_requests`` it is refused, each time, once somebody has asked this very
+          claim to end; a request to another claim on the session, before or after, is nothing
+          to it. Looking for one costs next to nothing.
 
         Raises:
+            CancellationRequested: see above; nothing was changed.
             ClaimLost: this claim no longer gives the right to write.
             RevisionConflict: the stored state was changed by somebody else; it was kept.
             DurabilityUncertain: the new state is visible, but may not survive a power loss.
@@ -208,6 +238,21 @@ class Backend(ABC):
     @abstractmethod
     def probe(self, session_id: str) -> Probe:
         """Return whether the session is claimed, without disturbing the claim."""
+
+    def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
+        """Ask the claim of ``request.token`` to end; return whether it stands, so may heed it.
+
+        - True: that claim's next write that heeds requests raises CancellationRequested, unless
+          the claim ends before it comes to that.
+        - False: that claim has ended; nothing is left of the request.
+        - No other claim ever sees it. It ends with its claim. Asking again replaces it, but
+          for its reason where none is given.
+
+        Raises:
+            StorageError: the place refused, or passes on no requests.
+        """
+        del request
+        raise StorageError("ask the holder of", session_id, "this store passes on no requests")
 
     @abstractmethod
     def checkpoint_ids(self, session_id: str) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sessionstore import clock, codec, owner
-from sessionstore.backends.base import Backend, Claim, Probe, Stored
+from sessionstore.backends.base import Backend, CancelRequest, Claim, Probe, Stored
 from sessionstore.errors import (
     ClaimLost,
     RevisionConflict,
@@ -91,6 +91,16 @@ class MemoryBackend(Backend):
             last = self._last_holders.get(session_id)
             return Probe(False, last, released=last is not None)
 
+    def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
+        with self._changed:
+            held = self._claims.get(session_id)
+            if held is None or held.owner.token != request.token:
+                return False
+            if request.reason is None and held.request is not None:
+                request = replace(request, reason=held.request.reason)
+            held.request = request
+            return True
+
     def checkpoint_ids(self, session_id: str) -> list[str]:
         with self._changed:
             return list(self._kept(session_id).checkpoints)
@@ -161,15 +171,25 @@ class MemoryClaim(Claim):
         self._expected = kept.payload
         self._revision: int | None = None
         self.is_confirmed: bool = False
+        self.request: CancelRequest | None = None
 
     def read(self) -> Stored:
         with self._backend._changed:
             self._check()
         return Stored(self._expected, f"memory:{self.session_id}")
 
-    def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:
+    def write(
+        self,
+        payload: bytes,
+        revision: int,
+        *,
+        checkpoint_id: str | None = None,
+        heeds_requests: bool = False,
+    ) -> None:
         with self._backend._changed:
             self._check()
+            if heeds_requests and self.request is not None:
+                raise self.request.to_error(self.session_id)
             if checkpoint_id is not None:
                 self._kept.checkpoints[checkpoint_id] = payload
             self._kept.payload = self._expected = payload

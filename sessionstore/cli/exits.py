@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from sessionstore.errors import (
+    CheckpointNotFound,
     InvalidQuery,
     InvalidSessionId,
     SessionClaimed,
@@ -37,7 +38,7 @@ class Exit(IntEnum):
 
 def exit_for(error: SessionStoreError) -> Exit:
     """Return the exit code that says what kind of refusal ``error`` is."""
-    if isinstance(error, SessionNotFound):
+    if isinstance(error, SessionNotFound | CheckpointNotFound):
         return Exit.NOT_FOUND
     if isinstance(error, SessionClaimed):
         return Exit.CLAIMED

@@ -75,13 +75,14 @@ def _write_whole(
         line = ""
         for place, (column, cell, width) in enumerate(zip(columns, row, widths, strict=True)):
             blank = " " * (width - cell_len(cell.text))
-            text = _painted(cell) if colored else cell.text
+            text = painted(cell) if colored else cell.text
             line += blank + text if column.is_number else text + blank
             line += "" if place == last else " " * _GAP
         streams.write(line.rstrip() + "\n")
 
 
-def _painted(cell: Cell) -> str:
+def painted(cell: Cell) -> str:
+    """Return the text of a cell in its style."""
     style = Style.parse(cell.style)  # cached
     return style.render(cell.text, color_system=ColorSystem.STANDARD)
 

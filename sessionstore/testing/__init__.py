@@ -26,6 +26,7 @@ import pytest
 # Before they are imported: a failed assertion shall show its values outside of this package, too.
 _TOPICS = (
     "awaiting",
+    "cancelling",
     "checking",
     "claiming",
     "contending",
@@ -42,6 +43,7 @@ _TOPICS = (
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in _TOPICS))
 
 from sessionstore.testing.awaiting import AwaitingContract  # noqa: E402 - after the line above
+from sessionstore.testing.cancelling import CancellingContract  # noqa: E402
 from sessionstore.testing.checking import CheckingContract  # noqa: E402
 from sessionstore.testing.claiming import ClaimingContract  # noqa: E402
 from sessionstore.testing.contending import ContendingContract  # noqa: E402
@@ -71,6 +73,7 @@ class BackendContract(
     ListingContract[BackendT],
     RecoveringContract[BackendT],
     CheckingContract[BackendT],
+    CancellingContract[BackendT],
     InterruptingContract[BackendT],
     AwaitingContract[BackendT],
 ):

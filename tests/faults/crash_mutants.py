@@ -31,8 +31,14 @@ def no_directory_flush() -> None:
 
 def checkpoint_after_state() -> None:
     def write(
-        self: Any, payload: bytes, revision: int, *, checkpoint_id: str | None = None
+        self: Any,
+        payload: bytes,
+        revision: int,
+        *,
+        checkpoint_id: str | None = None,
+        heeds_requests: bool = False,
     ) -> None:
+        del heeds_requests
         with self._opened("save") as directory:
             staged = durable.Staged(directory, payload, flush_file=True)
             self._swap(directory, staged, revision)

@@ -55,8 +55,8 @@ MUTANTS = (
         "backends/files/lock.py",
         (
             (
-                "return os.lstat(self.path).st_ino == self._inode",
-                "return os.lstat(self.path).st_ino > 0",
+                "return status.st_ino == self._inode",
+                "return status.st_ino > 0",
             ),
         ),
         "tests/test_files_backend.py::test_a_claim_without_its_lock_file_is_lost[new]",

@@ -12,8 +12,8 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock, durable, owner
-from sessionstore.backends.base import Backend, Claim, Probe, Stored, Usage
-from sessionstore.backends.files import housekeeping, quarantine, states, usage
+from sessionstore.backends.base import Backend, CancelRequest, Claim, Probe, Stored, Usage
+from sessionstore.backends.files import housekeeping, quarantine, requests, states, usage
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
@@ -250,6 +250,10 @@ class FilesBackend(Backend):
             return Probe(held)
         return Probe(held, record.holder, released=record.released_at is not None)
 
+    def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
+        with storage_errors("ask the holder of", self._layout.session(session_id)):
+            return requests.deliver(self._layout, session_id, request)
+
     def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
         return self._claim(session_id, owner, timeout)
 
@@ -339,8 +343,9 @@ class FilesBackend(Backend):
                 lock.remove_file()
             lock.close()
             raise
-        lock.confirm()  # a new session has no one else to ask
-        return self._claimed(session_id, lock, identity, written, mark)
+        claim = self._claimed(session_id, lock, identity, written, mark)
+        claim.confirm()  # a new session has no one else to ask
+        return claim
 
     def _build(
         self, session_id: str, payload: bytes

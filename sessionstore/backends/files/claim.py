@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sessionstore import codec, durable
 from sessionstore.backends.base import Claim, Stored
-from sessionstore.backends.files import states
+from sessionstore.backends.files import requests, states
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
 from sessionstore.backends.files.sighting import Sighting, last_row
@@ -110,10 +110,11 @@ class FilesClaim(Claim):
         self._copies = copies
         self._clock = clock
         self._index = index
-        self._is_marked = mark is not None
+        self._is_announced = mark is not None
         self._mark = mark  # of the row in the index, where there is one
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
+        self._heeds_requests = False
         self._anchored = power  # in power mode every step was flushed as it was made
 
     @property
@@ -135,8 +136,16 @@ class FilesClaim(Claim):
             self._expected = found
         return Stored(payload, self._layout.state(self.session_id))
 
-    def write(self, payload: bytes, revision: int, *, checkpoint_id: str | None = None) -> None:
+    def write(
+        self,
+        payload: bytes,
+        revision: int,
+        *,
+        checkpoint_id: str | None = None,
+        heeds_requests: bool = False,
+    ) -> None:
         self._attempted = None
+        self._heeds_requests = heeds_requests
         with self._opened("save", checks_lock=False) as directory:  # but before the swap
             self.announce()
             if checkpoint_id is None:
@@ -155,10 +164,15 @@ class FilesClaim(Claim):
 
     def announce(self) -> None:
         """Have the index say that this session changes, before it does so for the first time."""
-        if not self._is_marked:
+        if not self._is_announced:
             index = self._index()
             self._mark = index.mark_live(self.session_id) if index else None
-            self._is_marked = True
+            self._is_announced = True
+
+    def _heed_request(self) -> None:
+        request = requests.find(self._layout, self.session_id, self.owner.token)
+        if request is not None:
+            raise request.to_error(self.session_id)
 
     def _swap(self, directory: Directory, staged: durable.Staged, revision: int) -> None:
         try:
@@ -167,6 +181,8 @@ class FilesClaim(Claim):
             # included, before it reads the state: it reads what was swapped in, or nothing is
             # swapped in any more. Looked at earlier, two could write the same revision.
             self.check_held()
+            if self._heeds_requests and self._lock.is_marked:
+                self._heed_request()
             self._check_state(directory, revision - 1)
         except BaseException:
             staged.discard()
@@ -306,11 +322,14 @@ class FilesClaim(Claim):
                 self.release()
                 raise DurabilityUncertain(self.session_id, None, error) from error
         self._lock.remove_file()
-        self._lock.close()
+        self._end()
         shutil.rmtree(os.path.join(self._layout.trash, trashed), ignore_errors=True)
 
     def confirm(self) -> None:
         self._lock.confirm()
+        requests.restore_mark(self._layout, self.session_id, self.owner.token)
+        if self.previous_owner is not None:  # it may have died before it could heed one
+            requests.remove(self._layout, self.session_id, self.previous_owner.token)
 
     @contextmanager
     def leaving(self) -> Iterator[None]:
@@ -321,11 +340,18 @@ class FilesClaim(Claim):
         self._mark = None
 
     def release(self, summary: SessionSummary | None = None) -> None:
-        if not self._lock.is_inherited:
-            if self._mark is not None and not self._lock.is_closed:
-                self._settle(self._mark, summary)
-            self._lock.write_end(self._clock())
+        if self._lock.is_inherited or self._lock.is_closed:
+            self._lock.close()
+            return
+        if self._mark is not None:
+            self._settle(self._mark, summary)
+        self._lock.write_end(self._clock())
+        self._end()
+
+    def _end(self) -> None:
         self._lock.close()
+        # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
+        requests.remove(self._layout, self.session_id, self.owner.token)
 
     def _settle(self, mark: int, summary: SessionSummary | None) -> None:
         """Have the index say that the file stays as it is: before anybody else can claim it.

@@ -70,6 +70,10 @@ class Layout:
         """The lock file of a session."""
         return os.path.join(self.root, "locks", session_id + ".lock")
 
+    def request(self, session_id: str, token: str) -> str:
+        """The file of a request to cancel, made to the claim of ``token``."""
+        return os.path.join(self.root, "locks", f"{session_id}.{token}.cancel")
+
 
 def index_names(layout: Layout) -> list[str]:
     """Return the file names of the databases of the index, the one that counts first."""

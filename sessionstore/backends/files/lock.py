@@ -34,6 +34,13 @@ PROBE_GRACE = 0.1
 """Seconds for which a refused claim tries on while the lock file names no live holder: a look at
 a lock takes it for an instant, and a new holder needs a moment to write its record."""
 
+MARK = 946_684_800_000_000_000
+"""The time of modification, in nanoseconds, that bids the holder look for a request to cancel.
+
+The holder looks at its lock file before each save anyway, so a request costs it nothing. Any time
+that a clock does not give would do; this one, 2000-01-01T00:00:00Z, every file system can store.
+"""
+
 _FLAGS = (
     getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
@@ -73,6 +80,8 @@ class HeldLock:
         # Who only looked does not count: the record before it goes on.
         self._before = _before(_read_json(fd))
         self._is_tentative = True
+        self.is_marked: bool = False
+        """Whether the last look at the lock file saw :data:`MARK`."""
         previous = _to_record(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
         owner.hold(holder)
@@ -98,9 +107,11 @@ class HeldLock:
         if self._fd is None:
             return False
         try:
-            return os.lstat(self.path).st_ino == self._inode
+            status = os.lstat(self.path)
         except FileNotFoundError:
             return False
+        self.is_marked = status.st_mtime_ns == MARK
+        return status.st_ino == self._inode
 
     def write_record(self) -> None:
         """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""

@@ -197,5 +197,5 @@ def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> s
             raise DurabilityUncertain(session_id, None, error) from error
         where = place.path
     claim._lock.remove_file()
-    claim._lock.close()
+    claim._end()
     return where

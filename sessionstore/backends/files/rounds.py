@@ -15,6 +15,7 @@ from functools import partial
 
 from sessionstore import owner
 from sessionstore.backends.files import lock as locks
+from sessionstore.backends.files import requests
 from sessionstore.backends.files.housekeeping import (
     TEMPORARY,
     check_modes,
@@ -140,6 +141,19 @@ class Rounds:
         with Directory(self._layout.locks) as directory:
             wrong: list[str] = []
             for name in sorted(directory.names()):
+                if TEMPORARY.fullmatch(name) and _is_old(directory, name):
+                    yield self._done(
+                        Finding(
+                            FindingKind.LEFTOVER,
+                            None,
+                            os.path.join(directory.path, name),
+                            "left over from a request to cancel that was never made",
+                            "it would be removed",
+                        ),
+                        partial(_unlink, directory, name),
+                    )
+                if request := requests.NAME.fullmatch(name):
+                    yield from self._request(directory, name, request["session_id"])
                 session_id = name.removesuffix(".lock")
                 if session_id == name or not is_id(session_id):
                     continue
@@ -155,6 +169,21 @@ class Rounds:
                 elif not self._is_held(session_id):
                     yield self._stray_lock(session_id)
             yield from check_modes([(directory, wrong)], None, repair=self._repair)
+
+    def _request(self, directory: Directory, name: str, session_id: str) -> Iterator[Finding]:
+        """Judge a request to cancel: it is good for as long as the claim that it names stands."""
+        if not is_id(session_id) or requests.may_be_heeded(self._layout, session_id, name):
+            return
+        yield self._done(
+            Finding(
+                FindingKind.LEFTOVER,
+                session_id,
+                os.path.join(directory.path, name),
+                "a request to cancel; the claim that it was made to has ended",
+                "it would be removed",
+            ),
+            partial(_unlink, directory, name),  # no claim gets this one's token again
+        )
 
     def _no_lock(self, directory: Directory, name: str, session_id: str) -> Finding:
         detail = "it is no regular file: nobody can claim the session"

@@ -1,0 +1,127 @@
+"""``sessionstore history``: the checkpoints of a session as a timeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from sessionstore.cli import formats, streams, times
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.progress import SweepBar
+from sessionstore.cli.resolve import resolve
+from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.cli.tables import Row
+    from sessionstore.ops.forking import Fork
+    from sessionstore.ops.history import History, Moment
+
+SCHEMA = "sessionstore.history/1"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore history session_20260125_17
+  sessionstore history session_20260125_17 --forks
+  sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
+)
+@click.argument("session_id", metavar="ID")
+@click.option("--forks", is_flag=True, help="Also find its forks; reads every state of the store.")
+@output_option("those of its checkpoints")
+@shared_options()
+@click.pass_obj
+def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
+    """Show how a session came about: its beginning, its checkpoints, and where it stands.
+
+    ID is a session id, or a beginning of it that no other has. Exits with 5 if the session or
+    one of its checkpoints is damaged.
+    """
+    with settings.open_store() as store:
+        found = store.history(resolve(store, session_id, settings.root))
+        children: list[Fork] = []
+        if forks:
+            with SweepBar(settings.color) as bar:
+                children = store.forks(found.session_id, progress=bar)
+    if form == "ids":
+        formats.write_ids(
+            moment.checkpoint_id
+            for moment in found
+            if moment.checkpoint_id is not None and moment.damaged is None
+        )
+    elif form == "jsonl":
+        formats.write_lines(formats.plain(moment) for moment in found)
+    elif form == "json":
+        fields: formats.Item = {"history": formats.plain(found)}
+        if forks:
+            fields["forks"] = formats.plain(children)
+        formats.write_object(SCHEMA, fields)
+    else:
+        _write(found, children, settings)
+    if found.shows_damage:
+        streams.note("damage was found; it was left as it is")
+        return Exit.DAMAGE
+    return Exit.OK
+
+
+def _write(found: History, children: list[Fork], settings: Settings) -> None:
+    from sessionstore.cli.tables import Column, write_facts, write_table
+
+    if found.forked_from is not None:
+        origin = found.forked_from
+        place = printable(f"{origin.parent} at {origin.checkpoint_id or '?'}", limit=400)
+        write_facts([("forked from", place)], colored=settings.colored)
+        streams.write("\n")
+    columns = [
+        Column("TIME"),
+        Column("REVISION", is_number=True),
+        Column("WHAT"),
+        Column("NODE", folds=True),
+        Column("STEPS", is_number=True),
+        Column("SIZE", is_number=True),
+        Column("CHECKPOINT"),
+        Column("REMARK", folds=True),
+    ]
+    rows = [_row(moment, settings) for moment in found]
+    write_table(columns, rows, colored=settings.colored)
+    if children:
+        streams.write("\n")
+        now = settings.now()
+        write_table(
+            [Column("FORK"), Column("FROM CHECKPOINT", folds=True), Column("FORKED")],
+            [
+                [
+                    item.session_id,
+                    printable(item.checkpoint_id or "-"),
+                    times.relative(item.at, now),
+                ]
+                for item in children
+            ],
+            colored=settings.colored,
+        )
+        streams.note(count_of(len(children), "fork"))
+
+
+def _row(moment: Moment, settings: Settings) -> Row:
+    from sessionstore.cli.tables import Cell
+    from sessionstore.cli.words import REASON_LIMIT, size_words, where
+
+    what = moment.status or moment.checkpoint_type or moment.kind
+    remarks = ["latest"] if moment.is_latest else []
+    if moment.damaged is not None:
+        remarks.append(f"damaged: {printable(moment.damaged, limit=REASON_LIMIT)}")
+    return [
+        times.relative(moment.at, settings.now()),
+        "-" if moment.revision is None else f"{moment.revision:,}",
+        Cell(
+            printable(f"now {what}" if moment.kind == "present" else what, limit=40),
+            "bold" if moment.checkpoint_id is None else "",
+        ),
+        where(moment.node),
+        "-" if moment.steps is None else f"{moment.steps:,}",
+        "-" if moment.size is None else size_words(moment.size),
+        printable(moment.checkpoint_id or "-"),
+        Cell("; ".join(remarks), "magenta" if moment.damaged is not None else "green"),
+    ]
