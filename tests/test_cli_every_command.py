@@ -53,7 +53,7 @@ RUNS: dict[str, list[Args]] = {
     "stats": [("stats",)],
     "watch": [("watch", "--timeout", "1s"), ("watch", HOSTILE)],
     "export": [("export", "--all", "-O", NEW), ("export", HOSTILE, "-O", NEW)],
-    "import": [("import", HOSTILE), ("import", NEW)],
+    "import": [("import", HOSTILE[:-1]), ("import", NEW)],
     "prune": [("prune", "--older-than", "1s"), ("prune", "--keep-last", "1")],
     "recover": [("recover",), ("recover", "--assume-dead", HOSTILE)],
     "fsck": [("fsck",)],
@@ -273,7 +273,7 @@ def quick_run_of(name: str, root: Path) -> Args:
     if name == "show":
         return ("show", "one")
     args = ("completion", "zsh") if name == "completion" else runs_of(name, root)[0]
-    return tuple(str(root.with_name("new")) if word == NEW else word for word in args)
+    return tuple(f"{root}-new" if word == NEW else word for word in args)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
