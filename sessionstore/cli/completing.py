@@ -93,10 +93,15 @@ def attach(command: click.Command) -> None:
     for item in command.params:
         if item.type is not click.STRING:
             continue  # it has said what it is
-        if isinstance(item, click.Argument) and item.metavar in ("ID", "ID..."):
+        if isinstance(item, click.Argument) and _called(item) == "ID":
             item.type = SESSION_ID
-        elif item.metavar == "CHECKPOINT":
+        elif _called(item) == "CHECKPOINT":
             item.type = CHECKPOINT_ID
+
+
+def _called(item: click.Parameter) -> str:
+    """Return ``ID`` of ID, ID... and [ID]..."""
+    return (item.metavar or "").replace("...", "").strip("[]")
 
 
 def _named_sessions(context: click.Context) -> Iterator[str]:
