@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sessionstore.aio import AsyncSession, AsyncSessionStore
-    from sessionstore.backends.base import Backend
+    from sessionstore.backends.base import Backend, Usage
     from sessionstore.backends.files import FilesBackend
     from sessionstore.backends.memory import MemoryBackend
     from sessionstore.checkpoints import Checkpoint
@@ -93,6 +93,7 @@ __all__ = [
     "StateTypeMismatch",
     "StorageError",
     "Swept",
+    "Usage",
     "Verdict",
 ]
 
@@ -103,7 +104,7 @@ _HOMES = {
         "AsyncSession",
         "AsyncSessionStore",
     ),
-    "sessionstore.backends.base": ("Backend",),
+    "sessionstore.backends.base": ("Backend", "Usage"),
     "sessionstore.backends.files": ("FilesBackend",),
     "sessionstore.backends.memory": ("MemoryBackend",),
     "sessionstore.checkpoints": ("Checkpoint",),

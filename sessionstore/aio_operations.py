@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Generic
 
+from sessionstore.backends.base import Usage
 from sessionstore.findings import CheckReport
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
@@ -41,3 +42,9 @@ class AsyncOperations(Generic[StateT]):
     async def check(self, *, repair: bool = False, progress: Progress | None = None) -> CheckReport:
         """Look for damage and for what is left over; ``progress`` is called in a thread."""
         return await self._runner.run(partial(self._store.check, repair=repair, progress=progress))
+
+    # --- sizes -----------------------------------------------------------------------------------
+
+    async def usage(self, session_id: str) -> Usage:
+        """Return what a session takes where it is kept, in bytes; a damaged one, too."""
+        return await self._runner.run(partial(self._store.usage, session_id))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Generic
 
 from sessionstore import checkup, clock, recovery
-from sessionstore.backends.base import Backend
+from sessionstore.backends.base import Backend, Usage
 from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
@@ -76,3 +76,13 @@ class Operations(Generic[StateT]):
             StorageError: the store cannot be listed.
         """
         return checkup.check(self._backend, repair=repair, progress=progress)
+
+    # --- sizes -----------------------------------------------------------------------------------
+
+    def usage(self, session_id: str) -> Usage:
+        """Return what a session takes where it is kept, in bytes; a damaged one, too.
+
+        Raises:
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+        """
+        return self._backend.usage(check_id(session_id))

@@ -8,7 +8,7 @@ itself by passing :class:`sessionstore.testing.BackendContract`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +37,22 @@ class Probe:
     """Who holds it, or held it last, as far as that was recorded."""
     released: bool = False
     """Whether ``holder`` is known to have given it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a session takes where it is kept, in bytes; what several names share counts once."""
+
+    bytes: int
+    """All of it: state, checkpoints, the application's files, directories."""
+    checkpoints: int = 0
+    """How many checkpoints there are."""
+    checkpoint_bytes: int = 0
+    """What the checkpoints take beside the state: one that shares its bytes takes none."""
+    application_bytes: int = 0
+    """What the application's own files take."""
+    shared_bytes: int = 0
+    """What would stay if the session were deleted: files that have names elsewhere, too."""
 
 
 class Claim(ABC):
@@ -208,6 +224,35 @@ class Backend(ABC):
         """
         del session_id, checkpoint_id  # a place that cannot tell has no use for them
         return False
+
+    def usage(self, session_id: str) -> Usage:
+        """Return what a session takes, damaged or not.
+
+        What comes or goes while it is counted may be counted or not.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            SessionCorrupt, StorageError: it cannot be looked at.
+        """
+        state = len(self.read(session_id).payload)
+        ids = self.checkpoint_ids(session_id)
+        kept = self.freed_by(session_id, ids)
+        return Usage(state + kept, len(ids), kept)
+
+    def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
+        """Return how many bytes would be free again without these checkpoints.
+
+        One that is missing counts nothing.
+
+        Raises:
+            SessionNotFound, SessionCorrupt, StorageError: it cannot be looked at.
+        """
+        there = set(self.checkpoint_ids(session_id))
+        return sum(
+            len(self.read_checkpoint(session_id, checkpoint_id).payload)
+            for checkpoint_id in there.intersection(checkpoint_ids)
+            if not self.is_current(session_id, checkpoint_id)
+        )
 
     def tidy(self) -> int:
         """Remove what interrupted operations left behind; return how many things."""

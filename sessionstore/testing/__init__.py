@@ -33,6 +33,7 @@ _TOPICS = (
     "interrupting",
     "listing",
     "living",
+    "measuring",
     "recovering",
     "resuming",
     "storing",
@@ -48,6 +49,7 @@ from sessionstore.testing.harness import BackendT, Harness  # noqa: E402
 from sessionstore.testing.interrupting import InterruptingContract  # noqa: E402
 from sessionstore.testing.listing import ListingContract  # noqa: E402
 from sessionstore.testing.living import LivingContract  # noqa: E402
+from sessionstore.testing.measuring import MeasuringContract  # noqa: E402
 from sessionstore.testing.recovering import RecoveringContract  # noqa: E402
 from sessionstore.testing.resuming import ResumingContract  # noqa: E402
 from sessionstore.testing.storing import StoringContract  # noqa: E402
@@ -59,6 +61,7 @@ class BackendContract(
     ClaimingContract[BackendT],
     StoringContract[BackendT],
     LivingContract[BackendT],
+    MeasuringContract[BackendT],
     EndingContract[BackendT],
     ContendingContract[BackendT],
     ResumingContract[BackendT],

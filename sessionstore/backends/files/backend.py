@@ -7,13 +7,13 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Literal
 
 from sessionstore import clock, durable, owner
-from sessionstore.backends.base import Backend, Claim, Probe, Stored
-from sessionstore.backends.files import housekeeping, quarantine, states
+from sessionstore.backends.base import Backend, Claim, Probe, Stored, Usage
+from sessionstore.backends.files import housekeeping, quarantine, states, usage
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
@@ -187,6 +187,14 @@ class FilesBackend(Backend):
         except OSError:
             return False
         return (state.st_dev, state.st_ino) == (kept.st_dev, kept.st_ino)
+
+    def usage(self, session_id: str) -> Usage:
+        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
+            return usage.measure(directory)
+
+    def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
+        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
+            return usage.freed_by(directory, checkpoint_ids)
 
     # --- claiming --------------------------------------------------------------------------------
 

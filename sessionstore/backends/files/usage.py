@@ -1,0 +1,112 @@
+"""Count what a session takes on disk: blocks, not lengths, and a file with two names once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+
+from sessionstore.backends.base import Usage
+from sessionstore.backends.files.layout import STATE
+from sessionstore.durable import TEMPORARY_PREFIX, Directory
+from sessionstore.ids import is_id
+
+_BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own blocks are
+_REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""What opening a directory answers that was removed, or replaced by a link, since it was seen."""
+
+
+def measure(directory: Directory) -> Usage:
+    """Return what the session in ``directory`` takes, the directories themselves included."""
+    seen: dict[tuple[int, int], int] = {}  # how many of its names were met here
+    every = checkpoints = kept = others = shared = 0
+    for place, name, status in _entries(directory):
+        identity = (status.st_dev, status.st_ino)
+        seen[identity] = names = seen.get(identity, 0) + 1
+        size = on_disk(status)
+        is_checkpoint = place == "checkpoints" and _is_checkpoint(name)
+        checkpoints += is_checkpoint
+        if not stat.S_ISDIR(status.st_mode):
+            if names == 1 and status.st_nlink > 1:
+                shared += size
+            if status.st_nlink > 1 and names == status.st_nlink:
+                shared -= size  # every name of it was met: nothing else holds it
+        if names > 1:
+            continue
+        every += size
+        if is_checkpoint:
+            kept += size
+        elif place not in ("", "checkpoints") or not _is_ours(place, name):
+            others += size
+    return Usage(every, checkpoints, kept, others, shared)
+
+
+def freed_by(directory: Directory, checkpoint_ids: Collection[str]) -> int:
+    """Return how many bytes nothing would name any more without these checkpoints."""
+    freed = 0
+    seen: dict[tuple[int, int], int] = {}
+    with suppress(FileNotFoundError), Directory("checkpoints", directory) as checkpoints:
+        for checkpoint_id in checkpoint_ids:
+            try:
+                status = checkpoints.status(f"{checkpoint_id}.json")
+            except FileNotFoundError:
+                continue
+            identity = (status.st_dev, status.st_ino)
+            seen[identity] = names = seen.get(identity, 0) + 1
+            if names == status.st_nlink:
+                freed += on_disk(status)
+    return freed
+
+
+def on_disk(status: os.stat_result) -> int:
+    """Return how many bytes a file takes; its length where the system counts no blocks."""
+    blocks: int | None = getattr(status, "st_blocks", None)
+    return status.st_size if blocks is None else blocks * _BLOCK
+
+
+def _entries(directory: Directory) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Yield directory, name and status of everything in a session, its own state first.
+
+    First, so that bytes which a checkpoint shares with the state count as the state's.
+    """
+    with suppress(FileNotFoundError):
+        yield "", STATE, directory.status(STATE)
+    yield "", ".", directory.status(".")
+    pending = [""]
+    while pending:
+        place = pending.pop()
+        try:
+            opened = Directory(place, directory) if place else None
+        except OSError as error:
+            if error.errno in _REPLACED:
+                continue
+            raise
+        try:
+            here = opened or directory
+            for name in here.names():
+                if not place and name == STATE:
+                    continue
+                try:
+                    status = here.status(name)
+                except FileNotFoundError:
+                    continue
+                yield place, name, status
+                if stat.S_ISDIR(status.st_mode):
+                    pending.append(os.path.join(place, name))
+        finally:
+            if opened is not None:
+                opened.close()
+
+
+def _is_checkpoint(name: str) -> bool:
+    checkpoint_id = name.removesuffix(".json")
+    return checkpoint_id not in (name, "index") and is_id(checkpoint_id)
+
+
+def _is_ours(place: str, name: str) -> bool:
+    """Return whether the package itself made an entry of the session or of its checkpoints."""
+    if place == "checkpoints":
+        return name == "index.json" or name.startswith(TEMPORARY_PREFIX)
+    return name in (".", STATE, "checkpoints") or name.startswith(TEMPORARY_PREFIX)
