@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         StorageError,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
+    from sessionstore.ops.prune import Pruned, PruneReport
+    from sessionstore.ops.retention import RetentionPolicy
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
@@ -72,7 +74,10 @@ __all__ = [
     "NotStorable",
     "Page",
     "Part",
+    "PruneReport",
+    "Pruned",
     "RecoveryReport",
+    "RetentionPolicy",
     "RevisionConflict",
     "Session",
     "SessionClaimed",
@@ -133,6 +138,8 @@ _HOMES = {
         "Finding",
         "FindingKind",
     ),
+    "sessionstore.ops.prune": ("PruneReport", "Pruned"),
+    "sessionstore.ops.retention": ("RetentionPolicy",),
     "sessionstore.owner": (
         "Liveness",
         "Verdict",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from sessionstore.backends.base import Usage
 from sessionstore.findings import CheckReport
@@ -12,6 +12,10 @@ from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
 from sessionstore.state import StateT
 from sessionstore.store import SessionStore
+
+if TYPE_CHECKING:
+    from sessionstore.ops.prune import PruneReport
+    from sessionstore.ops.retention import RetentionPolicy
 
 
 class AsyncOperations(Generic[StateT]):
@@ -48,3 +52,17 @@ class AsyncOperations(Generic[StateT]):
     async def usage(self, session_id: str) -> Usage:
         """Return what a session takes where it is kept, in bytes; a damaged one, too."""
         return await self._runner.run(partial(self._store.usage, session_id))
+
+    # --- retention -------------------------------------------------------------------------------
+
+    async def prune(
+        self,
+        policy: RetentionPolicy,
+        *,
+        apply: bool = False,
+        progress: Progress | None = None,
+    ) -> PruneReport:
+        """Delete what ``policy`` lets go; by default only say what; ``progress`` in a thread."""
+        return await self._runner.run(
+            partial(self._store.prune, policy, apply=apply, progress=progress)
+        )

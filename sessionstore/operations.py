@@ -7,7 +7,7 @@ care. Each method hands over to a module of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from sessionstore import checkup, clock, recovery
 from sessionstore.backends.base import Backend, Usage
@@ -15,6 +15,10 @@ from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.state import StateT
+
+if TYPE_CHECKING:
+    from sessionstore.ops.prune import PruneReport
+    from sessionstore.ops.retention import RetentionPolicy
 
 
 class Operations(Generic[StateT]):
@@ -86,3 +90,31 @@ class Operations(Generic[StateT]):
             SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
         """
         return self._backend.usage(check_id(session_id))
+
+    # --- retention -------------------------------------------------------------------------------
+
+    def prune(
+        self,
+        policy: RetentionPolicy,
+        *,
+        apply: bool = False,
+        progress: Progress | None = None,
+    ) -> PruneReport:
+        """Delete the sessions and checkpoints that ``policy`` lets go; by default only say which.
+
+        Never touched are: ACTIVE sessions, and any that a live process holds; the checkpoint
+        that a resume would use; damaged sessions, which are reported. Each session is claimed
+        and judged again just before: one that was resumed or changed meanwhile is spared. One
+        that cannot be deleted does not stop the others. Interrupted, the next call goes on.
+
+        Args:
+            policy: what may go.
+            apply: delete; else nothing is changed.
+            progress: called with the number of steps done, and of all that are known so far.
+
+        Raises:
+            StorageError: the store cannot be listed.
+        """
+        from sessionstore.ops import prune
+
+        return prune.prune(self._backend, policy, apply=apply, progress=progress)

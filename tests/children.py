@@ -17,6 +17,7 @@ from typing import Any
 
 from sessionstore import (
     AsyncSessionStore,
+    RetentionPolicy,
     Session,
     SessionState,
     SessionStore,
@@ -287,3 +288,14 @@ def save_async_until_killed(root: str) -> None:
             say(revision=await session.save())
 
     asyncio.run(work())
+
+
+def prune_slowly(root: str) -> None:
+    """Delete every session that came to an end, a moment apart, and say which."""
+    report = SessionStore(root).prune(
+        RetentionPolicy(older_than=0), apply=True, progress=lambda done, total: time.sleep(0.005)
+    )
+    say(
+        sessions=[item.session_id for item in report.sessions],
+        failed=[item.reason for item in report.failed],
+    )

@@ -85,7 +85,8 @@ Examples:
 
 \b
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found (session or store),
-4 claimed by a live process, 5 damage found, 130 interrupted.""",
+4 claimed by a live process, 5 damage found, 6 partly done, 7 timed out,
+130 interrupted.""",
 )
 @shared_options(outermost=True)
 @click.version_option(sessionstore.__version__, prog_name=NAME)

@@ -27,6 +27,10 @@ class Exit(IntEnum):
     """A live process holds the session."""
     DAMAGE = 5
     """Damage was found; it was left as it is."""
+    PARTLY = 6
+    """Some of it was done; what was not is named."""
+    TIMED_OUT = 7
+    """What was waited for did not come in time."""
     INTERRUPTED = 130
     """Ctrl-C, as shells count it: 128 + SIGINT."""
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Entry] = {
     "ls": Entry(LOOK, "ls", "List sessions."),
     "show": Entry(LOOK, "show", "Show one session."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
+    "prune": Entry(CARE, "prune", "Delete what a retention policy lets go."),
     "fsck": Entry(CARE, "fsck", "Find damage and left-overs, and mend them."),
 }
 
