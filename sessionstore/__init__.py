@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sessionstore.checkpoints import Checkpoint
     from sessionstore.conversions import ExecutionResult, LegacyRun
     from sessionstore.errors import (
+        ArchiveRefused,
         ClaimLost,
         DurabilityUncertain,
         InvalidQuery,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         StorageError,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
+    from sessionstore.ops.export import Carried, ExportReport
+    from sessionstore.ops.importing import ImportReport
     from sessionstore.ops.prune import Pruned, PruneReport
     from sessionstore.ops.retention import RetentionPolicy
     from sessionstore.owner import Liveness, Verdict
@@ -54,17 +57,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArchiveRefused",
     "AsyncSession",
     "AsyncSessionStore",
     "Backend",
+    "Carried",
     "CheckReport",
     "Checkpoint",
     "ClaimLost",
     "DurabilityUncertain",
     "ExecutionResult",
+    "ExportReport",
     "FilesBackend",
     "Finding",
     "FindingKind",
+    "ImportReport",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
@@ -118,6 +125,7 @@ _HOMES = {
         "LegacyRun",
     ),
     "sessionstore.errors": (
+        "ArchiveRefused",
         "ClaimLost",
         "DurabilityUncertain",
         "InvalidQuery",
@@ -138,6 +146,8 @@ _HOMES = {
         "Finding",
         "FindingKind",
     ),
+    "sessionstore.ops.export": ("Carried", "ExportReport"),
+    "sessionstore.ops.importing": ("ImportReport",),
     "sessionstore.ops.prune": ("PruneReport", "Pruned"),
     "sessionstore.ops.retention": ("RetentionPolicy",),
     "sessionstore.owner": (

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, Unpack
 
 from sessionstore.backends.base import Usage
 from sessionstore.findings import CheckReport
+from sessionstore.query import Filters
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
 from sessionstore.state import StateT
 from sessionstore.store import SessionStore
 
 if TYPE_CHECKING:
+    from sessionstore.ops.export import ExportReport
+    from sessionstore.ops.importing import ImportReport
     from sessionstore.ops.prune import PruneReport
     from sessionstore.ops.retention import RetentionPolicy
+    from sessionstore.ops.sources import Source
+    from sessionstore.ops.targets import Place
 
 
 class AsyncOperations(Generic[StateT]):
@@ -65,4 +70,41 @@ class AsyncOperations(Generic[StateT]):
         """Delete what ``policy`` lets go; by default only say what; ``progress`` in a thread."""
         return await self._runner.run(
             partial(self._store.prune, policy, apply=apply, progress=progress)
+        )
+
+    # --- whole sessions out and in ---------------------------------------------------------------
+
+    async def export_sessions(
+        self,
+        target: Place,
+        session_ids: Iterable[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        **filters: Unpack[Filters],
+    ) -> ExportReport:
+        """Write sessions to take elsewhere; ``target`` is written, ``progress`` called in a thread.
+
+        Once begun it is finished before a cancellation is delivered.
+        """
+        return await self._runner.run(
+            partial(self._store.export_sessions, target, session_ids, progress=progress, **filters)
+        )
+
+    async def import_sessions(
+        self,
+        source: Source,
+        *,
+        session_id: str | None = None,
+        max_bytes: int | None = None,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Take in exported sessions; ``source`` is read, ``progress`` called in a thread."""
+        return await self._runner.run(
+            partial(
+                self._store.import_sessions,
+                source,
+                session_id=session_id,
+                max_bytes=max_bytes,
+                progress=progress,
+            )
         )

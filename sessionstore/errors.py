@@ -14,6 +14,7 @@ from typing import Any
 from sessionstore.text import printable
 
 __all__ = [
+    "ArchiveRefused",
     "ClaimLost",
     "DurabilityUncertain",
     "InvalidQuery",
@@ -71,6 +72,22 @@ class InvalidSessionId(SessionStoreError, ValueError):
         self.session_id = session_id
         self.reason = reason
         super().__init__(f"{kind} {printable(repr(session_id), limit=80)}: {reason}")
+
+
+class ArchiveRefused(SessionStoreError, ValueError):
+    """What was to be imported is no export, is damaged, or tries something; nothing was imported.
+
+    Fields: ``archive``, ``member`` (its name in there, or None), ``reason``.
+    """
+
+    def __init__(self, archive: object, reason: str, *, member: str | None = None) -> None:
+        self.archive: str = str(archive)
+        self.member = member
+        self.reason = reason
+        place = f"{printable(archive, limit=400)}"
+        if member is not None:
+            place += f": {printable(member)}"
+        super().__init__(f"{place}: {reason}; nothing was imported: export the sessions again")
 
 
 class InvalidQuery(SessionStoreError, ValueError):

@@ -7,18 +7,24 @@ care. Each method hands over to a module of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, Unpack
 
-from sessionstore import checkup, clock, recovery
+from sessionstore import checkup, clock, inspection, recovery
 from sessionstore.backends.base import Backend, Usage
+from sessionstore.errors import InvalidQuery
 from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
+from sessionstore.query import Filters, SessionQuery, make_query
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.state import StateT
 
 if TYPE_CHECKING:
+    from sessionstore.ops.export import ExportReport
+    from sessionstore.ops.importing import ImportReport
     from sessionstore.ops.prune import PruneReport
     from sessionstore.ops.retention import RetentionPolicy
+    from sessionstore.ops.sources import Source
+    from sessionstore.ops.targets import Place
 
 
 class Operations(Generic[StateT]):
@@ -118,3 +124,86 @@ class Operations(Generic[StateT]):
         from sessionstore.ops import prune
 
         return prune.prune(self._backend, policy, apply=apply, progress=progress)
+
+    # --- whole sessions out and in ---------------------------------------------------------------
+
+    def export_sessions(
+        self,
+        target: Place,
+        session_ids: Iterable[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        **filters: Unpack[Filters],
+    ) -> ExportReport:
+        """Write sessions, with their checkpoints and the application's files, to take elsewhere.
+
+        Live sessions, too: each is exported as it was at one moment, state and checkpoints
+        together. The application's files follow the state, each as it is when it is read: an
+        application that wants them to fit together pauses first. Links, sockets and the like
+        are left out and reported. What cannot be read does not stop the others.
+
+        Args:
+            target: a path, which must not exist: ``….tar.gz`` or ``….tar`` is an archive, any
+                other a directory; or something binary that is open for writing. A path is
+                there complete, and durable, or not at all.
+            session_ids: which ones; by default all, or those that match the filters.
+            progress: called with the number of sessions done, and of all.
+            filters: as for :meth:`~sessionstore.SessionStore.find`.
+
+        Raises:
+            InvalidSessionId, InvalidQuery: nothing was written.
+            StorageError: the target cannot be written. An open one raises errors of its own.
+        """
+        from sessionstore.ops import export
+
+        if session_ids is None:
+            query = make_query(filters, limit=None, cursor=None, order="session_id")
+            ids = self._backend.ids() if not filters else _ids(self._backend, query)
+            wanted = sorted(ids)
+        elif filters:
+            raise InvalidQuery("session_ids", "name the sessions or give filters, not both")
+        else:
+            named = [session_ids] if isinstance(session_ids, str) else session_ids
+            wanted = [check_id(name) for name in named]
+        return export.export(self._backend, wanted, target, progress=progress)
+
+    def import_sessions(
+        self,
+        source: Source,
+        *,
+        session_id: str | None = None,
+        max_bytes: int | None = None,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Take in sessions that :meth:`export_sessions` wrote.
+
+        Everything is compared with the checksums before the first session becomes visible; each
+        then is there complete, or not at all. One that is there already is not touched. States
+        and checkpoints arrive as the bytes that they were, with their revisions, but nobody
+        holds them: a session that was ACTIVE becomes failed and interrupted, as by a sweep,
+        which is one revision more. Nothing that an archive says leads out of the store.
+
+        Args:
+            source: a path to an archive or a directory, or something binary that is open.
+            session_id: the id that the one session in it gets.
+            max_bytes: how many bytes at most, unpacked, are taken in; by default 16 GiB.
+            progress: called with the number of steps done, and of all that are known so far.
+
+        Raises:
+            ArchiveRefused: it is damaged, or holds what no export does; nothing was imported.
+            InvalidSessionId: nothing was imported.
+            StorageError: it cannot be read, or the store cannot be written.
+        """
+        from sessionstore.ops import importing
+
+        if session_id is not None:
+            check_id(session_id)
+        limit = importing.MAX_BYTES if max_bytes is None else max_bytes
+        return importing.import_(
+            self._backend, source, session_id=session_id, max_bytes=limit, progress=progress
+        )
+
+
+def _ids(backend: Backend, query: SessionQuery) -> Iterable[str]:
+    matches = backend.find(query, lambda item: inspection.examine(backend, item))
+    return [item.session_id for item in matches]

@@ -299,3 +299,34 @@ def prune_slowly(root: str) -> None:
         sessions=[item.session_id for item in report.sessions],
         failed=[item.reason for item in report.failed],
     )
+
+
+def import_slowly(root: str, archive: str) -> None:
+    """Take sessions in, a moment apart, and say how far it is."""
+
+    def tell(done: int, total: int) -> None:
+        say(done=done, total=total)
+        time.sleep(0.02)
+
+    SessionStore(root).import_sessions(archive, progress=tell)
+
+
+def append_until_killed(path: str) -> None:
+    """Write to a log for ever."""
+    with Path(path).open("wb", buffering=0) as log:
+        for number in range(10**9):
+            log.write(b"%d\n" % number * 1000)
+            if number == 0:
+                say(ready=True)
+            time.sleep(0.001)
+
+
+def keep_few_until_killed(root: str, session_id: str) -> None:
+    """Checkpoint for ever, while only the newest two are kept."""
+    store = SessionStore(root, durability="process", keep_checkpoints=2)
+    session = store.resume(session_id)
+    say(revision=session.revision)
+    while True:
+        session.state.data_buffer["ballast"] = "x" * 20_000
+        session.checkpoint("step")
+        session.save()

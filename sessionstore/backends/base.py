@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, Self
 
 from sessionstore import codec
 from sessionstore.clock import Clock
@@ -53,6 +53,70 @@ class Usage:
     """What the application's own files take."""
     shared_bytes: int = 0
     """What would stay if the session were deleted: files that have names elsewhere, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationFile:
+    """What an application keeps beside a state: a file, a directory, or something else."""
+
+    name: str
+    """Below the session, with ``/`` between the names."""
+    is_directory: bool = False
+    is_executable: bool = False
+    mtime: int = 0
+    """When it was last changed, in seconds since 1970."""
+    omitted: str | None = None
+    """Why it is not to be read (a link, a socket), or None."""
+
+
+class Intake(ABC):
+    """Sessions on their way in: built aside, out of everybody's sight, until they are adopted.
+
+    Left with :meth:`close`, or by the death of the process, what was not adopted is gone. Names
+    were checked: they are relative, without ``..``, and no two are the same.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def put_state(self, session_id: str, payload: bytes) -> None:
+        """Take the state of a session."""
+
+    @abstractmethod
+    def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
+        """Take a checkpoint."""
+
+    @abstractmethod
+    def put_file(
+        self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
+    ) -> None:
+        """Take a file of the application.
+
+        Raises:
+            StorageError: the place refused, or keeps no files.
+        """
+
+    @abstractmethod
+    def put_directory(self, session_id: str, name: str) -> None:
+        """Take a directory of the application, which may be there already."""
+
+    @abstractmethod
+    def adopt(self, session_id: str) -> None:
+        """Make a session visible, durably: it is there complete, or not at all.
+
+        Raises:
+            SessionExists: there is one with this id; it is not touched.
+            SessionClaimed: somebody is making or deleting it.
+            StorageError: the place refused.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Throw away what was not adopted; safe to call twice."""
 
 
 class Claim(ABC):
@@ -253,6 +317,28 @@ class Backend(ABC):
             for checkpoint_id in there.intersection(checkpoint_ids)
             if not self.is_current(session_id, checkpoint_id)
         )
+
+    def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
+        """Yield what the application keeps beside the state, directories before their content.
+
+        Raises:
+            SessionNotFound, SessionCorrupt, StorageError: it cannot be looked at.
+        """
+        del session_id  # most places keep none
+        return iter(())
+
+    def open_application_file(self, session_id: str, name: str) -> BinaryIO:
+        """Open a file of the application to read it; no link is followed.
+
+        Raises:
+            SessionNotFound, SessionCorrupt: the session cannot be read.
+            StorageError: the file cannot; caused by a FileNotFoundError if it is gone.
+        """
+        raise StorageError("read", f"{session_id}/{name}", "this store keeps no files")
+
+    def receive(self) -> Intake:
+        """Return a way in for whole sessions; see :class:`Intake`."""
+        raise StorageError("import into", self, "this store cannot take whole sessions in")
 
     def tidy(self) -> int:
         """Remove what interrupted operations left behind; return how many things."""

@@ -27,6 +27,8 @@ COMMANDS: dict[str, Entry] = {
     "ls": Entry(LOOK, "ls", "List sessions."),
     "show": Entry(LOOK, "show", "Show one session."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
+    "export": Entry(CARE, "export", "Write sessions to an archive, to take elsewhere."),
+    "import": Entry(CARE, "importing", "Take in what an export wrote.", "import_"),
     "prune": Entry(CARE, "prune", "Delete what a retention policy lets go."),
     "fsck": Entry(CARE, "fsck", "Find damage and left-overs, and mend them."),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -38,3 +40,22 @@ def resolve(store: SessionStore[Any], given: str, root: object) -> str:
             f"{printable(given)} is the beginning of more than one id: {named}{more}"
         )
     return candidates[0]
+
+
+def resolve_all(store: SessionStore[Any], given: Sequence[str], root: object) -> Iterator[str]:
+    """Yield the ids that are meant, one by one; for ``-`` those on the lines of stdin.
+
+    Lines are read as they come, so that a pipe shows the first result before its last id.
+
+    Raises:
+        click.UsageError, InvalidSessionId, SessionNotFound: as for :func:`resolve`.
+    """
+    for one in given:
+        if one != "-":
+            yield resolve(store, one, root)
+            continue
+        if sys.stdin is None:
+            raise click.UsageError("- reads ids from stdin, which is closed")
+        for line in sys.stdin:
+            if name := line.strip():
+                yield resolve(store, name, root)

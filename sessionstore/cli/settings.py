@@ -28,13 +28,13 @@ class Settings:
     color: str = "auto"
     clock: clock.Clock = clock.utc_now
 
-    def open_store(self) -> SessionStore[SessionState]:
-        """Return the store, which must be there: this command line never makes one."""
+    def open_store(self, *, create: bool = False) -> SessionStore[SessionState]:
+        """Return the store, which must be there, unless somebody asked to make it."""
         if not self.root:
             raise click.UsageError("which store? Pass --root DIR, or set SESSIONSTORE_ROOT")
         from sessionstore.store import SessionStore
 
-        return SessionStore(self.root, create=False, clock=self.clock)
+        return SessionStore(self.root, create=create, clock=self.clock)
 
     def now(self) -> datetime:
         """Return the current time."""

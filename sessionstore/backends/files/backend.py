@@ -9,11 +9,11 @@ import stat
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from sessionstore import clock, durable, owner
-from sessionstore.backends.base import Backend, Claim, Probe, Stored, Usage
-from sessionstore.backends.files import housekeeping, quarantine, states, usage
+from sessionstore.backends.base import ApplicationFile, Backend, Claim, Intake, Probe, Stored, Usage
+from sessionstore.backends.files import housekeeping, quarantine, states, transfer, usage
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
@@ -334,6 +334,20 @@ class FilesBackend(Backend):
             if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
                 durable.move_new(sessions, session_id, sessions, aside)
         shutil.rmtree(os.path.join(self._layout.sessions, aside), ignore_errors=True)
+
+    # --- whole sessions out and in ---------------------------------------------------------------
+
+    def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
+        with self._opened(session_id) as directory, storage_errors("list", directory.path):
+            yield from transfer.application_files(directory)
+
+    def open_application_file(self, session_id: str, name: str) -> BinaryIO:
+        with self._opened(session_id) as directory:
+            return transfer.open_file(directory, name)
+
+    def receive(self) -> Intake:
+        self._prepare()
+        return transfer.FilesIntake(self._layout, self._acquire, self.clock)
 
     # --- the check-up ----------------------------------------------------------------------------
 
