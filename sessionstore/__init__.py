@@ -31,12 +31,14 @@ if TYPE_CHECKING:
         SessionStoreError,
         StateTypeMismatch,
         StorageError,
+        WatchTimedOut,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
     from sessionstore.ops.export import Carried, ExportReport
     from sessionstore.ops.importing import ImportReport
     from sessionstore.ops.prune import Pruned, PruneReport
     from sessionstore.ops.retention import RetentionPolicy
+    from sessionstore.ops.watch import SessionChange
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
@@ -87,6 +89,7 @@ __all__ = [
     "RetentionPolicy",
     "RevisionConflict",
     "Session",
+    "SessionChange",
     "SessionClaimed",
     "SessionCorrupt",
     "SessionExists",
@@ -107,6 +110,7 @@ __all__ = [
     "Swept",
     "Usage",
     "Verdict",
+    "WatchTimedOut",
 ]
 
 # Loaded when first used, so that importing the package costs next to nothing: pydantic needs
@@ -140,6 +144,7 @@ _HOMES = {
         "SessionStoreError",
         "StateTypeMismatch",
         "StorageError",
+        "WatchTimedOut",
     ),
     "sessionstore.findings": (
         "CheckReport",
@@ -150,6 +155,7 @@ _HOMES = {
     "sessionstore.ops.importing": ("ImportReport",),
     "sessionstore.ops.prune": ("PruneReport", "Pruned"),
     "sessionstore.ops.retention": ("RetentionPolicy",),
+    "sessionstore.ops.watch": ("SessionChange",),
     "sessionstore.owner": (
         "Liveness",
         "Verdict",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Unpack
 
@@ -11,7 +11,7 @@ from sessionstore.findings import CheckReport
 from sessionstore.query import Filters
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
-from sessionstore.state import StateT
+from sessionstore.state import SessionStatus, StateT
 from sessionstore.store import SessionStore
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from sessionstore.ops.retention import RetentionPolicy
     from sessionstore.ops.sources import Source
     from sessionstore.ops.targets import Place
+    from sessionstore.ops.watch import SessionChange, Watched
+
+_GLANCE = 0.1
+"""Seconds that a watch waits in a thread at a time: a cancellation is delivered as soon."""
 
 
 class AsyncOperations(Generic[StateT]):
@@ -108,3 +112,30 @@ class AsyncOperations(Generic[StateT]):
                 progress=progress,
             )
         )
+
+    # --- watching --------------------------------------------------------------------------------
+
+    async def watch(
+        self,
+        session_ids: Iterable[str] | None = None,
+        *,
+        until: str | SessionStatus | Iterable[str | SessionStatus] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the end of the watch, not of a call
+        poll: float = 1.0,
+        events: bool = True,
+        **filters: Unpack[Watched],
+    ) -> AsyncIterator[SessionChange]:
+        """Yield sessions as they change; see :meth:`~sessionstore.SessionStore.watch`.
+
+        Leave it early through ``contextlib.aclosing``, or by cancelling the task.
+        """
+        watching = await self._runner.run(
+            partial(self._store._watching, session_ids, until, timeout, poll, events, filters),
+            undo=lambda watching: watching.close(),
+        )
+        try:
+            while not watching.is_over:
+                for change in await self._runner.run(partial(watching.step, _GLANCE)):
+                    yield change
+        finally:
+            watching.close()

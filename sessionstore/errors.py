@@ -29,6 +29,7 @@ __all__ = [
     "SessionStoreError",
     "StateTypeMismatch",
     "StorageError",
+    "WatchTimedOut",
 ]
 
 
@@ -317,3 +318,17 @@ def _descriptor_advice() -> str:
         f"this process may open {soft} files and each claimed session needs one:"
         f" raise RLIMIT_NOFILE (`ulimit -n`, pid {os.getpid()})"
     )
+
+
+class WatchTimedOut(SessionStoreError, TimeoutError):
+    """What a watch waited for did not come in time. Fields: ``seconds``, ``waiting`` (ids)."""
+
+    def __init__(self, seconds: float, waiting: Iterable[str] = ()) -> None:
+        self.seconds = seconds
+        self.waiting: tuple[str, ...] = tuple(waiting)
+        named = ", ".join(printable(name) for name in self.waiting[:3])
+        more = f" and {len(self.waiting) - 3:,} more" if len(self.waiting) > 3 else ""
+        super().__init__(
+            f"after {seconds:g} seconds the end has not come for {named or 'any session'}{more};"
+            " watch again, or look into it with `sessionstore show`"
+        )

@@ -6,8 +6,8 @@ care. Each method hands over to a module of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Generic, Unpack
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, Unpack, cast
 
 from sessionstore import checkup, clock, inspection, recovery
 from sessionstore.backends.base import Backend, Usage
@@ -16,7 +16,7 @@ from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
 from sessionstore.query import Filters, SessionQuery, make_query
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
-from sessionstore.state import StateT
+from sessionstore.state import SessionStatus, StateT
 
 if TYPE_CHECKING:
     from sessionstore.ops.export import ExportReport
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sessionstore.ops.retention import RetentionPolicy
     from sessionstore.ops.sources import Source
     from sessionstore.ops.targets import Place
+    from sessionstore.ops.watch import SessionChange, Watch, Watched
 
 
 class Operations(Generic[StateT]):
@@ -201,6 +202,68 @@ class Operations(Generic[StateT]):
         limit = importing.MAX_BYTES if max_bytes is None else max_bytes
         return importing.import_(
             self._backend, source, session_id=session_id, max_bytes=limit, progress=progress
+        )
+
+    # --- watching --------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        session_ids: Iterable[str] | None = None,
+        *,
+        until: str | SessionStatus | Iterable[str | SessionStatus] | None = None,
+        timeout: float | None = None,
+        poll: float = 1.0,
+        events: bool = True,
+        **filters: Unpack[Watched],
+    ) -> Iterator[SessionChange]:
+        """Yield sessions as they change, beginning with how they are now.
+
+        A burst of saves may come as one change, but the last state of a session always comes,
+        and an earlier one never after a later one. Sessions, and the store itself, need not be
+        there yet. That an owner dies changes no state: see ``recover``.
+
+        Args:
+            session_ids: which ones; by default all, or those that match the filters.
+            until: end once each of ``session_ids`` has one of these statuses, or was deleted;
+                without them, once there are sessions that match and all of them have.
+            timeout: end after so many seconds.
+            poll: how many seconds between two looks, where no events tell of changes; a store
+                that takes long to look through is looked at less often.
+            events: let the file system tell, if watchfiles is installed (the extra ``watch``).
+            filters: as for :meth:`~sessionstore.SessionStore.find`; a session that no longer
+                matches is not told.
+
+        Raises:
+            WatchTimedOut: the time is up, and ``until`` has not come.
+            InvalidSessionId, InvalidQuery, ValueError: an argument makes no sense.
+            StorageError: the store cannot be listed.
+        """
+        from sessionstore.ops import watch
+
+        return watch.watch(self._watching(session_ids, until, timeout, poll, events, filters))
+
+    def _watching(
+        self,
+        session_ids: Iterable[str] | None,
+        until: str | SessionStatus | Iterable[str | SessionStatus] | None,
+        timeout: float | None,
+        poll: float,
+        events: bool,
+        filters: Watched,
+    ) -> Watch:
+        from sessionstore.ops import watch
+
+        if not poll > 0 or (timeout is not None and not timeout >= 0):
+            raise ValueError("poll is more than 0 seconds, timeout 0 or more, or None")
+        named = [session_ids] if isinstance(session_ids, str) else session_ids
+        return watch.Watch(
+            self._backend,
+            None if named is None else [check_id(name) for name in named],
+            make_query(cast("Filters", filters), limit=None, cursor=None, order="session_id"),
+            until=watch.statuses(until),
+            timeout=timeout,
+            poll=poll,
+            uses_events=events,
         )
 
 

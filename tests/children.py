@@ -330,3 +330,20 @@ def keep_few_until_killed(root: str, session_id: str) -> None:
         session.state.data_buffer["ballast"] = "x" * 20_000
         session.checkpoint("step")
         session.save()
+
+
+def save_many(root: str, session_id: str, count: str) -> None:
+    """Make a session, save it as often and as fast as possible, and complete it."""
+    with SessionStore(root, durability="process").create("goal", session_id=session_id) as session:
+        for number in range(int(count)):
+            session.state.progress.steps_executed = number + 1
+            session.save()
+        session.complete()
+    say(revision=session.revision)
+
+
+def watch_until_told(root: str, events: str) -> None:
+    """Say each change of any session, until it is interrupted."""
+    say(ready=True)
+    for change in SessionStore(root).watch(events=events == "events"):
+        say(id=change.session_id, kind=change.kind, revision=change.summary.revision)

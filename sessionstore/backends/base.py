@@ -7,8 +7,9 @@ itself by passing :class:`sessionstore.testing.BackendContract`.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
@@ -117,6 +118,48 @@ class Intake(ABC):
     @abstractmethod
     def close(self) -> None:
         """Throw away what was not adopted; safe to call twice."""
+
+
+class Alarm(ABC):
+    """Tells where to look for changes. It may tell too much or miss some, so look anyway."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    @abstractmethod
+    def is_armed(self) -> bool:
+        """Whether changes are told as they happen; else only looking finds them."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> Collection[str] | None:
+        """Return the ids of sessions that may have changed, at the latest after ``seconds``.
+
+        Empty: it was told of none. None: any may have. What changed since the alarm was made,
+        or since the last call, counts.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what it holds; safe to call twice."""
+
+
+class Patience(Alarm):
+    """The alarm of a place that tells nothing: only time passes."""
+
+    @property
+    def is_armed(self) -> bool:
+        return False
+
+    def wait(self, seconds: float) -> Collection[str] | None:
+        time.sleep(seconds)
+        return ()
+
+    def close(self) -> None:
+        pass
 
 
 class Claim(ABC):
@@ -317,6 +360,23 @@ class Backend(ABC):
             for checkpoint_id in there.intersection(checkpoint_ids)
             if not self.is_current(session_id, checkpoint_id)
         )
+
+    def version(self, session_id: str) -> Hashable | None:
+        """Return what is another whenever the stored state is; None if there is no session.
+
+        It need not be read, or be readable.
+        """
+        try:
+            return self.read(session_id).payload
+        except SessionNotFound:
+            return None
+        except SessionCorrupt as error:
+            return error.reason
+
+    def alarm(self, session_ids: Collection[str] | None) -> Alarm:
+        """Return what tells of changes of these sessions, or of all; see :class:`Alarm`."""
+        del session_ids
+        return Patience()
 
     def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
         """Yield what the application keeps beside the state, directories before their content.

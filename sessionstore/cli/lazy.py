@@ -26,6 +26,8 @@ LOOK, ACT, CARE = "Look", "Act", "Take care"
 COMMANDS: dict[str, Entry] = {
     "ls": Entry(LOOK, "ls", "List sessions."),
     "show": Entry(LOOK, "show", "Show one session."),
+    "watch": Entry(LOOK, "watch", "Show sessions as they change."),
+    "tail": Entry(LOOK, "tail", "Show the saves of one session, one a line."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
     "export": Entry(CARE, "export", "Write sessions to an archive, to take elsewhere."),
     "import": Entry(CARE, "importing", "Take in what an export wrote.", "import_"),

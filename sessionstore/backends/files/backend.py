@@ -7,13 +7,22 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from contextlib import suppress
 from typing import BinaryIO, Literal
 
 from sessionstore import clock, durable, owner
-from sessionstore.backends.base import ApplicationFile, Backend, Claim, Intake, Probe, Stored, Usage
-from sessionstore.backends.files import housekeeping, quarantine, states, transfer, usage
+from sessionstore.backends.base import (
+    Alarm,
+    ApplicationFile,
+    Backend,
+    Claim,
+    Intake,
+    Probe,
+    Stored,
+    Usage,
+)
+from sessionstore.backends.files import events, housekeeping, quarantine, states, transfer, usage
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
@@ -334,6 +343,20 @@ class FilesBackend(Backend):
             if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
                 durable.move_new(sessions, session_id, sessions, aside)
         shutil.rmtree(os.path.join(self._layout.sessions, aside), ignore_errors=True)
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def version(self, session_id: str) -> Hashable | None:
+        try:
+            return Signature.of(os.lstat(self._layout.state(session_id)))
+        except (FileNotFoundError, NotADirectoryError):
+            # Without a state it is damaged, not gone.
+            return "no state" if self.exists(session_id) else None
+        except OSError as error:
+            return f"unreadable: {error.strerror}"
+
+    def alarm(self, session_ids: Collection[str] | None) -> Alarm:
+        return events.FilesAlarm(self._layout, session_ids)
 
     # --- whole sessions out and in ---------------------------------------------------------------
 
