@@ -381,7 +381,7 @@ def test_a_header_of_gigabytes_is_not_read(store: SessionStore[Any], kind: bytes
     entry.size = 1 << 32
     bomb = gzip.compress(entry.tobuf(tarfile.GNU_FORMAT) + b"\0" * (64 << 20))
     assert len(bomb) < 100_000
-    assert "header" in refused(store, bomb)
+    assert "too large" in refused(store, bomb)
 
 
 def test_headers_after_headers_come_to_an_end(store: SessionStore[Any]) -> None:

@@ -56,6 +56,8 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
 
     With -f also each save that comes; of saves in quick succession the last, and how many came
     between. Ends when the session is deleted.
+
+    Exits with 5 if the state is damaged.
     """
     with settings.open_store() as store:
         chosen = resolve(store, session_id, settings.root)
@@ -76,7 +78,7 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
             _write(Line(new, unseen=_unseen(last, new)), settings, form)
             sys.stdout.flush()
             last = new
-    return Exit.OK
+    return Exit.DAMAGE if last is not None and last.damaged is not None else Exit.OK
 
 
 def _is_shown(last: SessionSummary, new: SessionSummary) -> bool:

@@ -34,6 +34,7 @@ _TOPICS = (
     "listing",
     "living",
     "measuring",
+    "moving",
     "recovering",
     "resuming",
     "storing",
@@ -50,6 +51,7 @@ from sessionstore.testing.interrupting import InterruptingContract  # noqa: E402
 from sessionstore.testing.listing import ListingContract  # noqa: E402
 from sessionstore.testing.living import LivingContract  # noqa: E402
 from sessionstore.testing.measuring import MeasuringContract  # noqa: E402
+from sessionstore.testing.moving import MovingContract  # noqa: E402
 from sessionstore.testing.recovering import RecoveringContract  # noqa: E402
 from sessionstore.testing.resuming import ResumingContract  # noqa: E402
 from sessionstore.testing.storing import StoringContract  # noqa: E402
@@ -62,6 +64,7 @@ class BackendContract(
     StoringContract[BackendT],
     LivingContract[BackendT],
     MeasuringContract[BackendT],
+    MovingContract[BackendT],
     EndingContract[BackendT],
     ContendingContract[BackendT],
     ResumingContract[BackendT],
