@@ -23,6 +23,7 @@ from sessionstore import (
     SessionState,
     SessionStatus,
     SessionStore,
+    SessionSummary,
     WatchTimedOut,
 )
 from sessionstore.backends.files.events import FilesAlarm
@@ -119,6 +120,35 @@ def test_a_save_between_the_look_and_the_wait_is_not_missed(
 
     seen = following(store, save, wanted=2, events=events, until="completed")
     assert seen[-1].summary.status is SessionStatus.COMPLETED
+
+
+class Racing(MemoryBackend):
+    """A place where somebody saves right after a state was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then: list[Callable[[], object]] = []
+
+    def summary(self, session_id: str) -> SessionSummary | None:
+        item = super().summary(session_id)
+        if self.then:
+            self.then.pop()()
+        return item
+
+
+def test_a_save_right_after_the_read_is_not_missed() -> None:
+    backend = Racing()
+    store = SessionStore(backend)
+    with store.create("g", session_id="s1") as session:
+        session.pause()
+
+    def complete() -> None:
+        with store.claim("s1") as session:
+            session.complete()
+
+    backend.then.append(complete)
+    seen = list(store.watch(["s1"], until="completed", timeout=DEADLINE / 4, poll=0.02))
+    assert [change.summary.status for change in seen] == ["paused", "completed"]
 
 
 # --- what is told -------------------------------------------------------------------------------
