@@ -299,6 +299,40 @@ def test_what_makes_no_sense_is_refused(store: Store) -> None:
         store.watch(status="done")
 
 
+def test_time_is_up_also_while_changes_keep_coming() -> None:
+    backend = Racing()
+    store = SessionStore(backend)
+    session = store.create("g", session_id="s1")
+
+    def save() -> None:
+        session.save()
+        backend.then.append(save)
+
+    backend.then.append(save)
+    with pytest.raises(WatchTimedOut):
+        list(store.watch(until="completed", timeout=0.2, poll=0.001))
+    backend.then.clear()
+    session.complete()
+
+
+def test_a_large_store_is_told_bit_by_bit(store: Store, tmp_path: Path) -> None:
+    class Slow(MemoryBackend):
+        def summary(self, session_id: str) -> SessionSummary | None:
+            looked.append(session_id)
+            time.sleep(0.02)
+            return super().summary(session_id)
+
+    looked: list[str] = []
+    store = SessionStore(Slow())
+    for number in range(30):
+        with store.create("g", session_id=f"s{number:02}") as session:
+            session.complete()
+    changes = store.watch(until="completed")
+    assert next(changes).session_id == "s00"
+    assert len(looked) < 30
+    assert len(list(changes)) == 29
+
+
 # --- events -------------------------------------------------------------------------------------
 
 
@@ -316,6 +350,7 @@ def test_events_that_never_come_cost_nothing_but_time(
 def test_with_events_a_change_does_not_wait_for_the_next_look(tmp_path: Path) -> None:
     new_session(tmp_path, "s1")
     with FilesBackend(tmp_path).alarm(None) as alarm:
+        assert alarm.wait(0) is None  # it listens from now on
         assert alarm.is_armed
         new_session(tmp_path, "s2")
         seen: set[str] = set()

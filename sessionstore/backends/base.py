@@ -138,8 +138,8 @@ class Alarm(ABC):
     def wait(self, seconds: float) -> Collection[str] | None:
         """Return the ids of sessions that may have changed, at the latest after ``seconds``.
 
-        Empty: it was told of none. None: any may have. What changed since the alarm was made,
-        or since the last call, counts.
+        Empty: it was told of none. None: any may have, as after the first call, which may be
+        what makes it listen. What changes after a call is told by a later one.
         """
 
     @abstractmethod

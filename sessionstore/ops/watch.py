@@ -6,6 +6,7 @@ the next time. Where events tell where to look, everything is looked at from tim
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
@@ -22,6 +23,8 @@ Kind = Literal["found", "created", "changed", "deleted"]
 
 _SHARE = 10
 """How many times longer than a look at everything the time between two is at least."""
+_STEP = 0.05
+"""Seconds after which a look at everything hands over what it has found so far."""
 _TRUST = 10
 """How many times longer that time is where events tell what changes."""
 
@@ -72,14 +75,18 @@ class Watch:
         self._until = until
         self._timeout = timeout
         self._poll = poll
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        # Before the first look: what changes after it is told.
+        self._deadline = math.inf if timeout is None else time.monotonic() + timeout
         self._alarm: Alarm = backend.alarm(self._named) if uses_events else Patience()
         self._versions: dict[str, Hashable] = {}
         self._shown: dict[str, SessionSummary] = {}
         self._gone: set[str] = set()
+        self._pending: Iterator[str] | None = None
+        self._spent = 0.0
         self._begun = False
+        """Whether everything was looked at once."""
         self._next_look = 0.0
+        self._is_last = False
+        self._is_up = False
         self.is_over: bool = False
 
     def close(self) -> None:
@@ -87,53 +94,65 @@ class Watch:
         self._alarm.close()
 
     def step(self, longest: float) -> list[SessionChange]:
-        """Return what has changed, after ``longest`` seconds at most.
+        """Return what has changed, after about ``longest`` seconds at most.
 
         Raises:
             WatchTimedOut: the time is up, and what was waited for has not come.
         """
-        changes = self._look_everywhere() if not self._begun else self._wait(longest)
-        self._begun = True
-        if self._has_ended():
-            self.is_over = True
-        elif not changes and self._deadline is not None and time.monotonic() >= self._deadline:
-            self.is_over = True
-            if self._until is not None:
-                raise WatchTimedOut(self._timeout or 0.0, self._waiting())
+        if self._is_up:
+            return self._end()
+        told: Collection[str] | None = ()
+        if self._pending is None:
+            told = self._wait(longest) if self._begun else None
+            if told is None or time.monotonic() >= min(self._next_look, self._deadline):
+                self._begin_look()
+        changes = self._look(self._pending if self._pending is not None else sorted(told or ()))
+        if self._pending is None:
+            if self._has_ended():
+                self.is_over = True
+            elif self._is_last:
+                self._is_up = True
+                return changes or self._end()
         return changes
 
-    def _wait(self, longest: float) -> list[SessionChange]:
-        now = time.monotonic()
-        pause = min(longest, max(self._next_look - now, 0.0))
-        if self._deadline is not None:
-            pause = min(pause, max(self._deadline - now, 0.0))
-        told = self._alarm.wait(pause) if pause > 0 else ()
-        now = time.monotonic()
-        is_late = now >= self._next_look
-        # The last look is at everything: what came just before the end counts.
-        is_last = self._deadline is not None and now >= self._deadline
-        if is_late or is_last or told is None:
-            return self._look_everywhere()
-        return self._look(sorted(told)) if told else []
+    def _end(self) -> list[SessionChange]:
+        self.is_over = True
+        if self._until is not None:
+            raise WatchTimedOut(self._timeout or 0.0, self._waiting())
+        return []
 
-    def _look_everywhere(self) -> list[SessionChange]:
-        started = time.monotonic()
+    def _wait(self, longest: float) -> Collection[str] | None:
+        now = time.monotonic()
+        pause = min(longest, self._next_look - now, self._deadline - now)
+        return self._alarm.wait(pause) if pause > 0 else ()
+
+    def _begin_look(self) -> None:
+        """Begin to look at everything. A large store takes more than one step."""
+        # One that begins when the time is up is the last: what came just before counts.
+        self._is_last = time.monotonic() >= self._deadline
         there = sorted(self._backend.ids()) if self._named is None else self._named
-        changes = self._look(dict.fromkeys([*there, *self._versions]))
-        now = time.monotonic()
-        trust = _TRUST if self._alarm.is_armed else 1
-        self._next_look = now + max(self._poll * trust, (now - started) * _SHARE)
-        return changes
+        self._pending = iter(dict.fromkeys([*there, *self._versions]))
+        self._spent = 0.0
 
     def _look(self, session_ids: Iterable[str]) -> list[SessionChange]:
+        started = time.monotonic()
         changes: list[SessionChange] = []
         for session_id in session_ids:
             version = self._backend.version(session_id)
-            if version == self._versions.get(session_id):
-                continue  # as it was, or still not there
-            change = self._read(session_id, version)
-            if change is not None:
-                changes.append(change)
+            if version != self._versions.get(session_id):  # else as it was, or still not there
+                change = self._read(session_id, version)
+                if change is not None:
+                    changes.append(change)
+            if self._pending is not None and time.monotonic() - started > _STEP:
+                self._spent += time.monotonic() - started
+                return changes
+        if self._pending is not None:
+            now = time.monotonic()
+            self._pending = None
+            self._begun = True
+            trust = _TRUST if self._alarm.is_armed else 1
+            pause = max(self._poll * trust, (self._spent + now - started) * _SHARE)
+            self._next_look = now + pause
         return changes
 
     def _read(self, session_id: str, version: Hashable | None) -> SessionChange | None:

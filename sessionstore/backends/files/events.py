@@ -21,6 +21,9 @@ _SETTLES_MS = 10
 """Events that follow each other faster than this are of one burst …"""
 _BURST_MS = 100
 """… which is told at the latest after this."""
+_MANY = 10_000
+"""Of more sessions no events are asked for: each takes two watches of the system, of which there
+are some 100,000, and time. Looking at all of them takes a fraction of a second."""
 _MOMENT_MS = 50
 """How long a wait for events is at least."""
 
@@ -33,7 +36,6 @@ class FilesAlarm(Alarm):
         self._named = None if session_ids is None else frozenset(session_ids)
         self._notify: Any = None
         self._is_useless = False
-        self._arm()
 
     @property
     def is_armed(self) -> bool:
@@ -96,7 +98,11 @@ class FilesAlarm(Alarm):
             self._is_useless = True
             return False
         paths = [self._sessions]
-        if self._named is not None:  # not all of a large store
+        if self._named is None:
+            if len(os.listdir(self._sessions)) > _MANY:
+                self._is_useless = True
+                return False
+        else:  # not all of a large store
             there = (os.path.join(self._sessions, name) for name in sorted(self._named))
             paths += [path for path in there if os.path.isdir(path)]
         self._notify = watchfiles.watch(
