@@ -96,10 +96,10 @@ def prune(
 ) -> int:
     """Show which sessions and checkpoints a policy lets go, and with --apply delete them.
 
-    A session goes if it is --older-than AND not among the --keep-last; either alone decides
-    alone, and --max-size lets the oldest of what stays go besides. Never touched are active
-    sessions and any that a process holds, the checkpoint that a resume would use, and whatever
-    is damaged. Interrupted, the same command goes on.
+    A session goes if it is --older-than and not among the --keep-last. --max-size lets the
+    oldest go as well, but none of the --keep-last. Alone, --keep-last lets all others go. Never
+    touched are active sessions and any that a process holds, the checkpoint that a resume would
+    use, and whatever is damaged. Interrupted, the same command goes on.
 
     Exits with 5 if sessions are damaged, 6 if deleting one failed: the others are deleted all
     the same.

@@ -55,7 +55,7 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
     """Show the last saves of a session that are kept (checkpoints, and the state as it is).
 
     With -f also each save that comes; of saves in quick succession the last, and how many came
-    between. Ends when the session is deleted.
+    between. Ends when the session is deleted. -o json writes an object a line, as jsonl does.
 
     Exits with 5 if the state is damaged.
     """

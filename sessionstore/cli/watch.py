@@ -100,7 +100,8 @@ def watch(
     """Show how sessions are now, and then every change, until Ctrl-C or --until.
 
     Saves in quick succession may come as one change; the last state always comes. ID may be the
-    beginning of one, or the whole of one that is not there yet; - reads ids from stdin.
+    beginning of one, or the whole of one that is not there yet; - reads ids from stdin. Since
+    there may be no end, -o json writes an object a line, as jsonl does.
 
     Exits with 7 if the time is up and --until has not come.
     """
