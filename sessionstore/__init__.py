@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sessionstore.conversions import ExecutionResult, LegacyRun
     from sessionstore.diagnosis import Diagnosis, Fitness, diagnose
     from sessionstore.errors import (
+        ArchiveRefused,
         CancellationRequested,
         CheckpointNotFound,
         ClaimLost,
@@ -33,14 +34,20 @@ if TYPE_CHECKING:
         SessionStoreError,
         StateTypeMismatch,
         StorageError,
+        WatchTimedOut,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
     from sessionstore.ops.cancelling import Cancellation, CancelOutcome
     from sessionstore.ops.diffing import Difference, DifferenceKind, DiffSide, StateDiff
     from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
+    from sessionstore.ops.export import Carried, ExportReport
     from sessionstore.ops.forking import Fork
     from sessionstore.ops.history import History, Moment, MomentKind
+    from sessionstore.ops.importing import ImportReport
+    from sessionstore.ops.prune import Pruned, PruneReport
+    from sessionstore.ops.retention import RetentionPolicy
     from sessionstore.ops.stats import Day, Measured, StoreStats, Unfinished
+    from sessionstore.ops.watch import SessionChange
     from sessionstore.owner import Liveness, Verdict
     from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
@@ -62,12 +69,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Advice",
+    "ArchiveRefused",
     "AsyncSession",
     "AsyncSessionStore",
     "Backend",
     "CancelOutcome",
     "Cancellation",
     "CancellationRequested",
+    "Carried",
     "CheckReport",
     "Checkpoint",
     "CheckpointNotFound",
@@ -80,12 +89,14 @@ __all__ = [
     "DurabilityUncertain",
     "ExecutionResult",
     "Explanation",
+    "ExportReport",
     "FilesBackend",
     "Finding",
     "FindingKind",
     "Fitness",
     "Fork",
     "History",
+    "ImportReport",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
@@ -99,9 +110,13 @@ __all__ = [
     "NotStorable",
     "Page",
     "Part",
+    "PruneReport",
+    "Pruned",
     "RecoveryReport",
+    "RetentionPolicy",
     "RevisionConflict",
     "Session",
+    "SessionChange",
     "SessionClaimed",
     "SessionCorrupt",
     "SessionExists",
@@ -126,6 +141,7 @@ __all__ = [
     "Unfinished",
     "Usage",
     "Verdict",
+    "WatchTimedOut",
     "diagnose",
 ]
 
@@ -152,6 +168,7 @@ _HOMES = {
     "sessionstore.errors": (
         "CancellationRequested",
         "CheckpointNotFound",
+        "ArchiveRefused",
         "ClaimLost",
         "DurabilityUncertain",
         "InvalidQuery",
@@ -166,6 +183,7 @@ _HOMES = {
         "SessionStoreError",
         "StateTypeMismatch",
         "StorageError",
+        "WatchTimedOut",
     ),
     "sessionstore.findings": (
         "CheckReport",
@@ -200,6 +218,11 @@ _HOMES = {
         "StoreStats",
         "Unfinished",
     ),
+    "sessionstore.ops.export": ("Carried", "ExportReport"),
+    "sessionstore.ops.importing": ("ImportReport",),
+    "sessionstore.ops.prune": ("PruneReport", "Pruned"),
+    "sessionstore.ops.retention": ("RetentionPolicy",),
+    "sessionstore.ops.watch": ("SessionChange",),
     "sessionstore.owner": (
         "Liveness",
         "Verdict",

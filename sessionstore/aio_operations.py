@@ -5,25 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Literal
+from typing import TYPE_CHECKING, Generic, Literal, Unpack
 
 from sessionstore.backends.base import Usage
 from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import SessionStoreError
 from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
+from sessionstore.query import Filters
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
-from sessionstore.state import StateT
+from sessionstore.state import SessionStatus, StateT
 from sessionstore.store import SessionStore
 
 if TYPE_CHECKING:
     from sessionstore.ops.cancelling import Cancellation
     from sessionstore.ops.diffing import StateDiff
     from sessionstore.ops.explanation import Explanation
+    from sessionstore.ops.export import ExportReport
     from sessionstore.ops.forking import Fork
     from sessionstore.ops.history import History
+    from sessionstore.ops.importing import ImportReport
+    from sessionstore.ops.prune import PruneReport
+    from sessionstore.ops.retention import RetentionPolicy
+    from sessionstore.ops.sources import Source
     from sessionstore.ops.stats import StoreStats
+    from sessionstore.ops.targets import Place
+    from sessionstore.ops.watch import SessionChange, Watched
+
+_GLANCE = 0.1
+"""Seconds that a watch waits in a thread at a time: a cancellation is delivered as soon."""
 
 
 class AsyncOperations(Generic[StateT]):
@@ -166,3 +177,81 @@ class AsyncOperations(Generic[StateT]):
     async def forks(self, session_id: str, *, progress: Progress | None = None) -> list[Fork]:
         """Return the sessions forked from this one; ``progress`` is called in a thread."""
         return await self._runner.run(partial(self._store.forks, session_id, progress=progress))
+
+    # --- retention -------------------------------------------------------------------------------
+
+    async def prune(
+        self,
+        policy: RetentionPolicy,
+        *,
+        apply: bool = False,
+        progress: Progress | None = None,
+    ) -> PruneReport:
+        """Delete what ``policy`` lets go; by default only say what; ``progress`` in a thread."""
+        return await self._runner.run(
+            partial(self._store.prune, policy, apply=apply, progress=progress)
+        )
+
+    # --- whole sessions out and in ---------------------------------------------------------------
+
+    async def export_sessions(
+        self,
+        target: Place,
+        session_ids: Iterable[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        **filters: Unpack[Filters],
+    ) -> ExportReport:
+        """Write sessions to take elsewhere; ``target`` is written, ``progress`` called in a thread.
+
+        Once begun it is finished before a cancellation is delivered.
+        """
+        return await self._runner.run(
+            partial(self._store.export_sessions, target, session_ids, progress=progress, **filters)
+        )
+
+    async def import_sessions(
+        self,
+        source: Source,
+        *,
+        session_id: str | None = None,
+        max_bytes: int | None = None,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Take in exported sessions; ``source`` is read, ``progress`` called in a thread."""
+        return await self._runner.run(
+            partial(
+                self._store.import_sessions,
+                source,
+                session_id=session_id,
+                max_bytes=max_bytes,
+                progress=progress,
+            )
+        )
+
+    # --- watching --------------------------------------------------------------------------------
+
+    async def watch(
+        self,
+        session_ids: Iterable[str] | None = None,
+        *,
+        until: str | SessionStatus | Iterable[str | SessionStatus] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the end of the watch, not of a call
+        poll: float = 1.0,
+        events: bool = True,
+        **filters: Unpack[Watched],
+    ) -> AsyncIterator[SessionChange]:
+        """Yield sessions as they change; see :meth:`~sessionstore.SessionStore.watch`.
+
+        Leave it early through ``contextlib.aclosing``, or by cancelling the task.
+        """
+        watching = await self._runner.run(
+            partial(self._store._watching, session_ids, until, timeout, poll, events, filters),
+            undo=lambda watching: watching.close(),
+        )
+        try:
+            while not watching.is_over:
+                for change in await self._runner.run(partial(watching.step, _GLANCE)):
+                    yield change
+        finally:
+            watching.close()

@@ -14,6 +14,7 @@ from typing import Any
 from sessionstore.text import printable
 
 __all__ = [
+    "ArchiveRefused",
     "CancellationRequested",
     "CheckpointNotFound",
     "ClaimLost",
@@ -30,6 +31,7 @@ __all__ = [
     "SessionStoreError",
     "StateTypeMismatch",
     "StorageError",
+    "WatchTimedOut",
 ]
 
 
@@ -73,6 +75,22 @@ class InvalidSessionId(SessionStoreError, ValueError):
         self.session_id = session_id
         self.reason = reason
         super().__init__(f"{kind} {printable(repr(session_id), limit=80)}: {reason}")
+
+
+class ArchiveRefused(SessionStoreError, ValueError):
+    """What was to be imported is no export, is damaged, or tries something; nothing was imported.
+
+    Fields: ``archive``, ``member`` (its name in there, or None), ``reason``.
+    """
+
+    def __init__(self, archive: object, reason: str, *, member: str | None = None) -> None:
+        self.archive: str = str(archive)
+        self.member = member
+        self.reason = reason
+        place = f"{printable(archive, limit=400)}"
+        if member is not None:
+            place += f": {printable(member)}"
+        super().__init__(f"{place}: {reason}; nothing was imported: export the sessions again")
 
 
 class InvalidQuery(SessionStoreError, ValueError):
@@ -356,3 +374,17 @@ def _descriptor_advice() -> str:
         f"this process may open {soft} files and each claimed session needs one:"
         f" raise RLIMIT_NOFILE (`ulimit -n`, pid {os.getpid()})"
     )
+
+
+class WatchTimedOut(SessionStoreError, TimeoutError):
+    """What a watch waited for did not come in time. Fields: ``seconds``, ``waiting`` (ids)."""
+
+    def __init__(self, seconds: float, waiting: Iterable[str] = ()) -> None:
+        self.seconds = seconds
+        self.waiting: tuple[str, ...] = tuple(waiting)
+        named = ", ".join(printable(name) for name in self.waiting[:3])
+        more = f" and {len(self.waiting) - 3:,} more" if len(self.waiting) > 3 else ""
+        super().__init__(
+            f"after {seconds:g} seconds the end has not come for {named or 'any session'}{more};"
+            " watch again, or look into it with `sessionstore show`"
+        )

@@ -7,32 +7,32 @@ care. Each method hands over to a module of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Generic, Literal
+from typing import TYPE_CHECKING, Unpack, cast
 
-from sessionstore import checkup, clock, recovery
-from sessionstore.backends.base import Backend, Usage
+from sessionstore import checkup, inspection, recovery
+from sessionstore.backends.base import Backend
 from sessionstore.diagnosis import Diagnosis
-from sessionstore.errors import SessionStoreError
+from sessionstore.errors import InvalidQuery
 from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
+from sessionstore.query import Filters, SessionQuery, make_query
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
+from sessionstore.session_operations import SessionOperations
 from sessionstore.state import SessionStatus, StateT
 
 if TYPE_CHECKING:
-    from sessionstore.ops.cancelling import Cancellation
-    from sessionstore.ops.diffing import StateDiff
-    from sessionstore.ops.explanation import Explanation
-    from sessionstore.ops.forking import Fork
-    from sessionstore.ops.history import History
+    from sessionstore.ops.export import ExportReport
+    from sessionstore.ops.importing import ImportReport
+    from sessionstore.ops.prune import PruneReport
+    from sessionstore.ops.retention import RetentionPolicy
+    from sessionstore.ops.sources import Source
     from sessionstore.ops.stats import StoreStats
+    from sessionstore.ops.targets import Place
+    from sessionstore.ops.watch import SessionChange, Watch, Watched
 
 
-class Operations(Generic[StateT]):
-    """The methods of :class:`~sessionstore.SessionStore` that look after sessions."""
-
-    _backend: Backend
-    _state_type: type[StateT]
-    _clock: clock.Clock
+class Operations(SessionOperations[StateT]):
+    """The methods of :class:`~sessionstore.SessionStore` that look after all sessions."""
 
     def recover(
         self,
@@ -87,33 +87,6 @@ class Operations(Generic[StateT]):
         """
         return checkup.check(self._backend, repair=repair, progress=progress)
 
-    # --- sizes -----------------------------------------------------------------------------------
-
-    def usage(self, session_id: str) -> Usage:
-        """Return what a session takes where it is kept, in bytes; a damaged one, too.
-
-        Raises:
-            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
-        """
-        return self._backend.usage(check_id(session_id))
-
-    # --- looking ---------------------------------------------------------------------------------
-
-    def raw(self, session_id: str, checkpoint_id: str | None = None) -> bytes:
-        """Return the stored bytes of a state, or of a checkpoint, whatever they say.
-
-        For a look at what is damaged: nothing is decoded or checked.
-
-        Raises:
-            SessionNotFound, InvalidSessionId: there is no such session.
-            SessionCorrupt: there are no bytes: the file is missing, or is none.
-            StorageError: the system refused.
-        """
-        if checkpoint_id is None:
-            return self._backend.read(check_id(session_id)).payload
-        check_id(checkpoint_id, kind="checkpoint id")
-        return self._backend.read_checkpoint(check_id(session_id), checkpoint_id).payload
-
     def stats(self, *, sizes: bool = True, progress: Progress | None = None) -> StoreStats:
         """Return how many sessions there are of each kind, and what they take.
 
@@ -135,191 +108,175 @@ class Operations(Generic[StateT]):
         """Try whether the place of this store is fit for it; see :func:`sessionstore.diagnose`."""
         return self._backend.diagnose()
 
-    # --- one session: say how it ended, ask it to end -------------------------------------------
+    # --- retention -------------------------------------------------------------------------------
 
-    def mark(
+    def prune(
         self,
-        session_id: str,
-        status: Literal["failed", "cancelled", "paused"],
+        policy: RetentionPolicy,
         *,
-        reason: str,
-        force: bool = False,
-    ) -> int:
-        """Say how a session ended that nobody holds; return its new revision.
+        apply: bool = False,
+        progress: Progress | None = None,
+    ) -> PruneReport:
+        """Delete the sessions and checkpoints that ``policy`` lets go; by default only say which.
 
-        If it is ACTIVE, its process died: that goes on record in ``state.recovery``, as a sweep
-        puts it there. Data, counters and checkpoints stay. ``reason`` becomes the error of the
-        result.
-
-        Args:
-            session_id: which one.
-            status: what it becomes.
-            reason: why, in words; not empty.
-            force: also mark one of which cannot be known whether its owner lives. One that is
-                known to live is never marked: :meth:`cancel` asks it.
-
-        Raises:
-            SessionClaimed: a live process holds it, or one that may live; it is named.
-            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
-        """
-        from sessionstore.ops import marking
-
-        if status not in marking.CHOICES:
-            raise ValueError(f"status is 'failed', 'cancelled' or 'paused', not {status!r}")
-        if not reason.strip():
-            raise ValueError("reason says why, in words")
-        return marking.mark(
-            self._backend, check_id(session_id), SessionStatus(status), reason=reason, force=force
-        )
-
-    def cancel(
-        self, session_id: str, *, reason: str | None = None, timeout: float = 0.0
-    ) -> Cancellation:
-        """Cancel a session: ask the live process that holds it, or end one whose process died.
-
-        The next ``save`` or ``checkpoint`` of the holder raises ``CancellationRequested``; if that
-        leaves its ``with`` block, the session ends as cancelled. The request is for this very
-        claim: one that pauses or ends otherwise first wins, and whoever holds the session next
-        never meets it. A session that does not run (paused, failed, completed) is not touched:
-        :meth:`mark` it, if you mean it.
+        Never touched are: ACTIVE sessions, and any that a live process holds; the checkpoint
+        that a resume would use; damaged sessions, which are reported. Each session is claimed
+        and judged again just before: one that was resumed or changed meanwhile is spared. One
+        that cannot be deleted does not stop the others. Interrupted, the next call goes on.
 
         Args:
-            session_id: which one.
-            reason: why, in words; it becomes part of the error of the result.
-            timeout: how many seconds to wait for the holder to end it; the request stays
-                afterwards. Without waiting the outcome is ``requested`` where a process lives.
+            policy: what may go.
+            apply: delete; else nothing is changed.
+            progress: called with the number of steps done, and of all that are known so far.
 
         Raises:
-            SessionClaimed: its owner cannot be asked, or it cannot be known whether it lives.
-            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+            StorageError: the store cannot be listed.
         """
-        from sessionstore.ops import cancelling
+        from sessionstore.ops import prune
 
-        return cancelling.cancel(
-            self._backend, check_id(session_id), reason=reason, timeout=timeout
-        )
+        return prune.prune(self._backend, policy, apply=apply, progress=progress)
 
-    def cancel_all(
-        self, session_ids: Iterable[str], *, reason: str | None = None, timeout: float = 0.0
-    ) -> Iterator[tuple[str, Cancellation | SessionStoreError]]:
-        """Cancel several sessions as :meth:`cancel` does; ask all before any is waited for.
+    # --- whole sessions out and in ---------------------------------------------------------------
 
-        Yields each id with what became of it, or with the error that :meth:`cancel` would have
-        raised, as that becomes known.
-
-        Args:
-            session_ids: which ones.
-            reason: as for :meth:`cancel`.
-            timeout: how many seconds to wait for all of them together.
-
-        Raises:
-            InvalidSessionId: one of them can be no id; nobody was asked.
-        """
-        from sessionstore.ops import cancelling
-
-        chosen = [check_id(session_id) for session_id in session_ids]
-        return cancelling.cancel_all(self._backend, chosen, reason=reason, timeout=timeout)
-
-    # --- one session: what became of it, and what it was -----------------------------------------
-
-    def explain(self, session_id: str) -> Explanation:
-        """Tell who held a session, how it ended and how that is known, and what to do next.
-
-        ``str()`` of it is for people, its fields are for programs. A damaged session is
-        explained, too.
-
-        Raises:
-            SessionNotFound, InvalidSessionId, StorageError.
-        """
-        from sessionstore.ops import explaining
-
-        return explaining.explain(self._backend, check_id(session_id))
-
-    def history(self, session_id: str) -> History:
-        """Return the life of a session as it was kept: its beginning, checkpoints, and present.
-
-        What is damaged is part of it. Reads every checkpoint.
-
-        Raises:
-            SessionNotFound, InvalidSessionId, StorageError.
-        """
-        from sessionstore.ops import history
-
-        return history.history(self._backend, check_id(session_id))
-
-    def diff(
+    def export_sessions(
         self,
-        session_id: str,
-        a: str | None = None,
-        b: str | None = None,
+        target: Place,
+        session_ids: Iterable[str] | None = None,
         *,
-        everything: bool = False,
-    ) -> StateDiff:
-        """Return how two states of a session differ, value by value, each with its path.
+        progress: Progress | None = None,
+        **filters: Unpack[Filters],
+    ) -> ExportReport:
+        """Write sessions, with their checkpoints and the application's files, to take elsewhere.
 
-        A state is named by the id of its checkpoint, the beginning of one, its revision (``r12``)
-        as far as that was kept, or ``current``.
-
-        Args:
-            session_id: which one.
-            a: the older state; by default the latest checkpoint, which a resume would restore.
-            b: the newer state; by default the one that is stored now.
-            everything: also compare what the store keeps account of itself: revision, owner,
-                updated_at and the like.
-
-        Raises:
-            CheckpointNotFound, InvalidQuery: ``a`` or ``b`` names no state, or several.
-            NotResumable: ``a`` is not given, and there is no latest checkpoint.
-            SessionCorrupt: one of the two cannot be read.
-            SessionNotFound, InvalidSessionId, StorageError.
-        """
-        from sessionstore.ops import diffing
-
-        return diffing.diff(self._backend, check_id(session_id), a, b, everything=everything)
-
-    def fork(
-        self, session_id: str, checkpoint_id: str | None = None, *, new_id: str | None = None
-    ) -> str:
-        """Begin a new session from a kept state of another one; return its id.
-
-        The fork is paused, nobody holds it, and it has a checkpoint of its own, so that it can be
-        resumed whatever becomes of its parent. Its revisions begin anew, under an incarnation of
-        its own; result and recovery do not come along, nor do the application's files in the
-        parent's directory. ``state.forked_from`` names the parent; :meth:`forks` finds the way
-        back. The parent is not changed, and may be running.
+        Live sessions, too: each is exported as it was at one moment, state and checkpoints
+        together. The application's files follow the state, each as it is when it is read: an
+        application that wants them to fit together pauses first. Links, sockets and the like
+        are left out and reported. What cannot be read does not stop the others.
 
         Args:
-            session_id: the parent; a damaged one can be forked from a sound checkpoint.
-            checkpoint_id: the state to begin with, named as for :meth:`diff`; by default the
-                latest checkpoint.
-            new_id: the id of the fork; by default one is made.
+            target: a path, which must not exist: ``….tar.gz`` or ``….tar`` is an archive, any
+                other a directory; or something binary that is open for writing. A path is
+                there complete, and durable, or not at all.
+            session_ids: which ones; by default all, or those that match the filters.
+            progress: called with the number of sessions done, and of all.
+            filters: as for :meth:`~sessionstore.SessionStore.find`.
 
         Raises:
-            NotResumable: no checkpoint is named, and there is no latest one.
-            CheckpointNotFound, InvalidQuery: ``checkpoint_id`` names none, or several.
-            SessionExists: there is one with this new id.
-            SessionCorrupt: the checkpoint cannot be read.
-            SessionNotFound, InvalidSessionId, StorageError.
+            InvalidSessionId, InvalidQuery: nothing was written.
+            StorageError: the target cannot be written. An open one raises errors of its own.
         """
-        from sessionstore.ops import forking
+        from sessionstore.ops import export
 
-        return forking.fork(
-            self._backend, check_id(session_id), checkpoint_id=checkpoint_id, new_id=new_id
+        if session_ids is None:
+            query = make_query(filters, limit=None, cursor=None, order="session_id")
+            ids = self._backend.ids() if not filters else _ids(self._backend, query)
+            wanted = sorted(ids)
+        elif filters:
+            raise InvalidQuery("session_ids", "name the sessions or give filters, not both")
+        else:
+            named = [session_ids] if isinstance(session_ids, str) else session_ids
+            wanted = [check_id(name) for name in named]
+        return export.export(self._backend, wanted, target, progress=progress)
+
+    def import_sessions(
+        self,
+        source: Source,
+        *,
+        session_id: str | None = None,
+        max_bytes: int | None = None,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Take in sessions that :meth:`export_sessions` wrote.
+
+        Everything is compared with the checksums before the first session becomes visible; each
+        then is there complete, or not at all. One that is there already is not touched. States
+        and checkpoints arrive as the bytes that they were, with their revisions, but nobody
+        holds them: a session that was ACTIVE becomes failed and interrupted, as by a sweep,
+        which is one revision more. Nothing that an archive says leads out of the store.
+
+        Args:
+            source: a path to an archive or a directory, or something binary that is open.
+            session_id: the id that the one session in it gets.
+            max_bytes: how many bytes at most, unpacked, are taken in; by default 16 GiB.
+            progress: called with the number of steps done, and of all that are known so far.
+
+        Raises:
+            ArchiveRefused: it is damaged, or holds what no export does; nothing was imported.
+            InvalidSessionId: nothing was imported.
+            StorageError: it cannot be read, or the store cannot be written.
+        """
+        from sessionstore.ops import importing
+
+        if session_id is not None:
+            check_id(session_id)
+        limit = importing.MAX_BYTES if max_bytes is None else max_bytes
+        return importing.import_(
+            self._backend, source, session_id=session_id, max_bytes=limit, progress=progress
         )
 
-    def forks(self, session_id: str, *, progress: Progress | None = None) -> list[Fork]:
-        """Return the sessions that were forked from this one, oldest first.
+    # --- watching --------------------------------------------------------------------------------
 
-        Reads every state of the store: the parent records nothing, so that forking never has to
-        wait for whoever runs it. The parent itself may be gone.
+    def watch(
+        self,
+        session_ids: Iterable[str] | None = None,
+        *,
+        until: str | SessionStatus | Iterable[str | SessionStatus] | None = None,
+        timeout: float | None = None,
+        poll: float = 1.0,
+        events: bool = True,
+        **filters: Unpack[Watched],
+    ) -> Iterator[SessionChange]:
+        """Yield sessions as they change, beginning with how they are now.
+
+        A burst of saves may come as one change, but the last state of a session always comes,
+        and an earlier one never after a later one. Sessions, and the store itself, need not be
+        there yet. That an owner dies changes no state: see ``recover``.
 
         Args:
-            session_id: the parent.
-            progress: called with the number of sessions that were looked at, and of all.
+            session_ids: which ones; by default all, or those that match the filters.
+            until: end once each of ``session_ids`` has one of these statuses, or was deleted;
+                without them, once there are sessions that match and all of them have.
+            timeout: end after so many seconds.
+            poll: how many seconds between two looks, where no events tell of changes; a store
+                that takes long to look through is looked at less often.
+            events: let the file system tell, if watchfiles is installed (the extra ``watch``).
+            filters: as for :meth:`~sessionstore.SessionStore.find`; a session that no longer
+                matches is not told.
 
         Raises:
-            InvalidSessionId, StorageError: the store cannot be listed.
+            WatchTimedOut: the time is up, and ``until`` has not come.
+            InvalidSessionId, InvalidQuery, ValueError: an argument makes no sense.
+            StorageError: the store cannot be listed.
         """
-        from sessionstore.ops import forking
+        from sessionstore.ops import watch
 
-        return forking.forks(self._backend, check_id(session_id), progress)
+        return watch.watch(self._watching(session_ids, until, timeout, poll, events, filters))
+
+    def _watching(
+        self,
+        session_ids: Iterable[str] | None,
+        until: str | SessionStatus | Iterable[str | SessionStatus] | None,
+        timeout: float | None,
+        poll: float,
+        events: bool,
+        filters: Watched,
+    ) -> Watch:
+        from sessionstore.ops import watch
+
+        if not poll > 0 or (timeout is not None and not timeout >= 0):
+            raise ValueError("poll is more than 0 seconds, timeout 0 or more, or None")
+        named = [session_ids] if isinstance(session_ids, str) else session_ids
+        return watch.Watch(
+            self._backend,
+            None if named is None else [check_id(name) for name in named],
+            make_query(cast("Filters", filters), limit=None, cursor=None, order="session_id"),
+            until=watch.statuses(until),
+            timeout=timeout,
+            poll=poll,
+            uses_events=events,
+        )
+
+
+def _ids(backend: Backend, query: SessionQuery) -> Iterable[str]:
+    matches = backend.find(query, lambda item: inspection.examine(backend, item))
+    return [item.session_id for item in matches]

@@ -17,6 +17,7 @@ from typing import Any
 
 from sessionstore import (
     AsyncSessionStore,
+    RetentionPolicy,
     Session,
     SessionState,
     SessionStore,
@@ -287,3 +288,62 @@ def save_async_until_killed(root: str) -> None:
             say(revision=await session.save())
 
     asyncio.run(work())
+
+
+def prune_slowly(root: str) -> None:
+    """Delete every session that came to an end, a moment apart, and say which."""
+    report = SessionStore(root).prune(
+        RetentionPolicy(older_than=0), apply=True, progress=lambda done, total: time.sleep(0.005)
+    )
+    say(
+        sessions=[item.session_id for item in report.sessions],
+        failed=[item.reason for item in report.failed],
+    )
+
+
+def import_slowly(root: str, archive: str) -> None:
+    """Take sessions in, a moment apart, and say how far it is."""
+
+    def tell(done: int, total: int) -> None:
+        say(done=done, total=total)
+        time.sleep(0.02)
+
+    SessionStore(root).import_sessions(archive, progress=tell)
+
+
+def append_until_killed(path: str) -> None:
+    """Write to a log for ever."""
+    with Path(path).open("wb", buffering=0) as log:
+        for number in range(10**9):
+            log.write(b"%d\n" % number * 1000)
+            if number == 0:
+                say(ready=True)
+            time.sleep(0.001)
+
+
+def keep_few_until_killed(root: str, session_id: str) -> None:
+    """Checkpoint for ever, while only the newest two are kept."""
+    store = SessionStore(root, durability="process", keep_checkpoints=2)
+    session = store.resume(session_id)
+    say(revision=session.revision)
+    while True:
+        session.state.data_buffer["ballast"] = "x" * 20_000
+        session.checkpoint("step")
+        session.save()
+
+
+def save_many(root: str, session_id: str, count: str) -> None:
+    """Make a session, save it as often and as fast as possible, and complete it."""
+    with SessionStore(root, durability="process").create("goal", session_id=session_id) as session:
+        for number in range(int(count)):
+            session.state.progress.steps_executed = number + 1
+            session.save()
+        session.complete()
+    say(revision=session.revision)
+
+
+def watch_until_told(root: str, events: str) -> None:
+    """Say each change of any session, until it is interrupted."""
+    say(ready=True)
+    for change in SessionStore(root).watch(events=events == "events"):
+        say(id=change.session_id, kind=change.kind, revision=change.summary.revision)

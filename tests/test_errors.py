@@ -12,6 +12,7 @@ import pytest
 
 import sessionstore
 from sessionstore import (
+    ArchiveRefused,
     CancellationRequested,
     CheckpointNotFound,
     ClaimLost,
@@ -31,6 +32,7 @@ from sessionstore import (
     SessionStoreError,
     StateTypeMismatch,
     StorageError,
+    WatchTimedOut,
     errors,
 )
 
@@ -44,6 +46,18 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         {"session_id": "a/b", "reason": "no slash"},
         ValueError,
         "session id 'a/b': no slash",
+    ),
+    (
+        ArchiveRefused("x.tar", "it is a link", member="a/b"),
+        {"archive": "x.tar", "member": "a/b", "reason": "it is a link"},
+        ValueError,
+        "x.tar: a/b: it is a link; nothing was imported",
+    ),
+    (
+        WatchTimedOut(30, ["s-1", "s-2", "s-3", "s-4"]),
+        {"seconds": 30, "waiting": ("s-1", "s-2", "s-3", "s-4")},
+        TimeoutError,
+        "after 30 seconds the end has not come for s-1, s-2, s-3 and 1 more",
     ),
     (
         InvalidQuery("order", "no such"),

@@ -7,11 +7,12 @@ itself by passing :class:`sessionstore.testing.BackendContract`.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, Self
 
 from sessionstore import codec
 from sessionstore.clock import Clock
@@ -73,6 +74,112 @@ class CancelRequest:
     def to_error(self, session_id: str) -> CancellationRequested:
         """Return what the holder's next save raises."""
         return CancellationRequested(session_id, self.reason, requested_at=self.at, by=self.by)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationFile:
+    """What an application keeps beside a state: a file, a directory, or something else."""
+
+    name: str
+    """Below the session, with ``/`` between the names."""
+    is_directory: bool = False
+    is_executable: bool = False
+    mtime: int = 0
+    """When it was last changed, in seconds since 1970."""
+    omitted: str | None = None
+    """Why it is not to be read (a link, a socket), or None."""
+
+
+class Intake(ABC):
+    """Sessions on their way in: built aside, out of everybody's sight, until they are adopted.
+
+    Left with :meth:`close`, or by the death of the process, what was not adopted is gone. Names
+    were checked: they are relative, without ``..``, and no two are the same.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def put_state(self, session_id: str, payload: bytes) -> None:
+        """Take the state of a session."""
+
+    @abstractmethod
+    def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
+        """Take a checkpoint."""
+
+    @abstractmethod
+    def put_file(
+        self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
+    ) -> None:
+        """Take a file of the application.
+
+        Raises:
+            StorageError: the place refused, or keeps no files.
+        """
+
+    @abstractmethod
+    def put_directory(self, session_id: str, name: str) -> None:
+        """Take a directory of the application, which may be there already."""
+
+    @abstractmethod
+    def adopt(self, session_id: str) -> None:
+        """Make a session visible, durably: it is there complete, or not at all.
+
+        Raises:
+            SessionExists: there is one with this id; it is not touched.
+            SessionClaimed: somebody is making or deleting it.
+            StorageError: the place refused.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Throw away what was not adopted; safe to call twice."""
+
+
+class Alarm(ABC):
+    """Tells where to look for changes. It may tell too much or miss some, so look anyway."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    @abstractmethod
+    def is_armed(self) -> bool:
+        """Whether changes are told as they happen; else only looking finds them."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> Collection[str] | None:
+        """Return the ids of sessions that may have changed, at the latest after ``seconds``.
+
+        Empty: it was told of none. None: any may have, as after the first call, which may be
+        what makes it listen. What changes after a call is told by a later one.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what it holds; safe to call twice."""
+
+
+class Patience(Alarm):
+    """The alarm of a place that tells nothing: only time passes."""
+
+    @property
+    def is_armed(self) -> bool:
+        return False
+
+    def wait(self, seconds: float) -> Collection[str] | None:
+        time.sleep(seconds)
+        return ()
+
+    def close(self) -> None:
+        pass
 
 
 class Claim(ABC):
@@ -308,6 +415,45 @@ class Backend(ABC):
     def diagnose(self) -> Sequence[Diagnosis]:
         """Try whether this place is fit for sessions; leave nothing behind."""
         return ()
+
+    def version(self, session_id: str) -> Hashable | None:
+        """Return what is another whenever the stored state is; None if there is no session.
+
+        It need not be read, or be readable.
+        """
+        try:
+            return self.read(session_id).payload
+        except SessionNotFound:
+            return None
+        except SessionCorrupt as error:
+            return error.reason
+
+    def alarm(self, session_ids: Collection[str] | None) -> Alarm:
+        """Return what tells of changes of these sessions, or of all; see :class:`Alarm`."""
+        del session_ids
+        return Patience()
+
+    def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
+        """Yield what the application keeps beside the state, directories before their content.
+
+        Raises:
+            SessionNotFound, SessionCorrupt, StorageError: it cannot be looked at.
+        """
+        del session_id  # most places keep none
+        return iter(())
+
+    def open_application_file(self, session_id: str, name: str) -> BinaryIO:
+        """Open a file of the application to read it; no link is followed.
+
+        Raises:
+            SessionNotFound, SessionCorrupt: the session cannot be read.
+            StorageError: the file cannot; caused by a FileNotFoundError if it is gone.
+        """
+        raise StorageError("read", f"{session_id}/{name}", "this store keeps no files")
+
+    def receive(self) -> Intake:
+        """Return a way in for whole sessions; see :class:`Intake`."""
+        raise StorageError("import into", self, "this store cannot take whole sessions in")
 
     def tidy(self) -> int:
         """Remove what interrupted operations left behind; return how many things."""

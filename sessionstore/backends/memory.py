@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from sessionstore import clock, codec, owner
-from sessionstore.backends.base import Backend, CancelRequest, Claim, Probe, Stored
+from sessionstore.backends.base import Backend, CancelRequest, Claim, Intake, Probe, Stored
 from sessionstore.errors import (
     ClaimLost,
     RevisionConflict,
@@ -16,6 +16,7 @@ from sessionstore.errors import (
     SessionCorrupt,
     SessionExists,
     SessionNotFound,
+    StorageError,
 )
 from sessionstore.query import SessionSummary
 from sessionstore.state import SessionOwner
@@ -115,6 +116,9 @@ class MemoryBackend(Backend):
     def is_current(self, session_id: str, checkpoint_id: str) -> bool:
         kept = self._kept(session_id)
         return kept.checkpoints.get(checkpoint_id) is kept.payload
+
+    def receive(self) -> Intake:
+        return MemoryIntake(self)
 
     # --- the check-up ----------------------------------------------------------------------------
 
@@ -245,3 +249,38 @@ class MemoryClaim(Claim):
                 found=codec.peek_revision(self._kept.payload),
                 detail="it was changed without a claim",
             )
+
+
+class MemoryIntake(Intake):
+    """Sessions that nobody sees yet."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        self._backend = backend
+        self._aside: dict[str, _Kept] = {}
+
+    def _kept(self, session_id: str) -> _Kept:
+        return self._aside.setdefault(session_id, _Kept(b""))
+
+    def put_state(self, session_id: str, payload: bytes) -> None:
+        self._kept(session_id).payload = payload
+
+    def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
+        self._kept(session_id).checkpoints[checkpoint_id] = payload
+
+    def put_file(
+        self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
+    ) -> None:
+        del pieces, is_executable
+        raise StorageError("take in", f"{session_id}/{name}", "this store keeps no files")
+
+    def put_directory(self, session_id: str, name: str) -> None:
+        raise StorageError("take in", f"{session_id}/{name}", "this store keeps no files")
+
+    def adopt(self, session_id: str) -> None:
+        with self._backend._changed:
+            if session_id in self._backend._sessions:
+                raise SessionExists(session_id)
+            self._backend._sessions[session_id] = self._aside.pop(session_id)
+
+    def close(self) -> None:
+        self._aside.clear()

@@ -13,6 +13,7 @@ from sessionstore.errors import (
     SessionNotFound,
     SessionStoreError,
     StorageError,
+    WatchTimedOut,
 )
 
 
@@ -44,6 +45,8 @@ def exit_for(error: SessionStoreError) -> Exit:
         return Exit.CLAIMED
     if isinstance(error, SessionCorrupt):
         return Exit.DAMAGE
+    if isinstance(error, WatchTimedOut):
+        return Exit.TIMED_OUT
     if isinstance(error, InvalidQuery | InvalidSessionId):
         return Exit.USAGE
     if isinstance(error, StorageError) and isinstance(error.__cause__, FileNotFoundError):

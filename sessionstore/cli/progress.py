@@ -16,11 +16,11 @@ _MANY = 50
 
 
 class SweepBar:
-    """Called with how many sessions are done, and how many there are."""
+    """Called with how many steps are done, and how many are known of."""
 
     def __init__(self, color: str, doing: str = "judging") -> None:
-        self._doing = doing
         self._color = color
+        self._doing = doing
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -37,13 +37,13 @@ class SweepBar:
             self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` sessions are done."""
+        """Show that ``done`` of ``total`` steps are done; there may be more than there were."""
         if self._bar is None:
             if total < _MANY or sys.stderr is None or not sys.stderr.isatty():
                 return
             self._start(total)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done)
+            self._bar.update(self._task, completed=done, total=total)
 
     def _start(self, total: int) -> None:
         from rich.console import Console

@@ -28,12 +28,12 @@ class Settings:
     color: str = "auto"
     clock: clock.Clock = clock.utc_now
 
-    def open_store(self) -> SessionStore[SessionState]:
-        """Return the store, which must be there: this command line never makes one."""
+    def open_store(self, *, create: bool = False) -> SessionStore[SessionState]:
+        """Return the store, which must be there, unless somebody asked to make it."""
         root = self.require_root()
         from sessionstore.store import SessionStore
 
-        return SessionStore(root, create=False, clock=self.clock)
+        return SessionStore(root, create=create, clock=self.clock)
 
     def require_root(self) -> str:
         """Return the root, which must have been given."""

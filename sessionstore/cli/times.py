@@ -23,11 +23,8 @@ def parse_moment(text: str, now: datetime) -> datetime:
     """
     text = text.strip()
     if _AGE.fullmatch(text):
-        seconds = sum(
-            int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", text)
-        )
         try:
-            return now - timedelta(seconds=seconds)
+            return now - parse_age(text)
         except OverflowError:
             raise ValueError(f"{text!r} is longer ago than there are dates") from None
     moment = clock.parse(text)
@@ -37,6 +34,22 @@ def parse_moment(text: str, now: datetime) -> datetime:
             " nor an ISO 8601 time such as 2026-01-25 or 2026-01-25T17:09:03Z"
         )
     return moment
+
+
+def parse_age(text: str) -> timedelta:
+    """Return the length of time that ``text`` means, such as ``90s``, ``2h`` or ``1d12h``.
+
+    Raises:
+        ValueError: it is none, or longer than can be counted.
+    """
+    text = text.strip()
+    if not _AGE.fullmatch(text):
+        raise ValueError(f"{text!r} is no age such as 90s, 30m, 2h, 3d or 1w")
+    found = re.findall(r"(\d+)([smhdw])", text)
+    try:
+        return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in found))
+    except (OverflowError, ValueError):  # Python refuses to read thousands of digits
+        raise ValueError(f"{printable(text, limit=40)} is longer than can be counted") from None
 
 
 def relative(text: str | None, now: datetime) -> str:

@@ -36,6 +36,7 @@ _TOPICS = (
     "listing",
     "living",
     "measuring",
+    "moving",
     "recovering",
     "resuming",
     "storing",
@@ -54,6 +55,7 @@ from sessionstore.testing.interrupting import InterruptingContract  # noqa: E402
 from sessionstore.testing.listing import ListingContract  # noqa: E402
 from sessionstore.testing.living import LivingContract  # noqa: E402
 from sessionstore.testing.measuring import MeasuringContract  # noqa: E402
+from sessionstore.testing.moving import MovingContract  # noqa: E402
 from sessionstore.testing.recovering import RecoveringContract  # noqa: E402
 from sessionstore.testing.resuming import ResumingContract  # noqa: E402
 from sessionstore.testing.storing import StoringContract  # noqa: E402
@@ -67,6 +69,7 @@ class BackendContract(
     LivingContract[BackendT],
     MeasuringContract[BackendT],
     CountingContract[BackendT],
+    MovingContract[BackendT],
     EndingContract[BackendT],
     ContendingContract[BackendT],
     ResumingContract[BackendT],

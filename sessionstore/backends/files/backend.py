@@ -7,13 +7,31 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from sessionstore import clock, durable, owner
-from sessionstore.backends.base import Backend, CancelRequest, Claim, Probe, Stored, Usage
-from sessionstore.backends.files import housekeeping, quarantine, requests, states, usage
+from sessionstore.backends.base import (
+    Alarm,
+    ApplicationFile,
+    Backend,
+    CancelRequest,
+    Claim,
+    Intake,
+    Probe,
+    Stored,
+    Usage,
+)
+from sessionstore.backends.files import (
+    events,
+    housekeeping,
+    quarantine,
+    requests,
+    states,
+    transfer,
+    usage,
+)
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.claim import FilesClaim, storage_errors
@@ -396,6 +414,34 @@ class FilesBackend(Backend):
             if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
                 durable.move_new(sessions, session_id, trash, aside)
         shutil.rmtree(os.path.join(trash.path, aside), ignore_errors=True)
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def version(self, session_id: str) -> Hashable | None:
+        try:
+            return Signature.of(os.lstat(self._layout.state(session_id)))
+        except (FileNotFoundError, NotADirectoryError):
+            # Without a state it is damaged, not gone.
+            return "no state" if self.exists(session_id) else None
+        except OSError as error:
+            return f"unreadable: {error.strerror}"
+
+    def alarm(self, session_ids: Collection[str] | None) -> Alarm:
+        return events.FilesAlarm(self._layout, session_ids)
+
+    # --- whole sessions out and in ---------------------------------------------------------------
+
+    def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
+        with self._opened(session_id) as directory, storage_errors("list", directory.path):
+            yield from transfer.application_files(directory)
+
+    def open_application_file(self, session_id: str, name: str) -> BinaryIO:
+        with self._opened(session_id) as directory:
+            return transfer.open_file(directory, name)
+
+    def receive(self) -> Intake:
+        self._prepare()
+        return transfer.FilesIntake(self._layout, self._acquire, self.clock, self._index)
 
     # --- the check-up ----------------------------------------------------------------------------
 

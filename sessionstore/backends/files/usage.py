@@ -17,6 +17,9 @@ _BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own 
 _REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What opening a directory answers that was removed, or replaced by a link, since it was seen."""
 
+_DEEPEST = 200
+"""Each level below a session costs a descriptor while it is looked at."""
+
 
 def measure(directory: Directory) -> Usage:
     """Return what the session in ``directory`` takes, the directories themselves included."""
@@ -26,8 +29,8 @@ def measure(directory: Directory) -> Usage:
         identity = (status.st_dev, status.st_ino)
         seen[identity] = names = seen.get(identity, 0) + 1
         size = on_disk(status)
-        is_checkpoint = place == "checkpoints" and _is_checkpoint(name)
-        checkpoints += is_checkpoint
+        is_kept = place == "checkpoints" and is_checkpoint(name)
+        checkpoints += is_kept
         if not stat.S_ISDIR(status.st_mode):
             if names == 1 and status.st_nlink > 1:
                 shared += size
@@ -36,7 +39,7 @@ def measure(directory: Directory) -> Usage:
         if names > 1:
             continue
         every += size
-        if is_checkpoint:
+        if is_kept:
             kept += size
         elif place not in ("", "checkpoints") or not _is_ours(place, name):
             others += size
@@ -74,33 +77,43 @@ def _entries(directory: Directory) -> Iterator[tuple[str, str, os.stat_result]]:
     with suppress(FileNotFoundError):
         yield "", STATE, directory.status(STATE)
     yield "", ".", directory.status(".")
-    pending = [""]
-    while pending:
-        place = pending.pop()
+    for _, place, name, status in walk(directory):
+        if place or name != STATE:
+            yield place, name, status
+
+
+def walk(
+    directory: Directory, place: str = "", depth: int = 0
+) -> Iterator[tuple[Directory, str, str, os.stat_result]]:
+    """Yield everything below ``directory``: where it is, open and as a name, its name, its status.
+
+    Sorted by name; no link is followed, also if one takes a directory's place meanwhile.
+
+    Raises:
+        OSError: the system refused, or directories are nested too deep.
+    """
+    if depth > _DEEPEST:
+        raise OSError(errno.ENAMETOOLONG, "directories are nested too deep", directory.path)
+    for name in sorted(directory.names()):
         try:
-            opened = Directory(place, directory) if place else None
+            status = directory.status(name)
+        except FileNotFoundError:
+            continue
+        yield directory, place, name, status
+        if not stat.S_ISDIR(status.st_mode):
+            continue
+        try:
+            inside = Directory(name, directory)
         except OSError as error:
             if error.errno in _REPLACED:
                 continue
             raise
-        try:
-            here = opened or directory
-            for name in here.names():
-                if not place and name == STATE:
-                    continue
-                try:
-                    status = here.status(name)
-                except FileNotFoundError:
-                    continue
-                yield place, name, status
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(os.path.join(place, name))
-        finally:
-            if opened is not None:
-                opened.close()
+        with inside:
+            yield from walk(inside, f"{place}/{name}" if place else name, depth + 1)
 
 
-def _is_checkpoint(name: str) -> bool:
+def is_checkpoint(name: str) -> bool:
+    """Return whether an entry of checkpoints/ has the name of a checkpoint."""
     checkpoint_id = name.removesuffix(".json")
     return checkpoint_id not in (name, "index") and is_id(checkpoint_id)
 

@@ -1,0 +1,89 @@
+"""``sessionstore import``: take in what an export wrote."""
+
+from __future__ import annotations
+
+import sys
+from typing import BinaryIO
+
+import click
+
+from sessionstore.cli import formats, sizes, streams
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.progress import SweepBar
+from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.ops.importing import ImportReport
+from sessionstore.text import count_of, printable
+
+IMPORTED = "sessionstore.imported/1"
+
+_OUTCOMES = ("imported", "existing", "failed")
+
+
+def _size(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else sizes.parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
+@click.command(
+    "import",
+    epilog="""\b
+Examples:
+  sessionstore import backup.tar.gz
+  sessionstore import one.tar.gz --as session_copy
+  sessionstore export --all -O - | sessionstore --root ./other import - --create""",
+)
+@click.argument("source", metavar="FILE")
+@click.option("--as", "new_id", metavar="ID", help="The id that the one session in it gets.")
+@click.option(
+    "--max-size",
+    metavar="SIZE",
+    callback=_size,
+    help="Refuse an archive that holds more, unpacked: 500M, 10G.  [default: 16G]",
+)
+@click.option("--create", is_flag=True, help="Make the store if there is none.")
+@output_option("those of the imported sessions")
+@shared_options()
+@click.pass_obj
+def import_(
+    settings: Settings,
+    form: str,
+    source: str,
+    new_id: str | None,
+    max_size: int | None,
+    create: bool,
+) -> int:
+    """Take in the sessions of FILE: an archive or a directory that export wrote, or - for stdin.
+
+    All of it is compared with its checksums before the first session can be seen. None that is
+    there already is touched. A session that was active arrives failed, as interrupted.
+
+    Exits with 6 if one exists already or was refused: the others are there.
+    """
+    given: str | BinaryIO = source
+    if source == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise click.UsageError("- reads an archive from stdin: pass FILE, or a pipe")
+        given = sys.stdin.buffer
+    with settings.open_store(create=create) as store, SweepBar(settings.color, "importing") as bar:
+        report = store.import_sessions(given, session_id=new_id, max_bytes=max_size, progress=bar)
+    _write(report, form)
+    for item in (*report.existing, *report.failed):
+        streams.note(f"{printable(item.session_id)} was not imported: {item.reason}")
+    streams.note(f"{count_of(len(report.imported), 'session')} imported")
+    return Exit.OK if report.is_whole else Exit.PARTLY
+
+
+def _write(report: ImportReport, form: str) -> None:
+    items = {
+        outcome: [{"outcome": outcome, **formats.plain(item)} for item in getattr(report, outcome)]
+        for outcome in _OUTCOMES
+    }
+    if form == "ids":
+        formats.write_ids(item.session_id for item in report.imported)
+    elif form == "jsonl":
+        for found in items.values():
+            formats.write_lines(found)
+    elif form == "json":
+        formats.write_object(IMPORTED, dict(items))

@@ -1,0 +1,165 @@
+"""``sessionstore watch``: sessions as they change, one line for each change."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sessionstore.cli import formats, streams, times
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.resolve import resolve_all
+from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.ids import is_id
+from sessionstore.text import printable
+
+if TYPE_CHECKING:
+    from sessionstore.ops.watch import SessionChange
+    from sessionstore.store import SessionStore
+
+_STATUSES = ("active", "paused", "completed", "failed", "cancelled")
+
+
+class _Statuses(click.ParamType):  # type: ignore[type-arg]  # generic in some versions only
+    """Statuses with commas between them."""
+
+    name = "statuses"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in str(value).split(","))
+        for name in names:
+            if name not in _STATUSES:
+                known = ", ".join(_STATUSES)
+                self.fail(f"{printable(name, limit=40)!r} is none of {known}", param, ctx)
+        return names
+
+
+def read_duration(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> float | None:
+    """Return the seconds that an option means: 90s, 5m, or plain seconds."""
+    if value is None:
+        return None
+    try:
+        if value.strip().isascii() and value.strip().isdigit():
+            value = f"{value.strip()}s"
+        return times.parse_age(value).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore watch
+  sessionstore watch session_20260125_17 --until completed,failed --timeout 30s
+  sessionstore watch -s failed -o ids | xargs -n 1 ./tell-somebody.sh""",
+)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option(
+    "--until",
+    type=_Statuses(),
+    metavar="STATUS,...",
+    help="End once all of them have one of these statuses, or were deleted.",
+)
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    callback=read_duration,
+    help="End after that time: 30s, 5m. With --until that is exit code 7.",
+)
+@click.option(
+    "-s",
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(_STATUSES),
+    help="Only while they have this status; repeat it for more.",
+)
+@click.option("--goal", metavar="ID", help="Only those with this goal id.")
+@click.option("--agent", metavar="ID", help="Only those of this agent id.")
+@click.option(
+    "--no-events", is_flag=True, help="Look once a second, also where the system tells of changes."
+)
+@output_option("those of the sessions that change")
+@shared_options()
+@click.pass_obj
+def watch(
+    settings: Settings,
+    /,
+    form: str,
+    ids: tuple[str, ...],
+    until: tuple[str, ...] | None,
+    timeout: float | None,
+    no_events: bool,
+    **given: Any,
+) -> int:
+    """Show how sessions are now, and then every change, until Ctrl-C or --until.
+
+    Saves in quick succession may come as one change; the last state always comes. ID may be the
+    beginning of one, or the whole of one that is not there yet; - reads ids from stdin. Since
+    there may be no end, -o json writes an object a line, as jsonl does.
+
+    Exits with 7 if the time is up and --until has not come.
+    """
+    names = {"statuses": "status", "goal": "goal_id", "agent": "agent_id"}
+    filters: Any = {names[name]: value for name, value in given.items() if value not in (None, ())}
+    # What is watched need not be there: this makes nothing, either.
+    with settings.open_store(create=True) as store:
+        chosen = _resolve(store, ids, settings.root) if ids else None
+        changes = store.watch(chosen, until=until, timeout=timeout, events=not no_events, **filters)
+        for change in changes:
+            _write(change, settings, form)
+            sys.stdout.flush()
+    return Exit.OK
+
+
+def _resolve(store: SessionStore[Any], ids: tuple[str, ...], root: object) -> list[str]:
+    chosen: list[str] = []
+    for given in ids:
+        if is_id(given) and not store.find(id_prefix=given, limit=1).items:
+            streams.note(f"{given} is not there yet: waiting for it")
+            chosen.append(given)
+        else:
+            chosen += resolve_all(store, [given], root)
+    return chosen
+
+
+def _write(change: SessionChange, settings: Settings, form: str) -> None:
+    if form == "ids":
+        formats.write_ids([change.session_id])
+    elif form in ("json", "jsonl"):  # it has no end: an object a line, whichever was asked for
+        formats.write_lines(
+            [
+                {
+                    "schema": "sessionstore.change/1",
+                    "kind": change.kind,
+                    "session": formats.summary_item(change.summary),
+                }
+            ]
+        )
+    else:
+        _write_line(change, settings)
+
+
+def _write_line(change: SessionChange, settings: Settings) -> None:
+    from sessionstore.cli import words
+    from sessionstore.cli.tables import Cell, Column, write_table
+
+    item = change.summary
+    status = words.status_cell(item.status, item.liveness, is_interrupted=item.is_interrupted)
+    row: list[Any] = [
+        Cell(settings.now().astimezone().strftime("%H:%M:%S"), "bright_black"),
+        Cell(change.kind.ljust(7), "magenta" if change.kind == "deleted" else ""),
+        printable(change.session_id),
+        status,
+        Cell("-" if item.damaged is not None else f"r{item.revision}"),
+        f"{item.steps_executed:,} steps",
+        words.where(item.current_node, item.paused_at),
+        words.remark(item),
+    ]
+    columns = [Column("", folds=place == len(row) - 1) for place in range(len(row))]
+    write_table(columns, [row], colored=settings.colored, headed=False)
