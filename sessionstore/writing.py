@@ -26,8 +26,8 @@ from sessionstore.errors import (
     StateTypeMismatch,
 )
 from sessionstore.ids import make_checkpoint_id
+from sessionstore.keeping import Keeper
 from sessionstore.query import SessionSummary, summarize
-from sessionstore.retention import Retention
 from sessionstore.stamping import Change
 from sessionstore.state import (
     Part,
@@ -81,7 +81,7 @@ class Writer(Generic[StateT]):
         self._state_type = type(state)
         self._incarnation = state.incarnation
         self._clock = clock
-        self._retention = Retention(keep_checkpoints)
+        self._keeper = Keeper(keep_checkpoints)
         self._pid = os.getpid()
         self._released = False
         self._planned = 0
@@ -300,7 +300,7 @@ class Writer(Generic[StateT]):
             if prepared.summary is not None:
                 self.free(replace(prepared.summary, revision=revision))
             elif prepared.checkpoint is not None:
-                self._retention.keep(self.claim, prepared.checkpoint.checkpoint_id)
+                self._keeper.keep(self.claim, prepared.checkpoint.checkpoint_id)
             return revision
 
     def finish_create(self, backend: Backend, prepared: Prepared) -> None:
