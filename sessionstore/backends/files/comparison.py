@@ -90,8 +90,14 @@ class _Comparison:
 
     def _log(self, text: str, *numbers: float, level: int) -> None:
         root = self._layout.root
-        extra = about("index_compared", path=root, reason=self._reason)
-        logger.log(level, text, root, self._reason, *numbers, extra=extra)
+        logger.log(
+            level,
+            text,
+            root,
+            self._reason,
+            *numbers,
+            extra=about("index_compared", path=root, reason=self._reason),
+        )
 
     def _compare_batch(self, eyes: Eyes, names: list[str]) -> None:
         marks = ", ".join("?" * len(names))

@@ -409,8 +409,12 @@ class Index:
 
     def _warn(self, text: str, reason: object) -> None:
         root = self._layout.root
-        extra = about("index_removed", path=root, reason=reason)
-        logger.warning(f"%s: {text}", root, reason, extra=extra)
+        logger.warning(
+            f"%s: {text}",
+            root,
+            reason,
+            extra=about("index_removed", path=root, reason=reason),
+        )
 
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
