@@ -12,6 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,6 +175,9 @@ class Stage:
 
     # --- afterwards ---
 
+    def listing(self, turn: int) -> None:
+        check_listing(self.store, turn)
+
     def finish(self) -> None:
         """Let go of the session, if it is held, and of the index."""
         try:
@@ -296,8 +300,7 @@ def work(
         elif message["do"] == "again":
             say(**attempt(stage, perform))
         elif message["do"] == "listing":
-            turn = message["turn"]
-            say(**attempt(stage, lambda stage: check_listing(stage.store, turn)))
+            say(**attempt(stage, partial(Stage.listing, turn=message["turn"])))
         elif message["do"] == "finish":
             say(**attempt(stage, Stage.finish), left=sorted(descriptors() - before))
     os._exit(0)  # here, where the session is still referred to: it is left, not released
