@@ -229,8 +229,14 @@ class FilesBackend(Backend):
         return self._listing().count(query, examine)
 
     def _index(self) -> Index | None:
-        """Return the index if there is one: who never lists does not need sqlite3 either."""
-        return self._made_index() if layouts.index_names(self._layout) else None
+        """Return the index if there is one: who never lists does not need sqlite3 either.
+
+        Raises:
+            OSError: it cannot be known whether there is one, so nothing may be changed.
+        """
+        if self._own_index is None and not layouts.index_names(self._layout):
+            return None
+        return self._made_index()
 
     def _made_index(self) -> Index:
         if self._own_index is None:
@@ -375,7 +381,6 @@ class FilesBackend(Backend):
         """
         aside = f"{durable.temporary_name()}-{session_id}"
         identity: tuple[int, int] | None = None
-        index = self._index()
         with (
             storage_errors("create", self._layout.session(session_id)),
             Directory(self._layout.sessions) as sessions,
@@ -389,6 +394,7 @@ class FilesBackend(Backend):
                     written = durable.write_file(directory, STATE, payload, flush_file=self._power)
                     if self._power:
                         directory.flush()
+                index = self._index()
                 with index.adding(session_id) if index else nullcontext() as mark:
                     durable.move_new(trash, aside, sessions, session_id)
                 if self._power:
@@ -452,8 +458,9 @@ class FilesBackend(Backend):
         if repair and os.path.isdir(self._layout.sessions):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
-        if layouts.index_names(self._layout):
-            self._listing().verify()
+        with suppress(OSError):  # the rounds tell what is wrong with the root
+            if layouts.index_names(self._layout):
+                self._listing().verify()
         return Rounds(self._layout, repair=repair, now=self.clock).findings()
 
     def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
@@ -489,6 +496,7 @@ class FilesBackend(Backend):
 
     def tidy(self) -> int:
         removed = layouts.remove_unfinished_markers(self._layout)
+        removed += layouts.remove_index_remains(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [name for name in trash.names() if not self._is_being_built(name)]
             if names:

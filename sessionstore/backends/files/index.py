@@ -194,12 +194,16 @@ class Index:
         return f"{status.st_dev}:{status.st_ino}:{status.st_ctime_ns}"
 
     def _begun(self) -> sqlite3.Connection | None:
-        """Return the connection, in a transaction that may write; None without an index."""
+        """Return the connection, in a transaction that may write; None without an index.
+
+        Raises:
+            OSError: it cannot be known whether there is one.
+        """
         try:
             connection = self._current(create=False)
             if connection is not None:
                 connection.execute("BEGIN IMMEDIATE")
-        except (sqlite3.Error, Unusable, OSError) as error:
+        except (sqlite3.Error, Unusable) as error:
             self._discard(error)
             return None
         return connection
@@ -243,10 +247,7 @@ class Index:
             sqlite3.Error, Unusable: the index is damaged, or gone.
         """
         with _mutex:
-            connection = self._current(create=False)
-            if connection is None:
-                raise Unusable("the index was removed")
-            return connection.execute(sql, values).fetchall()
+            return self._existing().execute(sql, values).fetchall()
 
     def snapshot(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
         """Return the rows of several queries, all as of one moment.
@@ -268,9 +269,7 @@ class Index:
 
     def _within(self, begin: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
         with _mutex:
-            connection = self._current(create=False)
-            if connection is None:
-                raise Unusable("the index was removed")
+            connection = self._existing()
             connection.execute(begin)
             try:
                 result = work(connection)
@@ -311,11 +310,27 @@ class Index:
         self.change(lambda one: _set(one, "complete", "1"))
 
     def discard(self, reason: object) -> None:
-        """Remove the index: the next who lists makes another."""
+        """Remove the index: the next who lists makes another.
+
+        Raises:
+            Unusable: it cannot be known whether there is one.
+        """
         with _mutex:
-            self._discard(reason)
+            try:
+                self._discard(reason)
+            except OSError as error:
+                raise Unusable(str(error)) from error
 
     # --- files -----------------------------------------------------------------------------------
+
+    def _existing(self) -> sqlite3.Connection:
+        try:
+            connection = self._current(create=False)
+        except OSError as error:
+            raise Unusable(str(error)) from error
+        if connection is None:
+            raise Unusable("the index was removed")
+        return connection
 
     def _current(self, *, create: bool) -> sqlite3.Connection | None:
         names = index_names(self._layout)
@@ -328,6 +343,8 @@ class Index:
                 return None
             self._make()
             names = index_names(self._layout)
+            if not names:
+                raise Unusable("the index was removed")
         connection = self._connect(os.path.join(self._layout.root, names[0]))
         try:
             if _get(connection, "version") != VERSION:
