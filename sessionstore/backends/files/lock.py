@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sessionstore import clock, owner
-from sessionstore.durable import retry_sharing
+from sessionstore.durable import Directory, retry_sharing
 from sessionstore.state import SessionOwner
 
 LOOK_GRACE = 2.0
@@ -244,12 +244,12 @@ def probe(path: str) -> tuple[bool, Record | None]:
         pause = min(pause * 2, 0.02)
 
 
-def is_free(path: str) -> bool:
-    """Return whether nobody has the lock of ``path``. False says little: others look, too."""
+def is_free(locks: Directory, session_id: str) -> bool:
+    """Return whether nobody has the lock of a session. False says little: others look, too."""
     from filelock import lock_descriptor
 
     try:
-        fd = os.open(path, os.O_RDONLY | _FLAGS)
+        fd = locks.open(f"{session_id}.lock", os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
         return True
     try:
