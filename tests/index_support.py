@@ -85,6 +85,16 @@ def index_files(root: Path) -> list[Path]:
     return sorted(root.glob("index-*.sqlite"))
 
 
+def orphans(root: Path) -> list[str]:
+    """Return the logs of databases that are gone: what was removed was not removed whole."""
+    databases = {file.name for file in index_files(root)}
+    return [
+        path.name
+        for path in root.glob("index-*")
+        if path.name.partition(".sqlite")[0] + ".sqlite" not in databases
+    ]
+
+
 def row(root: Path, session_id: str) -> dict[str, Any] | None:
     """Return what the index says of a session, read without the code under test."""
     (file,) = index_files(root)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import SessionState, SessionStore, StorageError
+from sessionstore import SessionState, SessionStore, StorageError, owner
 from sessionstore.backends.files import FilesBackend, database
 from tests.index_support import (
     assert_true,
@@ -219,6 +219,29 @@ def test_an_index_from_before_a_restore_is_noticed(store: Store, tmp_path: Path)
     shutil.copytree(backup, tmp_path / "sessions", copy_function=shutil.copy2)
     assert store.count(status="cancelled") == 2
     assert_true(store)
+
+
+def test_an_index_that_is_older_than_the_files_is_compared_after_another_boot(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = store.claim("s4")
+    store.close()
+    (file,) = index_files(tmp_path)
+    before = file.read_bytes()
+    store.claim("s0").fail("its row is lost")
+    held.state.goal_id = "moved"
+    held.save()  # and so is the mark
+    expected = scanned(store, {"status": "failed"}, "-updated_at")
+    store.close()
+    remove(file)
+    file.write_bytes(before)  # sessions/ did not change, and tells nothing
+    monkeypatch.setattr(owner, "boot_id", lambda: "the next one")
+    booted = SessionStore(tmp_path)
+    assert booted.count(status="failed") == len(expected) == 3
+    assert booted.count(goal_id="moved") == 1
+    assert_true(booted)
+    held.release()
+    assert_true(booted)
 
 
 def test_one_session_put_back_by_hand_is_listed_at_once(store: Store, tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from sessionstore import Session, SessionState, SessionStore, SessionStoreError, durable
+from sessionstore import Session, SessionState, SessionStore, SessionStoreError, durable, owner
 from tests.faults.images import Image, Unavailable, image
 from tests.faults.tally import tally
+from tests.index_support import assert_true, index_files
 from tests.support import needs_root
 
 KINDS = ("ext4", "xfs")
@@ -137,17 +139,25 @@ CUTS = 5
 
 
 @needs_root("it mounts file systems")
-def test_what_was_acknowledged_is_there_after_the_power_was_cut(disk: Image) -> None:
+def test_what_was_acknowledged_is_there_after_the_power_was_cut(
+    disk: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journals: list[Powered] = []
     for turn in range(CUTS):
         powered = Powered(disk, "power")
         work(powered, turn)
         powered.lose_power()
+        # This kernel went on, and its id of the boot with it.
+        monkeypatch.setattr(owner, "boot_id", partial(str, f"boot {turn}"))
         journals.append(powered)
         for journal in journals:
             assert journal.lost(saves=True) == []
         listed = {item.session_id for item in powered.store.iter_find() if not item.damaged}
         assert listed == {name for journal in journals for name in journal.saved}
+        # Nothing was flushed for the index, which is there from the first turn on.
+        assert_true(powered.store)
+        assert index_files(powered.root)
+        powered.store.close()
     tally("power cuts", promise=2, cases=CUTS)
 
 

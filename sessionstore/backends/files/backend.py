@@ -124,8 +124,14 @@ class FilesBackend(FilesReader):
         return self._listing().count(query, examine)
 
     def _index(self) -> Index | None:
-        """Return the index if there is one: who never lists does not need sqlite3 either."""
-        return self._made_index() if layouts.index_names(self._layout) else None
+        """Return the index if there is one: who never lists does not need sqlite3 either.
+
+        Raises:
+            OSError: it cannot be known whether there is one, so nothing may be changed.
+        """
+        if self._own_index is None and not layouts.index_names(self._layout):
+            return None
+        return self._made_index()
 
     def _made_index(self) -> Index:
         if self._own_index is None:
@@ -243,7 +249,7 @@ class FilesBackend(FilesReader):
             raise
         try:
             built = build_session(
-                self._layout, session_id, payload, power=self._power, index=self._index()
+                self._layout, session_id, payload, power=self._power, index=self._index
             )
         except BaseException:
             if not self.exists(session_id):
@@ -274,8 +280,9 @@ class FilesBackend(FilesReader):
         if repair and os.path.isdir(self._layout.sessions):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
-        if layouts.index_names(self._layout):
-            self._listing().verify()
+        with suppress(OSError):  # the rounds tell what is wrong with the root
+            if layouts.index_names(self._layout):
+                self._listing().verify()
         return Rounds(self._layout, repair=repair, now=self.clock).findings()
 
     def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
@@ -311,6 +318,7 @@ class FilesBackend(FilesReader):
 
     def tidy(self) -> int:
         removed = layouts.remove_unfinished_markers(self._layout)
+        removed += layouts.remove_index_remains(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [name for name in trash.names() if not self._is_being_built(name)]
             if names:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,7 +34,12 @@ class Built(NamedTuple):
 
 
 def build_session(
-    layout: Layout, session_id: str, payload: bytes, *, power: bool, index: Index | None
+    layout: Layout,
+    session_id: str,
+    payload: bytes,
+    *,
+    power: bool,
+    index: Callable[[], Index | None],
 ) -> Built:
     """Make a session, whose lock is held; with ``power`` it survives the loss of that.
 
@@ -56,7 +62,8 @@ def build_session(
                 written = durable.write_file(directory, STATE, payload, flush_file=power)
                 if power:
                     directory.flush()
-            with index.adding(session_id) if index else nullcontext() as mark:
+            known = index()
+            with known.adding(session_id) if known else nullcontext() as mark:
                 durable.move_new(trash, aside, sessions, session_id)
             if power:
                 sessions.flush()

@@ -339,12 +339,13 @@ class FilesClaim(Claim):
         list. What the lock does not guard any more is guarded by the mark, which is then another.
         """
         self._mark = None
-        index = self._index()
-        if index is not None:
-            seen = Sighting(summary, self._expected) if summary else None
-            row = last_row(self._layout, self.session_id, seen)
-            if row is not None:
-                index.settle(row, mark)
+        with suppress(OSError):
+            index = self._index()
+            if index is not None:
+                seen = Sighting(summary, self._expected) if summary else None
+                row = last_row(self._layout, self.session_id, seen)
+                if row is not None:
+                    index.settle(row, mark)
 
     # --- is it still ours? -----------------------------------------------------------------------
 

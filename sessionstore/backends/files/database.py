@@ -81,13 +81,26 @@ class Database:
         if connection is not None:
             _left_by_parents.append(connection)
 
-    def current(self, *, create: bool) -> Connection | None:
+    def existing(self) -> Connection:
         """Return a connection to the database that counts, under the mutex.
 
-        None if there is none and none is to be made.
+        Raises:
+            SQLError, Unusable: it is damaged, or gone.
+        """
+        try:
+            connection = self.current(create=False)
+        except OSError as error:
+            raise Unusable(str(error)) from error
+        if connection is None:
+            raise Unusable("the index was removed")
+        return connection
+
+    def current(self, *, create: bool) -> Connection | None:
+        """Return a connection to it, made if ``create``; None if there is none to be had so.
 
         Raises:
-            SQLError, Unusable, OSError: it is damaged, or cannot be had here.
+            SQLError, Unusable: it is damaged, or cannot be had here.
+            OSError: it cannot be made, or it cannot be known whether there is one.
         """
         names = index_names(self._layout)
         if self._connection is not None:
@@ -99,6 +112,8 @@ class Database:
                 return None
             self._make()
             names = index_names(self._layout)
+            if not names:
+                raise Unusable("the index was removed")
         connection = self._connect(os.path.join(self._layout.root, names[0]))
         try:
             if get_fact(connection, "version") != VERSION:
@@ -156,7 +171,11 @@ class Database:
             raise
 
     def discard(self, reason: object) -> None:
-        """Remove the database: the next who lists makes another."""
+        """Remove the database: the next who lists makes another.
+
+        Raises:
+            OSError: it cannot be known whether there is one.
+        """
         with MUTEX:
             name = self._name
             self.close()

@@ -154,12 +154,16 @@ class Index:
         return f"{status.st_dev}:{status.st_ino}:{status.st_ctime_ns}"
 
     def _begun(self) -> Connection | None:
-        """Return the connection, in a transaction that may write; None without an index."""
+        """Return the connection, in a transaction that may write; None without an index.
+
+        Raises:
+            OSError: it cannot be known whether there is one.
+        """
         try:
             connection = self._database.current(create=False)
             if connection is not None:
                 connection.execute("BEGIN IMMEDIATE")
-        except (SQLError, Unusable, OSError) as error:
+        except (SQLError, Unusable) as error:
             self._database.discard(error)
             return None
         return connection
@@ -203,10 +207,7 @@ class Index:
             SQLError, Unusable: the index is damaged, or gone.
         """
         with MUTEX:
-            connection = self._database.current(create=False)
-            if connection is None:
-                raise Unusable("the index was removed")
-            return connection.execute(sql, values).fetchall()
+            return self._database.existing().execute(sql, values).fetchall()
 
     def snapshot(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
         """Return the rows of several queries, all as of one moment.
@@ -228,9 +229,7 @@ class Index:
 
     def _within(self, begin: str, work: Callable[[Connection], _T]) -> _T:
         with MUTEX:
-            connection = self._database.current(create=False)
-            if connection is None:
-                raise Unusable("the index was removed")
+            connection = self._database.existing()
             connection.execute(begin)
             try:
                 result = work(connection)
@@ -271,8 +270,15 @@ class Index:
         self.change(lambda one: set_fact(one, "complete", "1"))
 
     def discard(self, reason: object) -> None:
-        """Remove the index: the next who lists makes another."""
-        self._database.discard(reason)
+        """Remove the index: the next who lists makes another.
+
+        Raises:
+            Unusable: it cannot be known whether there is one.
+        """
+        try:
+            self._database.discard(reason)
+        except OSError as error:
+            raise Unusable(str(error)) from error
 
 
 _SETTLE = (

@@ -166,16 +166,26 @@ class _Run:
         if not live:
             return
         settled: list[tuple[Row, int]] = []
-        with Eyes(self._layout) as eyes:
+        gone: list[tuple[str, int]] = []
+        with self._eyes() as eyes:
             for session_id, mark in live:
                 seen = eyes.read(session_id)
                 self._live[session_id] = None if seen is None else seen.item
                 if seen is None:
-                    self._index.remove_gone(session_id, mark)
+                    gone.append((session_id, mark))
                 elif seen.signature is not None and eyes.is_settled(seen):
                     settled.append((rows.settled_row(seen.item, seen.signature), mark))
-        if settled:
-            self._index.settle_all(settled)
+        with suppress(OSError):  # a row that stays live is read again
+            if settled:
+                self._index.settle_all(settled)
+            for session_id, mark in gone:
+                self._index.remove_gone(session_id, mark)
+
+    def _eyes(self) -> Eyes:
+        try:
+            return Eyes(self._layout)
+        except OSError as error:
+            raise StorageError("list", self._layout.sessions, error) from error
 
     # --- counting --------------------------------------------------------------------------------
 
@@ -242,7 +252,7 @@ class _Run:
         merged = heapq.merge(*sources, key=lambda one: query.sort_key(one[0]))
         size = _FIRST
         while batch := list(islice(merged, size)):
-            with Eyes(self._layout) as eyes:
+            with self._eyes() as eyes:
                 checked = [
                     (
                         place,
