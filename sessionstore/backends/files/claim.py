@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from sessionstore import codec, durable
 from sessionstore.backends.base import Claim, Stored
 from sessionstore.backends.files import requests, states
+from sessionstore.backends.files.entry import Entry
 from sessionstore.backends.files.kept import linked, opened_checkpoints
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
-from sessionstore.backends.files.sighting import Sighting, last_row
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
@@ -99,9 +99,7 @@ class FilesClaim(Claim):
         self._power = power
         self._copies = copies
         self._clock = clock
-        self._index = index
-        self._is_announced = mark is not None
-        self._mark = mark  # of the row in the index, where there is one
+        self.entry = Entry(layout, session_id, index, mark)
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._heeds_requests = False
@@ -137,7 +135,7 @@ class FilesClaim(Claim):
         self._attempted = None
         self._heeds_requests = heeds_requests
         with self._opened("save", checks_lock=False) as directory:  # but before the swap
-            self.announce()
+            self.entry.announce()
             if checkpoint_id is None:
                 staged = durable.Staged(directory, payload, flush_file=self._power)
                 self._swap(directory, staged, revision)
@@ -151,13 +149,6 @@ class FilesClaim(Claim):
                     directory.flush()
                 except OSError as error:
                     raise DurabilityUncertain(self.session_id, revision, error) from error
-
-    def announce(self) -> None:
-        """Have the index say that this session changes, before it does so for the first time."""
-        if not self._is_announced:
-            index = self._index()
-            self._mark = index.mark_live(self.session_id) if index else None
-            self._is_announced = True
 
     def _heed_request(self) -> None:
         request = requests.find(self._layout, self.session_id, self.owner.token)
@@ -291,7 +282,7 @@ class FilesClaim(Claim):
     def delete(self) -> None:
         trashed = f"{self.session_id}.{secrets.token_hex(8)}"
         with self._opened("delete"), Directory(self._layout.sessions) as sessions:
-            with opened_trash(self._layout) as trash, self.leaving():
+            with opened_trash(self._layout) as trash, self.entry.leaving():
                 durable.move_new(sessions, self.session_id, trash, trashed)
             # Before anything in it is removed: half a session must not come back (rmtree
             # without this comes back whole or in part after a power loss).
@@ -310,20 +301,11 @@ class FilesClaim(Claim):
         if self.previous_owner is not None:  # it may have died before it could heed one
             requests.remove(self._layout, self.session_id, self.previous_owner.token)
 
-    @contextmanager
-    def leaving(self) -> Iterator[None]:
-        """Have the index forget this session, which the block moves out of ``sessions/``."""
-        index = self._index()
-        with index.removing(self.session_id) if index else nullcontext():
-            yield
-        self._mark = None
-
     def release(self, summary: SessionSummary | None = None) -> None:
         if self._lock.is_inherited or self._lock.is_closed:
             self._lock.close()
             return
-        if self._mark is not None:
-            self._settle(self._mark, summary)
+        self.entry.settle(summary, self._expected)
         self._lock.write_end(self._clock())
         self._end()
 
@@ -331,21 +313,6 @@ class FilesClaim(Claim):
         self._lock.close()
         # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
         requests.remove(self._layout, self.session_id, self.owner.token)
-
-    def _settle(self, mark: int, summary: SessionSummary | None) -> None:
-        """Have the index say that the file stays as it is: before anybody else can claim it.
-
-        What is left out, because it cannot be read or another comes first, is done by those who
-        list. What the lock does not guard any more is guarded by the mark, which is then another.
-        """
-        self._mark = None
-        with suppress(OSError):
-            index = self._index()
-            if index is not None:
-                seen = Sighting(summary, self._expected) if summary else None
-                row = last_row(self._layout, self.session_id, seen)
-                if row is not None:
-                    index.settle(row, mark)
 
     # --- is it still ours? -----------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ def restore(
 ) -> str:
     """Replace a damaged or missing state, which goes into quarantine first; return where."""
     with claim._opened("repair") as directory:
-        claim.announce()
+        claim.entry.announce()
         try:
             status = directory.status(STATE)
         except FileNotFoundError:
@@ -188,7 +188,7 @@ def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> s
         Directory(layout.sessions) as sessions,
         shelf(layout, session_id, file, reason, now) as place,
     ):
-        with claim.leaving():
+        with claim.entry.leaving():
             durable.move_new(sessions, session_id, place.directory, "session")
         try:
             place.directory.flush()
