@@ -165,6 +165,17 @@ class SessionOperations(Generic[StateT]):
 
         return history.history(self._backend, check_id(session_id))
 
+    def find_checkpoint(self, session_id: str, named: str) -> str:
+        """Return the id of the checkpoint that is named as for :meth:`diff`.
+
+        Raises:
+            CheckpointNotFound, InvalidQuery: it names none, or several.
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError: they cannot be listed.
+        """
+        from sessionstore.ops import selecting
+
+        return selecting.find_checkpoint(self._backend, check_id(session_id), named)
+
     def diff(
         self,
         session_id: str,

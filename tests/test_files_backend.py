@@ -26,7 +26,7 @@ from sessionstore import (
     SessionStoreError,
     StorageError,
 )
-from sessionstore.backends.files import backend
+from sessionstore.backends.files import reading
 from sessionstore.backends.files.lock import PROBE_GRACE, HeldLock
 from sessionstore.durable import Directory
 from tests.support import (
@@ -322,13 +322,13 @@ def test_a_checkpoint_of_a_session_that_is_deleted_meanwhile_is_no_damage(
     class Late(Directory):
         def __init__(self, path: str, inside: Directory | None = None) -> None:
             if path == "checkpoints":
-                monkeypatch.setattr(backend, "Directory", Directory)
+                monkeypatch.setattr(reading, "Directory", Directory)
                 store.delete("s1")
                 if again:
                     new_session(tmp_path)
             super().__init__(path, inside)
 
-    monkeypatch.setattr(backend, "Directory", Late)
+    monkeypatch.setattr(reading, "Directory", Late)
     with pytest.raises(SessionNotFound):
         store.load_checkpoint("s1", kept.checkpoint_id)
     assert store.exists("s1") == again

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionState, SessionStore, StorageError, owner
-from sessionstore.backends.files import FilesBackend, index
+from sessionstore.backends.files import FilesBackend, database
 from tests.index_support import (
     assert_true,
     index_files,
@@ -437,7 +437,7 @@ def test_without_sqlite_the_files_are_scanned(
 def test_an_index_that_cannot_be_kept_true_is_removed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "_BUSY", 0.05)
+    monkeypatch.setattr(database, "_BUSY", 0.05)
     stuck = sqlite3.connect(index_files(tmp_path)[0], isolation_level=None)
     store.close()
     stuck.execute("BEGIN IMMEDIATE")  # as by a process that was stopped in a transaction

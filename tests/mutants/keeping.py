@@ -17,10 +17,14 @@ MUTANTS = (
     Mutant(
         "a session is created in place",
         9,
-        "backends/files/backend.py",
+        "backends/files/building.py",
         (
             ('aside = f"{durable.temporary_name()}-{session_id}"', "aside = session_id"),
-            ("                durable.move_new(sessions, aside, sessions, session_id)\n", ""),
+            (
+                "        opened_trash(layout) as trash,\n",
+                "        Directory(layout.sessions) as trash,\n",
+            ),
+            ("durable.move_new(trash, aside, sessions, session_id)", "pass"),
         ),
         "tests/test_mutation_gaps.py::"
         "test_a_create_that_is_killed_between_two_calls_leaves_a_whole_session_or_none",

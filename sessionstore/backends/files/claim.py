@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sessionstore import codec, durable
 from sessionstore.backends.base import Claim, Stored
 from sessionstore.backends.files import requests, states
+from sessionstore.backends.files.kept import linked, opened_checkpoints
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
 from sessionstore.backends.files.sighting import Sighting, last_row
@@ -36,17 +37,6 @@ _REPLACED_UNSEEN = (
     "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
     " that the other may have written: look at what is stored before you write it again"
 )
-
-
-@contextmanager
-def storage_errors(action: str, path: str) -> Iterator[None]:
-    """Turn an OSError of the block into a StorageError that names ``action`` and ``path``."""
-    try:
-        yield
-    except SessionStoreError:
-        raise
-    except OSError as error:
-        raise StorageError(action, path, error) from error
 
 
 class _Opened:
@@ -224,9 +214,9 @@ class FilesClaim(Claim):
         """Keep the staged bytes as a checkpoint too, unless the block fails to swap them in."""
         name = f"{checkpoint_id}.json"
         try:
-            with self._checkpoints(directory) as checkpoints:
+            with opened_checkpoints(directory) as checkpoints:
                 try:
-                    if self._copies or not _linked(directory, staged.name, checkpoints, name):
+                    if self._copies or not linked(directory, staged.name, checkpoints, name):
                         durable.write_new(checkpoints, name, payload, flush_file=True)
                     # Durable before a state that refers to it can be seen.
                     checkpoints.flush()
@@ -261,13 +251,13 @@ class FilesClaim(Claim):
         with self._opened("checkpoint") as directory:
             self._check_state(directory, None)
             self._anchor(directory)
-            with self._checkpoints(directory) as checkpoints:
+            with opened_checkpoints(directory) as checkpoints:
                 fd = directory.open(STATE, os.O_RDONLY)
                 try:
                     durable.flush(fd)  # in process mode, or by somebody else, it was not flushed
                 finally:
                     os.close(fd)
-                if self._copies or not _linked(directory, STATE, checkpoints, name):
+                if self._copies or not linked(directory, STATE, checkpoints, name):
                     payload, _ = states.read(directory, STATE, self.session_id)
                     durable.write_new(checkpoints, name, payload, flush_file=True)
                 checkpoints.flush()
@@ -283,17 +273,6 @@ class FilesClaim(Claim):
             Directory("checkpoints", directory) as checkpoints,
         ):
             checkpoints.unlink(f"{checkpoint_id}.json")
-
-    @contextmanager
-    def _checkpoints(self, directory: Directory) -> Iterator[Directory]:
-        try:
-            checkpoints = Directory("checkpoints", directory)
-        except FileNotFoundError:  # made by other software: ours come with the session
-            directory.make_directory("checkpoints")
-            directory.flush()
-            checkpoints = Directory("checkpoints", directory)
-        with checkpoints:
-            yield checkpoints
 
     def _anchor(self, directory: Directory) -> None:
         """Make the way to the checkpoints durable, once for each claim.
@@ -368,38 +347,6 @@ class FilesClaim(Claim):
                 if row is not None:
                     index.settle(row, mark)
 
-    def remove_leftovers(self) -> int:
-        """Remove what a holder that died left half written; return how many files.
-
-        Under the lock every temporary file is garbage, but for one that may be somebody else's.
-        """
-        removed = 0
-        with suppress(OSError), Directory(self._path) as directory:
-            for name in _temporaries(directory):
-                with suppress(OSError, SessionCorrupt):
-                    if not self._may_be_foreign(directory, name):
-                        directory.unlink(name)
-                        removed += 1
-            with Directory("checkpoints", directory) as checkpoints:
-                for name in _temporaries(checkpoints):
-                    with suppress(OSError):
-                        checkpoints.unlink(name)
-                        removed += 1
-        return removed
-
-    def _may_be_foreign(self, directory: Directory, name: str) -> bool:
-        """Return whether a left-over file may be what somebody else wrote without a claim.
-
-        A holder that died between the exchange and the swap back leaves such a state behind: it
-        is no newer by revision, but was written after ours. The check-up puts it into quarantine.
-        """
-        left, left_signature = states.read(directory, name, self.session_id)
-        stored, signature = states.read(directory, STATE, self.session_id)
-        revision, current = codec.peek_revision(left), codec.peek_revision(stored)
-        if revision is None or current is None or left == stored:
-            return False
-        return revision <= current and left_signature.mtime_ns > signature.mtime_ns
-
     # --- is it still ours? -----------------------------------------------------------------------
 
     def _opened(self, action: str, *, checks_lock: bool = True) -> _Opened:
@@ -449,18 +396,3 @@ class FilesClaim(Claim):
             found = codec.peek_revision(payload)
             detail = "something else, which holds no claim, changed state.json"
         return RevisionConflict(self.session_id, expected=expected, found=found, detail=detail)
-
-
-def _temporaries(directory: Directory) -> list[str]:
-    return [name for name in directory.names() if name.startswith(durable.TEMPORARY_PREFIX)]
-
-
-def _linked(source: Directory, name: str, target: Directory, target_name: str) -> bool:
-    """Link, and return True; return False where the file system has no links."""
-    try:
-        source.link(name, target, target_name)
-    except OSError as error:
-        if error.errno in durable.NO_LINKS:
-            return False
-        raise
-    return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -16,6 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from sessionstore.backends.files import rows
+from sessionstore.backends.files.database import Connection
 from sessionstore.backends.files.index import Index, new_mark
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import Row
@@ -43,7 +43,7 @@ def compare(index: Index, layout: Layout, reason: str) -> Outcome:
     """Make the rows say what the files say, and trust them from then on.
 
     Raises:
-        sqlite3.Error, Unusable: the index is damaged, or gone.
+        SQLError, Unusable: the index is damaged, or gone.
         OSError: the sessions cannot be listed.
     """
     return _Comparison(index, layout, reason).run()
@@ -132,7 +132,7 @@ class _Comparison:
 
     def _store(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         added: list[Row],
         corrected: list[tuple[Row, tuple[object, ...]]],
     ) -> None:
@@ -163,7 +163,7 @@ _CORRECT = f"UPDATE sessions SET {' = ?, '.join(rows.COLUMNS)} = ? WHERE {_SAME}
 _REMOVE = f"DELETE FROM sessions WHERE {_SAME}"  # noqa: S608 - as above
 
 
-def _remove(connection: sqlite3.Connection, gone: list[tuple[object, ...]]) -> None:
+def _remove(connection: Connection, gone: list[tuple[object, ...]]) -> None:
     connection.executemany(_REMOVE, gone)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -20,7 +19,8 @@ from typing import TypeVar
 
 from sessionstore import owner
 from sessionstore.backends.files import comparison, rows
-from sessionstore.backends.files.index import Index, Unusable
+from sessionstore.backends.files.database import SQLError, Unusable
+from sessionstore.backends.files.index import Index
 from sessionstore.backends.files.layout import Layout, read_marker
 from sessionstore.backends.files.rows import Row, Stream
 from sessionstore.backends.files.sighting import Eyes
@@ -29,7 +29,7 @@ from sessionstore.log import about, logger
 from sessionstore.query import Examine, Matches, Position, SessionQuery, SessionSummary
 
 _FIRST, _LARGEST = 64, 2048
-_TROUBLE = (sqlite3.Error, Unusable)
+_TROUBLE = (SQLError, Unusable)
 
 Scan = Callable[[SessionQuery, Examine], Matches]
 
@@ -78,11 +78,11 @@ class Listing:
         try:
             self.make_true(verify=verify)
             return answer()
-        except sqlite3.Error as error:  # damaged, or removed while it was open
+        except SQLError as error:  # damaged, or removed while it was open
             self.start_anew(error)
             return answer()
 
-    def start_anew(self, error: sqlite3.Error) -> None:
+    def start_anew(self, error: SQLError) -> None:
         """Make the index anew from the files."""
         self._index.discard(f"{error}; it is made anew from the files")
         self.make_true()
@@ -91,7 +91,7 @@ class Listing:
         """Compare the index with the files if there is a reason to.
 
         Raises:
-            sqlite3.Error: it is damaged.
+            SQLError: it is damaged.
             Unusable: there can be none here.
             StorageError: the sessions cannot be listed.
         """

@@ -12,7 +12,7 @@ from typing import Any
 
 from sessionstore import clock, durable
 from sessionstore.backends.files.claim import FilesClaim
-from sessionstore.backends.files.claim import _linked as linked
+from sessionstore.backends.files.kept import linked
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory, Signature

@@ -8,7 +8,7 @@ from sessionstore.ids import parse_checkpoint_id
 from sessionstore.log import about, logger
 
 
-class Retention:
+class Keeper:
     """Which checkpoints one holder of a session keeps: the newest ``limit``, or all."""
 
     def __init__(self, limit: int | None) -> None:
