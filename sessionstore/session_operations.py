@@ -12,7 +12,6 @@ from sessionstore import clock
 from sessionstore.backends.base import Backend, Usage
 from sessionstore.errors import SessionStoreError
 from sessionstore.ids import check_id
-from sessionstore.recovery import Progress
 from sessionstore.state import SessionStatus, StateT
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from sessionstore.ops.explanation import Explanation
     from sessionstore.ops.forking import Fork
     from sessionstore.ops.history import History
+    from sessionstore.recovery import Progress
 
 
 class SessionOperations(Generic[StateT]):

@@ -13,21 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock, owner
 from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe
-from sessionstore.backends.files import (
-    events,
-    housekeeping,
-    leftovers,
-    quarantine,
-    requests,
-    transfer,
-)
 from sessionstore.backends.files import layout as layouts
+from sessionstore.backends.files import leftovers, requests
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.building import build_session
 from sessionstore.backends.files.claim import FilesClaim
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.reading import FilesReader
-from sessionstore.backends.files.rounds import Rounds
 from sessionstore.backends.files.states import storage_errors
 from sessionstore.diagnosis import Diagnosis
 from sessionstore.durable import Directory, Signature
@@ -42,7 +34,8 @@ from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery
 from sessionstore.state import SessionOwner
 
-if TYPE_CHECKING:  # they load sqlite3, which a store that nobody lists never needs
+# What only some programs do is loaded when it is done; the index loads sqlite3.
+if TYPE_CHECKING:
     from sessionstore.backends.files.index import Index
     from sessionstore.backends.files.listing import Listing
 
@@ -263,12 +256,16 @@ class FilesBackend(FilesReader):
     # --- changes ---------------------------------------------------------------------------------
 
     def alarm(self, session_ids: Collection[str] | None) -> Alarm:
+        from sessionstore.backends.files import events
+
         return events.FilesAlarm(self._layout, session_ids)
 
     # --- whole sessions out and in ---------------------------------------------------------------
 
     def receive(self) -> Intake:
         self._prepare()
+        from sessionstore.backends.files import transfer
+
         return transfer.FilesIntake(self._layout, self._acquire, self.clock, self._index)
 
     # --- the check-up ----------------------------------------------------------------------------
@@ -283,11 +280,15 @@ class FilesBackend(FilesReader):
         with suppress(OSError):  # the rounds tell what is wrong with the root
             if layouts.index_names(self._layout):
                 self._listing().verify()
+        from sessionstore.backends.files.rounds import Rounds
+
         return Rounds(self._layout, repair=repair, now=self.clock).findings()
 
     def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
         in_use = claim is None and self.probe(session_id).held
         with self._opened(session_id) as directory, storage_errors("check", directory.path):
+            from sessionstore.backends.files import housekeeping
+
             return housekeeping.check_session(
                 self._layout,
                 session_id,
@@ -299,14 +300,20 @@ class FilesBackend(FilesReader):
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
         assert isinstance(claim, FilesClaim)
+        from sessionstore.backends.files import quarantine
+
         return quarantine.restore(self._layout, claim, payload, revision, reason, self.clock)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
         assert isinstance(claim, FilesClaim)
+        from sessionstore.backends.files import quarantine
+
         return quarantine.put_checkpoint(self._layout, claim, checkpoint_id, reason, self.clock)
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         assert isinstance(claim, FilesClaim)
+        from sessionstore.backends.files import quarantine
+
         return quarantine.put_session(self._layout, claim, reason, self.clock)
 
     def diagnose(self) -> Sequence[Diagnosis]:

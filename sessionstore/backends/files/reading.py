@@ -10,7 +10,7 @@ from collections.abc import Collection, Hashable, Iterator
 from typing import BinaryIO
 
 from sessionstore.backends.base import ApplicationFile, Backend, Stored, Usage
-from sessionstore.backends.files import states, transfer, usage
+from sessionstore.backends.files import states
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.states import storage_errors
 from sessionstore.durable import Directory, Signature
@@ -127,17 +127,25 @@ class FilesReader(Backend, ABC):
             return f"unreadable: {error.strerror}"
 
     def usage(self, session_id: str) -> Usage:
+        from sessionstore.backends.files import usage
+
         with self._opened(session_id) as directory, storage_errors("measure", directory.path):
             return usage.measure(directory)
 
     def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
+        from sessionstore.backends.files import usage
+
         with self._opened(session_id) as directory, storage_errors("measure", directory.path):
             return usage.freed_by(directory, checkpoint_ids)
 
     def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
+        from sessionstore.backends.files import transfer
+
         with self._opened(session_id) as directory, storage_errors("list", directory.path):
             yield from transfer.application_files(directory)
 
     def open_application_file(self, session_id: str, name: str) -> BinaryIO:
+        from sessionstore.backends.files import transfer
+
         with self._opened(session_id) as directory:
             return transfer.open_file(directory, name)
