@@ -68,11 +68,11 @@ MUTANTS = (
         "query.py",
         (
             (
-                "if self._sort_key((place, None)) > start]",
-                "if self._sort_key((place, None))[:2] > start[:2]]",
+                "for key, item in placed if key > start]",
+                "for key, item in placed if key[:2] > start[:2]]",
             ),
         ),
-        FILES + "test_pages_neither_repeat_nor_skip",
+        "tests/test_conformance.py::TestMemory::test_pages_neither_repeat_nor_skip",
     ),
     # --- 11: private, and nothing acts ------------------------------------------------------------
     Mutant(
