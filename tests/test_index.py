@@ -142,6 +142,10 @@ def test_a_writer_whose_index_was_removed_does_not_write_to_nowhere(
     remove(index_files(tmp_path)[0])
     other = SessionStore(tmp_path)
     assert other.count() == 8  # there is another index now
+    with store.claim("s1") as settled:  # in the other one
+        settled.state.goal_id = "settled before"
+        settled.save()
+        assert other.count(goal_id="settled before") == 1
     session.state.goal_id = "moved"
     session.save()
     assert [item.session_id for item in other.find(goal_id="moved")] == ["s0"]
@@ -292,13 +296,18 @@ def test_a_long_listing_skips_nobody_that_is_claimed_meanwhile(tmp_path: Path) -
     assert sorted(seen) == sorted(f"s{number}" for number in range(150))
 
 
-def test_values_never_become_sql(store: Store, tmp_path: Path) -> None:
+def test_values_never_become_sql(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     hostile = "x' OR 1=1; DROP TABLE sessions; --"
     store.create(hostile, session_id="hostile").pause()
     assert [item.session_id for item in store.find(goal_id=hostile)] == ["hostile"]
     assert store.find(id_prefix=hostile).items == ()
     assert store.count(agent_id=hostile) == 0
+    every = "x' OR '' = '"
+    assert store.count(goal_id=every) == 0
+    assert store.find(correlation_id=every).items == ()
+    assert store.find(id_prefix=every).items == ()
     assert_true(store)
+    assert caplog.records == [], "SQLite had trouble, and the files were read instead"
 
 
 # --- threads, processes, odd places -------------------------------------------------------------
