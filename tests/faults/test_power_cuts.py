@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ import pytest
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError, durable, owner
 from tests.faults.images import Image, Unavailable, image
 from tests.faults.tally import tally
-from tests.index_support import assert_true, index_files
+from tests.index_support import assert_true, index_files, row
 from tests.support import needs_root
 
 KINDS = ("ext4", "xfs")
@@ -159,6 +160,30 @@ def test_what_was_acknowledged_is_there_after_the_power_was_cut(
         assert index_files(powered.root)
         powered.store.close()
     tally("power cuts", promise=2, cases=CUTS)
+
+
+@needs_root("it mounts file systems")
+def test_an_index_that_lost_its_last_rows_with_the_power_is_compared(
+    disk: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    powered = Powered(disk, "power")
+    powered.store.create("goal", session_id="s1").pause()
+    assert powered.store.count(status="paused") == 1
+    powered.store.close()
+    (file,) = index_files(powered.root)
+    for path in (file, powered.root):  # as the system does some time later
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
+    before = row(powered.root, "s1")
+    powered.store.claim("s1").fail("flushed, unlike what the index was told")
+    powered.lose_power()
+    assert row(powered.root, "s1") == before, "the cut lost no row: it proves nothing"
+    monkeypatch.setattr(owner, "boot_id", lambda: "the next one")  # this kernel went on
+    assert powered.store.count(status="failed") == 1
+    assert_true(powered.store)
+    powered.store.close()
+    tally("power cuts", promise=10, cases=1)
 
 
 @needs_root("it mounts file systems")

@@ -136,6 +136,14 @@ MUTANTS = (
         FILES + "test_of_all_that_saw_one_revision_exactly_one_resumes[short work]",
     ),
     Mutant(
+        "the loser does not wait until the winner has said who it is",
+        6,
+        "backends/files/lock.py",
+        (("LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE", "PROBE_GRACE"),),
+        "tests/test_files_backend.py::"
+        "test_who_is_refused_learns_who_has_the_lock_though_it_says_so_late[one that died]",
+    ),
+    Mutant(
         "the loser is not told who won",
         6,
         "taking.py",

@@ -65,6 +65,22 @@ MUTANTS = (
     Mutant(
         "a page skips what has the same time",
         10,
+        "backends/files/rows.py",
+        (
+            (
+                "{self.order} {sign}= ? AND ({self.order} {sign} ? OR id {sign} ?)",
+                "{self.order} {sign} ?",
+            ),
+            (
+                "                values += [moment, moment, session_id]\n",
+                "                values += [moment]\n",
+            ),
+        ),
+        "tests/test_conformance.py::TestFilesPower::test_pages_neither_repeat_nor_skip",
+    ),
+    Mutant(
+        "a page skips what has the same time, where no index is",
+        10,
         "query.py",
         (
             (
