@@ -107,7 +107,7 @@ STEPS = (
     ),
     Step(
         "And there it is",
-        "With its lineage, its checkpoint and its revision.",
+        "With its checkpoint, and the revision that it had.",
         "sessionstore --root elsewhere show what-if",
         "2026-02-28 09:01:30",
     ),
@@ -307,8 +307,8 @@ _HEAD = """\
 
 <!-- Made by `make tour`, which types all of this into a terminal: change docs/tour.py instead. -->
 
-From a worker that is killed to its session in another store: what a person types, and what the terminal shows, 80 and 140 columns
-wide, with colours and without.
+From a worker that is killed to its session in another store: what a person types, and what the terminal
+shows, 80 and 140 columns wide, with colours and without.
 """
 
 
@@ -348,7 +348,7 @@ def main() -> int:
     """Write the page."""
     missing = [name for name in NEEDS if shutil.which(name) is None]
     if missing:
-        print(f"the tour needs {' and '.join(missing)}", file=sys.stderr)  # noqa: T201 - a program
+        print(f"the tour needs {' and '.join(missing)}", file=sys.stderr)
         return 1
     PAGE.write_text(page(), encoding="utf-8")
     return 0
