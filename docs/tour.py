@@ -307,8 +307,8 @@ _HEAD = """\
 
 <!-- Made by `make tour`, which types all of this into a terminal: change docs/tour.py instead. -->
 
-From a worker that is killed to its session in another store: what a person types, and what the terminal
-shows, 80 and 140 columns wide, with colours and without.
+From a worker that is killed to its session in another store: what a person types, and what the
+terminal shows, 80 and 140 columns wide, with colours and without.
 """
 
 
@@ -327,21 +327,19 @@ def page() -> str:
             one = shown[number]
             if one.code != step.code:
                 raise SystemExit(f"{step.command} ended with {one.code}:\n{one.text}")
-            name = f"{width} columns" + (", in colour" if colored else "")
-            parts.append(f'=== "{name}"\n\n{_indented(_block(one, colored))}\n')
+            parts.append(_block(one, width, colored))
     return "\n".join(parts)
 
 
-def _block(shown: Shown, colored: bool) -> str:
+def _block(shown: Shown, width: int, colored: bool) -> str:
     typed = f"$ {shown.step.command}"
-    if colored:
-        body = as_html([typed, *shown.lines])
-        return f'<pre class="terminal">{body}</pre>'
-    return "\n".join(["```text", typed, *shown.text.splitlines(), "```"])
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
+    if (width, colored) == (WIDTHS[0], False):
+        return "\n".join(["```text", typed, *shown.text.splitlines(), "```", ""])
+    body = as_html([typed, *(shown.lines if colored else shown.text.splitlines())])
+    name = f"{width} columns{', in colour' if colored else ''}"
+    return (
+        f'<details><summary>{name}</summary>\n\n<pre class="terminal">{body}</pre>\n\n</details>\n'
+    )
 
 
 def main() -> int:
