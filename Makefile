@@ -6,7 +6,7 @@ ARGS   ?=
 # As many test workers as there are processors, but at least two: many tests wait for children.
 JOBS   ?= auto
 
-.PHONY: test demo lint types unit bench mutants soak durability clean help
+.PHONY: test demo lint types unit bench mutants soak durability docs tour clean help
 
 help:
 	@echo "make test    lint, types and tests, with coverage"
@@ -15,6 +15,8 @@ help:
 	@echo "make mutants break the package on purpose; each break must be noticed by a test"
 	@echo "make soak    ten minutes of load with random kills, compared with a journal"
 	@echo "make durability   run the tests and write what they tried into docs/durability.md"
+	@echo "make docs    build the docs site into build/site"
+	@echo "make tour    go through the commands in a real terminal (tmux), write docs/tour.md"
 	@echo "make clean   remove what the others made"
 
 test: lint types unit
@@ -78,5 +80,21 @@ durability: $(BIN)/.dev
 	SESSIONSTORE_TALLY=$(abspath $(VENV))/tally $(BIN)/python -m pytest -q -n $(JOBS)
 	$(BIN)/python -m tests.faults.durability_table $(VENV)/tally docs/durability.md
 
+# A warning is an error, and so is anything that a page would load from elsewhere.
+docs: $(VENV)-docs/bin/.docs
+	$(VENV)-docs/bin/python -m docs.commands
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
+	$(VENV)-docs/bin/python -m docs.outside build/site
+
+$(VENV)-docs/bin/.docs: constraints.txt docs/constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -c docs/constraints.txt mkdocs-material 'mkdocstrings[python]' ruff -e '.[cli]'
+	@touch $@
+
+# What a person types, and what the terminal shows: 80 and 140 columns, with colours and without.
+tour: $(BIN)/.dev
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m docs.tour $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench $(VENV)-docs build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

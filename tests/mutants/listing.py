@@ -33,8 +33,10 @@ MUTANTS = (
             ),
             (
                 "            if self._power:\n                try:\n",
-                "            self.entry.announce()\n"
-                "            if self._power:\n                try:\n",
+                (
+                    "            self.entry.announce()\n"
+                    "            if self._power:\n                try:\n"
+                ),
             ),
         ),
         _CLAIMS + "test_it_is_live_before_its_file_changes",
