@@ -152,7 +152,7 @@ class Writer(Preparer[StateT]):
 
     def _landed(self, attempt: Prepared) -> None:
         with self._mutex:
-            self.revision = attempt.revision
+            self.revision: int = attempt.revision
             stamping.apply(attempt.changes)
             self._state.__dict__["revision"] = attempt.revision
             self._attempt = None

@@ -99,7 +99,7 @@ class FilesClaim(Claim):
         self._power = power
         self._copies = copies
         self._clock = clock
-        self.entry = Entry(layout, session_id, index, mark)
+        self.entry: Entry = Entry(layout, session_id, index, mark)
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._heeds_requests = False
