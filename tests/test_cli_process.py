@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli_support import GONE, acting, environment, process, put, put_hostile, run, state
-from tests.support import DEADLINE, needs_linux
+from tests.support import DEADLINE, needs_linux, new_session
 
 ADVICE = "pip install 'sessionstore[cli]'"
 
@@ -174,6 +174,33 @@ def test_ids_stay_whole_on_a_narrow_terminal_and_lines_in_a_pipe(tmp_path: Path)
     piped = run(*args, env={"COLUMNS": "40"}).stdout.splitlines()
     assert len(piped) == 2
     assert piped[1].startswith(long_id)
+
+
+def test_a_narrow_terminal_leaves_columns_out_and_says_which(tmp_path: Path) -> None:
+    put(tmp_path, "session_20260125_170903_00000001", state("session_20260125_170903_00000001"))
+    args = ("--root", str(tmp_path), "ls")
+    narrow = on_terminal(*args, both=True, env={"COLUMNS": "60", "NO_COLOR": "1"})
+    table, told = narrow.split("too narrow for ")
+    assert all(len(line) <= 60 for line in table.splitlines()), narrow
+    assert "STEPS" not in table
+    assert "NODE, STEPS" in told
+    wide = on_terminal(*args, both=True, env={"COLUMNS": "140", "NO_COLOR": "1"})
+    assert "STEPS" in wide
+    assert "too narrow" not in wide
+    chosen = on_terminal(*args, "--fields", "id,steps,node", both=True, env={"COLUMNS": "40"})
+    assert "STEPS" in chosen, "what was asked for is shown"
+
+
+def test_a_damaged_index_is_told_on_stderr_and_changes_no_data(tmp_path: Path) -> None:
+    new_session(tmp_path)
+    args = ("--root", str(tmp_path), "ls", "-o", "ids")
+    assert run(*args).stdout == "s1\n"
+    (index,) = tmp_path.glob("index-*.sqlite")
+    index.write_bytes(b"noise" * 4000)
+    told = run(*args)
+    assert told.stdout == "s1\n"
+    assert "the index was damaged, and is made anew" in told.stderr
+    assert run(*args).stderr == ""
 
 
 def test_a_long_sweep_shows_its_progress_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:

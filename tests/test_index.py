@@ -19,6 +19,7 @@ from tests.index_support import (
     fill,
     index_files,
     listed,
+    row,
     scanned,
 )
 from tests.support import edit_state, needs_linux, needs_root
@@ -132,6 +133,8 @@ def test_a_harmed_index_does_no_harm(
         assert_true(SessionStore(tmp_path))
     if not is_open:  # else SQLite may have the sound pages at hand, and write them back
         assert "index" in caplog.text, "it does not say what it did"
+    assert "without an index" not in caplog.text, "it does not heal itself"
+    assert row(tmp_path, "later") is not None
 
 
 def test_a_writer_whose_index_was_removed_does_not_write_to_nowhere(

@@ -31,8 +31,10 @@ class Settings:
     def open_store(self, *, create: bool = False) -> SessionStore[SessionState]:
         """Return the store, which must be there, unless somebody asked to make it."""
         root = self.require_root()
+        from sessionstore.cli import notices
         from sessionstore.store import SessionStore
 
+        notices.show(click.get_current_context())
         return SessionStore(root, create=create, clock=self.clock)
 
     def require_root(self) -> str:

@@ -114,12 +114,9 @@ class Database:
             names = index_names(self._layout)
             if not names:
                 raise Unusable("the index was removed")
-        connection = self._connect(os.path.join(self._layout.root, names[0]))
         try:
-            if get_fact(connection, "version") != VERSION:
-                raise sqlite3.DatabaseError("it is of another version")
+            connection = self._connected(os.path.join(self._layout.root, names[0]))
         except SQLError as error:
-            connection.close()
             self._remove(names[0])
             if not create:
                 raise
@@ -128,6 +125,17 @@ class Database:
         for other in names[1:]:
             self._remove(other)
         self._connection, self._name = connection, names[0]
+        return connection
+
+    def _connected(self, path: str) -> Connection:
+        """Return a connection to a database of this version."""
+        connection = self._connect(path)
+        try:
+            if get_fact(connection, "version") != VERSION:
+                raise sqlite3.DatabaseError("it is of another version")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _connect(self, path: str) -> Connection:
