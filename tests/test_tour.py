@@ -27,7 +27,7 @@ KEY_LINES = (
     r"^1 session would go, [\d.]+ KiB would be freed$",
     r"^1 session deleted, [\d.]+ KiB freed$",
     r"^1 session imported$",
-    r"cp_fork\.r2\.20260125_171210_00000007  latest$",
+    r"^forked from  session_20260125_170903_00000001 at$",
 )
 
 
