@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     # Not the system's temporary directory: it may be a tmpfs, where a flush costs nothing.
     with tempfile.TemporaryDirectory(dir=given.dir or Path.cwd(), prefix=".bench-") as path:
-        options = Options(Path(path), given.quick, given.million)
+        million = given.million or given.million_in is not None
+        options = Options(Path(path), given.quick, million, given.million_in)
         results = Results(
             machine=describe_machine(options.directory),
             quick=given.quick,
@@ -83,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds, one repeat")
     parser.add_argument("--million", action="store_true", help="also list a million sessions")
+    parser.add_argument(
+        "--million-in",
+        type=Path,
+        metavar="DIR",
+        help="the same, in a store that `python -m benchmarks.population DIR` made (once: it is"
+        " swept)",
+    )
     parser.add_argument("--dir", type=Path, help="measure the file system of this directory")
     parser.add_argument("--repeat", type=int, help=f"how often ({_REPEATS}; quick: 1)")
     parser.add_argument(

@@ -27,6 +27,8 @@ class Options:
     directory: Path
     quick: bool
     million: bool = False
+    million_in: Path | None = None
+    """A store of a million sessions that is there already, and stays."""
     skipped: list[str] = field(default_factory=list)
     """Takes the reason for everything that is left out."""
 

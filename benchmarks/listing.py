@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.figures import TIMES, Figure
 from benchmarks.harness import KIB, Group, Options, Sample, repeat, say
-from benchmarks.population import STALE, Population, lacks_room, populated
+from benchmarks.population import STALE, Population, lacks_room, populated, standing
 from sessionstore import SessionStore
 
 _MILLION = 1_000_000
@@ -42,11 +42,14 @@ def measure_listing(options: Options) -> list[Figure]:
     with options.space() as space:
         writes = _cost_of_writes(space / "writes")
         for count in sizes:
-            if why := lacks_room(space, count):
+            root = space / f"store-{count}"
+            if count == _MILLION and options.million_in is not None:
+                root = options.million_in
+            elif why := lacks_room(space, count):
                 options.skipped.append(f"listing of {count:,} sessions: {why}")
                 continue
-            with populated(space / f"store-{count}", count) as there:
-                found = _measure_store(space / f"store-{count}", there, writes)
+            with standing(root) if root == options.million_in else populated(root, count) as there:
+                found = _measure_store(root, there, writes)
             medians[count] = next(one.value for one in found if one.who == "find")
             figures += found
     largest = max(medians, default=_BASE)

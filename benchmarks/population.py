@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,16 @@ def populated(root: Path, count: int, *, stale: int = STALE) -> Iterator[Populat
         yield populate(root, count, stale=stale)
     finally:
         remove(root, count)
+
+
+@contextmanager
+def standing(root: Path) -> Iterator[Population]:
+    """Give a store that ``python -m benchmarks.population`` made before, and leave it."""
+    yield Population(**json.loads(_described(root).read_text(encoding="utf-8")))
+
+
+def _described(root: Path) -> Path:
+    return root.with_name(f"{root.name}.json")
 
 
 def lacks_room(directory: Path, count: int) -> str:
@@ -230,3 +241,20 @@ def _remove_session(path: str) -> None:
         os.rmdir(path)
     except OSError:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make a population that stays, for ``python -m benchmarks --million-in DIR``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.population", description=main.__doc__
+    )
+    parser.add_argument("dir", type=Path, help="a directory that is not there yet")
+    parser.add_argument("count", type=int, nargs="?", default=1_000_000)
+    given = parser.parse_args(arguments)
+    there = populate(given.dir, given.count)
+    _described(given.dir).write_text(json.dumps(asdict(there)), encoding="utf-8")
+    say("")
+
+
+if __name__ == "__main__":
+    main()

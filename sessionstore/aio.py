@@ -17,12 +17,13 @@ from sessionstore.checkpoints import Checkpoint
 from sessionstore.creating import NewSession
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.owner import Liveness
+from sessionstore.preparing import Prepared
 from sessionstore.query import Filters, Page, SessionSummary
 from sessionstore.runner import Runner
 from sessionstore.session import Held, Session
 from sessionstore.state import SessionState, StateT
 from sessionstore.store import SessionStore
-from sessionstore.writing import Prepared, Writer
+from sessionstore.writing import Writer
 
 _BATCH = 200
 """Summaries that iter_find fetches at a time."""

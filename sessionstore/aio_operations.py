@@ -152,6 +152,10 @@ class AsyncOperations(Generic[StateT]):
         """Return the life of a session as it was kept: its beginning, checkpoints, and present."""
         return await self._runner.run(partial(self._store.history, session_id))
 
+    async def find_checkpoint(self, session_id: str, named: str) -> str:
+        """Return the id of the checkpoint that is called so, begins so, or holds ``r12``."""
+        return await self._runner.run(partial(self._store.find_checkpoint, session_id, named))
+
     async def diff(
         self,
         session_id: str,

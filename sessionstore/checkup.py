@@ -19,12 +19,12 @@ from pydantic_core import from_json
 from sessionstore import codec, owner, recovery
 from sessionstore.backends.base import Backend, Claim, Probe, Stored
 from sessionstore.clock import to_text
+from sessionstore.condition import Condition, condition_of
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.findings import CheckReport, Finding, FindingKind
 from sessionstore.log import about, logger
 from sessionstore.owner import Liveness, Verdict
 from sessionstore.recovery import Progress
-from sessionstore.sighting import Sight, see
 from sessionstore.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.writing import Writer
 
@@ -76,34 +76,34 @@ class _Session:
 
     def _look(self) -> list[Finding]:
         """Return what is wrong, changing nothing; what is being written right now is not."""
-        sight = see(self.backend, self.session_id, None)
+        seen = condition_of(self.backend, self.session_id, None)
         for _ in range(_LOOKS):
-            found = self._judge(sight, None)
+            found = self._judge(seen, None)
             found += self.backend.check_kept(self.session_id, None, repair=False)
             if not found:
                 return []
-            before, sight = sight, see(self.backend, self.session_id, None)
-            if sight.stored == before.stored and sight.sound == before.sound:
+            before, seen = seen, condition_of(self.backend, self.session_id, None)
+            if seen.stored == before.stored and seen.sound == before.sound:
                 return found
         return []
 
-    def _judge(self, sight: Sight, claim: Claim | None) -> list[Finding]:
+    def _judge(self, seen: Condition, claim: Claim | None) -> list[Finding]:
         """Return the findings, with what a repair would do."""
         found: list[Finding] = []
-        if sight.damage is not None:
-            found.append(self._damaged_state(sight, sight.damage))
-        for _, error in sight.damaged:
+        if seen.damage is not None:
+            found.append(self._damaged_state(seen, seen.damage))
+        for _, error in seen.damaged:
             found.append(self._damaged_checkpoint(error))
-        if sight.no_checkpoints is not None:
-            found.append(self._damaged_checkpoint(sight.no_checkpoints))
-        found += [self._unreadable(name, error) for name, error in sight.unreadable]
-        if sight.state is not None and sight.stored is not None:
-            found += self._judge_state(sight, sight.stored)
-            found += self._judge_owner(sight.state, sight.stored, claim)
+        if seen.no_checkpoints is not None:
+            found.append(self._damaged_checkpoint(seen.no_checkpoints))
+        found += [self._unreadable(name, error) for name, error in seen.unreadable]
+        if seen.state is not None and seen.stored is not None:
+            found += self._judge_state(seen, seen.stored)
+            found += self._judge_owner(seen.state, seen.stored, claim)
         return found
 
-    def _damaged_state(self, sight: Sight, error: SessionCorrupt) -> Finding:
-        newest = sight.newest(whole=True)
+    def _damaged_state(self, seen: Condition, error: SessionCorrupt) -> Finding:
+        newest = seen.newest(whole=True)
         if newest is None:
             what = "the session would be put into quarantine: it has no sound checkpoint of ours"
         else:
@@ -118,14 +118,14 @@ class _Session:
         what = "see to what the system says, and check again"
         return self._finding(FindingKind.UNREADABLE, file, str(error), what, True)
 
-    def _judge_state(self, sight: Sight, stored: Stored) -> list[Finding]:
+    def _judge_state(self, seen: Condition, stored: Stored) -> list[Finding]:
         found: list[Finding] = []
-        newest = sight.newest(whole=False)
+        newest = seen.newest(whole=False)
         what = f"its latest checkpoint would become {newest.checkpoint_id if newest else 'none'}"
-        if (detail := sight.why_dangling()) is not None:
+        if (detail := seen.why_dangling()) is not None:
             kind = FindingKind.DANGLING_CHECKPOINT
             found.append(self._finding(kind, stored.file, detail, what, True))
-        elif (detail := sight.why_behind(self._load)) is not None:
+        elif (detail := seen.why_behind(self._load)) is not None:
             found.append(self._finding(FindingKind.OLD_STATE, stored.file, detail, what))
         if doubled := _doubled_keys(stored.payload):
             detail = f"{', '.join(doubled)}: more than once, and the last one counts"
@@ -174,24 +174,24 @@ class _Session:
 
     def _repair(self, claim: Claim, last: Probe) -> list[Finding]:
         # Look again under the claim: its holder may have mended or ended it since.
-        sight = see(self.backend, self.session_id, claim)
-        found = self._judge(sight, claim)
+        seen = condition_of(self.backend, self.session_id, claim)
+        found = self._judge(seen, claim)
         kept = self.backend.check_kept(self.session_id, claim, repair=False)
         if not found and not kept:
             return []
-        if why := self._why_not(claim, sight, last):
+        if why := self._why_not(claim, seen, last):
             return _untouched([*found, *kept], why)
         claim.confirm()
-        if sight.damage is not None:
-            if sight.unreadable:
+        if seen.damage is not None:
+            if seen.unreadable:
                 return _untouched([*found, *kept], "a checkpoint could not be looked at")
             time.sleep(_SETTLING)
-            if see(self.backend, self.session_id, claim).damage is None:
+            if condition_of(self.backend, self.session_id, claim).damage is None:
                 return _untouched([*found, *kept], "it was being written")
-            if sight.newest(whole=True) is None:
+            if seen.newest(whole=True) is None:
                 return self._put_away([*found, *kept], claim)
         kept = self.backend.check_kept(self.session_id, claim, repair=True)
-        return [*self._mend(found, claim, sight), *kept]
+        return [*self._mend(found, claim, seen), *kept]
 
     def _put_away(self, found: list[Finding], claim: Claim) -> list[Finding]:
         """Put the whole session into quarantine; what else is wrong with it goes along."""
@@ -205,37 +205,37 @@ class _Session:
         along = "put into quarantine with its session"
         return [first, *(replace(item, repair=along, is_repaired=True) for item in others)]
 
-    def _mend(self, found: Iterable[Finding], claim: Claim, sight: Sight) -> list[Finding]:
+    def _mend(self, found: Iterable[Finding], claim: Claim, seen: Condition) -> list[Finding]:
         """Mend in this order: the state, from a checkpoint; the checkpoints; what names them."""
         mended: list[Finding] = []
-        names = [name for name, _ in sight.damaged]
-        bad: list[str | None] = [*names, *([None] if sight.no_checkpoints else [])]
+        names = [name for name, _ in seen.damaged]
+        bad: list[str | None] = [*names, *([None] if seen.no_checkpoints else [])]
         rewritten: Finding | None = None
         for item in found:
             if item.kind in _NOT_OURS:
                 mended.append(item)
             elif item.kind is FindingKind.DAMAGED_STATE:
-                mended.append(_mended(item, partial(self._restore, claim, sight, item.detail)))
+                mended.append(_mended(item, partial(self._restore, claim, seen, item.detail)))
             elif item.kind is FindingKind.DAMAGED_CHECKPOINT:
                 put_aside = partial(self._put_aside, claim, bad.pop(0), item.detail)
                 mended.append(_mended(item, put_aside))
             elif rewritten is None:  # dangling, old, doubled: one save mends all
-                mended.append(_mended(item, partial(self._rewrite, claim, sight)))
+                mended.append(_mended(item, partial(self._rewrite, claim, seen)))
                 rewritten = mended[-1]
             else:
                 done, repaired = rewritten.repair, rewritten.is_repaired
                 mended.append(replace(item, repair=done, is_repaired=repaired))
         return mended
 
-    def _why_not(self, claim: Claim, sight: Sight, last: Probe) -> str | None:
+    def _why_not(self, claim: Claim, seen: Condition, last: Probe) -> str | None:
         """Return why the session must not be touched: its owner holds no lock, but may live."""
-        if sight.state is not None:
-            return self._may_live(sight.state)
-        if sight.stored is not None:
-            torn = _named_in(sight.stored.payload)
+        if seen.state is not None:
+            return self._may_live(seen.state)
+        if seen.stored is not None:
+            torn = _named_in(seen.stored.payload)
             if torn is not None and (why := self._may_live(torn)):
                 return why
-        newest = sight.newest(whole=True)
+        newest = seen.newest(whole=True)
         if newest is None:
             return None
         kept = self._load(newest.checkpoint_id)
@@ -260,8 +260,8 @@ class _Session:
         stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
         return codec.decode(stored.payload, SessionState, self.session_id, stored.file)
 
-    def _restore(self, claim: Claim, sight: Sight, reason: str) -> str:
-        newest = sight.newest(whole=True)
+    def _restore(self, claim: Claim, seen: Condition, reason: str) -> str:
+        newest = seen.newest(whole=True)
         assert newest is not None  # else the whole session was put aside
         state = self._load(newest.checkpoint_id)
         done = f"checkpoint {newest.checkpoint_id} was restored"
@@ -295,12 +295,12 @@ class _Session:
         place = self.backend.quarantine_checkpoint(claim, checkpoint_id, reason)
         return f"put into {place}"
 
-    def _rewrite(self, claim: Claim, sight: Sight) -> str:
-        state = sight.state
+    def _rewrite(self, claim: Claim, seen: Condition) -> str:
+        state = seen.state
         assert state is not None
         done = "saved again"
-        if sight.why_dangling() is not None or sight.why_behind(self._load) is not None:
-            newest = sight.newest(whole=False)
+        if seen.why_dangling() is not None or seen.why_behind(self._load) is not None:
+            newest = seen.newest(whole=False)
             state.latest_checkpoint_id = newest.checkpoint_id if newest else None
             if newest is not None:
                 state.checkpoint_enabled = True

@@ -11,6 +11,9 @@ from __future__ import annotations
 import logging
 
 EVENTS: dict[str, str] = {
+    "session_marked": "Somebody said how a session ended that nobody held (reason).",
+    "session_imported": "A session was taken in from an export.",
+    "pruned": "A retention policy let a session or checkpoints go (reason).",
     "session_swept": "A recovery marked a session whose process died (reason: how that is known).",
     "state_repaired": "A check-up replaced a damaged state by a checkpoint (reason: the damage).",
     "checkpoints_kept": "Old checkpoints could not be removed (reason); there are too many now.",
@@ -20,6 +23,7 @@ EVENTS: dict[str, str] = {
     "index_changed_underneath": "Something else changed sessions (path): all are compared.",
     "index_removed": "The index could not be kept true, or was damaged (path, reason).",
     "index_not_used": "A listing read every file instead (path, reason: why).",
+    "events_ended": "A watch gets no more events of the file system (reason): it polls.",
     "group_can_write": "The group can write to a directory of the store (path).",
 }
 """What records tell of, by the name in ``record.event``."""

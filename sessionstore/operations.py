@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Unpack, cast
 
-from sessionstore import checkup, inspection, recovery
+from sessionstore import inspection
 from sessionstore.backends.base import Backend
 from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import InvalidQuery
-from sessionstore.findings import CheckReport
 from sessionstore.ids import check_id
 from sessionstore.query import Filters, SessionQuery, make_query
-from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.session_operations import SessionOperations
 from sessionstore.state import SessionStatus, StateT
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
+    from sessionstore.findings import CheckReport
     from sessionstore.ops.export import ExportReport
     from sessionstore.ops.importing import ImportReport
     from sessionstore.ops.prune import PruneReport
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from sessionstore.ops.stats import StoreStats
     from sessionstore.ops.targets import Place
     from sessionstore.ops.watch import SessionChange, Watch, Watched
+    from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 
 
 class Operations(SessionOperations[StateT]):
@@ -58,6 +58,8 @@ class Operations(SessionOperations[StateT]):
             SessionNotFound, InvalidSessionId: ``assume_dead`` names no session.
             StorageError: the store cannot be listed.
         """
+        from sessionstore import recovery
+
         if mark_as not in ("failed", "paused", "cancelled"):
             raise ValueError(f"mark_as is 'failed', 'paused' or 'cancelled', not {mark_as!r}")
         named = [assume_dead] if isinstance(assume_dead, str) else assume_dead
@@ -85,6 +87,8 @@ class Operations(SessionOperations[StateT]):
         Raises:
             StorageError: the store cannot be listed.
         """
+        from sessionstore import checkup
+
         return checkup.check(self._backend, repair=repair, progress=progress)
 
     def stats(self, *, sizes: bool = True, progress: Progress | None = None) -> StoreStats:

@@ -12,7 +12,6 @@ from sessionstore import clock
 from sessionstore.backends.base import Backend, Usage
 from sessionstore.errors import SessionStoreError
 from sessionstore.ids import check_id
-from sessionstore.recovery import Progress
 from sessionstore.state import SessionStatus, StateT
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from sessionstore.ops.explanation import Explanation
     from sessionstore.ops.forking import Fork
     from sessionstore.ops.history import History
+    from sessionstore.recovery import Progress
 
 
 class SessionOperations(Generic[StateT]):
@@ -164,6 +164,17 @@ class SessionOperations(Generic[StateT]):
         from sessionstore.ops import history
 
         return history.history(self._backend, check_id(session_id))
+
+    def find_checkpoint(self, session_id: str, named: str) -> str:
+        """Return the id of the checkpoint that is named as for :meth:`diff`.
+
+        Raises:
+            CheckpointNotFound, InvalidQuery: it names none, or several.
+            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError: they cannot be listed.
+        """
+        from sessionstore.ops import selecting
+
+        return selecting.find_checkpoint(self._backend, check_id(session_id), named)
 
     def diff(
         self,

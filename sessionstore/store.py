@@ -25,13 +25,14 @@ from sessionstore.errors import (
 from sessionstore.ids import check_id
 from sessionstore.operations import Operations
 from sessionstore.owner import Liveness
+from sessionstore.preparing import Prepared
 from sessionstore.query import Filters, Matches, Page, SessionQuery, SessionSummary, make_query
 from sessionstore.session import Session
 from sessionstore.state import (
     SessionState,
     StateT,
 )
-from sessionstore.writing import Prepared, Writer
+from sessionstore.writing import Writer
 
 
 class SessionStore(Operations[StateT]):

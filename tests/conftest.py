@@ -69,9 +69,9 @@ def _nothing_is_left(_temporary_directory: Path) -> Iterator[None]:
 
 def _close_indexes() -> None:
     """Close what a store keeps open once it has listed: pytest refers to fixtures until later."""
-    index = sys.modules.get("sessionstore.backends.files.index")
-    if index is not None:
-        for one in list(index._all):
+    database = sys.modules.get("sessionstore.backends.files.database")
+    if database is not None:
+        for one in list(database._all):
             one.close()
 
 

@@ -45,6 +45,21 @@ QUERIES: list[dict[str, Any]] = [
 ORDERS = ("-updated_at", "updated_at", "-started_at", "started_at", "session_id", "-session_id")
 
 
+def fill(root: Path, count: int = 8) -> None:
+    """Make sessions of every kind."""
+    with SessionStore(root, durability="process") as store:
+        for number in range(count):
+            session = store.create(f"g{number % 3}", session_id=f"s{number}", agent_id="a1")
+            if number % 4 == 0:
+                session.pause("ask")
+            elif number % 4 == 1:
+                session.complete({"n": number})
+            elif number % 4 == 2:
+                session.fail("oops")
+            else:
+                session.cancel()
+
+
 def scanned(store: Store, filters: dict[str, Any], order: str) -> list[SessionSummary]:
     """Return what reading every file finds, without the index."""
     query = make_query(Filters(**filters), limit=None, cursor=None, order=order)  # type: ignore[typeddict-item]
@@ -83,6 +98,16 @@ def assert_true(store: Store) -> None:
 def index_files(root: Path) -> list[Path]:
     """Return the databases of the index."""
     return sorted(root.glob("index-*.sqlite"))
+
+
+def orphans(root: Path) -> list[str]:
+    """Return the logs of databases that are gone: what was removed was not removed whole."""
+    databases = {file.name for file in index_files(root)}
+    return [
+        path.name
+        for path in root.glob("index-*")
+        if path.name.partition(".sqlite")[0] + ".sqlite" not in databases
+    ]
 
 
 def row(root: Path, session_id: str) -> dict[str, Any] | None:

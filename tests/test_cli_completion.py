@@ -98,6 +98,15 @@ def test_checkpoints_are_completed_for_at(tmp_path: Path) -> None:
     assert complete(tmp_path, "show", "--at", "") == []
 
 
+def test_checkpoints_are_completed_for_both_states_of_a_diff(tmp_path: Path) -> None:
+    with SessionStore(tmp_path).create("a-goal", session_id="one") as session:
+        kept = [session.checkpoint("node_complete", node=node).checkpoint_id for node in "ab"]
+        session.complete()
+    assert complete(tmp_path, "diff", "one", "cp_") == sorted(kept)
+    assert complete(tmp_path, "diff", "one", kept[0], "cp_node_complete.b") == [kept[1]]
+    assert complete(tmp_path, "diff", "cp_") == []  # of which session?
+
+
 def test_statuses_fields_and_commands_are_completed(root: Path) -> None:
     assert complete(root, "ls", "--status", "pa") == ["paused"]
     assert complete(root, "ls", "-s", "") == [

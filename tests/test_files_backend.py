@@ -7,7 +7,10 @@ import os
 import shutil
 import stat
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,13 +19,15 @@ from sessionstore import (
     ClaimLost,
     RevisionConflict,
     Session,
+    SessionClaimed,
     SessionNotFound,
     SessionState,
     SessionStore,
     SessionStoreError,
     StorageError,
 )
-from sessionstore.backends.files import backend
+from sessionstore.backends.files import reading
+from sessionstore.backends.files.lock import PROBE_GRACE, HeldLock
 from sessionstore.durable import Directory
 from tests.support import (
     Child,
@@ -255,6 +260,35 @@ def test_a_store_without_its_locks_directory_goes_on(tmp_path: Path) -> None:
     assert mode(tmp_path / "locks") == 0o700
 
 
+@pytest.mark.parametrize("last", ["nobody", "one that let go", "one that died"])
+def test_who_is_refused_learns_who_has_the_lock_though_it_says_so_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    new_session(tmp_path)
+    path = tmp_path / "locks" / "s1.lock"
+    if last == "nobody":
+        path.unlink()
+    elif last == "one that died":
+        record = json.loads(path.read_bytes()[1:])
+        record["owner"]["pid"] = 2**22 + 1
+        path.write_bytes(b"\n" + json.dumps({"owner": record["owner"]}).encode())
+    taken, real = threading.Event(), HeldLock.write_record
+
+    def write_late(lock: HeldLock) -> None:
+        taken.set()
+        time.sleep(5 * PROBE_GRACE)  # as on a machine that is starved of time
+        real(lock)
+
+    monkeypatch.setattr(HeldLock, "write_record", write_late)
+    with ThreadPoolExecutor(1) as pool:
+        winner = pool.submit(SessionStore(tmp_path).claim, "s1")
+        assert taken.wait(60)
+        with pytest.raises(SessionClaimed) as refused:
+            SessionStore(tmp_path).claim("s1")
+        with winner.result() as session:
+            assert refused.value.owner == session.owner
+
+
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[Session[SessionState]]:
     """A claimed session that loses its claim, one way or another."""
@@ -288,13 +322,13 @@ def test_a_checkpoint_of_a_session_that_is_deleted_meanwhile_is_no_damage(
     class Late(Directory):
         def __init__(self, path: str, inside: Directory | None = None) -> None:
             if path == "checkpoints":
-                monkeypatch.setattr(backend, "Directory", Directory)
+                monkeypatch.setattr(reading, "Directory", Directory)
                 store.delete("s1")
                 if again:
                     new_session(tmp_path)
             super().__init__(path, inside)
 
-    monkeypatch.setattr(backend, "Directory", Late)
+    monkeypatch.setattr(reading, "Directory", Late)
     with pytest.raises(SessionNotFound):
         store.load_checkpoint("s1", kept.checkpoint_id)
     assert store.exists("s1") == again

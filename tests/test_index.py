@@ -12,33 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import SessionState, SessionStore, StorageError
-from sessionstore.backends.files import FilesBackend, index
+from sessionstore import SessionState, SessionStore, StorageError, owner
+from sessionstore.backends.files import FilesBackend, database
 from tests.index_support import (
     assert_true,
+    fill,
     index_files,
     listed,
-    row,
     scanned,
 )
 from tests.support import edit_state, needs_linux, needs_root
 
 Store = SessionStore[SessionState]
-
-
-def fill(root: Path, count: int = 8) -> None:
-    """Make sessions of every kind."""
-    with SessionStore(root, durability="process") as store:
-        for number in range(count):
-            session = store.create(f"g{number % 3}", session_id=f"s{number}", agent_id="a1")
-            if number % 4 == 0:
-                session.pause("ask")
-            elif number % 4 == 1:
-                session.complete({"n": number})
-            elif number % 4 == 2:
-                session.fail("oops")
-            else:
-                session.cancel()
 
 
 @pytest.fixture
@@ -69,49 +54,6 @@ def test_a_store_that_was_never_written_gets_none(tmp_path: Path) -> None:
     (foreign / "sessions").mkdir(parents=True)
     assert list(SessionStore(foreign).find()) == []
     assert index_files(foreign) == []
-
-
-def test_a_session_is_live_from_its_first_save_to_its_release(store: Store, tmp_path: Path) -> None:
-    session = store.claim("s0")
-    before = row(tmp_path, "s0")
-    assert before is not None
-    assert before["live"] == 0, "a claim alone changes nothing"
-    session.state.goal_id = "moved"
-    session.save()
-    during = row(tmp_path, "s0")
-    assert during is not None
-    assert during["live"] != 0
-    assert [item.session_id for item in store.find(goal_id="moved")] == ["s0"]
-    session.pause()
-    after = row(tmp_path, "s0")
-    assert after is not None
-    assert (after["live"], after["goal_id"], after["status"]) == (0, "moved", "paused")
-    assert after["inode"] == (tmp_path / "sessions/s0/state.json").stat().st_ino
-
-
-def test_saves_after_the_first_do_not_touch_it(store: Store, tmp_path: Path) -> None:
-    with store.claim("s0") as session:
-        session.save()
-        (file,) = index_files(tmp_path)
-        log = Path(f"{file}-wal")
-        before = log.read_bytes()
-        for number in range(5):
-            session.state.data_buffer["n"] = number
-            session.save()
-        session.checkpoint()
-        assert log.read_bytes() == before
-
-
-def test_what_a_release_knows_it_does_not_read_again(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = store.claim("s0")
-    session.save()
-    monkeypatch.setattr("sessionstore.backends.files.sighting.Eyes.read", None)
-    session.complete({"answer": 42})
-    found = row(tmp_path, "s0")
-    assert found is not None
-    assert (found["live"], found["status"]) == (0, "completed")
 
 
 # --- what happens to the index ------------------------------------------------------------------
@@ -200,6 +142,10 @@ def test_a_writer_whose_index_was_removed_does_not_write_to_nowhere(
     remove(index_files(tmp_path)[0])
     other = SessionStore(tmp_path)
     assert other.count() == 8  # there is another index now
+    with store.claim("s1") as settled:  # in the other one
+        settled.state.goal_id = "settled before"
+        settled.save()
+        assert other.count(goal_id="settled before") == 1
     session.state.goal_id = "moved"
     session.save()
     assert [item.session_id for item in other.find(goal_id="moved")] == ["s0"]
@@ -219,6 +165,29 @@ def test_an_index_from_before_a_restore_is_noticed(store: Store, tmp_path: Path)
     shutil.copytree(backup, tmp_path / "sessions", copy_function=shutil.copy2)
     assert store.count(status="cancelled") == 2
     assert_true(store)
+
+
+def test_an_index_that_is_older_than_the_files_is_compared_after_another_boot(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = store.claim("s4")
+    store.close()
+    (file,) = index_files(tmp_path)
+    before = file.read_bytes()
+    store.claim("s0").fail("its row is lost")
+    held.state.goal_id = "moved"
+    held.save()  # and so is the mark
+    expected = scanned(store, {"status": "failed"}, "-updated_at")
+    store.close()
+    remove(file)
+    file.write_bytes(before)  # sessions/ did not change, and tells nothing
+    monkeypatch.setattr(owner, "boot_id", lambda: "the next one")
+    booted = SessionStore(tmp_path)
+    assert booted.count(status="failed") == len(expected) == 3
+    assert booted.count(goal_id="moved") == 1
+    assert_true(booted)
+    held.release()
+    assert_true(booted)
 
 
 def test_one_session_put_back_by_hand_is_listed_at_once(store: Store, tmp_path: Path) -> None:
@@ -327,13 +296,18 @@ def test_a_long_listing_skips_nobody_that_is_claimed_meanwhile(tmp_path: Path) -
     assert sorted(seen) == sorted(f"s{number}" for number in range(150))
 
 
-def test_values_never_become_sql(store: Store, tmp_path: Path) -> None:
+def test_values_never_become_sql(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     hostile = "x' OR 1=1; DROP TABLE sessions; --"
     store.create(hostile, session_id="hostile").pause()
     assert [item.session_id for item in store.find(goal_id=hostile)] == ["hostile"]
     assert store.find(id_prefix=hostile).items == ()
     assert store.count(agent_id=hostile) == 0
+    every = "x' OR '' = '"
+    assert store.count(goal_id=every) == 0
+    assert store.find(correlation_id=every).items == ()
+    assert store.find(id_prefix=every).items == ()
     assert_true(store)
+    assert caplog.records == [], "SQLite had trouble, and the files were read instead"
 
 
 # --- threads, processes, odd places -------------------------------------------------------------
@@ -414,7 +388,7 @@ def test_without_sqlite_the_files_are_scanned(
 def test_an_index_that_cannot_be_kept_true_is_removed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "_BUSY", 0.05)
+    monkeypatch.setattr(database, "_BUSY", 0.05)
     stuck = sqlite3.connect(index_files(tmp_path)[0], isolation_level=None)
     store.close()
     stuck.execute("BEGIN IMMEDIATE")  # as by a process that was stopped in a transaction

@@ -124,7 +124,8 @@ def test_a_formatter_may_name_every_attribute_of_every_record(
     with caplog.at_level(logging.DEBUG, "sessionstore"):
         asyncio.run(sweep())
     told = [formatter.format(item) for item in caplog.records if item.name == "sessionstore"]
-    assert [text.split()[0] for text in told] == ["group_can_write", "session_swept"]
+    events = [text.split()[0] for text in told]
+    assert events == ["group_can_write", "index_compared", "session_swept"]
 
 
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical", "log")

@@ -3,291 +3,40 @@
 A backend keeps bytes. What they mean (revisions, statuses, owners) is decided above; what is
 peculiar to a place (paths, links, lock descriptors, connections) stays below. A backend proves
 itself by passing :class:`sessionstore.testing.BackendContract`.
+
+The parts of the contract have files of their own. Whoever writes a backend finds all of them here.
 """
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO
 
 from sessionstore import codec
+from sessionstore.backends.alarm import Alarm, Patience
+from sessionstore.backends.claim import Claim
+from sessionstore.backends.intake import Intake
+from sessionstore.backends.values import ApplicationFile, CancelRequest, Probe, Stored, Usage
 from sessionstore.clock import Clock
 from sessionstore.diagnosis import Diagnosis
-from sessionstore.errors import (
-    CancellationRequested,
-    SessionCorrupt,
-    SessionNotFound,
-    StorageError,
-)
+from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
 from sessionstore.state import SessionOwner, SessionState
 
-
-class Stored(NamedTuple):
-    """Bytes as they are kept, and the place to name when they turn out to be damaged."""
-
-    payload: bytes
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Whether somebody holds the claim on a session right now."""
-
-    held: bool
-    holder: SessionOwner | None = None
-    """Who holds it, or held it last, as far as that was recorded."""
-    released: bool = False
-    """Whether ``holder`` is known to have given it back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a session takes where it is kept, in bytes; what several names share counts once."""
-
-    bytes: int
-    """All of it: state, checkpoints, the application's files, directories."""
-    checkpoints: int = 0
-    """How many checkpoints there are."""
-    checkpoint_bytes: int = 0
-    """What the checkpoints take beside the state: one that shares its bytes takes none."""
-    application_bytes: int = 0
-    """What the application's own files take."""
-    shared_bytes: int = 0
-    """What would stay if the session were deleted: files that have names elsewhere, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRequest:
-    """What somebody asks of the holder of one claim, which ``token`` names."""
-
-    token: str
-    reason: str | None = None
-    at: str = ""
-    by: SessionOwner | None = None
-
-    def to_error(self, session_id: str) -> CancellationRequested:
-        """Return what the holder's next save raises."""
-        return CancellationRequested(session_id, self.reason, requested_at=self.at, by=self.by)
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationFile:
-    """What an application keeps beside a state: a file, a directory, or something else."""
-
-    name: str
-    """Below the session, with ``/`` between the names."""
-    is_directory: bool = False
-    is_executable: bool = False
-    mtime: int = 0
-    """When it was last changed, in seconds since 1970."""
-    omitted: str | None = None
-    """Why it is not to be read (a link, a socket), or None."""
-
-
-class Intake(ABC):
-    """Sessions on their way in: built aside, out of everybody's sight, until they are adopted.
-
-    Left with :meth:`close`, or by the death of the process, what was not adopted is gone. Names
-    were checked: they are relative, without ``..``, and no two are the same.
-    """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @abstractmethod
-    def put_state(self, session_id: str, payload: bytes) -> None:
-        """Take the state of a session."""
-
-    @abstractmethod
-    def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
-        """Take a checkpoint."""
-
-    @abstractmethod
-    def put_file(
-        self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
-    ) -> None:
-        """Take a file of the application.
-
-        Raises:
-            StorageError: the place refused, or keeps no files.
-        """
-
-    @abstractmethod
-    def put_directory(self, session_id: str, name: str) -> None:
-        """Take a directory of the application, which may be there already."""
-
-    @abstractmethod
-    def adopt(self, session_id: str) -> None:
-        """Make a session visible, durably: it is there complete, or not at all.
-
-        Raises:
-            SessionExists: there is one with this id; it is not touched.
-            SessionClaimed: somebody is making or deleting it.
-            StorageError: the place refused.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Throw away what was not adopted; safe to call twice."""
-
-
-class Alarm(ABC):
-    """Tells where to look for changes. It may tell too much or miss some, so look anyway."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    @abstractmethod
-    def is_armed(self) -> bool:
-        """Whether changes are told as they happen; else only looking finds them."""
-
-    @abstractmethod
-    def wait(self, seconds: float) -> Collection[str] | None:
-        """Return the ids of sessions that may have changed, at the latest after ``seconds``.
-
-        Empty: it was told of none. None: any may have, as after the first call, which may be
-        what makes it listen. What changes after a call is told by a later one.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of what it holds; safe to call twice."""
-
-
-class Patience(Alarm):
-    """The alarm of a place that tells nothing: only time passes."""
-
-    @property
-    def is_armed(self) -> bool:
-        return False
-
-    def wait(self, seconds: float) -> Collection[str] | None:
-        time.sleep(seconds)
-        return ()
-
-    def close(self) -> None:
-        pass
-
-
-class Claim(ABC):
-    """The right to write one session. It ends with :meth:`release`, or with the process.
-
-    A claim is used by one thread at a time: the session above it queues its saves.
-    """
-
-    def __init__(
-        self, session_id: str, owner: SessionOwner, previous_owner: SessionOwner | None
-    ) -> None:
-        self.session_id: str = session_id
-        self.owner: SessionOwner = owner
-        self.previous_owner: SessionOwner | None = previous_owner
-        """Who held the session before, as far as that was recorded."""
-
-    @property
-    def directory(self) -> Path:
-        """Where the application may keep files beside the state.
-
-        Raises:
-            StorageError: this backend has no directories.
-        """
-        raise StorageError("find the directory of", self.session_id, "this store keeps no files")
-
-    @abstractmethod
-    def read(self) -> Stored:
-        """Return the stored state; the first read sets what the first write replaces.
-
-        Raises:
-            RevisionConflict: it is not what this claim read or wrote last.
-            ClaimLost, SessionCorrupt, StorageError: it cannot be read.
-        """
-
-    @abstractmethod
-    def write(
-        self,
-        payload: bytes,
-        revision: int,
-        *,
-        checkpoint_id: str | None = None,
-        heeds_requests: bool = False,
-    ) -> None:
-        """Replace the stored state by ``payload``, which is of ``revision``.
-
-        - A reader sees the old bytes or the new, never a mix.
-        - What is replaced is what this claim read or wrote last; else nothing changes.
-        - On return the new state survives the death of the process, and as much more as the
-          durability of the store says.
-        - With ``checkpoint_id`` the same bytes are kept under that name too, durably, before
-          the state that refers to it can be seen.
-        - After any other exception than DurabilityUncertain nothing has changed, except where
-          it came from outside (KeyboardInterrupt): then ask :meth:`took_effect`.
-        - With ``heeds_requests`` it is refused, each time, once somebody has asked this very
-          claim to end; a request to another claim on the session, before or after, is nothing
-          to it. Looking for one costs next to nothing.
-
-        Raises:
-            CancellationRequested: see above; nothing was changed.
-            ClaimLost: this claim no longer gives the right to write.
-            RevisionConflict: the stored state was changed by somebody else; it was kept.
-            DurabilityUncertain: the new state is visible, but may not survive a power loss.
-            StorageError: the place refused.
-        """
-
-    @abstractmethod
-    def took_effect(self, revision: int) -> bool:
-        """Return whether the write of ``revision``, which was interrupted, took place after all.
-
-        Asked before the next write only.
-        """
-
-    @abstractmethod
-    def keep_current(self, checkpoint_id: str) -> None:
-        """Keep the state as it is stored now as a checkpoint, durably.
-
-        Raises:
-            ClaimLost, RevisionConflict, StorageError: as for :meth:`write`.
-        """
-
-    @abstractmethod
-    def checkpoint_ids(self) -> list[str]:
-        """Return the ids of the session's checkpoints, in any order."""
-
-    @abstractmethod
-    def remove_checkpoint(self, checkpoint_id: str) -> None:
-        """Remove a checkpoint; one that is not there is no error."""
-
-    @abstractmethod
-    def delete(self) -> None:
-        """Delete the session and end the claim.
-
-        The session is there, complete, or it is gone, also after a crash.
-        """
-
-    def confirm(self) -> None:  # noqa: B027 - nothing to do where refusals name nobody wrongly
-        """Say that the claim stands: the state allows it. A claim that ends without was a look.
-
-        Those who are refused meanwhile are told who holds the session, not who looked at it.
-        """
-
-    @abstractmethod
-    def release(self, summary: SessionSummary | None = None) -> None:
-        """End the claim; safe to call twice, and after a fork, where it ends nothing.
-
-        ``summary`` is that of the state that this claim wrote last, where it is at hand: a place
-        that keeps an index need not read it again.
-        """
+__all__ = [
+    "Alarm",
+    "ApplicationFile",
+    "Backend",
+    "CancelRequest",
+    "Claim",
+    "Intake",
+    "Patience",
+    "Probe",
+    "Stored",
+    "Usage",
+]
 
 
 class Backend(ABC):

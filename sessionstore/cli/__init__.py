@@ -5,6 +5,7 @@ It needs click and rich, which only the extra ``cli`` installs; without them it 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 
@@ -17,6 +18,8 @@ def main() -> int:
     if sys.stdout is None:  # started with a closed stdout: the output would be lost in silence
         return _refuse("stdout is closed: there is nowhere to write to")
     try:
+        # Nobody's pydantic plugin is meant for this; looking for them takes a tenth of a command.
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
         if find_spec("rich") is None:  # asked, not imported: --help does without it
             return _refuse(_ADVICE)
         from sessionstore.cli.app import app

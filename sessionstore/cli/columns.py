@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sessionstore.cli import times, words
@@ -92,6 +92,8 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
         lambda item, _: words.remark(item) or _NOTHING,
     ),
 }
+_GO_FIRST = ("steps", "node", "resumable", "liveness", "goal")
+"""What a narrow terminal does without, in this order: the status says "stale" anyway."""
 _KNOWN_OF_DAMAGED = ("id", "status", "remark")
 
 
@@ -116,4 +118,10 @@ def table_of(
                 del names[place]
                 for row in rows:
                     del row[place]
-    return [_COLUMNS[name][0] for name in names], rows
+    columns = [_COLUMNS[name][0] for name in names]
+    if fields is None:
+        columns = [
+            replace(column, goes=_GO_FIRST.index(name) + 1) if name in _GO_FIRST else column
+            for name, column in zip(names, columns, strict=True)
+        ]
+    return columns, rows

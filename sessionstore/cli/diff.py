@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sessionstore.cli import formats, streams
+from sessionstore.cli.completing import CHECKPOINT_ID
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.resolve import resolve
 from sessionstore.cli.settings import Settings, shared_options
@@ -33,8 +34,8 @@ Examples:
   sessionstore diff session_20260125_17 --exit-code || echo 'saved since its checkpoint'""",
 )
 @click.argument("session_id", metavar="ID")
-@click.argument("a", metavar="[A]", required=False)
-@click.argument("b", metavar="[B]", required=False)
+@click.argument("a", metavar="[A]", required=False, type=CHECKPOINT_ID)
+@click.argument("b", metavar="[B]", required=False, type=CHECKPOINT_ID)
 @click.option("--all", "everything", is_flag=True, help="Also revision, owner, times and the like.")
 @click.option("--full", is_flag=True, help="Values as long as they are, not folded.")
 @click.option("--exit-code", "tells", is_flag=True, help="Exit with 1 if they differ.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -13,8 +13,10 @@ from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, read_moment, shared_options
-from sessionstore.ops.export import Carried, ExportReport
 from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.ops.export import Carried, ExportReport
 
 EXPORTED = "sessionstore.exported/1"
 

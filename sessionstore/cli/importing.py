@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -11,8 +11,10 @@ from sessionstore.cli import formats, sizes, streams
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.settings import Settings, output_option, shared_options
-from sessionstore.ops.importing import ImportReport
 from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.ops.importing import ImportReport
 
 IMPORTED = "sessionstore.imported/1"
 

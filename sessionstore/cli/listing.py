@@ -44,7 +44,8 @@ class Listing:
         """Write the listing to stdout; say on stderr what else there is to know."""
         if form == "table":
             page = self.page()
-            self._write_table(page)
+            if hidden := self._write_table(page):
+                streams.note(f"too narrow for {', '.join(hidden)}: --fields chooses")
             for text in self.remarks(page):
                 streams.note(text)
             return
@@ -81,12 +82,14 @@ class Listing:
 
         return table_of(page.items, self.fields, Look(self.settings.now(), iso=self.iso))
 
-    def _write_table(self, page: Page) -> None:
+    def _write_table(self, page: Page) -> list[str]:
+        """Write the table; return what the terminal is too narrow for."""
         from sessionstore.cli.tables import write_table
 
-        if page.items:
-            columns, rows = self.table(page)
-            write_table(columns, rows, colored=self.settings.colored)
+        if not page.items:
+            return []
+        columns, rows = self.table(page)
+        return write_table(columns, rows, colored=self.settings.colored)
 
     def remarks(self, page: Page) -> list[str]:
         """Return what a person wants to know beside the table."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,9 +12,10 @@ from sessionstore.cli import formats, sizes, streams, times
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.settings import Settings, output_option, shared_options
-from sessionstore.ops.prune import Pruned, PruneReport
-from sessionstore.ops.retention import RetentionPolicy
 from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.ops.prune import Pruned, PruneReport
 
 PRUNED = "sessionstore.pruned/1"
 
@@ -105,6 +106,8 @@ def prune(
     the same.
     """
     chosen: dict[str, Any] = {"statuses": statuses} if statuses else {}
+    from sessionstore.ops.retention import RetentionPolicy
+
     try:
         policy = RetentionPolicy(
             older_than=older_than,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
 from sessionstore.errors import SessionNotFound
 from sessionstore.ids import check_id, is_id
 from sessionstore.text import printable
@@ -39,37 +38,6 @@ def resolve(store: SessionStore[Any], given: str, root: object) -> str:
     if len(candidates) > 1:
         raise click.UsageError(
             f"{printable(given)} is the beginning of more than one id: {_named(candidates)}"
-        )
-    return candidates[0]
-
-
-class NoSuchCheckpoint(click.ClickException):
-    """A session has no checkpoint that is called so, or begins so."""
-
-    exit_code = Exit.NOT_FOUND
-
-
-def resolve_checkpoint(store: SessionStore[Any], session_id: str, given: str) -> str:
-    """Return the id of the checkpoint that ``given`` is, or is the only beginning of.
-
-    Raises:
-        click.UsageError: it is the beginning of several; they are named.
-        NoSuchCheckpoint: there is none.
-        SessionCorrupt, SessionNotFound, StorageError: they cannot be listed.
-    """
-    known = [item.checkpoint_id for item in store.checkpoints(session_id)]
-    candidates = [name for name in known if name.startswith(given)]
-    if given in known:
-        return given
-    if not candidates:
-        raise NoSuchCheckpoint(
-            f"{session_id} has no checkpoint {printable(given)!r}:"
-            f" `sessionstore show {session_id}` names them"
-        )
-    if len(candidates) > 1:
-        raise click.UsageError(
-            f"{printable(given)} is the beginning of more than one checkpoint: "
-            + _named(candidates)
         )
     return candidates[0]
 

@@ -10,7 +10,7 @@ import click
 
 from sessionstore.cli import formats, streams
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.resolve import resolve_all, resolve_checkpoint
+from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Examples:
 @click.option(
     "--at",
     metavar="CHECKPOINT",
-    help="As it was in this checkpoint: its id, or a beginning that no other has.",
+    help="As it was in this checkpoint: its id, a beginning that no other has, or r12.",
 )
 @click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
 @click.option(
@@ -94,7 +94,7 @@ class _Sights:
         from sessionstore.cli.sight import look_at
 
         for session_id in self._ids:
-            at = self._at and resolve_checkpoint(self._store, session_id, self._at)
+            at = self._at and self._store.find_checkpoint(session_id, self._at)
             sight = look_at(self._store, session_id, at)
             self.damaged |= sight.shows_damage
             yield sight
@@ -123,12 +123,12 @@ def _write_state(store: SessionStore[Any], session_id: str, at: str | None) -> N
     if at is None:
         state = store.load(session_id)
     else:
-        state = store.load_checkpoint(session_id, resolve_checkpoint(store, session_id, at))
+        state = store.load_checkpoint(session_id, store.find_checkpoint(session_id, at))
     streams.write(formats.dumps(formats.plain(state), indent=2) + "\n")
 
 
 def _write_raw(store: SessionStore[Any], session_id: str, at: str | None) -> int:
-    checkpoint_id = None if at is None else resolve_checkpoint(store, session_id, at)
+    checkpoint_id = None if at is None else store.find_checkpoint(session_id, at)
     payload = store.raw(session_id, checkpoint_id)
     if sys.stdout.isatty():
         streams.write(streams.harmless(payload))

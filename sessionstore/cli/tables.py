@@ -28,6 +28,8 @@ class Column:
     heading: str
     folds: bool = False
     is_number: bool = False
+    goes: int | None = None
+    """When it is left out of a terminal that is too narrow: the lowest first; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,36 @@ Row = Sequence[Cell | str]
 
 def write_table(
     columns: Sequence[Column], rows: Sequence[Row], *, colored: bool, headed: bool = True
-) -> None:
-    """Write a table to stdout."""
+) -> list[str]:
+    """Write a table to stdout; return the headings for which the terminal is too narrow."""
     cells, widths = _headed(columns, rows, headed=headed)
-    if sys.stdout.isatty():
-        _write_folded(columns, cells, widths, colored=colored)
-    else:
+    if not sys.stdout.isatty():
         _write_whole(columns, cells, widths, colored=colored)
+        return []
+    fitting = _fitting(columns, widths)
+    _write_folded(
+        [columns[place] for place in fitting],
+        [[row[place] for place in fitting] for row in cells],
+        [widths[place] for place in fitting],
+        colored=colored,
+    )
+    return [column.heading for place, column in enumerate(columns) if place not in fitting]
+
+
+def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
+    """Return the places of the columns that fit, as far as they may be left out."""
+    kept = list(range(len(columns)))
+    room = shutil.get_terminal_size().columns + _GAP
+    leaving = [(column.goes, place) for place, column in enumerate(columns) if column.goes]
+    for _, place in sorted(leaving):
+        if sum(_least(columns[one], widths[one]) for one in kept) <= room:
+            break
+        kept.remove(place)
+    return kept
+
+
+def _least(column: Column, width: int) -> int:
+    return _GAP + (min(width, _NARROWEST) if column.folds else width)
 
 
 def _headed(
@@ -102,7 +127,12 @@ def _write_folded(
 def live_table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
     """Return a table that rich redraws in place."""
     cells, widths = _headed(columns, rows)
-    return _folded(columns, cells, widths)[0]
+    fitting = _fitting(columns, widths)
+    return _folded(
+        [columns[place] for place in fitting],
+        [[row[place] for place in fitting] for row in cells],
+        [widths[place] for place in fitting],
+    )[0]
 
 
 def live_console(*, colored: bool) -> Console:
@@ -124,7 +154,7 @@ def _folded(
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
     needed = 0
     for column, width in zip(columns, widths, strict=True):
-        needed += _GAP + (min(width, _NARROWEST) if column.folds else width)
+        needed += _least(column, width)
         table.add_column(
             justify="right" if column.is_number else "left",
             no_wrap=not column.folds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +14,11 @@ from sessionstore.cli.exits import Exit
 from sessionstore.cli.resolve import resolve
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.errors import SessionCorrupt, SessionNotFound
-from sessionstore.query import SessionSummary, summarize
-from sessionstore.store import SessionStore
 from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.query import SessionSummary
+    from sessionstore.store import SessionStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def _unseen(last: SessionSummary | None, new: SessionSummary) -> int:
 
 def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Line]:
     """Yield the last states that are kept, oldest first, the stored one at the end."""
+    from sessionstore.query import SessionSummary, summarize
+
     if count == 0:
         return
     try:

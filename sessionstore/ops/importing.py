@@ -24,7 +24,7 @@ from sessionstore.errors import (
     SessionExists,
     SessionStoreError,
 )
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 from sessionstore.ops import archive as archives
 from sessionstore.ops import sources
 from sessionstore.ops.archive import MANIFEST, Digest, Manifest, Member
@@ -274,7 +274,16 @@ class _Import:
             except SessionStoreError as error:
                 failed.append(replace(carried, reason=str(error)))
             else:
-                logger.info("%s: imported at revision %d", carried.session_id, carried.revision)
+                logger.info(
+                    "%s: imported at revision %d",
+                    carried.session_id,
+                    carried.revision,
+                    extra=about(
+                        "session_imported",
+                        session_id=carried.session_id,
+                        revision=carried.revision,
+                    ),
+                )
                 imported.append(carried)
         self.progress(2 * read, 2 * read)
         return ImportReport(tuple(imported), tuple(existing), tuple(failed))

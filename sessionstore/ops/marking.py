@@ -5,7 +5,7 @@ from __future__ import annotations
 from sessionstore import clock, owner, recovery, taking
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.endings import describe_error
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 from sessionstore.state import SessionState, SessionStatus
 from sessionstore.writing import Writer
 
@@ -48,5 +48,17 @@ def store_verdict(
         state.result.error = describe_error(reason)
     writer = Writer(claim, state, clock=backend.clock)
     revision = writer.run(writer.begin_save).revision
-    logger.info("%s: marked %s, was %s: %s", state.session_id, status, was, state.result.error)
+    logger.info(
+        "%s: marked %s, was %s: %s",
+        state.session_id,
+        status,
+        was,
+        state.result.error,
+        extra=about(
+            "session_marked",
+            session_id=state.session_id,
+            revision=revision,
+            reason=state.result.error,
+        ),
+    )
     return revision

@@ -17,7 +17,7 @@ from sessionstore.errors import (
     SessionNotFound,
     SessionStoreError,
 )
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 from sessionstore.ops.retention import RetentionPolicy
 from sessionstore.query import SessionSummary, summarize
 from sessionstore.recovery import Progress
@@ -228,7 +228,12 @@ class _Prune:
                 claim.delete()
             else:
                 entry = self._remove_checkpoints(claim, plan, entry)
-            logger.info("%s: pruned: %s", claim.session_id, entry.reason)
+            logger.info(
+                "%s: pruned: %s",
+                claim.session_id,
+                entry.reason,
+                extra=about("pruned", session_id=claim.session_id, reason=entry.reason),
+            )
             self._record(plan, entry)
         finally:
             claim.release()

@@ -10,6 +10,8 @@ from typing import Any
 
 from sessionstore import durable
 from sessionstore.backends.files import backend, claim, states
+from sessionstore.backends.files.building import Built
+from sessionstore.backends.files.layout import Layout
 from sessionstore.durable import Directory, Signature
 
 # Each of these changes the package in this process for good: it runs in a child.
@@ -78,18 +80,19 @@ def delete_without_flush() -> None:
 
 def create_in_place() -> None:
     def build(
-        self: Any, session_id: str, payload: bytes
-    ) -> tuple[tuple[int, int], Signature, int | None]:
-        with Directory(self._layout.sessions) as sessions:
+        layout: Layout, session_id: str, payload: bytes, *, power: bool, index: object
+    ) -> Built:
+        del power, index
+        with Directory(layout.sessions) as sessions:
             sessions.make_directory(session_id)
             sessions.flush()
             with Directory(session_id, sessions) as directory:
                 directory.make_directory("checkpoints")
                 written = durable.write_file(directory, "state.json", payload, flush_file=True)
                 directory.flush()
-                return directory.identity(), written, None
+                return Built(directory.identity(), written, None)
 
-    backend.FilesBackend._build = build  # type: ignore[method-assign]
+    backend.build_session = build  # type: ignore[attr-defined]
 
 
 def save_in_place() -> None:
@@ -141,7 +144,7 @@ def copies() -> None:
     def linked(*_: object) -> bool:
         return False
 
-    claim._linked = linked  # type: ignore[assignment]  # takes the same arguments
+    claim.linked = linked  # type: ignore[attr-defined, assignment]
 
 
 def nothing() -> None:

@@ -12,11 +12,13 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError
 from tests.children import say
+from tests.index_support import QUERIES, check_query
 
 SESSION = "s1"
 
@@ -73,6 +75,32 @@ class Stage:
         self.held.fail("made for a test")
         self.session = None
 
+    # Somebody has listed before, so there is an index; with a list that the same process made,
+    # its connection is open, too.
+
+    def listed_store(self) -> None:
+        self.other_session()
+        self.store.find()
+
+    def listed_held(self) -> None:
+        self.listed_store()
+        self.held_session()
+
+    def listed_paused(self) -> None:
+        self.listed_store()
+        self.paused_session()
+
+    def listed_claimed(self) -> None:
+        """Hold a session that was listed, and was not saved since."""
+        self.listed_paused()
+        self.session = self.store.claim(SESSION)
+        self.session.state.data_buffer["step"] = 3
+        self.session.state.goal_id = "moved"
+
+    def listed_left(self) -> None:
+        self.listed_store()
+        self.left_store()
+
     def left_session(self) -> None:
         """Leave a session as a holder does that is killed in the middle of a save."""
         child = os.fork()
@@ -128,6 +156,12 @@ class Stage:
     def claim(self) -> None:
         self.session = self.store.claim(SESSION)
 
+    def claim_and_pause(self) -> None:
+        """Claim, change and release: the index hears of the first save and of the release."""
+        with self.store.claim(SESSION) as session:
+            session.state.goal_id = "moved"
+            session.pause("later")
+
     def resume(self) -> None:
         self.session = self.store.resume(SESSION)
 
@@ -141,11 +175,17 @@ class Stage:
 
     # --- afterwards ---
 
+    def listing(self, turn: int) -> None:
+        check_listing(self.store, turn)
+
     def finish(self) -> None:
-        """Let go of the session, if it is held."""
-        if self.session is not None:
-            self.session.release()
-            self.session = None
+        """Let go of the session, if it is held, and of the index."""
+        try:
+            if self.session is not None:
+                self.session.release()
+                self.session = None
+        finally:
+            self.store.close()
 
 
 class SweepFailed(SessionStoreError):
@@ -170,8 +210,31 @@ OPERATIONS: dict[str, tuple[Prepare, Prepare]] = {
     "resume an older state, copied": (Stage.newer_foreign, Stage.resume),
     "recover": (Stage.left_store, Stage.recover),
     "delete": (Stage.paused_session, Stage.delete),
+    "create, indexed": (Stage.listed_store, Stage.create),
+    "first save, indexed": (Stage.listed_claimed, Stage.save),
+    "pause, indexed": (Stage.listed_held, Stage.pause),
+    "claim and release, indexed": (Stage.listed_paused, Stage.claim_and_pause),
+    "resume, indexed": (Stage.listed_paused, Stage.resume),
+    "recover, indexed": (Stage.listed_left, Stage.recover),
+    "delete, indexed": (Stage.listed_paused, Stage.delete),
 }
 """By name: what has to be there, and what is done to it."""
+
+
+def is_indexed(operation: str) -> bool:
+    """Whether an index is there, or made, while the operation runs."""
+    return operation.endswith(", indexed") or operation == "recover"
+
+
+def check_listing(store: SessionStore[Any], turn: int) -> None:
+    """Fail unless queries find and count what a scan does; each turn begins with another one.
+
+    The counts come first: a listing in order mends what it comes across.
+    """
+    numbers = [turn % len(QUERIES), 1, 2, 0, 9, 13]
+    for counts in (True, False):
+        for number in numbers:
+            check_query(store, number, counts=counts)
 
 
 # --- the server ---------------------------------------------------------------------------------
@@ -236,6 +299,8 @@ def work(
             )
         elif message["do"] == "again":
             say(**attempt(stage, perform))
+        elif message["do"] == "listing":
+            say(**attempt(stage, partial(Stage.listing, turn=message["turn"])))
         elif message["do"] == "finish":
             say(**attempt(stage, Stage.finish), left=sorted(descriptors() - before))
     os._exit(0)  # here, where the session is still referred to: it is left, not released

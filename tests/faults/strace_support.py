@@ -33,6 +33,7 @@ _CHANGING = (
     *("sync_file_range", "rename", "renameat", "renameat2", "link", "linkat", "symlink"),
     *("symlinkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "truncate", "ftruncate"),
     *("fallocate", "flock", "chmod", "fchmod", "fchmodat", "copy_file_range", "sendfile", "close"),
+    *("pread64", "fcntl"),  # changes nothing, but SQLite may be refused it
 )
 # A question mark: not every architecture has every call.
 _TRACED = ",".join(f"?{name}" for name in _CHANGING)
@@ -72,7 +73,7 @@ class Call:
             return any(flag in self.text for flag in ("O_CREAT", "O_WRONLY", "O_RDWR"))
         if self.name == "close":
             return ".lock>" in self.text  # gives the lock back
-        return True
+        return self.name not in ("pread64", "fcntl")
 
     @property
     def is_of_lock(self) -> bool:
@@ -100,6 +101,33 @@ def read_calls(log: Path) -> list[Call]:
             seen[match[1]] += 1
             found.append(Call(match[1], seen[match[1]], match[2]))
     return found
+
+
+_NEW_INDEX = re.compile(r'"[^"]*/(\.new-[0-9a-f]{16})", "[^"]*/index-')
+
+
+def index_calls(calls: list[Call]) -> set[Call]:
+    """Return those made on the files of the index, under the name too that it is made under."""
+    names = ["/index-"]
+    names += [found[1] for call in calls if (found := _NEW_INDEX.search(call.text))]
+    return {
+        call
+        for call in calls
+        # The package itself flushes with fsync.
+        if any(name in call.text for name in names) or call.name == "fdatasync"
+    }
+
+
+def thinned(calls: list[Call]) -> list[Call]:
+    """Leave out what is within a run of writes of the index: SQLite writes page after page."""
+    if SWEEP_ALL:
+        return calls
+    pages = {call for call in index_calls(calls) if call.name == "pwrite64"}
+    return [
+        call
+        for number, call in enumerate(calls)
+        if not ({call, *calls[max(number - 1, 0) : number + 2]} <= pages)
+    ]
 
 
 @contextmanager
@@ -191,8 +219,8 @@ class Worker:
         self._ended = self._ended or "ended" in message
         return message
 
-    def ask(self, do: str) -> dict[str, Any]:
-        self._server.tell(do)
+    def ask(self, do: str, **details: object) -> dict[str, Any]:
+        self._server.tell(do, **details)
         return self.hear()
 
     def end(self) -> None:

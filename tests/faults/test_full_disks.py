@@ -16,6 +16,7 @@ import pytest
 from sessionstore import Session, SessionState, SessionStore, StorageError
 from tests.faults.images import Unavailable, memory, read_only
 from tests.faults.tally import tally
+from tests.index_support import assert_true, index_files
 from tests.support import leftovers, needs_root, read_state, state_path
 
 Break = Callable[[Path, ExitStack], int]
@@ -71,9 +72,9 @@ FULL = pytest.mark.parametrize("ways", [fill_bytes, fill_inodes, limit_files])
 
 
 @contextmanager
-def disk() -> Iterator[Path]:
+def disk(size: str = "256k", nr_inodes: int = 60) -> Iterator[Path]:
     try:
-        with memory(size="256k", nr_inodes=60) as path:
+        with memory(size=size, nr_inodes=nr_inodes) as path:
             yield path
     except Unavailable as reason:
         pytest.skip(str(reason))
@@ -205,6 +206,43 @@ def test_deleting_frees_a_full_disk(ways: Break) -> None:
             with store.claim("s2") as session:  # what was freed can be used at once
                 session.save()
         tally("full or read-only file systems", promise=9, cases=1)
+
+
+@needs_root("it mounts a file system of a fixed size")
+@pytest.mark.parametrize("ways", [fill_bytes, fill_inodes])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_an_index_that_finds_no_space_is_removed_and_never_untrue(
+    ways: Break, is_open: bool
+) -> None:
+    with disk(size="1m", nr_inodes=100) as mounted:
+        root = mounted / "store"
+        store = SessionStore(root)
+        for name in ("s1", "s2"):
+            with store.create("g1", session_id=name) as session:
+                session.pause()
+        assert store.count(status="paused") == 2
+        assert index_files(root)
+        if not is_open:
+            store.close()  # so that the next one needs a new log
+        claimed = store.claim("s1")
+        with ExitStack() as broken:
+            prove(mounted, ways(mounted, broken))
+            claimed.state.goal_id = "moved"
+            with suppress(StorageError):  # what the index took may do for one save
+                claimed.save()
+            # Who has it open needs no inode to say what it changes, but bytes.
+            assert bool(index_files(root)) == (is_open and ways is fill_inodes)
+            for reader in (store, SessionStore(root)):
+                assert_true(reader)
+            with suppress(StorageError):
+                claimed.fail("no space")
+            release_without_writing(claimed)
+            assert_true(store)
+        store.claim("s1", force=True).complete()
+        assert_true(store)
+        assert store.count(status="paused") == 1
+        store.close()
+        tally("full or read-only file systems", promise=10, cases=1)
 
 
 @needs_root("it mounts a file system")

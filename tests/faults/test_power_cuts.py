@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from sessionstore import Session, SessionState, SessionStore, SessionStoreError, durable
+from sessionstore import Session, SessionState, SessionStore, SessionStoreError, durable, owner
 from tests.faults.images import Image, Unavailable, image
 from tests.faults.tally import tally
+from tests.index_support import assert_true, index_files, row
 from tests.support import needs_root
 
 KINDS = ("ext4", "xfs")
@@ -137,18 +140,50 @@ CUTS = 5
 
 
 @needs_root("it mounts file systems")
-def test_what_was_acknowledged_is_there_after_the_power_was_cut(disk: Image) -> None:
+def test_what_was_acknowledged_is_there_after_the_power_was_cut(
+    disk: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journals: list[Powered] = []
     for turn in range(CUTS):
         powered = Powered(disk, "power")
         work(powered, turn)
         powered.lose_power()
+        # This kernel went on, and its id of the boot with it.
+        monkeypatch.setattr(owner, "boot_id", partial(str, f"boot {turn}"))
         journals.append(powered)
         for journal in journals:
             assert journal.lost(saves=True) == []
         listed = {item.session_id for item in powered.store.iter_find() if not item.damaged}
         assert listed == {name for journal in journals for name in journal.saved}
+        # Nothing was flushed for the index, which is there from the first turn on.
+        assert_true(powered.store)
+        assert index_files(powered.root)
+        powered.store.close()
     tally("power cuts", promise=2, cases=CUTS)
+
+
+@needs_root("it mounts file systems")
+def test_an_index_that_lost_its_last_rows_with_the_power_is_compared(
+    disk: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    powered = Powered(disk, "power")
+    powered.store.create("goal", session_id="s1").pause()
+    assert powered.store.count(status="paused") == 1
+    powered.store.close()
+    (file,) = index_files(powered.root)
+    for path in (file, powered.root):  # as the system does some time later
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
+    before = row(powered.root, "s1")
+    powered.store.claim("s1").fail("flushed, unlike what the index was told")
+    powered.lose_power()
+    assert row(powered.root, "s1") == before, "the cut lost no row: it proves nothing"
+    monkeypatch.setattr(owner, "boot_id", lambda: "the next one")  # this kernel went on
+    assert powered.store.count(status="failed") == 1
+    assert_true(powered.store)
+    powered.store.close()
+    tally("power cuts", promise=10, cases=1)
 
 
 @needs_root("it mounts file systems")

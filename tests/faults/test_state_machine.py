@@ -231,6 +231,7 @@ class Twins(RuleBasedStateMachine):
             if kept is None:
                 (self.root / "theirs").write_bytes(data)
                 os.replace(self.root / "theirs", path)
+                side.store.find(limit=1, verify=True)  # nobody told the index
             else:
                 kept.payload = data
 

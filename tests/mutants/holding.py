@@ -41,7 +41,7 @@ MUTANTS = (
         (
             (
                 "            try:\n                revision = self._store(prepared)\n",
-                "            if prepared.ends:\n"
+                "            if prepared.summary is not None:\n"
                 "                __import__('fcntl').flock(self.claim._lock._fd, 8)\n"
                 "            try:\n                revision = self._store(prepared)\n",
             ),
@@ -71,10 +71,8 @@ MUTANTS = (
                 '        with self._opened("save") as directory:',
             ),
             (
-                "            self.check_held()\n            self._check_state(directory,"
-                " revision - 1)\n        except BaseException:\n",
-                "            self._check_state(directory, revision - 1)\n"
-                "        except BaseException:\n",
+                "            self.check_held()\n            if self._heeds_requests",
+                "            if self._heeds_requests",
             ),
         ),
         "tests/test_swap.py::test_the_lock_is_looked_at_after_the_new_file_was_written",
@@ -136,6 +134,14 @@ MUTANTS = (
             ),
         ),
         FILES + "test_of_all_that_saw_one_revision_exactly_one_resumes[short work]",
+    ),
+    Mutant(
+        "the loser does not wait until the winner has said who it is",
+        6,
+        "backends/files/lock.py",
+        (("LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE", "PROBE_GRACE"),),
+        "tests/test_files_backend.py::"
+        "test_who_is_refused_learns_who_has_the_lock_though_it_says_so_late[one that died]",
     ),
     Mutant(
         "the loser is not told who won",

@@ -17,10 +17,14 @@ MUTANTS = (
     Mutant(
         "a session is created in place",
         9,
-        "backends/files/backend.py",
+        "backends/files/building.py",
         (
             ('aside = f"{durable.temporary_name()}-{session_id}"', "aside = session_id"),
-            ("                durable.move_new(sessions, aside, sessions, session_id)\n", ""),
+            (
+                "        opened_trash(layout) as trash,\n",
+                "        Directory(layout.sessions) as trash,\n",
+            ),
+            ("durable.move_new(trash, aside, sessions, session_id)", "pass"),
         ),
         "tests/test_mutation_gaps.py::"
         "test_a_create_that_is_killed_between_two_calls_leaves_a_whole_session_or_none",
@@ -61,14 +65,30 @@ MUTANTS = (
     Mutant(
         "a page skips what has the same time",
         10,
+        "backends/files/rows.py",
+        (
+            (
+                "{self.order} {sign}= ? AND ({self.order} {sign} ? OR id {sign} ?)",
+                "{self.order} {sign} ?",
+            ),
+            (
+                "                values += [moment, moment, session_id]\n",
+                "                values += [moment]\n",
+            ),
+        ),
+        "tests/test_conformance.py::TestFilesPower::test_pages_neither_repeat_nor_skip",
+    ),
+    Mutant(
+        "a page skips what has the same time, where no index is",
+        10,
         "query.py",
         (
             (
-                "if self._sort_key((place, None)) > start]",
-                "if self._sort_key((place, None))[:2] > start[:2]]",
+                "for key, item in placed if key > start]",
+                "for key, item in placed if key[:2] > start[:2]]",
             ),
         ),
-        FILES + "test_pages_neither_repeat_nor_skip",
+        "tests/test_conformance.py::TestMemory::test_pages_neither_repeat_nor_skip",
     ),
     # --- 11: private, and nothing acts ------------------------------------------------------------
     Mutant(

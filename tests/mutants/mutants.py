@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import holding, judging, keeping, saving
+from tests.mutants import holding, judging, keeping, listing, saving
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -10,4 +10,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *holding.MUTANTS,
     *judging.MUTANTS,
     *keeping.MUTANTS,
+    *listing.MUTANTS,
 )

@@ -7,36 +7,20 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
 
-from sessionstore import clock, durable, owner
-from sessionstore.backends.base import (
-    Alarm,
-    ApplicationFile,
-    Backend,
-    CancelRequest,
-    Claim,
-    Intake,
-    Probe,
-    Stored,
-    Usage,
-)
-from sessionstore.backends.files import (
-    events,
-    housekeeping,
-    quarantine,
-    requests,
-    states,
-    transfer,
-    usage,
-)
+from sessionstore import clock, owner
+from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe
 from sessionstore.backends.files import layout as layouts
+from sessionstore.backends.files import leftovers, requests
 from sessionstore.backends.files import lock as locks
-from sessionstore.backends.files.claim import FilesClaim, storage_errors
-from sessionstore.backends.files.layout import STATE, Layout
-from sessionstore.backends.files.rounds import Rounds
+from sessionstore.backends.files.building import build_session
+from sessionstore.backends.files.claim import FilesClaim
+from sessionstore.backends.files.layout import Layout
+from sessionstore.backends.files.reading import FilesReader
+from sessionstore.backends.files.states import storage_errors
 from sessionstore.diagnosis import Diagnosis
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
@@ -44,15 +28,14 @@ from sessionstore.errors import (
     SessionCorrupt,
     SessionExists,
     SessionNotFound,
-    SessionStoreError,
     StorageError,
 )
 from sessionstore.findings import Finding
-from sessionstore.ids import is_id
 from sessionstore.query import Examine, Matches, SessionQuery
 from sessionstore.state import SessionOwner
 
-if TYPE_CHECKING:  # they load sqlite3, which a store that nobody lists never needs
+# What only some programs do is loaded when it is done; the index loads sqlite3.
+if TYPE_CHECKING:
     from sessionstore.backends.files.index import Index
     from sessionstore.backends.files.listing import Listing
 
@@ -62,7 +45,7 @@ _BUILDING = 2.0
 Durability = Literal["power", "process"]
 
 
-class FilesBackend(Backend):
+class FilesBackend(FilesReader):
     """Keeps sessions below a root directory.
 
     Args:
@@ -87,9 +70,9 @@ class FilesBackend(Backend):
     ) -> None:
         if durability not in ("power", "process"):
             raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
+        super().__init__(Layout(os.path.realpath(os.path.expanduser(os.fspath(root)))))
         self.clock = clock
         self._power = durability == "power"
-        self._layout = Layout(os.path.realpath(os.path.expanduser(os.fspath(root))))
         marker = layouts.read_marker(self._layout)
         layouts.check_root(self._layout, warns=True)
         self._prepared = False
@@ -125,101 +108,6 @@ class FilesBackend(Backend):
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))
         self._prepared = True
 
-    # --- reading ---------------------------------------------------------------------------------
-
-    def ids(self) -> Iterator[str]:
-        try:
-            entries = os.scandir(self._layout.sessions)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StorageError("list", self._layout.sessions, error) from error
-        with entries:
-            for entry in entries:
-                if is_id(entry.name) and (
-                    entry.is_dir(follow_symlinks=False) or entry.is_symlink()
-                ):
-                    yield entry.name
-
-    def exists(self, session_id: str) -> bool:
-        return self._directory_status(session_id) is not None
-
-    def _directory_status(self, session_id: str) -> os.stat_result | None:
-        """Return the status of the session's directory, or of the link in its place."""
-        path = self._layout.session(session_id)
-        try:
-            status = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise StorageError("look at", path, error) from error
-        is_there = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
-        return status if is_there else None
-
-    def read(self, session_id: str) -> Stored:
-        with self._opened(session_id) as directory, storage_errors("read", directory.path):
-            try:
-                payload, _ = states.read(directory, STATE, session_id)
-            except FileNotFoundError:
-                file = self._layout.state(session_id)
-                lost = SessionCorrupt(session_id, file, "state.json is missing")
-                raise self._missing(directory, lost) from None
-        return Stored(payload, self._layout.state(session_id))
-
-    def _missing(self, directory: Directory, lost: SessionCorrupt) -> SessionStoreError:
-        """Return what it means that a file was not found in a session's open directory."""
-        # A delete moves the directory away before it removes what is in it.
-        status = self._directory_status(lost.session_id)
-        if status is None or (status.st_dev, status.st_ino) != directory.identity():
-            return SessionNotFound(lost.session_id, self)
-        return lost
-
-    def _opened(self, session_id: str) -> Directory:
-        path = self._layout.session(session_id)
-        try:
-            return Directory(path)
-        except FileNotFoundError:
-            raise SessionNotFound(session_id, self) from None
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                if os.path.islink(path):
-                    raise SessionCorrupt(
-                        session_id, path, "it is a symbolic link, which is not followed"
-                    ) from None
-                raise SessionNotFound(session_id, self) from None
-            raise StorageError("open", path, error) from error
-
-    def checkpoint_ids(self, session_id: str) -> list[str]:
-        with self._opened(session_id) as directory, storage_errors("list", directory.path):
-            return states.checkpoint_ids(directory, session_id)
-
-    def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Stored:
-        file = os.path.join(self._layout.checkpoints(session_id), f"{checkpoint_id}.json")
-        with self._opened(session_id) as directory, storage_errors("read", file):
-            try:
-                with Directory("checkpoints", directory) as checkpoints:
-                    payload, _ = states.read(checkpoints, f"{checkpoint_id}.json", session_id)
-            except FileNotFoundError:
-                lost = SessionCorrupt(session_id, file, "there is no such checkpoint")
-                raise self._missing(directory, lost) from None
-            except NotADirectoryError:
-                raise SessionCorrupt(
-                    session_id, os.path.dirname(file), "it is a link or file, not a directory"
-                ) from None
-        return Stored(payload, file)
-
-    def is_current(self, session_id: str, checkpoint_id: str) -> bool:
-        try:
-            with (
-                Directory(self._layout.session(session_id)) as directory,
-                Directory("checkpoints", directory) as checkpoints,
-            ):
-                state = directory.status(STATE)
-                kept = checkpoints.status(f"{checkpoint_id}.json")
-        except OSError:
-            return False
-        return (state.st_dev, state.st_ino) == (kept.st_dev, kept.st_ino)
-
     # --- listing ---------------------------------------------------------------------------------
 
     def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
@@ -229,8 +117,14 @@ class FilesBackend(Backend):
         return self._listing().count(query, examine)
 
     def _index(self) -> Index | None:
-        """Return the index if there is one: who never lists does not need sqlite3 either."""
-        return self._made_index() if layouts.index_names(self._layout) else None
+        """Return the index if there is one: who never lists does not need sqlite3 either.
+
+        Raises:
+            OSError: it cannot be known whether there is one, so nothing may be changed.
+        """
+        if self._own_index is None and not layouts.index_names(self._layout):
+            return None
+        return self._made_index()
 
     def _made_index(self) -> Index:
         if self._own_index is None:
@@ -249,14 +143,6 @@ class FilesBackend(Backend):
     def close(self) -> None:
         if self._own_index is not None:
             self._own_index.close()
-
-    def usage(self, session_id: str) -> Usage:
-        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
-            return usage.measure(directory)
-
-    def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
-        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
-            return usage.freed_by(directory, checkpoint_ids)
 
     # --- claiming --------------------------------------------------------------------------------
 
@@ -293,7 +179,7 @@ class FilesBackend(Backend):
             raise
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
         if tidy:  # not only if the record says that the holder died: it is not flushed
-            claim.remove_leftovers()
+            leftovers.remove(self._layout.session(session_id), session_id)
         return claim
 
     def _require(self, session_id: str) -> os.stat_result:
@@ -355,92 +241,31 @@ class FilesBackend(Backend):
                 time.sleep(0.005)
             raise
         try:
-            identity, written, mark = self._build(session_id, payload)
+            built = build_session(
+                self._layout, session_id, payload, power=self._power, index=self._index
+            )
         except BaseException:
             if not self.exists(session_id):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, identity, written, mark)
+        claim = self._claimed(session_id, lock, built.identity, built.signature, built.mark)
         claim.confirm()  # a new session has no one else to ask
         return claim
 
-    def _build(
-        self, session_id: str, payload: bytes
-    ) -> tuple[tuple[int, int], Signature, int | None]:
-        """Build the session aside, move it in without replacing; return what identifies it.
-
-        Aside is in trash/: what is in sessions/ is a session, also for other software and after
-        a crash, and the index sees that it changes only when one comes or goes.
-        """
-        aside = f"{durable.temporary_name()}-{session_id}"
-        identity: tuple[int, int] | None = None
-        index = self._index()
-        with (
-            storage_errors("create", self._layout.session(session_id)),
-            Directory(self._layout.sessions) as sessions,
-            layouts.opened_trash(self._layout) as trash,
-        ):
-            try:
-                trash.make_directory(aside)
-                with Directory(aside, trash) as directory:
-                    identity = directory.identity()
-                    directory.make_directory("checkpoints")
-                    written = durable.write_file(directory, STATE, payload, flush_file=self._power)
-                    if self._power:
-                        directory.flush()
-                with index.adding(session_id) if index else nullcontext() as mark:
-                    durable.move_new(trash, aside, sessions, session_id)
-                if self._power:
-                    sessions.flush()
-            except BaseException as error:
-                self._undo(sessions, trash, aside, session_id, identity)
-                if isinstance(error, FileExistsError):
-                    raise SessionExists(session_id) from None
-                raise
-            return identity, written, mark
-
-    def _undo(
-        self,
-        sessions: Directory,
-        trash: Directory,
-        aside: str,
-        session_id: str,
-        identity: tuple[int, int] | None,
-    ) -> None:
-        """Take back a session that could not be created for certain."""
-        with suppress(OSError):
-            status = sessions.status(session_id)
-            if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
-                durable.move_new(sessions, session_id, trash, aside)
-        shutil.rmtree(os.path.join(trash.path, aside), ignore_errors=True)
-
     # --- changes ---------------------------------------------------------------------------------
 
-    def version(self, session_id: str) -> Hashable | None:
-        try:
-            return Signature.of(os.lstat(self._layout.state(session_id)))
-        except (FileNotFoundError, NotADirectoryError):
-            # Without a state it is damaged, not gone.
-            return "no state" if self.exists(session_id) else None
-        except OSError as error:
-            return f"unreadable: {error.strerror}"
-
     def alarm(self, session_ids: Collection[str] | None) -> Alarm:
+        from sessionstore.backends.files import events
+
         return events.FilesAlarm(self._layout, session_ids)
 
     # --- whole sessions out and in ---------------------------------------------------------------
 
-    def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
-        with self._opened(session_id) as directory, storage_errors("list", directory.path):
-            yield from transfer.application_files(directory)
-
-    def open_application_file(self, session_id: str, name: str) -> BinaryIO:
-        with self._opened(session_id) as directory:
-            return transfer.open_file(directory, name)
-
     def receive(self) -> Intake:
         self._prepare()
+        from sessionstore.backends.files import transfer
+
         return transfer.FilesIntake(self._layout, self._acquire, self.clock, self._index)
 
     # --- the check-up ----------------------------------------------------------------------------
@@ -452,13 +277,18 @@ class FilesBackend(Backend):
         if repair and os.path.isdir(self._layout.sessions):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
-        if layouts.index_names(self._layout):
-            self._listing().verify()
+        with suppress(OSError):  # the rounds tell what is wrong with the root
+            if layouts.index_names(self._layout):
+                self._listing().verify()
+        from sessionstore.backends.files.rounds import Rounds
+
         return Rounds(self._layout, repair=repair, now=self.clock).findings()
 
     def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
         in_use = claim is None and self.probe(session_id).held
         with self._opened(session_id) as directory, storage_errors("check", directory.path):
+            from sessionstore.backends.files import housekeeping
+
             return housekeeping.check_session(
                 self._layout,
                 session_id,
@@ -470,14 +300,20 @@ class FilesBackend(Backend):
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
         assert isinstance(claim, FilesClaim)
+        from sessionstore.backends.files import quarantine
+
         return quarantine.restore(self._layout, claim, payload, revision, reason, self.clock)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
         assert isinstance(claim, FilesClaim)
+        from sessionstore.backends.files import quarantine
+
         return quarantine.put_checkpoint(self._layout, claim, checkpoint_id, reason, self.clock)
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         assert isinstance(claim, FilesClaim)
+        from sessionstore.backends.files import quarantine
+
         return quarantine.put_session(self._layout, claim, reason, self.clock)
 
     def diagnose(self) -> Sequence[Diagnosis]:
@@ -489,6 +325,7 @@ class FilesBackend(Backend):
 
     def tidy(self) -> int:
         removed = layouts.remove_unfinished_markers(self._layout)
+        removed += layouts.remove_index_remains(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [name for name in trash.names() if not self._is_being_built(name)]
             if names:

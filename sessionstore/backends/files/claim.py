@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from sessionstore import codec, durable
 from sessionstore.backends.base import Claim, Stored
 from sessionstore.backends.files import requests, states
+from sessionstore.backends.files.entry import Entry
+from sessionstore.backends.files.kept import linked, opened_checkpoints
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
-from sessionstore.backends.files.sighting import Sighting, last_row
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
@@ -36,17 +37,6 @@ _REPLACED_UNSEEN = (
     "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
     " that the other may have written: look at what is stored before you write it again"
 )
-
-
-@contextmanager
-def storage_errors(action: str, path: str) -> Iterator[None]:
-    """Turn an OSError of the block into a StorageError that names ``action`` and ``path``."""
-    try:
-        yield
-    except SessionStoreError:
-        raise
-    except OSError as error:
-        raise StorageError(action, path, error) from error
 
 
 class _Opened:
@@ -109,9 +99,7 @@ class FilesClaim(Claim):
         self._power = power
         self._copies = copies
         self._clock = clock
-        self._index = index
-        self._is_announced = mark is not None
-        self._mark = mark  # of the row in the index, where there is one
+        self.entry: Entry = Entry(layout, session_id, index, mark)
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._heeds_requests = False
@@ -147,7 +135,7 @@ class FilesClaim(Claim):
         self._attempted = None
         self._heeds_requests = heeds_requests
         with self._opened("save", checks_lock=False) as directory:  # but before the swap
-            self.announce()
+            self.entry.announce()
             if checkpoint_id is None:
                 staged = durable.Staged(directory, payload, flush_file=self._power)
                 self._swap(directory, staged, revision)
@@ -161,13 +149,6 @@ class FilesClaim(Claim):
                     directory.flush()
                 except OSError as error:
                     raise DurabilityUncertain(self.session_id, revision, error) from error
-
-    def announce(self) -> None:
-        """Have the index say that this session changes, before it does so for the first time."""
-        if not self._is_announced:
-            index = self._index()
-            self._mark = index.mark_live(self.session_id) if index else None
-            self._is_announced = True
 
     def _heed_request(self) -> None:
         request = requests.find(self._layout, self.session_id, self.owner.token)
@@ -224,9 +205,9 @@ class FilesClaim(Claim):
         """Keep the staged bytes as a checkpoint too, unless the block fails to swap them in."""
         name = f"{checkpoint_id}.json"
         try:
-            with self._checkpoints(directory) as checkpoints:
+            with opened_checkpoints(directory) as checkpoints:
                 try:
-                    if self._copies or not _linked(directory, staged.name, checkpoints, name):
+                    if self._copies or not linked(directory, staged.name, checkpoints, name):
                         durable.write_new(checkpoints, name, payload, flush_file=True)
                     # Durable before a state that refers to it can be seen.
                     checkpoints.flush()
@@ -261,13 +242,13 @@ class FilesClaim(Claim):
         with self._opened("checkpoint") as directory:
             self._check_state(directory, None)
             self._anchor(directory)
-            with self._checkpoints(directory) as checkpoints:
+            with opened_checkpoints(directory) as checkpoints:
                 fd = directory.open(STATE, os.O_RDONLY)
                 try:
                     durable.flush(fd)  # in process mode, or by somebody else, it was not flushed
                 finally:
                     os.close(fd)
-                if self._copies or not _linked(directory, STATE, checkpoints, name):
+                if self._copies or not linked(directory, STATE, checkpoints, name):
                     payload, _ = states.read(directory, STATE, self.session_id)
                     durable.write_new(checkpoints, name, payload, flush_file=True)
                 checkpoints.flush()
@@ -283,17 +264,6 @@ class FilesClaim(Claim):
             Directory("checkpoints", directory) as checkpoints,
         ):
             checkpoints.unlink(f"{checkpoint_id}.json")
-
-    @contextmanager
-    def _checkpoints(self, directory: Directory) -> Iterator[Directory]:
-        try:
-            checkpoints = Directory("checkpoints", directory)
-        except FileNotFoundError:  # made by other software: ours come with the session
-            directory.make_directory("checkpoints")
-            directory.flush()
-            checkpoints = Directory("checkpoints", directory)
-        with checkpoints:
-            yield checkpoints
 
     def _anchor(self, directory: Directory) -> None:
         """Make the way to the checkpoints durable, once for each claim.
@@ -312,7 +282,7 @@ class FilesClaim(Claim):
     def delete(self) -> None:
         trashed = f"{self.session_id}.{secrets.token_hex(8)}"
         with self._opened("delete"), Directory(self._layout.sessions) as sessions:
-            with opened_trash(self._layout) as trash, self.leaving():
+            with opened_trash(self._layout) as trash, self.entry.leaving():
                 durable.move_new(sessions, self.session_id, trash, trashed)
             # Before anything in it is removed: half a session must not come back (rmtree
             # without this comes back whole or in part after a power loss).
@@ -331,20 +301,11 @@ class FilesClaim(Claim):
         if self.previous_owner is not None:  # it may have died before it could heed one
             requests.remove(self._layout, self.session_id, self.previous_owner.token)
 
-    @contextmanager
-    def leaving(self) -> Iterator[None]:
-        """Have the index forget this session, which the block moves out of ``sessions/``."""
-        index = self._index()
-        with index.removing(self.session_id) if index else nullcontext():
-            yield
-        self._mark = None
-
     def release(self, summary: SessionSummary | None = None) -> None:
         if self._lock.is_inherited or self._lock.is_closed:
             self._lock.close()
             return
-        if self._mark is not None:
-            self._settle(self._mark, summary)
+        self.entry.settle(summary, self._expected)
         self._lock.write_end(self._clock())
         self._end()
 
@@ -352,52 +313,6 @@ class FilesClaim(Claim):
         self._lock.close()
         # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
         requests.remove(self._layout, self.session_id, self.owner.token)
-
-    def _settle(self, mark: int, summary: SessionSummary | None) -> None:
-        """Have the index say that the file stays as it is: before anybody else can claim it.
-
-        What is left out, because it cannot be read or another comes first, is done by those who
-        list. What the lock does not guard any more is guarded by the mark, which is then another.
-        """
-        self._mark = None
-        index = self._index()
-        if index is not None:
-            seen = Sighting(summary, self._expected) if summary else None
-            row = last_row(self._layout, self.session_id, seen)
-            if row is not None:
-                index.settle(row, mark)
-
-    def remove_leftovers(self) -> int:
-        """Remove what a holder that died left half written; return how many files.
-
-        Under the lock every temporary file is garbage, but for one that may be somebody else's.
-        """
-        removed = 0
-        with suppress(OSError), Directory(self._path) as directory:
-            for name in _temporaries(directory):
-                with suppress(OSError, SessionCorrupt):
-                    if not self._may_be_foreign(directory, name):
-                        directory.unlink(name)
-                        removed += 1
-            with Directory("checkpoints", directory) as checkpoints:
-                for name in _temporaries(checkpoints):
-                    with suppress(OSError):
-                        checkpoints.unlink(name)
-                        removed += 1
-        return removed
-
-    def _may_be_foreign(self, directory: Directory, name: str) -> bool:
-        """Return whether a left-over file may be what somebody else wrote without a claim.
-
-        A holder that died between the exchange and the swap back leaves such a state behind: it
-        is no newer by revision, but was written after ours. The check-up puts it into quarantine.
-        """
-        left, left_signature = states.read(directory, name, self.session_id)
-        stored, signature = states.read(directory, STATE, self.session_id)
-        revision, current = codec.peek_revision(left), codec.peek_revision(stored)
-        if revision is None or current is None or left == stored:
-            return False
-        return revision <= current and left_signature.mtime_ns > signature.mtime_ns
 
     # --- is it still ours? -----------------------------------------------------------------------
 
@@ -448,18 +363,3 @@ class FilesClaim(Claim):
             found = codec.peek_revision(payload)
             detail = "something else, which holds no claim, changed state.json"
         return RevisionConflict(self.session_id, expected=expected, found=found, detail=detail)
-
-
-def _temporaries(directory: Directory) -> list[str]:
-    return [name for name in directory.names() if name.startswith(durable.TEMPORARY_PREFIX)]
-
-
-def _linked(source: Directory, name: str, target: Directory, target_name: str) -> bool:
-    """Link, and return True; return False where the file system has no links."""
-    try:
-        source.link(name, target, target_name)
-    except OSError as error:
-        if error.errno in durable.NO_LINKS:
-            return False
-        raise
-    return True

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from sessionstore.backends.files import rows
+from sessionstore.backends.files.database import Connection
 from sessionstore.backends.files.index import Index, new_mark
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import Row
@@ -43,7 +43,7 @@ def compare(index: Index, layout: Layout, reason: str) -> Outcome:
     """Make the rows say what the files say, and trust them from then on.
 
     Raises:
-        sqlite3.Error, Unusable: the index is damaged, or gone.
+        SQLError, Unusable: the index is damaged, or gone.
         OSError: the sessions cannot be listed.
     """
     return _Comparison(index, layout, reason).run()
@@ -64,7 +64,7 @@ class _Comparison:
         try:
             with Eyes(self._layout) as eyes:
                 names = _session_names(self._layout)
-                while batch := list(islice(names, _BATCH)):
+                while batch := dict(islice(names, _BATCH)):
                     self._compare_batch(eyes, batch)
                     self._say()
                 if self._index.rows("SELECT COUNT(*) FROM sessions", ())[0][0] > self._seen:
@@ -90,21 +90,27 @@ class _Comparison:
 
     def _log(self, text: str, *numbers: float, level: int) -> None:
         root = self._layout.root
-        extra = about("index_compared", path=root, reason=self._reason)
-        logger.log(level, text, root, self._reason, *numbers, extra=extra)
+        logger.log(
+            level,
+            text,
+            root,
+            self._reason,
+            *numbers,
+            extra=about("index_compared", path=root, reason=self._reason),
+        )
 
-    def _compare_batch(self, eyes: Eyes, names: list[str]) -> None:
+    def _compare_batch(self, eyes: Eyes, names: dict[str, bool]) -> None:
         marks = ", ".join("?" * len(names))
         known = {
             found[0]: found
             for found in self._index.rows(
                 f"SELECT {_BEFORE} FROM sessions WHERE id IN ({marks})",  # noqa: S608 - only question marks
-                names,
+                list(names),
             )
         }
         added: list[Row] = []
         corrected: list[tuple[Row, tuple[object, ...]]] = []
-        for session_id in names:
+        for session_id, is_directory in names.items():
             before = known.get(session_id)
             if before is not None:
                 _, live, *old = before
@@ -113,7 +119,7 @@ class _Comparison:
                 now = eyes.signature(session_id)
                 if now is not None and rows.signature_values(now) == tuple(old):
                     continue
-            row = _look(eyes, session_id)
+            row = _look(eyes, session_id, is_directory=is_directory)
             if row is None:
                 continue  # its row, if there is one, is found to be one too many
             if before is None:
@@ -126,7 +132,7 @@ class _Comparison:
 
     def _store(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         added: list[Row],
         corrected: list[tuple[Row, tuple[object, ...]]],
     ) -> None:
@@ -157,12 +163,12 @@ _CORRECT = f"UPDATE sessions SET {' = ?, '.join(rows.COLUMNS)} = ? WHERE {_SAME}
 _REMOVE = f"DELETE FROM sessions WHERE {_SAME}"  # noqa: S608 - as above
 
 
-def _remove(connection: sqlite3.Connection, gone: list[tuple[object, ...]]) -> None:
+def _remove(connection: Connection, gone: list[tuple[object, ...]]) -> None:
     connection.executemany(_REMOVE, gone)
 
 
-def _look(eyes: Eyes, session_id: str) -> Row | None:
-    seen = eyes.read(session_id)
+def _look(eyes: Eyes, session_id: str, *, is_directory: bool) -> Row | None:
+    seen = eyes.read(session_id, is_directory=is_directory)
     if seen is None:
         return None
     if seen.signature is not None and eyes.is_settled(seen):
@@ -170,12 +176,12 @@ def _look(eyes: Eyes, session_id: str) -> Row | None:
     return Row(session_id, new_mark())
 
 
-def _session_names(layout: Layout) -> Iterator[str]:
+def _session_names(layout: Layout) -> Iterator[tuple[str, bool]]:
+    """Yield each id, and whether it is that of a directory; else it is that of a link."""
     with os.scandir(layout.sessions) as entries:
-        yield from _named(entries)
-
-
-def _named(entries: Iterable[os.DirEntry[str]]) -> Iterator[str]:
-    for entry in entries:
-        if is_id(entry.name) and (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
-            yield entry.name
+        for entry in entries:
+            if is_id(entry.name):
+                if entry.is_dir(follow_symlinks=False):
+                    yield entry.name, True
+                elif entry.is_symlink():
+                    yield entry.name, False

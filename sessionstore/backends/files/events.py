@@ -15,7 +15,7 @@ from sessionstore.backends.base import Alarm
 from sessionstore.backends.files.layout import Layout
 from sessionstore.durable import TEMPORARY_PREFIX
 from sessionstore.ids import is_id
-from sessionstore.log import logger
+from sessionstore.log import about, logger
 
 _SETTLES_MS = 10
 """Events that follow each other faster than this are of one burst …"""
@@ -60,7 +60,11 @@ class FilesAlarm(Alarm):
         try:
             told: Collection[tuple[Any, str]] = next(self._notify)
         except (StopIteration, OSError) as error:
-            logger.info("no more events of the file system: %s", error)
+            logger.info(
+                "no more events of the file system: %s",
+                error,
+                extra=about("events_ended", path=self._sessions, reason=error),
+            )
             self._disarm()
             return None
         return told
@@ -120,7 +124,11 @@ class FilesAlarm(Alarm):
         except FileNotFoundError:
             self._notify = None  # a session went meanwhile: again the next time
         except Exception as error:
-            logger.info("no events of the file system, so looking instead: %s", error)
+            logger.info(
+                "no events of the file system, so looking instead: %s",
+                error,
+                extra=about("events_ended", path=self._sessions, reason=error),
+            )
             self._notify = None
             self._is_useless = True
         return self._notify is not None

@@ -1,7 +1,7 @@
 """The index of a store of files: derived, disposable, and never asked to be right by itself.
 
-It is the one door to sqlite3. A row is *settled* when the file of its session cannot change
-without the row being touched first; any other is *live*, and whoever lists reads the file:
+A row is *settled* when the file of its session cannot change without the row being touched first;
+any other is *live*, and whoever lists reads the file:
 
 - A claim makes the row live, under the session's lock, before its first save; its mark is a
   random number. Release settles the row, if the mark is still its own.
@@ -12,57 +12,32 @@ without the row being touched first; any other is *live*, and whoever lists read
 - Nothing is flushed for it. A row may be lost with the power, so the boot is recorded, too: after
   another one everything is compared with the files, by inode, size and time.
 
-Who cannot keep it true removes it. A database has a name of its own, never used again: SQLite
-finds the log of a database by its name, so a successor under the same name could be given the
-log of the one before. Where two are made at once, the first by name counts.
+Who cannot keep it true removes it. ``database.py`` makes, opens and removes the file.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import sqlite3
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sessionstore import durable, owner
-from sessionstore.backends.files.layout import Layout, index_names
-from sessionstore.backends.files.rows import COLUMNS, INDEXES, TABLES, Row
-from sessionstore.log import about, logger
+from sessionstore import owner
+from sessionstore.backends.files.database import (
+    MUTEX,
+    Connection,
+    Database,
+    SQLError,
+    Unusable,
+    get_fact,
+    roll_back,
+    set_fact,
+)
+from sessionstore.backends.files.layout import Layout
+from sessionstore.backends.files.rows import COLUMNS, INDEXES, Row
 
 _T = TypeVar("_T")
-
-VERSION = "1"
-_BUSY = 5.0
-"""Seconds that a write waits for another one, which takes milliseconds unless it was stopped."""
-
-
-class Unusable(Exception):
-    """There is no index to be had here; the message says why."""
-
-
-# --- one mutex, because of fork -----------------------------------------------------------------
-
-# A connection must not be used in a forked child, nor closed by it: that ends the locks that the
-# parent believes to have. The child forgets it, open; and no fork comes in the middle of a call.
-_mutex = threading.RLock()
-_all: weakref.WeakSet[Index] = weakref.WeakSet()
-_left_by_parents: list[sqlite3.Connection] = []
-
-
-def _forget_in_child() -> None:
-    for index in list(_all):
-        index.forget_connection()
-    _mutex.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_forget_in_child
-    )
 
 
 class Index:
@@ -70,26 +45,11 @@ class Index:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._connection: sqlite3.Connection | None = None
-        self._name: str | None = None
-        _all.add(self)
-
-    def __del__(self) -> None:
-        self.close()
+        self._database = Database(layout)
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
-        with _mutex:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
-
-    def forget_connection(self) -> None:
-        """Let go of the connection without closing it: it is the parent's."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            _left_by_parents.append(connection)
+        self._database.close()
 
     # --- what the holder of a session says -------------------------------------------------------
 
@@ -100,7 +60,7 @@ class Index:
         """
         mark = new_mark()
 
-        def write(connection: sqlite3.Connection) -> int:
+        def write(connection: Connection) -> int:
             connection.execute(
                 "INSERT INTO sessions (id, live) VALUES (?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET live = excluded.live",
@@ -117,7 +77,7 @@ class Index:
     def settle_all(self, rows: Sequence[tuple[Row, int]]) -> None:
         """Settle several rows at once."""
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: Connection) -> None:
             connection.executemany(_SETTLE, ((*row, row.id, mark) for row, mark in rows))
 
         self._write(write)
@@ -125,7 +85,7 @@ class Index:
     def remove_gone(self, session_id: str, mark: int) -> None:
         """Remove the row of a session that is gone, unless it was made anew."""
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: Connection) -> None:
             connection.execute("DELETE FROM sessions WHERE id = ? AND live = ?", (session_id, mark))
 
         self._write(write)
@@ -135,7 +95,7 @@ class Index:
         """Give the mark of a session that the block moves into ``sessions/``, under its lock."""
         mark = new_mark()
 
-        def record(connection: sqlite3.Connection) -> None:
+        def record(connection: Connection) -> None:
             connection.execute(
                 "INSERT OR REPLACE INTO sessions (id, live) VALUES (?, ?)", (session_id, mark)
             )
@@ -147,43 +107,43 @@ class Index:
     def removing(self, session_id: str) -> Iterator[None]:
         """Remove the row of a session that the block moves out of ``sessions/``."""
 
-        def record(connection: sqlite3.Connection) -> None:
+        def record(connection: Connection) -> None:
             connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
 
         with self._renaming(record):
             yield
 
     @contextmanager
-    def _renaming(self, record: Callable[[sqlite3.Connection], None]) -> Iterator[bool]:
+    def _renaming(self, record: Callable[[Connection], None]) -> Iterator[bool]:
         # The transaction keeps all others of ours out, so that what changes sessions/ meanwhile
         # is the block, or somebody else, of whom nothing must be recorded.
-        with _mutex:
+        with MUTEX:
             connection = self._begun()
             if connection is None:
                 yield False
                 return
             try:
                 try:
-                    known = _get(connection, "directory")
+                    known = get_fact(connection, "directory")
                     foreign = known != self.directory_identity()
                     record(connection)
-                except sqlite3.Error as error:
-                    _rollback(connection)
-                    self._discard(error)
+                except SQLError as error:
+                    roll_back(connection)
+                    self._database.discard(error)
                     connection = None
                 yield connection is not None
             except BaseException:
                 if connection is not None:
-                    _rollback(connection)
+                    roll_back(connection)
                 raise
             if connection is not None:
                 try:
                     if not foreign:
-                        _set(connection, "directory", self.directory_identity())
+                        set_fact(connection, "directory", self.directory_identity())
                     connection.execute("COMMIT")
-                except sqlite3.Error as error:
-                    _rollback(connection)
-                    self._discard(error)
+                except SQLError as error:
+                    roll_back(connection)
+                    self._database.discard(error)
 
     def directory_identity(self) -> str:
         """Return what changes whenever a session comes or goes, or all are replaced."""
@@ -193,32 +153,36 @@ class Index:
             return ""
         return f"{status.st_dev}:{status.st_ino}:{status.st_ctime_ns}"
 
-    def _begun(self) -> sqlite3.Connection | None:
-        """Return the connection, in a transaction that may write; None without an index."""
+    def _begun(self) -> Connection | None:
+        """Return the connection, in a transaction that may write; None without an index.
+
+        Raises:
+            OSError: it cannot be known whether there is one.
+        """
         try:
-            connection = self._current(create=False)
+            connection = self._database.current(create=False)
             if connection is not None:
                 connection.execute("BEGIN IMMEDIATE")
-        except (sqlite3.Error, Unusable, OSError) as error:
-            self._discard(error)
+        except (SQLError, Unusable) as error:
+            self._database.discard(error)
             return None
         return connection
 
-    def _write(self, write: Callable[[sqlite3.Connection], _T]) -> _T | None:
+    def _write(self, write: Callable[[Connection], _T]) -> _T | None:
         """Return what ``write`` returns within a transaction; None if there is no index (now)."""
-        with _mutex:
+        with MUTEX:
             connection = self._begun()
             if connection is None:
                 return None
             try:
                 result = write(connection)
                 connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                _rollback(connection)
-                self._discard(error)
+            except SQLError as error:
+                roll_back(connection)
+                self._database.discard(error)
                 return None
             except BaseException:
-                _rollback(connection)
+                roll_back(connection)
                 raise
             return result
 
@@ -230,53 +194,48 @@ class Index:
         Raises:
             Unusable: SQLite cannot work here.
         """
-        with _mutex:
+        with MUTEX:
             try:
-                self._current(create=True)
-            except (sqlite3.Error, OSError) as error:
+                self._database.current(create=True)
+            except (SQLError, OSError) as error:
                 raise Unusable(str(error)) from error
 
     def rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """Return the rows that a query yields.
 
         Raises:
-            sqlite3.Error, Unusable: the index is damaged, or gone.
+            SQLError, Unusable: the index is damaged, or gone.
         """
-        with _mutex:
-            connection = self._current(create=False)
-            if connection is None:
-                raise Unusable("the index was removed")
-            return connection.execute(sql, values).fetchall()
+        with MUTEX:
+            return self._database.existing().execute(sql, values).fetchall()
 
     def snapshot(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
         """Return the rows of several queries, all as of one moment.
 
         Raises:
-            sqlite3.Error, Unusable: the index is damaged, or gone.
+            SQLError, Unusable: the index is damaged, or gone.
         """
         return self._within(
             "BEGIN", lambda one: [one.execute(*each).fetchall() for each in queries]
         )
 
-    def change(self, write: Callable[[sqlite3.Connection], _T]) -> _T:
+    def change(self, write: Callable[[Connection], _T]) -> _T:
         """Return what ``write`` returns, in a transaction.
 
         Raises:
-            sqlite3.Error, Unusable: nothing was changed.
+            SQLError, Unusable: nothing was changed.
         """
         return self._within("BEGIN IMMEDIATE", write)
 
-    def _within(self, begin: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        with _mutex:
-            connection = self._current(create=False)
-            if connection is None:
-                raise Unusable("the index was removed")
+    def _within(self, begin: str, work: Callable[[Connection], _T]) -> _T:
+        with MUTEX:
+            connection = self._database.existing()
             connection.execute(begin)
             try:
                 result = work(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                _rollback(connection)
+                roll_back(connection)
                 raise
             return result
 
@@ -289,7 +248,7 @@ class Index:
             return "the machine was started since, or the store comes from another one"
         if facts.get("directory") != self.directory_identity() and not self.change(
             # One of ours may be between the change and its record: this waits for it.
-            lambda one: _get(one, "directory") == self.directory_identity()
+            lambda one: get_fact(one, "directory") == self.directory_identity()
         ):
             return "something else added, removed or replaced sessions"
         return None
@@ -297,10 +256,10 @@ class Index:
     def begin_comparison(self) -> None:
         """Record what is about to be compared; until the end the rows are not trusted."""
 
-        def write(connection: sqlite3.Connection) -> None:
-            _set(connection, "complete", "0")
-            _set(connection, "boot", owner.boot_id() or "")
-            _set(connection, "directory", self.directory_identity())
+        def write(connection: Connection) -> None:
+            set_fact(connection, "complete", "0")
+            set_fact(connection, "boot", owner.boot_id() or "")
+            set_fact(connection, "directory", self.directory_identity())
 
         self.change(write)
 
@@ -308,112 +267,20 @@ class Index:
         """Trust the rows from now on."""
         for sql in INDEXES:  # one by one: others write in between
             self.change(_executing(sql))
-        self.change(lambda one: _set(one, "complete", "1"))
+        self.change(lambda one: set_fact(one, "complete", "1"))
 
     def discard(self, reason: object) -> None:
-        """Remove the index: the next who lists makes another."""
-        with _mutex:
-            self._discard(reason)
+        """Remove the index: the next who lists makes another.
 
-    # --- files -----------------------------------------------------------------------------------
-
-    def _current(self, *, create: bool) -> sqlite3.Connection | None:
-        names = index_names(self._layout)
-        if self._connection is not None:
-            if names and names[0] == self._name:
-                return self._connection
-            self.close()
-        if not names:
-            if not create:
-                return None
-            self._make()
-            names = index_names(self._layout)
-        connection = self._connect(os.path.join(self._layout.root, names[0]))
+        Raises:
+            Unusable: it cannot be known whether there is one.
+        """
         try:
-            if _get(connection, "version") != VERSION:
-                raise sqlite3.DatabaseError("it is of another version")
-        except sqlite3.Error as error:
-            connection.close()
-            self._remove(names[0])
-            if not create:
-                raise
-            self._warn("the index was damaged, and is made anew: %s", error)
-            return self._current(create=True)
-        for other in names[1:]:
-            self._remove(other)
-        self._connection, self._name = connection, names[0]
-        return connection
-
-    def _connect(self, path: str) -> sqlite3.Connection:
-        # mode=rw: a file that was removed just now must not come back empty.
-        uri = f"file:{_quote(path)}?mode=rw"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA cache_size = -16000")  # KiB
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _make(self) -> None:
-        """Make an empty database aside, and give it its name once it is whole."""
-        name = f"index-{secrets.token_hex(8)}.sqlite"
-        aside = os.path.join(self._layout.root, durable.temporary_name())
-        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        try:
-            connection = self._connect(aside)
-            try:
-                connection.execute("PRAGMA synchronous = OFF")
-                connection.execute("PRAGMA journal_mode = MEMORY")
-                for sql in TABLES:
-                    connection.execute(sql)
-                _set(connection, "version", VERSION)
-                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-                if mode != "wal":
-                    raise Unusable(f"SQLite cannot keep a write-ahead log here ({mode})")
-            finally:
-                connection.close()
-            os.rename(aside, os.path.join(self._layout.root, name))
-        except BaseException:
-            for suffix in _SUFFIXES:
-                with suppress(OSError):
-                    os.unlink(aside + suffix)
-            raise
-
-    def _discard(self, reason: object) -> None:
-        name = self._name
-        self.close()
-        if name is None:
-            name = next(iter(index_names(self._layout)), None)
-        if name is None:
-            return
-        self._warn("the index was removed: %s", reason)
-        self._remove(name)
-
-    def _remove(self, name: str) -> None:
-        for suffix in _SUFFIXES:
-            try:
-                os.unlink(os.path.join(self._layout.root, name + suffix))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                self._warn(
-                    "the index cannot be removed, and may not list what is there:"
-                    " remove index-* by hand: %s",
-                    error,
-                )
-
-    def _warn(self, text: str, reason: object) -> None:
-        root = self._layout.root
-        extra = about("index_removed", path=root, reason=reason)
-        logger.warning(f"%s: {text}", root, reason, extra=extra)
+            self._database.discard(reason)
+        except OSError as error:
+            raise Unusable(str(error)) from error
 
 
-_SUFFIXES = ("", "-wal", "-shm", "-journal")
 _SETTLE = (
     f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in COLUMNS)}"  # noqa: S608 - our own names
     " WHERE id = ? AND live = ?"
@@ -425,25 +292,5 @@ def new_mark() -> int:
     return secrets.randbits(62) | 1
 
 
-def _get(connection: sqlite3.Connection, name: str) -> str | None:
-    found = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    return found[0] if found else None
-
-
-def _set(connection: sqlite3.Connection, name: str, value: str) -> None:
-    connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
-
-
-def _executing(sql: str) -> Callable[[sqlite3.Connection], object]:
+def _executing(sql: str) -> Callable[[Connection], object]:
     return lambda connection: connection.execute(sql)
-
-
-def _rollback(connection: sqlite3.Connection) -> None:
-    with suppress(sqlite3.Error):
-        connection.execute("ROLLBACK")
-
-
-def _quote(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -20,7 +19,8 @@ from typing import TypeVar
 
 from sessionstore import owner
 from sessionstore.backends.files import comparison, rows
-from sessionstore.backends.files.index import Index, Unusable
+from sessionstore.backends.files.database import SQLError, Unusable
+from sessionstore.backends.files.index import Index
 from sessionstore.backends.files.layout import Layout, read_marker
 from sessionstore.backends.files.rows import Row, Stream
 from sessionstore.backends.files.sighting import Eyes
@@ -29,7 +29,7 @@ from sessionstore.log import about, logger
 from sessionstore.query import Examine, Matches, Position, SessionQuery, SessionSummary
 
 _FIRST, _LARGEST = 64, 2048
-_TROUBLE = (sqlite3.Error, Unusable)
+_TROUBLE = (SQLError, Unusable)
 
 Scan = Callable[[SessionQuery, Examine], Matches]
 
@@ -78,11 +78,11 @@ class Listing:
         try:
             self.make_true(verify=verify)
             return answer()
-        except sqlite3.Error as error:  # damaged, or removed while it was open
+        except SQLError as error:  # damaged, or removed while it was open
             self.start_anew(error)
             return answer()
 
-    def start_anew(self, error: sqlite3.Error) -> None:
+    def start_anew(self, error: SQLError) -> None:
         """Make the index anew from the files."""
         self._index.discard(f"{error}; it is made anew from the files")
         self.make_true()
@@ -91,7 +91,7 @@ class Listing:
         """Compare the index with the files if there is a reason to.
 
         Raises:
-            sqlite3.Error: it is damaged.
+            SQLError: it is damaged.
             Unusable: there can be none here.
             StorageError: the sessions cannot be listed.
         """
@@ -166,16 +166,26 @@ class _Run:
         if not live:
             return
         settled: list[tuple[Row, int]] = []
-        with Eyes(self._layout) as eyes:
+        gone: list[tuple[str, int]] = []
+        with self._eyes() as eyes:
             for session_id, mark in live:
                 seen = eyes.read(session_id)
                 self._live[session_id] = None if seen is None else seen.item
                 if seen is None:
-                    self._index.remove_gone(session_id, mark)
+                    gone.append((session_id, mark))
                 elif seen.signature is not None and eyes.is_settled(seen):
                     settled.append((rows.settled_row(seen.item, seen.signature), mark))
-        if settled:
-            self._index.settle_all(settled)
+        with suppress(OSError):  # a row that stays live is read again
+            if settled:
+                self._index.settle_all(settled)
+            for session_id, mark in gone:
+                self._index.remove_gone(session_id, mark)
+
+    def _eyes(self) -> Eyes:
+        try:
+            return Eyes(self._layout)
+        except OSError as error:
+            raise StorageError("list", self._layout.sessions, error) from error
 
     # --- counting --------------------------------------------------------------------------------
 
@@ -242,7 +252,7 @@ class _Run:
         merged = heapq.merge(*sources, key=lambda one: query.sort_key(one[0]))
         size = _FIRST
         while batch := list(islice(merged, size)):
-            with Eyes(self._layout) as eyes:
+            with self._eyes() as eyes:
                 checked = [
                     (
                         place,

@@ -23,16 +23,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sessionstore import clock, owner
-from sessionstore.durable import retry_sharing
+from sessionstore.durable import Directory, retry_sharing
 from sessionstore.state import SessionOwner
 
 LOOK_GRACE = 2.0
-"""Seconds for which a refused claim waits for a holder that reads the state under the lock to
-say whether it keeps it: a claim that the state refuses must not be named as the holder."""
+"""Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
+somebody took it and has yet to write its record, reads the state under it to say whether it keeps
+it, or has written that it let go and is about to. Each takes an instant on a machine that is not
+starved; and a claim that the state refuses must not be named as the holder."""
 
 PROBE_GRACE = 0.1
-"""Seconds for which a refused claim tries on while the lock file names no live holder: a look at
-a lock takes it for an instant, and a new holder needs a moment to write its record."""
+"""Seconds for which a look at a lock, which takes it for an instant, may be taken for a holder; and
+for which a refused claim tries on while it cannot be known whether the holder lives."""
 
 MARK = 946_684_800_000_000_000
 """The time of modification, in nanoseconds, that bids the holder look for a request to cancel.
@@ -194,8 +196,8 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
             lock.write_record()
             return lock
         waited = time.monotonic() - started
-        # Who only looks is about to say whether it keeps the lock, unless it is stopped.
-        grace = LOOK_GRACE if record and record.is_tentative else PROBE_GRACE
+        # Unless it is stopped, whoever has the lock is about to say so, or to give it back.
+        grace = LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE
         if waited >= timeout and (waited >= grace or _names_live_holder(record)):
             raise Held(record.holder if record and not record.released_at else None)
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
@@ -242,12 +244,12 @@ def probe(path: str) -> tuple[bool, Record | None]:
         pause = min(pause * 2, 0.02)
 
 
-def is_free(path: str) -> bool:
-    """Return whether nobody has the lock of ``path``. False says little: others look, too."""
+def is_free(locks: Directory, session_id: str) -> bool:
+    """Return whether nobody has the lock of a session. False says little: others look, too."""
     from filelock import lock_descriptor
 
     try:
-        fd = os.open(path, os.O_RDONLY | _FLAGS)
+        fd = locks.open(f"{session_id}.lock", os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
         return True
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sessionstore import clock, durable
 from sessionstore.backends.files.claim import FilesClaim
-from sessionstore.backends.files.claim import _linked as linked
+from sessionstore.backends.files.kept import linked
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory, Signature
@@ -116,7 +116,7 @@ def restore(
 ) -> str:
     """Replace a damaged or missing state, which goes into quarantine first; return where."""
     with claim._opened("repair") as directory:
-        claim.announce()
+        claim.entry.announce()
         try:
             status = directory.status(STATE)
         except FileNotFoundError:
@@ -188,7 +188,7 @@ def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> s
         Directory(layout.sessions) as sessions,
         shelf(layout, session_id, file, reason, now) as place,
     ):
-        with claim.leaving():
+        with claim.entry.leaving():
             durable.move_new(sessions, session_id, place.directory, "session")
         try:
             place.directory.flush()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sessionstore.codec import MAX_STATE_BYTES
 from sessionstore.durable import Directory, Signature
-from sessionstore.errors import SessionCorrupt
+from sessionstore.errors import SessionCorrupt, SessionStoreError, StorageError
 from sessionstore.ids import is_id
 
 _DAMAGE = {
@@ -87,6 +89,17 @@ def describe_damage(error: OSError) -> str | None:
     if error.errno in (errno.EINVAL, errno.EFBIG):
         return error.strerror
     return _DAMAGE.get(error.errno or 0)
+
+
+@contextmanager
+def storage_errors(action: str, path: str) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that names ``action`` and ``path``."""
+    try:
+        yield
+    except SessionStoreError:
+        raise
+    except OSError as error:
+        raise StorageError(action, path, error) from error
 
 
 def checkpoint_ids(directory: Directory, session_id: str) -> list[str]:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore import durable, owner
 from sessionstore.backends.base import ApplicationFile, Intake
-from sessionstore.backends.files.claim import storage_errors
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
+from sessionstore.backends.files.states import storage_errors
 from sessionstore.backends.files.usage import is_checkpoint, walk
 from sessionstore.clock import Clock
 from sessionstore.durable import TEMPORARY_PREFIX, Directory

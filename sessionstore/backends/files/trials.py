@@ -244,26 +244,13 @@ def _stamps(path: str) -> Diagnosis:
 
 
 def _database(path: str) -> Diagnosis:
+    without = "listings read every state"
     try:
-        import sqlite3
+        from sessionstore.backends.files import database
     except ImportError:
-        return Diagnosis(
-            "database", WARN, "Python was built without SQLite", "listings read every state"
-        )
-    file = os.path.join(path, "trial.sqlite")
+        return Diagnosis("database", WARN, "Python was built without SQLite", without)
     try:
-        connection = sqlite3.connect(file)
-        try:
-            with connection:
-                connection.execute("CREATE TABLE trial (id TEXT PRIMARY KEY)")
-                connection.execute("INSERT INTO trial VALUES ('one')")
-            (count,) = connection.execute("SELECT count(*) FROM trial").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        return Diagnosis(
-            "database", WARN, f"SQLite does not work here: {error}", "listings read every state"
-        )
-    if count != 1:
-        return Diagnosis("database", WARN, "SQLite lost a row", "listings read every state")
-    return Diagnosis("database", OK, f"SQLite {sqlite3.sqlite_version} works here")
+        version = database.try_out(path)
+    except database.Unusable as error:
+        return Diagnosis("database", WARN, str(error), without)
+    return Diagnosis("database", OK, f"SQLite {version} works here")

@@ -8,7 +8,7 @@ from sessionstore.ids import parse_checkpoint_id
 from sessionstore.log import about, logger
 
 
-class Retention:
+class Keeper:
     """Which checkpoints one holder of a session keeps: the newest ``limit``, or all."""
 
     def __init__(self, limit: int | None) -> None:
@@ -37,9 +37,10 @@ class Retention:
                 del self._kept[0]
         except SessionStoreError as error:
             # The checkpoint itself is safe: too many old ones are no reason to fail it.
-            session_id = claim.session_id
-            extra = about("checkpoints_kept", session_id=session_id, reason=error)
             logger.warning(
-                "%s: old checkpoints were not removed: %s", session_id, error, extra=extra
+                "%s: old checkpoints were not removed: %s",
+                claim.session_id,
+                error,
+                extra=about("checkpoints_kept", session_id=claim.session_id, reason=error),
             )
             self._kept = None

@@ -14,7 +14,7 @@ from sessionstore.state import SessionState
 
 
 @dataclass(slots=True)
-class Sight:
+class Condition:
     """What was there, and what of it could not be read."""
 
     stored: Stored | None = None
@@ -72,34 +72,34 @@ class Sight:
         )
 
 
-def see(backend: Backend, session_id: str, claim: Claim | None) -> Sight:
+def condition_of(backend: Backend, session_id: str, claim: Claim | None) -> Condition:
     """Return what is there now, read under ``claim`` if there is one.
 
     Raises:
         SessionNotFound, StorageError: it cannot be looked at.
     """
-    sight = Sight()
+    seen = Condition()
     try:
         stored = claim.read() if claim else backend.read(session_id)
-        sight.stored = stored
-        sight.state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+        seen.stored = stored
+        seen.state = codec.decode(stored.payload, SessionState, session_id, stored.file)
     except SessionCorrupt as error:
-        sight.damage = error
+        seen.damage = error
     try:
         for checkpoint_id in sorted(backend.checkpoint_ids(session_id)):
-            _see_checkpoint(sight, backend, session_id, checkpoint_id)
+            _see_checkpoint(seen, backend, session_id, checkpoint_id)
     except SessionCorrupt as error:
-        sight.no_checkpoints = error
-    return sight
+        seen.no_checkpoints = error
+    return seen
 
 
-def _see_checkpoint(sight: Sight, backend: Backend, session_id: str, checkpoint_id: str) -> None:
+def _see_checkpoint(seen: Condition, backend: Backend, session_id: str, checkpoint_id: str) -> None:
     try:
         stored = backend.read_checkpoint(session_id, checkpoint_id)
-        sight.sound.append(checkpoints.describe(session_id, checkpoint_id, stored))
+        seen.sound.append(checkpoints.describe(session_id, checkpoint_id, stored))
     except SessionCorrupt as error:
         # keep_checkpoints may have removed it since.
         if checkpoint_id in backend.checkpoint_ids(session_id):
-            sight.damaged.append((checkpoint_id, error))
+            seen.damaged.append((checkpoint_id, error))
     except StorageError as error:
-        sight.unreadable.append((checkpoint_id, error))
+        seen.unreadable.append((checkpoint_id, error))

@@ -1,0 +1,198 @@
+"""What the index rests on: a listing is what the files say, though nobody reads them."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CLAIMS = "tests/test_index_claims.py::"
+_INDEX = "tests/test_index.py::"
+
+MUTANTS = (
+    # --- 10: nothing is hidden --------------------------------------------------------------------
+    # What a holder says.
+    Mutant(
+        "a first save does not make the row live",
+        10,
+        "backends/files/entry.py",
+        (
+            (
+                "self._mark = index.mark_live(self._session_id) if index else None",
+                "self._mark = None",
+            ),
+        ),
+        _CLAIMS + "test_a_session_is_live_from_its_first_save_to_its_release",
+    ),
+    Mutant(
+        "the row is made live after the file was changed",
+        10,
+        "backends/files/claim.py",
+        (
+            (
+                "            self.entry.announce()\n            if checkpoint_id is None:",
+                "            if checkpoint_id is None:",
+            ),
+            (
+                "            if self._power:\n                try:\n",
+                (
+                    "            self.entry.announce()\n"
+                    "            if self._power:\n                try:\n"
+                ),
+            ),
+        ),
+        _CLAIMS + "test_it_is_live_before_its_file_changes",
+    ),
+    Mutant(
+        "a release settles a row that is not its own",
+        10,
+        "backends/files/index.py",
+        (('    " WHERE id = ? AND live = ?"\n', '    " WHERE id = ? AND ? <> 0"\n'),),
+        _CLAIMS + "test_a_release_settles_no_row_that_another_has_made_live",
+    ),
+    Mutant(
+        "who cannot list the root takes it for a store without an index",
+        10,
+        "backends/files/layout.py",
+        (
+            (
+                "    except FileNotFoundError:\n        return []\n",
+                "    except OSError:\n        return []\n",
+            ),
+        ),
+        _CLAIMS + "test_who_cannot_see_whether_there_is_an_index_changes_nothing[False]",
+    ),
+    Mutant(
+        "an index that could not be written stays",
+        10,
+        "backends/files/database.py",
+        (("reason)\n            self._remove(name)\n", "reason)\n"),),
+        _INDEX + "test_an_index_that_cannot_be_kept_true_is_removed",
+    ),
+    Mutant(
+        "a writer does not notice that its index was removed",
+        10,
+        "backends/files/database.py",
+        (("            if names and names[0] == self._name:\n", "            if names:\n"),),
+        _INDEX + "test_a_writer_whose_index_was_removed_does_not_write_to_nowhere",
+    ),
+    # Sessions come and go.
+    Mutant(
+        "a delete leaves its row",
+        10,
+        "backends/files/index.py",
+        (
+            (
+                'connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))',
+                'connection.execute("SELECT 1")',
+            ),
+        ),
+        _CLAIMS + "test_a_session_leaves_the_index_as_it_leaves_the_store",
+    ),
+    Mutant(
+        "what changes in sessions/ is not looked at",
+        10,
+        "backends/files/index.py",
+        (
+            (
+                'if facts.get("directory") != self.directory_identity() and',
+                'if facts.get("directory") is None and',
+            ),
+        ),
+        _INDEX + "test_one_session_put_back_by_hand_is_listed_at_once",
+    ),
+    Mutant(
+        "what we change in sessions/ is not recorded",
+        10,
+        "backends/files/index.py",
+        (
+            (
+                "                    if not foreign:\n",
+                "                    if False:\n",
+            ),
+        ),
+        _CLAIMS + "test_what_comes_and_goes_by_us_costs_no_comparison",
+    ),
+    Mutant(
+        "what others changed in sessions/ is recorded as ours",
+        10,
+        "backends/files/index.py",
+        (("                    if not foreign:\n", "                    if True:\n"),),
+        _CLAIMS + "test_what_others_added_is_not_passed_over_since_we_add_something_too",
+    ),
+    # Those who list.
+    Mutant(
+        "whoever lists settles a row though its session is held",
+        10,
+        "backends/files/sighting.py",
+        (
+            (
+                "not locks.is_free(self._locks, session_id):\n                return False",
+                "not locks.is_free(self._locks, session_id):\n                pass",
+            ),
+        ),
+        _CLAIMS + "test_whoever_lists_leaves_it_live_while_it_is_held",
+    ),
+    Mutant(
+        "whoever lists settles a row on what it read before the lock was free",
+        10,
+        "backends/files/sighting.py",
+        (
+            (
+                "        return self.signature(session_id) == seen.signature\n",
+                "        return True\n",
+            ),
+        ),
+        _CLAIMS + "test_a_row_is_not_settled_on_what_was_read_before_the_holder_died",
+    ),
+    Mutant(
+        "rows are shown as they are, whatever became of their files",
+        10,
+        "backends/files/listing.py",
+        (
+            (
+                "now is not None and rows.signature_values(now) == row.signature:",
+                "now is not None:",
+            ),
+        ),
+        _INDEX + "test_what_others_wrote_is_noticed_on_the_page_that_shows_it",
+    ),
+    Mutant(
+        "a filter's value becomes part of the SQL",
+        10,
+        "backends/files/rows.py",
+        (
+            (
+                '        where.append(f"{name} = ?")\n',
+                "        where.append(f\"{name} = '{value}'\")\n",
+            ),
+            ("        values.append(value)\n    if query.resumable:", "    if query.resumable:"),
+        ),
+        _INDEX + "test_values_never_become_sql",
+    ),
+    # The comparison.
+    Mutant(
+        "another boot is no reason to compare",
+        10,
+        "backends/files/index.py",
+        (('if facts.get("boot") != owner.boot_id():', 'if facts.get("boot") is None:'),),
+        _INDEX + "test_an_index_that_is_older_than_the_files_is_compared_after_another_boot",
+    ),
+    Mutant(
+        "a comparison settles what is held",
+        10,
+        "backends/files/comparison.py",
+        (
+            (
+                "    if seen.signature is not None and eyes.is_settled(seen):\n",
+                "    if seen.signature is not None and seen.may_settle:\n",
+            ),
+        ),
+        _CLAIMS + "test_whoever_lists_leaves_it_live_while_it_is_held",
+    ),
+    Mutant(
+        "a comparison that was not finished counts as one",
+        10,
+        "backends/files/index.py",
+        (('if facts.get("complete") != "1":', 'if facts.get("complete") is None:'),),
+        _INDEX + "test_a_harmed_index_does_no_harm[False-unfinished]",
+    ),
+)
