@@ -68,7 +68,7 @@ def measure_listing(options: Options) -> list[Figure]:
 
 def _cost_of_writes(root: Path) -> float:
     """Return the milliseconds that marking the stale sessions takes in a store of nothing else."""
-    costs = []
+    costs: list[float] = []
     for _ in range(3):
         with populated(root, STALE) as there:
             dry = _ask(root, "dry", there)["first"]

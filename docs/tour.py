@@ -107,8 +107,8 @@ STEPS = (
     ),
     Step(
         "And there it is",
-        "With its checkpoint, and the revision that it had.",
-        "sessionstore --root elsewhere show what-if",
+        "With its lineage, its checkpoint and its revisions.",
+        "sessionstore --root elsewhere history what-if",
         "2026-02-28 09:01:30",
     ),
 )

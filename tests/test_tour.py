@@ -18,7 +18,7 @@ needs_a_terminal = pytest.mark.skipif(
 
 KEY_LINES = (
     r"^Killed$",
-    r"^session_20260125_170903_00000001  active, stale  answer the mail  plan      3  1",
+    r"^session_20260125_170903_00000001  active, stale  answer the mail  1 min ago$",
     r"^session       session_20260125_170903_00000001 says that it is active, but its$",
     r"^going on after plan$",
     r"now completed  send       4",
@@ -27,7 +27,7 @@ KEY_LINES = (
     r"^1 session would go, [\d.]+ KiB would be freed$",
     r"^1 session deleted, [\d.]+ KiB freed$",
     r"^1 session imported$",
-    r"^status       paused$",
+    r"^forked from  session_20260125_170903_00000001 at$",
 )
 
 
