@@ -55,6 +55,15 @@ def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
     return {**mine, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", **(changes or {})}
 
 
+def unmeasured(changes: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the same without coverage, which loads modules of its own."""
+    return {
+        name: value
+        for name, value in environment(changes).items()
+        if not name.startswith("COVERAGE")
+    }
+
+
 def invoke(root: Path | None, *args: str, env: dict[str, str] | None = None) -> Result:
     """Run the command inside this process."""
     named = [] if root is None else ["--root", str(root)]

@@ -18,7 +18,16 @@ from sessionstore.cli.app import app
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.fields import FIELDS
 from sessionstore.cli.lazy import COMMANDS
-from tests.cli_support import HOSTILE, acting, environment, invoke, put, put_hostile, run, state
+from tests.cli_support import (
+    HOSTILE,
+    acting,
+    invoke,
+    put,
+    put_hostile,
+    run,
+    state,
+    unmeasured,
+)
 from tests.support import DEADLINE
 from tests.test_cli_process import on_terminal
 
@@ -220,7 +229,7 @@ def loaded_by(*args: str, env: dict[str, str] | None = None) -> list[str]:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *args],
-        check=True, capture_output=True, text=True, env=environment(env), timeout=DEADLINE,
+        check=True, capture_output=True, text=True, env=unmeasured(env), timeout=DEADLINE,
     )  # fmt: skip
     found: list[str] = json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
     return found

@@ -395,6 +395,8 @@ def test_no_id_leads_out_of_the_store_through_the_command_line(tmp_path: Path) -
     before = tree(tmp_path)
     cases = 0
     for name in ESCAPES:
+        if name == "-":  # ids from stdin
+            continue
         with suppress(UnicodeEncodeError):
             name.encode()
             for args in (("show", "--", name), ("recover", "--apply", f"--assume-dead={name}")):
