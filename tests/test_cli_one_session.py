@@ -167,6 +167,7 @@ def test_history_names_parent_and_forks(root: Path) -> None:
     (fork,) = data(root, "history", "s1", "--forks")["forks"]
     assert (fork["session_id"], fork["revision"]) == ("f1", 2)
     assert invoke(root, "history", "f1").stdout.startswith("forked from  s1 at cp_node")
+    assert "forked from" in invoke(root, "show", "f1").stdout
 
 
 def test_diff_folds_large_values_and_shows_them_if_asked(root: Path) -> None:

@@ -76,16 +76,17 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.write("\n")
     columns = [
         Column("TIME"),
-        Column("REVISION", is_number=True),
+        Column("REVISION", is_number=True, goes=3),
         Column("WHAT"),
-        Column("NODE", folds=True),
-        Column("STEPS", is_number=True),
-        Column("SIZE", is_number=True),
+        Column("NODE", folds=True, goes=4),
+        Column("STEPS", is_number=True, goes=2),
+        Column("SIZE", is_number=True, goes=1),
         Column("CHECKPOINT"),
         Column("REMARK", folds=True),
     ]
     rows = [_row(moment, settings) for moment in found]
-    write_table(columns, rows, colored=settings.colored)
+    if hidden := write_table(columns, rows, colored=settings.colored):
+        streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
     if children:
         streams.write("\n")
         now = settings.now()

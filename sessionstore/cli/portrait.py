@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sessionstore.cli import streams, times, words
 from sessionstore.cli.tables import Cell, Column, write_facts, write_table
+from sessionstore.ops.forking import to_fork
 from sessionstore.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.text import count_of, printable
 
@@ -66,6 +67,8 @@ def _header(sight: Sight, state: SessionState, now: datetime) -> list[Fact]:
         words.yes_or_no(True) if unresumable is None else Cell(f"no: {_text(unresumable)}")
     )  # fmt: skip
     facts: list[Fact] = [("status", status), ("goal", _text(state.goal_id))]
+    if origin := to_fork(sight.session_id, state.forked_from):
+        facts.append(("forked from", _text(f"{origin.parent} at {origin.checkpoint_id or '?'}")))
     optional = (
         ("agent", state.agent_id),
         ("stream", state.stream_id),

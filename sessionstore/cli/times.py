@@ -44,7 +44,7 @@ def parse_age(text: str) -> timedelta:
     """
     text = text.strip()
     if not _AGE.fullmatch(text):
-        raise ValueError(f"{text!r} is no age such as 90s, 30m, 2h, 3d or 1w")
+        raise ValueError(f"{text!r} is no length of time such as 90s, 30m, 2h, 3d or 1w")
     found = re.findall(r"(\d+)([smhdw])", text)
     try:
         return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in found))
