@@ -343,6 +343,7 @@ def test_a_checksum_of_gzip_that_is_wrong_is_noticed(store: SessionStore[Any]) -
         sound().packed() + b"and more",
         sound().packed() + sound().packed(),
     ],
+    ids=lambda data: f"{len(data)} bytes",  # a compressed one holds the time
 )
 def test_what_is_no_archive_is_refused(store: SessionStore[Any], data: bytes) -> None:
     refused(store, data)

@@ -14,10 +14,8 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "                staged = durable.Staged(directory, payload,"
-                " flush_file=self._power)\n"
-                "                self._swap(directory, staged, revision)\n",
-                "                return\n",
+                "                with _NO_TURNS if self._power else turns:\n",
+                "                return\n                with turns:\n",
             ),
         ),
         "tests/test_processes.py::test_acknowledged_saves_survive_sigkill_at_any_instant[process]",
@@ -28,7 +26,7 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "                with self._kept(directory, staged, payload, checkpoint_id):\n"
+                "                with self._kept(directory, staged, payload, checkpoint_id), turns:\n"
                 "                    self._swap(directory, staged, revision)\n",
                 "                self._swap(directory, staged, revision)\n"
                 "                staged.name = STATE\n"
@@ -69,8 +67,8 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "staged = durable.Staged(directory, payload, flush_file=True)",
-                "staged = durable.Staged(directory, payload, flush_file=self._power)",
+                "durable.Staged(directory, payload, flush_file=True, turns=turns)",
+                "durable.Staged(directory, payload, flush_file=self._power)",
             ),
         ),
         "tests/test_mutation_gaps.py::"

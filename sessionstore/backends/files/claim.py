@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -37,6 +37,9 @@ _REPLACED_UNSEEN = (
     "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
     " that the other may have written: look at what is stored before you write it again"
 )
+
+
+_NO_TURNS: durable.Turns = nullcontext()
 
 
 class _Opened:
@@ -88,6 +91,7 @@ class FilesClaim(Claim):
         copies: bool,
         clock: Clock,
         index: Callable[[], Index | None],
+        turns: durable.Turns,
         expected: Signature | None = None,
         mark: int | None = None,
     ) -> None:
@@ -99,6 +103,7 @@ class FilesClaim(Claim):
         self._power = power
         self._copies = copies
         self._clock = clock
+        self._turns = turns
         self.entry: Entry = Entry(layout, session_id, index, mark)
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
@@ -136,13 +141,17 @@ class FilesClaim(Claim):
         self._heeds_requests = heeds_requests
         with self._opened("save", checks_lock=False) as directory:  # but before the swap
             self.entry.announce()
+            turns = self._turns
             if checkpoint_id is None:
-                staged = durable.Staged(directory, payload, flush_file=self._power)
-                self._swap(directory, staged, revision)
+                # Where nothing is flushed it is all one turn.
+                with _NO_TURNS if self._power else turns:
+                    staged = durable.Staged(directory, payload, flush_file=self._power, turns=turns)
+                    with turns:
+                        self._swap(directory, staged, revision)
             else:
                 self._anchor(directory)
-                staged = durable.Staged(directory, payload, flush_file=True)
-                with self._kept(directory, staged, payload, checkpoint_id):
+                staged = durable.Staged(directory, payload, flush_file=True, turns=turns)
+                with self._kept(directory, staged, payload, checkpoint_id), turns:
                     self._swap(directory, staged, revision)
             if self._power:
                 try:
