@@ -26,7 +26,8 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "                with self._kept(directory, staged, payload, checkpoint_id), turns:\n"
+                "                with self._kept(directory, staged, payload, checkpoint_id),"
+                " turns:\n"
                 "                    self._swap(directory, staged, revision)\n",
                 "                self._swap(directory, staged, revision)\n"
                 "                staged.name = STATE\n"
