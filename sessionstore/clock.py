@@ -33,6 +33,18 @@ def parse(text: object) -> datetime | None:
         return None
 
 
+def seconds(text: object) -> float | None:
+    """Return ``text`` as seconds since the epoch, or None if it cannot be parsed."""
+    try:
+        moment = datetime.fromisoformat(text)  # type: ignore[arg-type]  # anything else raises
+        if moment.tzinfo is not None:  # no need to turn it into UTC first
+            return moment.timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    local = parse(text)
+    return None if local is None else local.timestamp()
+
+
 def is_naive(text: str) -> bool:
     """Return whether ``text`` is a time without an offset."""
     try:

@@ -194,10 +194,8 @@ class SessionQuery:
         key = self.order.lstrip("-")
         if key == "session_id":
             return (0, "", item.session_id)
-        moment = clock.parse(getattr(item, key))
-        return (1, 0.0, item.session_id) if moment is None else (
-            0, moment.timestamp(), item.session_id
-        )  # fmt: skip
+        seconds = clock.seconds(getattr(item, key))
+        return (1, 0.0, item.session_id) if seconds is None else (0, seconds, item.session_id)
 
     def sort(self, items: Iterable[SessionSummary]) -> list[SessionSummary]:
         """Return ``items`` in order, those after the cursor only."""
@@ -264,10 +262,9 @@ class SessionQuery:
 def _in_range(text: str, since: float | None, until: float | None) -> bool:
     if since is None and until is None:
         return True
-    moment = clock.parse(text)
-    if moment is None:
+    seconds = clock.seconds(text)
+    if seconds is None:
         return False
-    seconds = moment.timestamp()
     return (since is None or seconds >= since) and (until is None or seconds < until)
 
 

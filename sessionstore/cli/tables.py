@@ -6,15 +6,15 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.color import ColorSystem
-from rich.console import Console
-from rich.style import Style
-from rich.table import Table
-from rich.text import Text
 
 from sessionstore.cli import streams
+
+if TYPE_CHECKING:  # half of rich: what goes into a pipe needs none of it
+    from rich.console import Console
+    from rich.table import Table
 
 _GAP = 2
 _NARROWEST = 16
@@ -108,6 +108,9 @@ def _write_whole(
 
 def painted(cell: Cell) -> str:
     """Return the text of a cell in its style."""
+    from rich.color import ColorSystem
+    from rich.style import Style
+
     style = Style.parse(cell.style)  # cached
     return style.render(cell.text, color_system=ColorSystem.STANDARD)
 
@@ -137,6 +140,8 @@ def live_table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
 
 def live_console(*, colored: bool) -> Console:
     """Return the terminal behind stdout, of its true size, as rich redraws it."""
+    from rich.console import Console
+
     return Console(
         file=sys.stdout,
         color_system="standard" if colored else None,
@@ -151,6 +156,9 @@ def _folded(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int]
 ) -> tuple[Table, int]:
     """Return the table, and how many cells it needs at least."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
     needed = 0
     for column, width in zip(columns, widths, strict=True):
@@ -168,6 +176,8 @@ def _folded(
 
 
 def _console(needed: int, *, colored: bool) -> Console:
+    from rich.console import Console
+
     return Console(
         file=sys.stdout,
         color_system="standard" if colored else None,

@@ -107,18 +107,13 @@ def settled_row(item: SessionSummary, signature: Signature) -> Row:
         item.agent_id,
         item.stream_id,
         item.correlation_id,
-        _seconds(item.updated_at),
-        _seconds(item.started_at),
+        clock.seconds(item.updated_at),
+        clock.seconds(item.started_at),
         int(item.is_resumable),
         int(item.is_interrupted),
         min(item.recoveries, _LARGEST),
         _pack(item),
     )
-
-
-def _seconds(text: str) -> float | None:
-    moment = clock.parse(text)
-    return None if moment is None else moment.timestamp()
 
 
 def _pack(item: SessionSummary) -> str | None:

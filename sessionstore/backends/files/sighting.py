@@ -77,7 +77,8 @@ class Eyes:
         Of one that was just seen to be a directory, and no link, the path is believed: it takes
         half the time.
         """
-        file = self._layout.state(session_id)
+        # Named in errors only, and joined a million times for a new index: not by os.path.
+        file = f"{self._sessions.path}/{session_id}/{STATE}"
         try:
             if is_directory:
                 try:
