@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionStore
+from sessionstore.backends.files import lock as locks
 from sessionstore.cli.lazy import COMMANDS
 from tests.cli_support import HOSTILE, acting, invoke, leave_behind, process, put_hostile, run
 from tests.support import Child, left_active, new_session, read_state, state_path, until
@@ -310,7 +311,8 @@ def test_ctrl_c_ends_a_wait_and_leaves_the_request(root: Path) -> None:
         owner.hear()
         command = ("--root", str(other), "cancel", "s1", "--wait", "600")
         with process(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
-            until(lambda: any((other / "locks").glob("*.cancel")), "the request")
+            lock = other / "locks" / "s1.lock"  # marked once the request is there whole
+            until(lambda: lock.stat().st_mtime_ns == locks.MARK, "the request")
             waiting.send_signal(signal.SIGINT)
             waiting.communicate(timeout=60)
             assert waiting.returncode == 130

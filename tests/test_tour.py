@@ -21,7 +21,7 @@ KEY_LINES = (
     r"^session_20260125_170903_00000001  active, stale  answer the mail  1 min ago$",
     r"^session       session_20260125_170903_00000001 says that it is active, but its$",
     r"^going on after plan$",
-    r"now completed  send       4",
+    r"now completed",
     r'^\+ data_buffer\.write: "what write found"$',
     r"^what-if$",
     r"^1 session would go, [\d.]+ KiB would be freed$",

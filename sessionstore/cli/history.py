@@ -75,7 +75,7 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         write_facts([("forked from", place)], colored=settings.colored)
         streams.write("\n")
     columns = [
-        Column("TIME"),
+        Column("TIME", goes=5),
         Column("REVISION", is_number=True, goes=3),
         Column("WHAT"),
         Column("NODE", folds=True, goes=4),

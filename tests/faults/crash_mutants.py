@@ -127,8 +127,10 @@ def checkpoint_name_not_flushed() -> None:
 def checkpoint_bytes_not_flushed() -> None:
     real = durable.Staged
 
-    def staged(directory: Directory, data: bytes, *, flush_file: bool) -> durable.Staged:
-        return real(directory, data, flush_file=False)
+    def staged(
+        directory: Directory, data: bytes, *, flush_file: bool, **named: Any
+    ) -> durable.Staged:
+        return real(directory, data, flush_file=False, **named)
 
     durable.Staged = staged  # type: ignore[assignment, misc]
 

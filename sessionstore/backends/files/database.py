@@ -95,8 +95,10 @@ class Database:
             raise Unusable("the index was removed")
         return connection
 
-    def current(self, *, create: bool) -> Connection | None:
+    def current(self, *, create: bool, is_new: bool = False) -> Connection | None:
         """Return a connection to it, made if ``create``; None if there is none to be had so.
+
+        ``is_new`` says that it was made just now, in place of one that was damaged.
 
         Raises:
             SQLError, Unusable: it is damaged, or cannot be had here.
@@ -118,10 +120,10 @@ class Database:
             connection = self._connected(os.path.join(self._layout.root, names[0]))
         except SQLError as error:
             self._remove(names[0])
-            if not create:
+            if not create or is_new:  # one that was just made is not damaged: it does not work
                 raise
             self._warn("the index was damaged, and is made anew: %s", error)
-            return self.current(create=True)
+            return self.current(create=True, is_new=True)
         for other in names[1:]:
             self._remove(other)
         self._connection, self._name = connection, names[0]
