@@ -198,7 +198,8 @@ Turns = AbstractContextManager[Any]
 Each system call gives the interpreter's lock away and has to get it back. Threads that save at the
 same time would spend most of it handing that on: eight were seen to save at half the speed of one.
 """
-_NO_TURNS: Turns = nullcontext()
+NO_TURNS: Turns = nullcontext()
+"""Of who has nobody to take turns with."""
 
 
 def temporary_name() -> str:
@@ -210,7 +211,7 @@ class Staged:
     """A complete new file beside the one that it is going to replace."""
 
     def __init__(
-        self, directory: Directory, data: bytes, *, flush_file: bool, turns: Turns = _NO_TURNS
+        self, directory: Directory, data: bytes, *, flush_file: bool, turns: Turns = NO_TURNS
     ) -> None:
         """Write ``data`` to a new file of ``directory``; on any failure nothing is left."""
         self.directory = directory
@@ -294,7 +295,7 @@ def write_file(
     data: bytes,
     *,
     flush_file: bool,
-    turns: Turns = _NO_TURNS,
+    turns: Turns = NO_TURNS,
 ) -> Signature:
     """Write ``data`` to ``name``, which must not exist; on any failure nothing is left."""
     with turns:

@@ -115,10 +115,7 @@ def _of(report: ExportReport, outcome: str) -> Sequence[Carried]:
 
 
 def _write(report: ExportReport, form: str) -> None:
-    items = {
-        outcome: [{"outcome": outcome, **formats.plain(item)} for item in _of(report, outcome)]
-        for outcome in _OUTCOMES
-    }
+    items = {outcome: formats.outcome_items(report, outcome) for outcome in _OUTCOMES}
     if form == "ids":
         formats.write_ids(item.session_id for item in report.exported)
     elif form == "jsonl":

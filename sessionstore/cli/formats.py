@@ -32,6 +32,11 @@ def summary_item(summary: SessionSummary) -> Item:
     return item
 
 
+def outcome_items(report: object, outcome: str) -> list[Item]:
+    """Return what ``report`` has of one outcome, each item with the name of it."""
+    return [{"outcome": outcome, **plain(item)} for item in getattr(report, outcome)]
+
+
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """Return ``value`` as JSON in which every string is of printable ASCII, DEL excluded."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)

@@ -78,10 +78,7 @@ def import_(
 
 
 def _write(report: ImportReport, form: str) -> None:
-    items = {
-        outcome: [{"outcome": outcome, **formats.plain(item)} for item in getattr(report, outcome)]
-        for outcome in _OUTCOMES
-    }
+    items = {outcome: formats.outcome_items(report, outcome) for outcome in _OUTCOMES}
     if form == "ids":
         formats.write_ids(item.session_id for item in report.imported)
     elif form == "jsonl":

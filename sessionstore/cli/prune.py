@@ -136,23 +136,19 @@ def _of(report: PruneReport, outcome: str) -> Sequence[Pruned]:
     return found
 
 
-def _items(report: PruneReport, outcome: str) -> list[formats.Item]:
-    return [{"outcome": outcome, **formats.plain(item)} for item in _of(report, outcome)]
-
-
 def _write(report: PruneReport, settings: Settings, form: str) -> None:
     if form == "ids":
         formats.write_ids(item.session_id for item in report.sessions)
     elif form == "jsonl":
         for outcome in _OUTCOMES:
-            formats.write_lines(_items(report, outcome))
+            formats.write_lines(formats.outcome_items(report, outcome))
     elif form == "json":
         fields: formats.Item = {
             "dry_run": report.dry_run,
             "freed": report.freed,
             "total_bytes": report.total_bytes,
         }
-        fields |= {outcome: _items(report, outcome) for outcome in _OUTCOMES}
+        fields |= {outcome: formats.outcome_items(report, outcome) for outcome in _OUTCOMES}
         formats.write_object(PRUNED, fields)
     else:
         _write_table(report, settings)

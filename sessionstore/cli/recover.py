@@ -83,19 +83,15 @@ def _of(report: RecoveryReport, outcome: str) -> Sequence[Swept]:
     return found
 
 
-def _items(report: RecoveryReport, outcome: str) -> list[formats.Item]:
-    return [{"outcome": outcome, **formats.plain(item)} for item in _of(report, outcome)]
-
-
 def _write(report: RecoveryReport, settings: Settings, form: str, mark_as: str) -> None:
     if form == "ids":
         formats.write_ids(item.session_id for item in report.swept)
     elif form == "jsonl":
         for outcome in _OUTCOMES:
-            formats.write_lines(_items(report, outcome))
+            formats.write_lines(formats.outcome_items(report, outcome))
     elif form == "json":
         fields: formats.Item = {"dry_run": report.dry_run, "mark_as": mark_as}
-        fields |= {outcome: _items(report, outcome) for outcome in _OUTCOMES}
+        fields |= {outcome: formats.outcome_items(report, outcome) for outcome in _OUTCOMES}
         formats.write_object(formats.RECOVERY, fields)
     else:
         _write_table(report, settings, mark_as)

@@ -14,7 +14,7 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "                with _NO_TURNS if self._power else turns:\n",
+                "                with durable.NO_TURNS if self._power else turns:\n",
                 "                return\n                with turns:\n",
             ),
         ),

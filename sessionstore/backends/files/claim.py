@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -37,9 +37,6 @@ _REPLACED_UNSEEN = (
     "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
     " that the other may have written: look at what is stored before you write it again"
 )
-
-
-_NO_TURNS: durable.Turns = nullcontext()
 
 
 class _Opened:
@@ -144,7 +141,7 @@ class FilesClaim(Claim):
             turns = self._turns
             if checkpoint_id is None:
                 # Where nothing is flushed it is all one turn.
-                with _NO_TURNS if self._power else turns:
+                with durable.NO_TURNS if self._power else turns:
                     staged = durable.Staged(directory, payload, flush_file=self._power, turns=turns)
                     with turns:
                         self._swap(directory, staged, revision)
