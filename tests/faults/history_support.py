@@ -435,11 +435,21 @@ def hold_among_cheats(root: str, journals: str, seed: str, seconds: str) -> None
     journal.write("done")
 
 
+def _newest_era(root: str, session_id: str) -> int:
+    """Return the last foreign era of a session, of a round before; 0 where there was none."""
+    path = os.path.join(root, "sessions", session_id, "state.json")
+    while True:
+        # It may be moved away just now, and comes back.
+        with suppress(FileNotFoundError), open(path, "rb") as file:
+            return int(json.loads(file.read())["revision"]) // ERA
+        time.sleep(0.001)
+
+
 def replace_on(root: str, journals: str, seed: str, seconds: str) -> None:
     """Put states of our own in place of others', again and again, without any claim."""
     chance, journal = random.Random(int(seed)), Journal(journals)
     until = time.monotonic() + float(seconds)
-    eras = dict.fromkeys(SESSIONS, 0)
+    eras = {session_id: _newest_era(root, session_id) for session_id in SESSIONS}
     while time.monotonic() < until:
         session_id = chance.choice(SESSIONS)
         path = os.path.join(root, "sessions", session_id, "state.json")
