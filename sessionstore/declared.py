@@ -17,7 +17,7 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 from sessionstore.state import Part
-from sessionstore.storable import Unstorable, check_json, check_keys, offence, shown
+from sessionstore.storable import SAFE_INTEGER, Unstorable, check_json, check_keys, offence, shown
 
 Check = Callable[[Any, int], None]
 
@@ -31,7 +31,10 @@ def check(part: Part, depth: int = 1) -> None:
     else:
         for index, name, look in plan.deeper:
             value = found[index]
-            if not value and type(value) in _LEAN:
+            kind = type(value)
+            if kind is int and -SAFE_INTEGER < value < SAFE_INTEGER:
+                continue
+            if not value and kind in _LEAN:
                 continue  # an empty container, a zero or None: its type was enough
             try:
                 look(value, depth + 1)
@@ -98,13 +101,15 @@ class _Plan:
         self.rest = [(name, shape) for name, shape in self.checks if name not in swept]
         shapes = dict(self.checks)
         self.deeper: list[tuple[int, str, Check]] = [
-            (index, name, shape)
+            # The sweep saw already that a part is of its declared type.
+            (index, name, check if _is_part(allowed) else shape)
             for index, (name, allowed) in enumerate(swept.items())
             if (shape := shapes[name]) is not None
             and not all(kind in _PLAIN or issubclass(kind, Enum) for kind in allowed)
         ]
         self._allowed = tuple(swept.values())
         self._pick = itemgetter(*swept) if len(swept) > 1 else None
+        self._proven: set[tuple[type, ...]] = set()
 
     def pick(self, values: dict[str, Any]) -> tuple[Any, ...] | None:
         """Return the swept fields, if all of them are there and of a declared type."""
@@ -114,12 +119,20 @@ class _Plan:
             found: tuple[Any, ...] = self._pick(values)
         except KeyError:
             return None
-        return found if all(map(contains, self._allowed, map(type, found))) else None
+        kinds = tuple(map(type, found))
+        if kinds not in self._proven:  # a model has few combinations, and each save has the last
+            if not all(map(contains, self._allowed, kinds)):
+                return None
+            if len(self._proven) < _COMBINATIONS:
+                self._proven.add(kinds)
+        return found
 
 
 _plan = cache(_Plan)
 
 
+_COMBINATIONS = 256
+"""Of types of the fields of one model, remembered: they are bounded, and then some."""
 _PLAIN = frozenset({str, bool, type(None)})
 _LEAN = frozenset({dict, list, int, float, type(None)})
 
@@ -130,6 +143,11 @@ def _types_of(annotation: Any) -> frozenset[type] | None:
     options = get_args(annotation) if is_union else (annotation,)
     bare = frozenset(get_origin(option) or option for option in options)
     return None if Any in bare else bare
+
+
+def _is_part(allowed: frozenset[type]) -> bool:
+    """Return whether there is a part or nothing."""
+    return all(kind is type(None) or issubclass(kind, Part) for kind in allowed)
 
 
 def _stored_otherwise(field: FieldInfo) -> bool:

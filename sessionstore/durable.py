@@ -15,7 +15,8 @@ import stat
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
@@ -105,6 +106,11 @@ class Directory:
         """The descriptor for ``dir_fd=``, or None."""
         return self._fd
 
+    @property
+    def is_cheap_to_keep(self) -> bool:
+        """Whether descriptors are not getting scarce: the system gives the lowest free one."""
+        return self._fd is None or self._fd < _plentiful()
+
     def identity(self) -> tuple[int, int]:
         """Return device and inode of this directory."""
         status = os.stat(self.path) if self._fd is None else os.fstat(self._fd)
@@ -147,6 +153,17 @@ class Directory:
         """Make the names in this directory durable. A no-op on Windows, which cannot."""
         if self._fd is not None:
             flush(self._fd)
+
+
+@cache
+def _plentiful() -> int:
+    """Return how many descriptors may be open before none is kept for convenience."""
+    try:
+        import resource
+    except ImportError:  # Windows, where directories have no descriptors
+        return 0
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft // 2
 
 
 def flush(fd: int) -> None:
@@ -192,16 +209,6 @@ def retry_sharing(action: Callable[[], _T]) -> _T:
 # --- writing ------------------------------------------------------------------------------------
 
 
-Turns = AbstractContextManager[Any]
-"""Held during the short calls of a write, never during a flush.
-
-Each system call gives the interpreter's lock away and has to get it back. Threads that save at the
-same time would spend most of it handing that on: eight were seen to save at half the speed of one.
-"""
-NO_TURNS: Turns = nullcontext()
-"""Of who has nobody to take turns with."""
-
-
 def temporary_name() -> str:
     """Return a name that nobody can predict, so that nobody can put a link there first."""
     return TEMPORARY_PREFIX + secrets.token_hex(8)
@@ -210,15 +217,11 @@ def temporary_name() -> str:
 class Staged:
     """A complete new file beside the one that it is going to replace."""
 
-    def __init__(
-        self, directory: Directory, data: bytes, *, flush_file: bool, turns: Turns = NO_TURNS
-    ) -> None:
+    def __init__(self, directory: Directory, data: bytes, *, flush_file: bool) -> None:
         """Write ``data`` to a new file of ``directory``; on any failure nothing is left."""
         self.directory = directory
         self.name: str = temporary_name()
-        self.signature: Signature = write_file(
-            directory, self.name, data, flush_file=flush_file, turns=turns
-        )
+        self.signature: Signature = write_file(directory, self.name, data, flush_file=flush_file)
 
     def discard(self) -> None:
         """Remove the file if it was not swapped in."""
@@ -289,26 +292,12 @@ class Staged:
             directory.unlink(self.name)
 
 
-def write_file(
-    directory: Directory,
-    name: str,
-    data: bytes,
-    *,
-    flush_file: bool,
-    turns: Turns = NO_TURNS,
-) -> Signature:
+def write_file(directory: Directory, name: str, data: bytes, *, flush_file: bool) -> Signature:
     """Write ``data`` to ``name``, which must not exist; on any failure nothing is left."""
-    with turns:
-        fd = directory.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            write_all(fd, data)
-        except BaseException:
-            os.close(fd)
-            with suppress(OSError):
-                directory.unlink(name)
-            raise
+    fd = directory.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         try:
+            write_all(fd, data)
             if flush_file:
                 flush(fd)
             return Signature.of(os.fstat(fd))

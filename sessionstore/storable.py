@@ -22,7 +22,8 @@ MAX_DEPTH = 200
 MAX_DIGITS = 4300
 """Digits of an integer that pydantic_core reads (measured; CPython's own default limit)."""
 
-_SAFE_INTEGER = 1 << 64  # anything below is certainly short enough
+SAFE_INTEGER = 1 << 64
+"""Anything below is certainly short enough."""
 _MAX_INTEGER = 10**MAX_DIGITS
 _SCALARS = frozenset({str, bool, type(None)})
 
@@ -169,7 +170,7 @@ def check_json(value: Any, depth: int) -> None:
         kind = type(item)
         if (
             kind in _SCALARS
-            or (kind is int and -_SAFE_INTEGER < item < _SAFE_INTEGER)
+            or (kind is int and -SAFE_INTEGER < item < SAFE_INTEGER)
             or (kind is float and item - item == 0)
         ):
             continue

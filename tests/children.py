@@ -22,6 +22,7 @@ from sessionstore import (
     SessionState,
     SessionStore,
     SessionStoreError,
+    StorageError,
 )
 from sessionstore.clock import utc_now
 from sessionstore.owner import new_owner
@@ -340,6 +341,32 @@ def save_many(root: str, session_id: str, count: str) -> None:
             session.save()
         session.complete()
     say(revision=session.revision)
+
+
+def hold_as_many_as_possible(root: str, limit: str) -> None:
+    """Hold and save sessions until no descriptor is left; then save each, and end it."""
+    import resource
+
+    store = SessionStore(root, durability="process")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
+    held = list[Session[SessionState]]()
+    kept = 0
+    try:
+        while True:
+            held.append(store.create("goal"))
+            held[-1].save()
+            directory = str(held[-1].directory)
+            kept += directory in [
+                os.path.realpath(f"/proc/self/fd/{fd}") for fd in range(int(limit))
+            ]
+    except StorageError as error:
+        refused = str(error)
+    saved = 0
+    for session in held:
+        session.state.data_buffer["late"] = True
+        saved += session.save() > 1
+        session.complete()
+    say(held=len(held), saved=saved, kept=kept, refused=refused)
 
 
 def watch_until_told(root: str, events: str) -> None:

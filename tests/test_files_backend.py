@@ -300,7 +300,14 @@ def held(tmp_path: Path) -> Iterator[Session[SessionState]]:
     assert session.is_released
 
 
-def test_a_session_that_was_moved_away_is_lost(tmp_path: Path, held: Session[SessionState]) -> None:
+@pytest.mark.parametrize("open_already", [False, True], ids=["first save", "later save"])
+def test_a_session_that_was_moved_away_is_lost(
+    tmp_path: Path, held: Session[SessionState], open_already: bool
+) -> None:
+    if open_already:
+        ours = held.state.data_buffer.pop("ours")
+        held.save()
+        held.state.data_buffer["ours"] = ours
     session_path(tmp_path, "s1").rename(tmp_path / "aside")
     for _ in range(2):
         with pytest.raises(ClaimLost):

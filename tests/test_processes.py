@@ -27,6 +27,20 @@ from tests.support import (
     until,
 )
 
+# --- what a held session takes ------------------------------------------------------------------
+
+
+@needs_linux("limits are given to one process, and /proc names descriptors")
+def test_directories_stay_open_only_while_descriptors_are_plenty(tmp_path: Path) -> None:
+    with Child("hold_as_many_as_possible", tmp_path, 64) as holder:
+        said = holder.hear()
+        assert holder.wait() == 0
+    assert "ulimit -n" in said["refused"]
+    assert said["held"] > 35, "what was kept for convenience took the place of sessions"
+    assert 5 < said["kept"] < said["held"] - 20
+    assert said["saved"] == said["held"]
+
+
 # --- who is dead --------------------------------------------------------------------------------
 
 

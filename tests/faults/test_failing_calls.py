@@ -198,13 +198,15 @@ def check_nothing_left(
     look = worker.ask("look")
     # The index stays open until the store is closed.
     look["descriptors"] = [name for name in look["descriptors"] if "/index-" not in name]
-    mine = [name for name in look["descriptors"] if not name.endswith(f"/locks/{SESSION}.lock")]
+    # A held session keeps its lock, and its directory for the next save.
+    kept = (f"/locks/{SESSION}.lock", f"/sessions/{SESSION}") if look["held"] else ()
+    mine = [name for name in look["descriptors"] if not name.endswith(kept)]
     assert not mine, f"descriptors left open: {mine}"
     assert look["threads"] == 0
     failed = result["outcome"] != "returned"
     if failed and operation.startswith(RELEASED):
         assert not look["held"]
-        assert not look["descriptors"], "the lock file is still open"
+        assert not look["descriptors"], "the lock file or the directory is still open"
         assert is_free(root), "the lock is still held"
     if call.name not in ("unlink", "unlinkat", "rmdir"):
         left = [name for name in leftovers(root) if not planted(name)]

@@ -62,6 +62,18 @@ MUTANTS = (
         "tests/test_files_backend.py::test_a_claim_without_its_lock_file_is_lost[new]",
     ),
     Mutant(
+        "a directory that stays open is not compared with the one at its path",
+        5,
+        "backends/files/claim.py",
+        (
+            (
+                "                identity = (status.st_dev, status.st_ino)\n",
+                "                identity = status and self._identity\n",
+            ),
+        ),
+        "tests/test_files_backend.py::test_a_session_that_was_moved_away_is_lost[later save]",
+    ),
+    Mutant(
         "the lock is looked at before the new file is written",
         5,
         "backends/files/claim.py",

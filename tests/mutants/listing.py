@@ -28,8 +28,8 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "            self.entry.announce()\n            turns = self._turns\n",
-                "            turns = self._turns\n",
+                "            self.entry.announce()\n            if checkpoint_id is None:\n",
+                "            if checkpoint_id is None:\n",
             ),
             (
                 "            if self._power:\n                try:\n",

@@ -14,8 +14,9 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "                with durable.NO_TURNS if self._power else turns:\n",
-                "                return\n                with turns:\n",
+                "                staged = durable.Staged(directory, payload,"
+                " flush_file=self._power)\n",
+                "                return\n",
             ),
         ),
         "tests/test_processes.py::test_acknowledged_saves_survive_sigkill_at_any_instant[process]",
@@ -26,8 +27,7 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "                with self._kept(directory, staged, payload, checkpoint_id),"
-                " turns:\n"
+                "                with self._kept(directory, staged, payload, checkpoint_id):\n"
                 "                    self._swap(directory, staged, revision)\n",
                 "                self._swap(directory, staged, revision)\n"
                 "                staged.name = STATE\n"
@@ -68,7 +68,7 @@ MUTANTS = (
         "backends/files/claim.py",
         (
             (
-                "durable.Staged(directory, payload, flush_file=True, turns=turns)",
+                "durable.Staged(directory, payload, flush_file=True)",
                 "durable.Staged(directory, payload, flush_file=self._power)",
             ),
         ),

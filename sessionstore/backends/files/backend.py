@@ -6,13 +6,12 @@ import errno
 import os
 import shutil
 import stat
-import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from sessionstore import clock, durable, owner
+from sessionstore import clock, owner
 from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import leftovers, requests
@@ -79,7 +78,6 @@ class FilesBackend(FilesReader):
         self._prepared = False
         self._copies = False
         self._local: bool | None = None
-        self._turns: tuple[int, durable.Turns] = (os.getpid(), threading.RLock())
         self._own_index: Index | None = None
         self._own_listing: Listing | None = None
         if not create and marker is None and not os.path.isdir(self._layout.sessions):
@@ -221,16 +219,9 @@ class FilesBackend(FilesReader):
             copies=self._copies,
             clock=self.clock,
             index=self._index,
-            turns=self._turns_here(),
             expected=expected,
             mark=mark,
         )
-
-    def _turns_here(self) -> durable.Turns:
-        """Return what the claims of this process take turns by: a fork leaves it held for ever."""
-        if self._turns[0] != os.getpid():
-            self._turns = (os.getpid(), threading.RLock())
-        return self._turns[1]
 
     # --- creating --------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,7 +41,7 @@ _REPLACED_UNSEEN = (
 
 
 class _Opened:
-    """A session's directory, opened under its claim; an OSError leaves it as a StorageError.
+    """A session's directory, in use under its claim; an OSError leaves it as a StorageError.
 
     A class, because the two generators that would say the same cost as much as a system call
     or two on each save.
@@ -55,10 +56,9 @@ class _Opened:
         try:
             if self._checks_lock:
                 self._claim.check_held()
-            self._directory = self._claim.open_directory()
+            return self._claim.checked_directory()
         except OSError as error:
             raise StorageError(self._action, self._claim.directory, error) from error
-        return self._directory
 
     def __exit__(
         self,
@@ -66,7 +66,7 @@ class _Opened:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._directory.close()
+        self._claim.put_directory_back()
         if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
             if isinstance(error, FileNotFoundError):
                 # Who came after a removed lock file takes ours for left over.
@@ -88,7 +88,6 @@ class FilesClaim(Claim):
         copies: bool,
         clock: Clock,
         index: Callable[[], Index | None],
-        turns: durable.Turns,
         expected: Signature | None = None,
         mark: int | None = None,
     ) -> None:
@@ -97,15 +96,19 @@ class FilesClaim(Claim):
         self._path = layout.session(session_id)
         self._lock = lock
         self._identity = identity
+        self._directory: Directory | None = None
         self._power = power
         self._copies = copies
         self._clock = clock
-        self._turns = turns
         self.entry: Entry = Entry(layout, session_id, index, mark)
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._heeds_requests = False
         self._anchored = power  # in power mode every step was flushed as it was made
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self._close_directory()
 
     @property
     def directory(self) -> Path:
@@ -138,17 +141,13 @@ class FilesClaim(Claim):
         self._heeds_requests = heeds_requests
         with self._opened("save", checks_lock=False) as directory:  # but before the swap
             self.entry.announce()
-            turns = self._turns
             if checkpoint_id is None:
-                # Where nothing is flushed it is all one turn.
-                with durable.NO_TURNS if self._power else turns:
-                    staged = durable.Staged(directory, payload, flush_file=self._power, turns=turns)
-                    with turns:
-                        self._swap(directory, staged, revision)
+                staged = durable.Staged(directory, payload, flush_file=self._power)
+                self._swap(directory, staged, revision)
             else:
                 self._anchor(directory)
-                staged = durable.Staged(directory, payload, flush_file=True, turns=turns)
-                with self._kept(directory, staged, payload, checkpoint_id), turns:
+                staged = durable.Staged(directory, payload, flush_file=True)
+                with self._kept(directory, staged, payload, checkpoint_id):
                     self._swap(directory, staged, revision)
             if self._power:
                 try:
@@ -309,6 +308,7 @@ class FilesClaim(Claim):
 
     def release(self, summary: SessionSummary | None = None) -> None:
         if self._lock.is_inherited or self._lock.is_closed:
+            self._close_directory()
             self._lock.close()
             return
         self.entry.settle(summary, self._expected)
@@ -316,6 +316,7 @@ class FilesClaim(Claim):
         self._end()
 
     def _end(self) -> None:
+        self._close_directory()
         self._lock.close()
         # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
         requests.remove(self._layout, self.session_id, self.owner.token)
@@ -323,23 +324,39 @@ class FilesClaim(Claim):
     # --- is it still ours? -----------------------------------------------------------------------
 
     def _opened(self, action: str, *, checks_lock: bool = True) -> _Opened:
-        """Return the session's directory, to be entered if the claim on it still holds."""
+        """Return the session's directory, to be used if the claim on it still holds."""
         return _Opened(self, action, checks_lock=checks_lock)
 
-    def open_directory(self) -> Directory:
-        """Open the session's directory.
+    def checked_directory(self) -> Directory:
+        """Return the session's directory, to be given back with :meth:`put_directory_back`.
 
         Raises:
-            ClaimLost: it is no longer the one that was claimed.
+            ClaimLost: what is at its path is not, or no longer, the one that was claimed.
         """
         try:
-            directory = Directory(self._path)
+            if self._directory is not None:
+                status = os.lstat(self._path)
+                identity = (status.st_dev, status.st_ino)
+            else:
+                self._directory = Directory(self._path)
+                identity = self._directory.identity()
         except (FileNotFoundError, NotADirectoryError):
             raise ClaimLost(self.session_id, "its directory is gone") from None
-        if directory.identity() != self._identity:
-            directory.close()
+        if identity != self._identity:
+            self._close_directory()
             raise ClaimLost(self.session_id, "its directory was replaced by another")
-        return directory
+        return self._directory
+
+    def put_directory_back(self) -> None:
+        """Keep the directory open for the next save, unless descriptors are getting scarce."""
+        directory = self._directory
+        if directory is not None and not directory.is_cheap_to_keep:
+            self._close_directory()
+
+    def _close_directory(self) -> None:
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            directory.close()
 
     def check_held(self) -> None:
         """Raise ClaimLost unless the lock is ours, and the one at its path."""
