@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sessionstore.backends.memory import MemoryBackend
     from sessionstore.checkpoints import Checkpoint
     from sessionstore.conversions import ExecutionResult, LegacyRun
-    from sessionstore.diagnosis import Diagnosis, Fitness, diagnose
+    from sessionstore.diagnosis import Diagnosis, Fitness
     from sessionstore.errors import (
         ArchiveRefused,
         CancellationRequested,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
     from sessionstore.ops.cancelling import Cancellation, CancelOutcome
+    from sessionstore.ops.diagnosing import diagnose
     from sessionstore.ops.diffing import Difference, DifferenceKind, DiffSide, StateDiff
     from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
     from sessionstore.ops.export import Carried, ExportReport
@@ -163,7 +164,6 @@ _HOMES = {
     "sessionstore.diagnosis": (
         "Diagnosis",
         "Fitness",
-        "diagnose",
     ),
     "sessionstore.errors": (
         "CancellationRequested",
@@ -194,6 +194,7 @@ _HOMES = {
         "CancelOutcome",
         "Cancellation",
     ),
+    "sessionstore.ops.diagnosing": ("diagnose",),
     "sessionstore.ops.diffing": (
         "DiffSide",
         "Difference",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,14 +27,3 @@ class Diagnosis:
     """What was seen."""
     advice: str = ""
     """What to do about it; empty if there is nothing to do."""
-
-
-def diagnose(root: str | os.PathLike[str]) -> Sequence[Diagnosis]:
-    """Try whether a directory is fit for a store, be there one already or not.
-
-    Files are made in it and removed again, and two processes are started, which take a lock in
-    turn. The sessions are not touched. A place that refuses to be tried is a diagnosis, too.
-    """
-    from sessionstore.backends.files import place
-
-    return place.diagnose(os.path.realpath(os.path.expanduser(os.fspath(root))))
