@@ -91,6 +91,10 @@ class Directory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if self._fd is not None and not sys.is_finalizing():
+            self.close()
+
     def close(self) -> None:
         """Close the descriptor; safe to call twice."""
         fd, self._fd = self._fd, None

@@ -176,5 +176,6 @@ class Writer(Preparer[StateT]):
         """Give the claim back, whatever the state says; ``summary`` is that of the last write."""
         with self.queue:
             if not self._released:
-                self._released = True
                 self.claim.release(summary)
+                # Not before: after an exception in the middle it can be released again.
+                self._released = True

@@ -42,7 +42,7 @@ MUTANTS = (
             (
                 "            try:\n                revision = self._store(prepared)\n",
                 "            if prepared.summary is not None:\n"
-                "                __import__('fcntl').flock(self.claim._lock._fd, 8)\n"
+                "                __import__('fcntl').flock(self.claim._lock._file, 8)\n"
                 "            try:\n                revision = self._store(prepared)\n",
             ),
         ),

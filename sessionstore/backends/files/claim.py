@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,10 +104,6 @@ class FilesClaim(Claim):
         self._attempted: tuple[int, Signature] | None = None
         self._heeds_requests = False
         self._anchored = power  # in power mode every step was flushed as it was made
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self._close_directory()
 
     @property
     def directory(self) -> Path:

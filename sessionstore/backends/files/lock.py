@@ -4,11 +4,16 @@ The kernel gives it back when the process dies, however it dies, and keeps it wh
 stopped. filelock's ``FileLock`` is not used: it creates missing parents, never compares path and
 descriptor, and falls back to files that outlive their owner. Its ``lock_descriptor`` does none of
 that.
+
+Each descriptor belongs to one ``io.FileIO`` from the moment it is opened: that closes it once and
+never again, whatever exception arrives in between (a signal handler may raise anywhere). A bare
+number that is closed twice may by then be the lock of another session.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import random
@@ -73,14 +78,14 @@ class Record(NamedTuple):
 class HeldLock:
     """A lock file whose lock this process has."""
 
-    def __init__(self, path: str, fd: int, holder: SessionOwner) -> None:
+    def __init__(self, path: str, file: io.FileIO, holder: SessionOwner) -> None:
         self.path = path
         self.holder = holder
-        self._fd: int | None = fd
-        self._inode = os.fstat(fd).st_ino
+        self._file = file
+        self._inode = os.fstat(file.fileno()).st_ino
         self._pid = os.getpid()
         # Who only looked does not count: the record before it goes on.
-        self._before = _before(_read_json(fd))
+        self._before = _before(_read_json(file))
         self._is_tentative = True
         self.is_marked: bool = False
         """Whether the last look at the lock file saw :data:`MARK`."""
@@ -90,7 +95,7 @@ class HeldLock:
         _held.add(self)
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", None) is not None and not sys.is_finalizing():
+        if hasattr(self, "_file") and not self._file.closed and not sys.is_finalizing():
             warnings.warn(f"unreleased claim: {self.path}", ResourceWarning, 2, self)
             self.close()
 
@@ -102,11 +107,11 @@ class HeldLock:
     @property
     def is_closed(self) -> bool:
         """Whether the lock was given back."""
-        return self._fd is None
+        return self._file.closed
 
     def is_in_place(self) -> bool:
         """Return whether the lock file at the path is still the one that is locked."""
-        if self._fd is None:
+        if self._file.closed:
             return False
         try:
             status = os.lstat(self.path)
@@ -134,14 +139,14 @@ class HeldLock:
             self._write({"owner": self.holder.model_dump(), "released_at": ended})
 
     def _write(self, record: dict[str, Any] | None) -> None:
-        if self._fd is None:
+        if self._file.closed:
             return
         data = b"\n" + json.dumps(record).encode() + b"\n" if record else b""
         # Only a courtesy to those who are refused: the lock itself holds without it.
         with suppress(OSError):
-            os.lseek(self._fd, _RECORD_OFFSET, os.SEEK_SET)
-            os.write(self._fd, data[_RECORD_OFFSET:])
-            os.ftruncate(self._fd, len(data))
+            self._file.seek(_RECORD_OFFSET)
+            self._file.write(data[_RECORD_OFFSET:])
+            self._file.truncate(len(data))
 
     def remove_file(self) -> None:
         """Remove the lock file while it is held, so that nobody can hold it afterwards."""
@@ -151,15 +156,16 @@ class HeldLock:
                 os.unlink(self.path)
 
     def close(self) -> None:
-        """Give the lock back; in a forked child only the descriptor, not the parent's lock."""
+        """Give the lock back; in a forked child only the descriptor, not the parent's lock.
+
+        Safe to call again, and to be called again after an exception came in between.
+        """
         with _mutex:
-            fd, self._fd = self._fd, None
+            # Closing the last descriptor unlocks. An explicit unlock would also end the
+            # lock of a parent that shares the description with a forked child.
+            self._file.close()
             owner.let_go(self.holder)
             _held.discard(self)
-            if fd is not None:
-                # Closing the last descriptor unlocks. An explicit unlock would also end the
-                # lock of a parent that shares the description with a forked child.
-                os.close(fd)
 
 
 _mutex = threading.RLock()
@@ -193,7 +199,11 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
     while True:
         lock, record = _try(path, by)
         if lock is not None:
-            lock.write_record()
+            try:
+                lock.write_record()
+            except BaseException:
+                lock.close()
+                raise
             return lock
         waited = time.monotonic() - started
         # Unless it is stopped, whoever has the lock is about to say so, or to give it back.
@@ -209,22 +219,30 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
     from filelock import lock_descriptor
 
     while True:
-        lock: HeldLock | None = None
+        keeps = False
         with _mutex:  # a fork in between would leak the descriptor into the child
-            fd = retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600))
+            file = io.FileIO(path, "r+", opener=_create)
             try:
-                _require_regular(fd)
-                if lock_descriptor(fd, blocking=False):
-                    lock = HeldLock(path, fd, by)
-                else:
-                    return None, _read_record(fd)
+                _require_regular(file)
+                if not lock_descriptor(file.fileno(), blocking=False):
+                    return None, _read_record(file)
+                lock = HeldLock(path, file, by)
+                # The file may have been removed, with its session, between open and lock.
+                keeps = lock.is_in_place()
             finally:
-                if lock is None:
-                    os.close(fd)
-        # The file may have been removed, with its session, between open and lock.
-        if lock.is_in_place():
+                if not keeps:
+                    file.close()
+        if keeps:
             return lock, None
         lock.close()
+
+
+def _create(path: str, _: int) -> int:
+    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600))
+
+
+def _look_at(path: str, _: int) -> int:
+    return os.open(path, os.O_RDONLY | _FLAGS)
 
 
 def probe(path: str) -> tuple[bool, Record | None]:
@@ -248,46 +266,43 @@ def is_free(locks: Directory, session_id: str) -> bool:
     """Return whether nobody has the lock of a session. False says little: others look, too."""
     from filelock import lock_descriptor
 
+    def look_at(name: str, _: int) -> int:
+        return locks.open(name, os.O_RDONLY | _FLAGS)
+
     try:
-        fd = locks.open(f"{session_id}.lock", os.O_RDONLY | _FLAGS)
+        with io.FileIO(f"{session_id}.lock", opener=look_at) as file:
+            _require_regular(file)
+            return lock_descriptor(file.fileno(), blocking=False)
     except FileNotFoundError:
         return True
-    try:
-        _require_regular(fd)
-        return lock_descriptor(fd, blocking=False)
-    finally:
-        os.close(fd)
 
 
 def _look(path: str) -> tuple[bool, Record | None]:
     from filelock import lock_descriptor
 
     try:
-        fd = os.open(path, os.O_RDONLY | _FLAGS)
+        with io.FileIO(path, opener=_look_at) as file:
+            _require_regular(file)
+            held = not lock_descriptor(file.fileno(), blocking=False)
+            return held, _read_record(file)
     except FileNotFoundError:
         return False, None
-    try:
-        _require_regular(fd)
-        held = not lock_descriptor(fd, blocking=False)
-        return held, _read_record(fd)
-    finally:
-        os.close(fd)
 
 
-def _require_regular(fd: int) -> None:
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+def _require_regular(file: io.FileIO) -> None:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         raise OSError(errno.EINVAL, "the lock file is no regular file: remove it")
 
 
-def _read_record(fd: int) -> Record | None:
+def _read_record(file: io.FileIO) -> Record | None:
     """Return the record, or None where there is none, or it is being written just now."""
-    return _to_record(_read_json(fd))
+    return _to_record(_read_json(file))
 
 
-def _read_json(fd: int) -> dict[str, Any] | None:
+def _read_json(file: io.FileIO) -> dict[str, Any] | None:
     try:
-        os.lseek(fd, _RECORD_OFFSET, os.SEEK_SET)
-        record = json.loads(os.read(fd, _RECORD_LIMIT))
+        file.seek(_RECORD_OFFSET)
+        record = json.loads(file.read(_RECORD_LIMIT))
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

@@ -1,0 +1,33 @@
+"""An exception from outside at any line: nobody is locked out, and no other lock is given back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.faults.identity_support import FaultChild
+from tests.faults.tally import tally
+from tests.support import needs_linux
+
+STEP = 1 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 47
+
+
+@needs_linux("/proc names the open descriptors")
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "create", "claim", "resume", "save", "checkpoint", "pause", "complete", "release",
+        "delete", "mark", "recover", "liveness",
+    ],
+)  # fmt: skip
+def test_an_exception_at_any_line_locks_nobody_out(place: Path, operation: str) -> None:
+    with FaultChild(
+        "interruption_support", "interrupt_everywhere", place / operation, operation, STEP
+    ) as child:
+        told = child.hear()
+        assert child.wait() == 0
+    assert told["fired"] > 10
+    assert told["wrong"] == []
+    tally("races", promise=3, cases=told["fired"])
