@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple, TypeVar
+
+from sessionstore.chance import random_hex
 
 _T = TypeVar("_T")
 
@@ -204,7 +205,7 @@ NO_TURNS: Turns = nullcontext()
 
 def temporary_name() -> str:
     """Return a name that nobody can predict, so that nobody can put a link there first."""
-    return TEMPORARY_PREFIX + secrets.token_hex(8)
+    return TEMPORARY_PREFIX + random_hex(8)
 
 
 class Staged:

@@ -16,7 +16,8 @@ from sessionstore.errors import InvalidQuery
 from sessionstore.ids import check_id
 from sessionstore.query import Filters, SessionQuery, make_query
 from sessionstore.session_operations import SessionOperations
-from sessionstore.state import SessionStatus, StateT
+from sessionstore.status import SessionStatus
+from sessionstore.typed import StateT
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
     from sessionstore.findings import CheckReport

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import socket
 import sys
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sessionstore import clock
-from sessionstore.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.chance import random_hex
+from sessionstore.status import SessionStatus
+
+if TYPE_CHECKING:  # loaded by who makes a record: what only looks at places does without pydantic
+    from sessionstore.state import SessionOwner, SessionState
 
 _PLATFORM: str = sys.platform  # a plain str: type checkers would drop the other branches
 
@@ -62,10 +64,12 @@ _held_tokens: set[str] = set()
 
 def new_owner(now: datetime) -> SessionOwner:
     """Return an owner record of this process with a fresh token."""
+    from sessionstore.state import SessionOwner
+
     pid = os.getpid()
     return SessionOwner(
         **_identity(pid),
-        token=secrets.token_hex(8),
+        token=random_hex(8),
         claimed_at=clock.to_text(now),
     )
 
@@ -84,6 +88,8 @@ def let_go(owner: SessionOwner) -> None:
 @cache
 def _identity(pid: int) -> dict[str, Any]:
     """Return what identifies process ``pid``, which is this one; computed anew after a fork."""
+    import socket  # with selectors and enums, for one call
+
     return {
         "host": socket.gethostname(),
         "boot_id": boot_id(),
@@ -245,6 +251,8 @@ def _is_same(owner: SessionOwner, pid: int) -> bool | None:
 
 def _judge_bare_pid(pid: int | None) -> Liveness:
     """Return whether a process runs of which only the pid is known: stores without locks."""
+    from sessionstore.state import SessionOwner
+
     if pid is None:
         return Liveness(Verdict.UNKNOWN, "no owner recorded")
     owner = SessionOwner(pid=pid)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-
 from sessionstore.cli import streams
 
 if TYPE_CHECKING:  # half of rich: what goes into a pipe needs none of it
@@ -77,6 +75,15 @@ def _least(column: Column, width: int) -> int:
     return _GAP + (min(width, _NARROWEST) if column.folds else width)
 
 
+def _cells(text: str) -> int:
+    """Return how many cells of a terminal ``text`` takes."""
+    if text.isascii():
+        return len(text)  # it is escaped already: every character of it shows
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
 def _headed(
     columns: Sequence[Column], rows: Sequence[Row], *, headed: bool = True
 ) -> tuple[list[list[Cell]], list[int]]:
@@ -85,7 +92,7 @@ def _headed(
     if headed:
         cells.insert(0, [Cell(column.heading, "bold") for column in columns])
     widths = [
-        max(cell_len(row[place].text) for row in cells) if cells else 0
+        max(_cells(row[place].text) for row in cells) if cells else 0
         for place in range(len(columns))
     ]
     return cells, widths
@@ -99,7 +106,7 @@ def _write_whole(
     for row in rows:
         line = ""
         for place, (column, cell, width) in enumerate(zip(columns, row, widths, strict=True)):
-            blank = " " * (width - cell_len(cell.text))
+            blank = " " * (width - _cells(cell.text))
             text = painted(cell) if colored else cell.text
             line += blank + text if column.is_number else text + blank
             line += "" if place == last else " " * _GAP
