@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 from sessionstore import inspection
 from sessionstore.backends.base import Backend
-from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import InvalidQuery
 from sessionstore.ids import check_id
 from sessionstore.query import Filters, SessionQuery, make_query
@@ -20,6 +19,7 @@ from sessionstore.status import SessionStatus
 from sessionstore.typed import StateT
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
+    from sessionstore.diagnosis import Diagnosis
     from sessionstore.findings import CheckReport
     from sessionstore.ops.export import ExportReport
     from sessionstore.ops.importing import ImportReport

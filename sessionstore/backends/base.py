@@ -18,12 +18,12 @@ from sessionstore.backends.claim import Claim
 from sessionstore.backends.intake import Intake
 from sessionstore.backends.values import ApplicationFile, CancelRequest, Probe, Stored, Usage
 from sessionstore.clock import Clock
-from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what most programs do without
+    from sessionstore.diagnosis import Diagnosis
+    from sessionstore.findings import Finding
     from sessionstore.state import SessionOwner
 
 __all__ = [

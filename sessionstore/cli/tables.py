@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,13 +61,19 @@ def write_table(
 def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
     """Return the places of the columns that fit, as far as they may be left out."""
     kept = list(range(len(columns)))
-    room = shutil.get_terminal_size().columns + _GAP
+    room = _width_of_terminal() + _GAP
     leaving = [(column.goes, place) for place, column in enumerate(columns) if column.goes]
     for _, place in sorted(leaving):
         if sum(_least(columns[one], widths[one]) for one in kept) <= room:
             break
         kept.remove(place)
     return kept
+
+
+def _width_of_terminal() -> int:
+    from shutil import get_terminal_size  # with five modules of archives, which a pipe never needs
+
+    return get_terminal_size().columns
 
 
 def _least(column: Column, width: int) -> int:
@@ -191,7 +196,7 @@ def _console(needed: int, *, colored: bool) -> Console:
         force_terminal=colored,
         no_color=not colored,
         # Wider than a narrow terminal rather than with ids cut: the terminal wraps the line.
-        width=max(needed, shutil.get_terminal_size().columns),
+        width=max(needed, _width_of_terminal()),
         height=100,
         markup=False,
         emoji=False,

@@ -17,7 +17,6 @@ from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.reading import FilesReader
 from sessionstore.backends.files.states import storage_errors
-from sessionstore.diagnosis import Diagnosis
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
@@ -26,7 +25,6 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery
 
 # What only some programs do is loaded when it is done: the index loads sqlite3, a claim pydantic.
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
     from sessionstore.backends.files.claim import FilesClaim
     from sessionstore.backends.files.index import Index
     from sessionstore.backends.files.listing import Listing
+    from sessionstore.diagnosis import Diagnosis
+    from sessionstore.findings import Finding
     from sessionstore.state import SessionOwner
 
 _BUILDING = 2.0
