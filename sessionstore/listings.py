@@ -1,8 +1,7 @@
 """What a store tells of its sessions without claiming, or even reading, each of them.
 
-The facade inherits these from here. Whoever only lists, as ``sessionstore ls`` does, makes a
-:class:`Listings` of a backend: it loads nothing of what reads and writes states, pydantic included,
-before a file has to be read.
+The facade inherits these from here. They know of no class of states, and load nothing of what reads
+and writes one, pydantic included, before a file has to be read.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from sessionstore import inspection
 from sessionstore.backends.base import Backend
 from sessionstore.errors import InvalidQuery
 from sessionstore.ids import check_id
+from sessionstore.listings import Listings
 from sessionstore.query import Filters, SessionQuery, make_query
-from sessionstore.session_operations import SessionOperations
 from sessionstore.status import SessionStatus
-from sessionstore.typed import StateT
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
     from sessionstore.diagnosis import Diagnosis
@@ -32,7 +31,7 @@ if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few o
     from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 
 
-class Operations(SessionOperations[StateT]):
+class Operations(Listings):
     """The methods of :class:`~sessionstore.SessionStore` that look after all sessions."""
 
     def recover(

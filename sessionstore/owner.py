@@ -270,6 +270,13 @@ def _judge_bare_pid(pid: int | None) -> Liveness:
 
 def _process_state(pid: int) -> str:
     """Return "running", "zombie", "gone" or "unreadable"."""
+    if _PLATFORM == "linux":  # elsewhere os.kill(pid, 0) may do something else
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return _kernel_says(pid)  # as psutil would find; it is slow to load
+        except (OSError, OverflowError):
+            pass
     import psutil
 
     try:

@@ -9,9 +9,9 @@ from sessionstore import clock, inspection, owner
 from sessionstore.backends.base import Backend
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.ids import check_id
-from sessionstore.listings import Listings
 from sessionstore.operations import Operations
 from sessionstore.owner import Liveness
+from sessionstore.session_operations import SessionOperations
 from sessionstore.typed import StateT
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # loaded when a store is made: importing this module does wit
     from sessionstore.writing import Writer
 
 
-class SessionStore(Operations[StateT], Listings):
+class SessionStore(Operations, SessionOperations[StateT]):
     """Sessions that outlive the process that runs them.
 
     Args:

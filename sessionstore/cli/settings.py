@@ -14,7 +14,7 @@ from sessionstore import clock
 from sessionstore.cli import streams, times
 
 if TYPE_CHECKING:
-    from sessionstore.listings import Listings
+    from sessionstore.operations import Operations
     from sessionstore.state import SessionState
     from sessionstore.store import SessionStore
 
@@ -38,15 +38,18 @@ class Settings:
         notices.show(click.get_current_context())
         return SessionStore(root, create=create, clock=self.clock)
 
-    def open_listings(self) -> Listings:
-        """Return what can only list the store, which must be there: quicker to load by half."""
+    def open_whole(self) -> Operations:
+        """Return the store, which must be there, for what is asked of all its sessions.
+
+        A SessionStore can do more, and loads pydantic for it, which takes as long as all else.
+        """
         root = self.require_root()
         from sessionstore.backends.files.backend import FilesBackend
         from sessionstore.cli import notices
-        from sessionstore.listings import Listings
+        from sessionstore.operations import Operations
 
         notices.show(click.get_current_context())
-        return Listings(FilesBackend(root, create=False, clock=self.clock))
+        return Operations(FilesBackend(root, create=False, clock=self.clock))
 
     def require_root(self) -> str:
         """Return the root, which must have been given."""

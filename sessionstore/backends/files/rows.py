@@ -6,15 +6,12 @@ Values never become part of SQL text: they are bound. The names in it are our ow
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable import Signature
-from sessionstore.query import Position, SessionQuery, SessionSummary
+from sessionstore.query import Position, SessionQuery, SessionSummary, keep
 from sessionstore.status import SessionStatus
-
-if TYPE_CHECKING:
-    from sessionstore.state import SessionOwner, SessionRecovery
 
 _REST_LIMIT = 8 * 1024
 """Bytes of a summary that are kept; of one with a longer text the file is read instead."""
@@ -162,7 +159,7 @@ def summary_of(row: Row) -> SessionSummary | None:
         latest_checkpoint_id,
         pid,
     ) = plain
-    return SessionSummary(
+    summary = SessionSummary(
         session_id=row.id,
         status=SessionStatus(row.status or ""),
         goal_id=row.goal_id or "",
@@ -182,25 +179,12 @@ def summary_of(row: Row) -> SessionSummary | None:
         latest_checkpoint_id=latest_checkpoint_id,
         is_resumable=bool(row.resumable),
         is_interrupted=bool(row.interrupted),
-        recovery=_recovery(recovery) if recovery else None,
         pid=pid,
-        owner=_owner(owner) if owner else None,
     )
-
-
-# Most rows have neither, and a listing of those needs no pydantic.
-
-
-def _recovery(stored: Any) -> SessionRecovery:
-    from sessionstore.state import SessionRecovery
-
-    return SessionRecovery.model_validate(stored)
-
-
-def _owner(stored: Any) -> SessionOwner:
-    from sessionstore.state import SessionOwner
-
-    return SessionOwner.model_validate(stored)
+    models = {name: one for name, one in (("recovery", recovery), ("owner", owner)) if one}
+    if models:
+        keep(summary, models)
+    return summary
 
 
 # --- queries ------------------------------------------------------------------------------------
