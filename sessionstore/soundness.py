@@ -163,7 +163,7 @@ def is_certainly_sound(payload: bytes, session_id: str) -> bool:
     )
 
 
-_STATUSES = frozenset(map(str, SessionStatus))
+_STATUSES = tuple(map(str, SessionStatus))  # what is compared with them may be anything
 
 
 def _refuse(name: str) -> None:
