@@ -270,11 +270,14 @@ def _judge_bare_pid(pid: int | None) -> Liveness:
 
 def _process_state(pid: int) -> str:
     """Return "running", "zombie", "gone" or "unreadable"."""
-    if _PLATFORM == "linux":  # elsewhere os.kill(pid, 0) may do something else
+    if _PLATFORM == "linux":
+        # What psutil would find in the same places, where that is plain: it is slow to load.
+        if _is_seen_to_run(pid):
+            return "running"
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
-            return _kernel_says(pid)  # as psutil would find; it is slow to load
+            return _kernel_says(pid)
         except (OSError, OverflowError):
             pass
     import psutil
@@ -289,6 +292,21 @@ def _process_state(pid: int) -> str:
         return _kernel_says(pid)
     ended = status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     return "zombie" if ended and not _other_threads_run(pid) else "running"
+
+
+def _is_seen_to_run(pid: int) -> bool:
+    """Return whether Linux shows a process, and no thread or zombie, of this id.
+
+    False says little: /proc may hide it, see proc_pid_status(5).
+    """
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError:
+        return False
+    fields = dict(line.split(b":\t", 1) for line in lines if b":\t" in line)
+    is_process = fields.get(b"Tgid") == str(pid).encode()
+    return is_process and fields.get(b"State", b"Z")[:1] not in (b"Z", b"X", b"x")
 
 
 def _other_threads_run(pid: int) -> bool:

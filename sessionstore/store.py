@@ -75,7 +75,8 @@ class SessionStore(Operations, SessionOperations[StateT]):
         keep_checkpoints: int | None = None,
         clock: clock.Clock = clock.utc_now,
     ) -> None:
-        # All that a first save needs is loaded here: that may run on an event loop.
+        # All that a first save needs is loaded here: that may run on an event loop, or without
+        # the right to read this package any more.
         from sessionstore import creating, session, taking  # noqa: F401
         from sessionstore.state import SessionState
 
@@ -90,7 +91,8 @@ class SessionStore(Operations, SessionOperations[StateT]):
         if isinstance(root, Backend):
             super().__init__(root)
         else:
-            from sessionstore.backends.files import FilesBackend
+            from sessionstore.backends.files import building, claim, leftovers  # noqa: F401 - as above
+            from sessionstore.backends.files.backend import FilesBackend
 
             files = FilesBackend(root, durability=durability, create=create, clock=clock)
             super().__init__(files)

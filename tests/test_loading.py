@@ -93,12 +93,15 @@ def test_importing_the_store_loads_no_pydantic_and_making_one_all_that_a_save_ne
     assert set(PYDANTIC) <= set(loaded(make, str(tmp_path)))
 
 
-def test_what_a_store_needs_to_create_is_there_before_the_first_session(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["sys.argv[1]", "MemoryBackend()"])
+def test_what_a_store_needs_to_create_is_there_before_the_first_session(
+    tmp_path: Path, place: str
+) -> None:
     """A session may be created on an event loop, which must not wait for pydantic."""
     code = (
         "import sys, os\n"
         "from sessionstore import MemoryBackend, SessionStore\n"
-        "store = SessionStore(MemoryBackend())\n"
+        f"store = SessionStore({place})\n"
         "before = set(sys.modules)\n"
         "with store.create('goal') as session:\n"
         "    session.checkpoint('node_complete')\n"
@@ -106,7 +109,7 @@ def test_what_a_store_needs_to_create_is_there_before_the_first_session(tmp_path
         "late = [one for one in set(sys.modules) - before if one.startswith(('sess', 'pyd'))]\n"
         "assert not late, late\n"
     )
-    assert "pydantic" in loaded(code)
+    assert "pydantic" in loaded(code, str(tmp_path / "store"))
 
 
 def test_a_checkpoint_that_does_not_load_is_told_by_a_listing_that_loaded_nothing(
