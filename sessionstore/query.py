@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from sessionstore import clock
 from sessionstore.errors import InvalidQuery
+from sessionstore.late import Late
 from sessionstore.owner import Liveness
 from sessionstore.status import SessionStatus
 
@@ -42,37 +43,8 @@ class Filters(TypedDict, total=False):
     started_until: datetime | str | None
 
 
-class _Kept:
-    """What an index keeps of the models in a summary: each is made when somebody asks for it.
-
-    A table shows none of them, and most listings are tables: they need no pydantic.
-    """
-
-    __slots__ = ("_kept",)
-
-    if not TYPE_CHECKING:  # a type checker would take it as leave to ask for anything
-
-        def __getattr__(self, name: str) -> Any:
-            """Return the model of a field that :func:`keep` left empty, and fill the field."""
-            if name not in ("recovery", "owner"):
-                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
-            from sessionstore import state
-
-            kind = state.SessionRecovery if name == "recovery" else state.SessionOwner
-            model = kind.model_validate(self._kept[name])
-            object.__setattr__(self, name, model)
-            return model
-
-
-def keep(summary: SessionSummary, models: dict[str, Any]) -> None:
-    """Give a new summary its ``recovery`` and ``owner``, those that it has, as plain JSON."""
-    object.__setattr__(summary, "_kept", models)
-    for name in models:
-        object.__delattr__(summary, name)
-
-
 @dataclass(frozen=True, slots=True)
-class SessionSummary(_Kept):
+class SessionSummary(Late):
     """One line of a listing. Of a damaged session only the id and ``damaged`` are known."""
 
     session_id: str

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable import Signature
-from sessionstore.query import Position, SessionQuery, SessionSummary, keep
+from sessionstore.late import keep
+from sessionstore.query import Position, SessionQuery, SessionSummary
 from sessionstore.status import SessionStatus
 
 _REST_LIMIT = 8 * 1024
