@@ -7,11 +7,9 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from sessionstore import declared, storable
 from sessionstore.errors import NotStorable, SessionCorrupt, StateTypeMismatch
+from sessionstore.limits import MAX_STATE_BYTES
 from sessionstore.state import SessionState, StateT
 from sessionstore.text import printable
-
-MAX_STATE_BYTES = 256 * 1024 * 1024
-"""Largest state that is written or read, in bytes: a hostile file must not fill the memory."""
 
 
 def encode(state: SessionState) -> bytes:

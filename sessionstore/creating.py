@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
 from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
 from sessionstore import clock, codec
+from sessionstore.chance import random_hex
 from sessionstore.errors import StateTypeMismatch
 from sessionstore.ids import check_id, make_session_id
 from sessionstore.state import SessionTimestamps, StateT
@@ -50,7 +50,7 @@ def first_state(
     else:
         _check_given(state_type, state, goal_id, fields)
     state.revision = 0
-    state.incarnation = secrets.token_hex(8)
+    state.incarnation = random_hex(8)
     # Checkpoints belong to the session that they came from.
     state.latest_checkpoint_id = None
     return state

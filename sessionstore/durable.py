@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 import time
@@ -18,6 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
+
+from sessionstore.chance import random_hex
 
 _T = TypeVar("_T")
 
@@ -215,7 +216,7 @@ def retry_sharing(action: Callable[[], _T]) -> _T:
 
 def temporary_name() -> str:
     """Return a name that nobody can predict, so that nobody can put a link there first."""
-    return TEMPORARY_PREFIX + secrets.token_hex(8)
+    return TEMPORARY_PREFIX + random_hex(8)
 
 
 class Staged:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import secrets
 from datetime import datetime
 from typing import NamedTuple
 
+from sessionstore.chance import random_hex
 from sessionstore.errors import InvalidSessionId
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -47,7 +47,7 @@ def is_id(value: str) -> bool:
 
 def make_session_id(now: datetime) -> str:
     """Return ``session_YYYYMMDD_HHMMSS_{8 hex}``, as the framework of the schema does."""
-    return f"session_{now.strftime(_STAMP)}_{secrets.token_hex(4)}"
+    return f"session_{now.strftime(_STAMP)}_{random_hex(4)}"
 
 
 class CheckpointName(NamedTuple):
@@ -67,7 +67,7 @@ def make_checkpoint_id(checkpoint_type: str, node: str | None, revision: int, no
     parts = [f"cp_{_squeeze(checkpoint_type, 32) or 'checkpoint'}"]
     if node and (name := _squeeze(node, 48)):
         parts.append(name)
-    parts += [f"r{revision}", f"{now.strftime(_STAMP)}_{secrets.token_hex(4)}"]
+    parts += [f"r{revision}", f"{now.strftime(_STAMP)}_{random_hex(4)}"]
     return ".".join(parts)
 
 

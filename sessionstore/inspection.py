@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sessionstore import checkpoints, codec, owner
+from sessionstore import owner
 from sessionstore.backends.base import Backend, Stored
-from sessionstore.checkpoints import Checkpoint
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.ids import is_id
 from sessionstore.owner import Liveness, Verdict
 from sessionstore.query import SessionSummary, summarize
-from sessionstore.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.soundness import is_certainly_sound
+from sessionstore.status import SessionStatus
+
+if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need none
+    from sessionstore.checkpoints import Checkpoint
+    from sessionstore.state import SessionOwner, SessionState
 
 _LOOKS = 10
 
 
 def read_base(backend: Backend, session_id: str) -> tuple[SessionState, Stored]:
     """Return the state with its base fields, and the bytes it was read from."""
+    from sessionstore import codec
+    from sessionstore.state import SessionState
+
     stored = backend.read(session_id)
     return codec.decode(stored.payload, SessionState, session_id, stored.file), stored
 
@@ -79,12 +87,32 @@ def why_not_resumable(backend: Backend, item: SessionSummary) -> str | None:
         return "its checkpoint has no valid id"
     if backend.is_current(item.session_id, checkpoint_id):
         return None
-    described = describe_checkpoint(backend, item.session_id, checkpoint_id)
-    return described.damaged
+    try:
+        stored = backend.read_checkpoint(item.session_id, checkpoint_id)
+    except SessionCorrupt as error:
+        return error.reason
+    except (SessionNotFound, StorageError) as error:
+        return str(error)
+    # Most are sound, and a listing that decodes none need not load pydantic, which is the better
+    # half of `sessionstore ls`. Once that is loaded it is the faster of the two.
+    if "sessionstore.codec" not in sys.modules and is_certainly_sound(
+        stored.payload, item.session_id
+    ):
+        return None
+    from sessionstore import checkpoints
+
+    try:
+        checkpoints.describe(item.session_id, checkpoint_id, stored)
+    except SessionCorrupt as error:
+        return error.reason
+    return None
 
 
 def describe_checkpoint(backend: Backend, session_id: str, checkpoint_id: str) -> Checkpoint:
     """Return what is known of a checkpoint, with ``damaged`` set if it cannot be read."""
+    from sessionstore import checkpoints
+    from sessionstore.checkpoints import Checkpoint
+
     try:
         stored = backend.read_checkpoint(session_id, checkpoint_id)
         return checkpoints.describe(session_id, checkpoint_id, stored)
@@ -96,6 +124,8 @@ def describe_checkpoint(backend: Backend, session_id: str, checkpoint_id: str) -
 
 def list_checkpoints(backend: Backend, session_id: str) -> list[Checkpoint]:
     """Return the checkpoints of a session, oldest first, damaged ones included."""
+    from sessionstore import checkpoints
+
     return checkpoints.in_order(
         [
             describe_checkpoint(backend, session_id, checkpoint_id)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 from sessionstore import inspection
 from sessionstore.backends.base import Backend
-from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import InvalidQuery
 from sessionstore.ids import check_id
+from sessionstore.listings import Listings
 from sessionstore.query import Filters, SessionQuery, make_query
-from sessionstore.session_operations import SessionOperations
-from sessionstore.state import SessionStatus, StateT
+from sessionstore.status import SessionStatus
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
+    from sessionstore.diagnosis import Diagnosis
     from sessionstore.findings import CheckReport
     from sessionstore.ops.export import ExportReport
     from sessionstore.ops.importing import ImportReport
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few o
     from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 
 
-class Operations(SessionOperations[StateT]):
+class Operations(Listings):
     """The methods of :class:`~sessionstore.SessionStore` that look after all sessions."""
 
     def recover(

@@ -9,12 +9,16 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sessionstore import clock
 from sessionstore.errors import InvalidQuery
+from sessionstore.late import Late
 from sessionstore.owner import Liveness
-from sessionstore.state import SessionOwner, SessionRecovery, SessionState, SessionStatus
+from sessionstore.status import SessionStatus
+
+if TYPE_CHECKING:  # a listing needs no pydantic as long as it shows nobody's owner record
+    from sessionstore.state import SessionOwner, SessionRecovery, SessionState
 
 ORDERS = ("updated_at", "started_at", "session_id")
 
@@ -40,7 +44,7 @@ class Filters(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class SessionSummary:
+class SessionSummary(Late):
     """One line of a listing. Of a damaged session only the id and ``damaged`` are known."""
 
     session_id: str

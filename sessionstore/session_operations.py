@@ -12,7 +12,8 @@ from sessionstore import clock
 from sessionstore.backends.base import Backend, Usage
 from sessionstore.errors import SessionStoreError
 from sessionstore.ids import check_id
-from sessionstore.state import SessionStatus, StateT
+from sessionstore.status import SessionStatus
+from sessionstore.typed import StateT
 
 if TYPE_CHECKING:
     from sessionstore.ops.cancelling import Cancellation

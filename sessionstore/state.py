@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field,
 
 from sessionstore import clock, conversions
 from sessionstore.status import SessionStatus as SessionStatus  # noqa: PLC0414 - re-exported
+from sessionstore.typed import StateT as StateT  # noqa: PLC0414 - re-exported
 
 SCHEMA_VERSION = "1.2"
 
@@ -290,15 +291,3 @@ class SessionState(Part):
             "execution_path": progress.path,
             "node_visit_counts": progress.node_visit_counts,
         }
-
-
-if TYPE_CHECKING:
-    # With a default, so that a plain SessionStore or Session is one of SessionState. Python
-    # itself has that from 3.13 on; at run time the default has no effect.
-    from typing_extensions import TypeVar
-
-    StateT = TypeVar("StateT", bound=SessionState, default=SessionState)
-else:
-    from typing import TypeVar
-
-    StateT = TypeVar("StateT", bound=SessionState)

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import os
-from itertools import islice
-from typing import Any, Literal, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
-from sessionstore import (
-    checkpoints,
-    clock,
-    codec,
-    creating,
-    inspection,
-    owner,
-    taking,
-)
-from sessionstore.backends.base import Backend, Claim
-from sessionstore.checkpoints import Checkpoint
-from sessionstore.creating import NewSession
-from sessionstore.errors import (
-    NotResumable,
-    SessionCorrupt,
-)
+from sessionstore import clock, inspection, owner
+from sessionstore.backends.base import Backend
+from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.ids import check_id
 from sessionstore.operations import Operations
 from sessionstore.owner import Liveness
-from sessionstore.preparing import Prepared
-from sessionstore.query import Filters, Matches, Page, SessionQuery, SessionSummary, make_query
-from sessionstore.session import Session
-from sessionstore.state import (
-    SessionState,
-    StateT,
-)
-from sessionstore.writing import Writer
+from sessionstore.session_operations import SessionOperations
+from sessionstore.typed import StateT
+
+if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
+    from sessionstore.backends.base import Claim
+    from sessionstore.checkpoints import Checkpoint
+    from sessionstore.creating import NewSession
+    from sessionstore.preparing import Prepared
+    from sessionstore.session import Session
+    from sessionstore.state import SessionState
+    from sessionstore.writing import Writer
 
 
-class SessionStore(Operations[StateT]):
+class SessionStore(Operations, SessionOperations[StateT]):
     """Sessions that outlive the process that runs them.
 
     Args:
@@ -80,12 +69,19 @@ class SessionStore(Operations[StateT]):
         self,
         root: str | os.PathLike[str] | Backend,
         *,
-        state_type: type[Any] = SessionState,
+        state_type: type[Any] | None = None,
         durability: Literal["power", "process"] = "power",
         create: bool = True,
         keep_checkpoints: int | None = None,
         clock: clock.Clock = clock.utc_now,
     ) -> None:
+        # All that a first save needs is loaded here: that may run on an event loop, or without
+        # the right to read this package any more.
+        from sessionstore import creating, session, taking  # noqa: F401
+        from sessionstore.state import SessionState
+
+        if state_type is None:
+            state_type = SessionState
         if not (isinstance(state_type, type) and issubclass(state_type, SessionState)):
             raise TypeError("state_type is a subclass of SessionState")
         if keep_checkpoints is not None and (
@@ -93,32 +89,19 @@ class SessionStore(Operations[StateT]):
         ):
             raise ValueError("keep_checkpoints is None (keep all) or at least 1")
         if isinstance(root, Backend):
-            self._backend = root
+            super().__init__(root)
         else:
-            from sessionstore.backends.files import FilesBackend
+            from sessionstore.backends.files import building, claim, leftovers  # noqa: F401 - as above
+            from sessionstore.backends.files.backend import FilesBackend
 
-            self._backend = FilesBackend(
-                root,
-                durability=durability,
-                create=create,
-                clock=clock,
-            )
+            files = FilesBackend(root, durability=durability, create=create, clock=clock)
+            super().__init__(files)
         self._state_type = cast("type[StateT]", state_type)
         self._keep_checkpoints = keep_checkpoints
         self._clock = clock
 
     def __repr__(self) -> str:
         return f"<SessionStore {self._backend}>"
-
-    def __enter__(self) -> SessionStore[StateT]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of what the store itself holds; sessions stay claimed until released."""
-        self._backend.close()
 
     # --- making and claiming ---------------------------------------------------------------------
 
@@ -140,6 +123,8 @@ class SessionStore(Operations[StateT]):
             SessionExists, InvalidSessionId, NotStorable, StateTypeMismatch, StorageError: and
                 no session is there.
         """
+        from sessionstore.session import Session
+
         writer, first = self._begin_create(goal_id, state, fields)
         writer.finish_create(self._backend, first)
         return Session(writer)
@@ -148,6 +133,9 @@ class SessionStore(Operations[StateT]):
         self, goal_id: str | None, state: StateT | None, fields: NewSession
     ) -> tuple[Writer[StateT], Prepared]:
         """Return the writer of a new session, and its first write: what remains is I/O."""
+        from sessionstore import creating
+        from sessionstore.writing import Writer
+
         return Writer.for_new_session(
             owner.new_owner(self._clock()),
             creating.first_state(self._state_type, goal_id, state, fields, self._clock()),
@@ -180,6 +168,9 @@ class SessionStore(Operations[StateT]):
             RevisionConflict: it is not at ``expected_revision``; who held it last is named.
             SessionCorrupt, StateTypeMismatch, StorageError: its state cannot be read.
         """
+        from sessionstore import taking
+        from sessionstore.session import Session
+
         claim, state = taking.take(
             self._backend,
             check_id(session_id),
@@ -221,6 +212,9 @@ class SessionStore(Operations[StateT]):
             SessionNotFound, InvalidSessionId, SessionClaimed, RevisionConflict, SessionCorrupt,
                 StateTypeMismatch, StorageError: as for :meth:`claim`.
         """
+        from sessionstore import taking
+        from sessionstore.session import Session
+
         if checkpoint_id is not None:
             check_id(checkpoint_id, kind="checkpoint id")
         claim, state = taking.take(
@@ -249,6 +243,8 @@ class SessionStore(Operations[StateT]):
         Raises:
             SessionNotFound, InvalidSessionId, SessionCorrupt, StateTypeMismatch, StorageError.
         """
+        from sessionstore import codec
+
         stored = self._backend.read(check_id(session_id))
         return codec.decode(stored.payload, self._state_type, session_id, stored.file)
 
@@ -280,6 +276,8 @@ class SessionStore(Operations[StateT]):
             SessionCorrupt, StateTypeMismatch: it cannot be read.
             SessionNotFound, InvalidSessionId, StorageError: as for :meth:`load`.
         """
+        from sessionstore import checkpoints
+
         current = self.load(session_id)
         chosen = current.latest_checkpoint_id if checkpoint_id is None else checkpoint_id
         if chosen is None:
@@ -287,68 +285,6 @@ class SessionStore(Operations[StateT]):
         check_id(chosen, kind="checkpoint id")
         stored = self._backend.read_checkpoint(session_id, chosen)
         return checkpoints.load(current, stored, chosen)
-
-    # --- listing ---------------------------------------------------------------------------------
-
-    def find(
-        self,
-        *,
-        limit: int | None = 50,
-        cursor: str | None = None,
-        order: str = "-updated_at",
-        verify: bool = False,
-        **filters: Unpack[Filters],
-    ) -> Page:
-        """Return a page of the sessions that match.
-
-        A damaged session is an item with ``damaged`` set; where a filter asks for something
-        that cannot be read from it, it is only counted, in ``Page.damaged``.
-
-        Args:
-            limit: how many at most; None for all.
-            cursor: ``next_cursor`` of the page before. Sessions that did not change in between
-                are neither repeated nor skipped.
-            order: updated_at, started_at or session_id; with ``-`` in front, descending.
-            verify: also notice what other software wrote underneath in sessions that are not
-                on this page: a look at each, about 4 µs.
-            filters: see :class:`~sessionstore.query.Filters`.
-
-        Raises:
-            InvalidQuery: a filter, the order or the cursor makes no sense.
-        """
-        query = make_query(filters, limit=limit, cursor=cursor, order=order)
-        matches = self._matches(query, verify=verify)
-        if limit is None:
-            return Page(tuple(matches), None, matches.damaged)
-        items = tuple(islice(matches, limit))
-        more = len(items) == limit and next(matches, None) is not None
-        return Page(items, query.cursor_after(items[-1]) if more else None, matches.damaged)
-
-    def iter_find(
-        self,
-        *,
-        cursor: str | None = None,
-        order: str = "-updated_at",
-        **filters: Unpack[Filters],
-    ) -> Matches:
-        """Return an iterator over every session that matches, in order, after ``cursor`` if any."""
-        query = make_query(filters, limit=None, cursor=cursor, order=order)
-        return self._matches(query)
-
-    def count(self, **filters: Unpack[Filters]) -> int:
-        """Return how many sessions match: as many as ``iter_find`` would yield.
-
-        Raises:
-            InvalidQuery: a filter makes no sense.
-        """
-        query = make_query(filters, limit=None, cursor=None, order="session_id")
-        return self._backend.count(query, self._examine)
-
-    def _matches(self, query: SessionQuery, *, verify: bool = False) -> Matches:
-        return self._backend.find(query, self._examine, verify=verify)
-
-    def _examine(self, item: SessionSummary) -> SessionSummary:
-        return inspection.examine(self._backend, item)
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -366,6 +302,9 @@ class SessionStore(Operations[StateT]):
             SessionCorrupt: its state cannot be read, and ``force`` is false.
             DurabilityUncertain, StorageError: the system refused.
         """
+        from sessionstore import codec, taking
+        from sessionstore.state import SessionState
+
         by = owner.new_owner(self._clock())
         claim = self._backend.claim(check_id(session_id), by, timeout=0.0)
         try:
@@ -381,4 +320,6 @@ class SessionStore(Operations[StateT]):
             claim.release()
 
     def _writer(self, claim: Claim, state: StateT) -> Writer[StateT]:
+        from sessionstore.writing import Writer
+
         return Writer(claim, state, clock=self._clock, keep_checkpoints=self._keep_checkpoints)

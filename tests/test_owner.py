@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sessionstore import Liveness, SessionClaimed, SessionOwner, SessionStore, Verdict, owner
@@ -203,6 +205,39 @@ def test_a_person_may_name_what_cannot_be_known(
 def test_the_file_system_of_the_tests_is_known(tmp_path: Path) -> None:
     assert owner.is_local(str(tmp_path))[1] != "unknown"
     assert owner.is_local("/proc")[0] is False
+
+
+def test_what_is_mounted_is_known_as_psutil_knows_it() -> None:
+    for _ in range(100):  # other tests mount and unmount meanwhile
+        known = [(disk.mountpoint, disk.fstype) for disk in psutil.disk_partitions(all=True)]
+        if owner._mounts() == known:
+            return
+    assert owner._mounts() == known
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        (b"/", "/"),
+        (b"/mnt/a\\040b\\011c", "/mnt/a b\tc"),
+        (b"/mnt/\\134040\\012", "/mnt/\\040\n"),
+        (b"/mnt/caf\xc3\xa9\xff", "/mnt/caf\N{LATIN SMALL LETTER E WITH ACUTE}\udcff"),
+    ],
+)
+def test_the_name_of_a_mount_is_read_as_the_kernel_writes_it(written: bytes, path: str) -> None:
+    assert owner._unescaped(written) == path
+
+
+@needs_linux("/proc/self/mounts")
+@needs_root("to mount")
+def test_a_store_below_a_mount_with_a_space_in_its_name_is_known(tmp_path: Path) -> None:
+    place = tmp_path / "a place\\040"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(place)], check=True)
+    try:
+        assert owner.is_local(str(place / "store")) == (True, "tmpfs")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 # --- nothing but a pid ---------------------------------------------------------------------------

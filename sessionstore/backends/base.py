@@ -11,19 +11,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from sessionstore import codec
 from sessionstore.backends.alarm import Alarm, Patience
 from sessionstore.backends.claim import Claim
 from sessionstore.backends.intake import Intake
 from sessionstore.backends.values import ApplicationFile, CancelRequest, Probe, Stored, Usage
 from sessionstore.clock import Clock
-from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
-from sessionstore.state import SessionOwner, SessionState
+
+if TYPE_CHECKING:  # what most programs do without
+    from sessionstore.diagnosis import Diagnosis
+    from sessionstore.findings import Finding
+    from sessionstore.state import SessionOwner
 
 __all__ = [
     "Alarm",
@@ -310,6 +311,9 @@ class Backend(ABC):
 
     def summary(self, session_id: str) -> SessionSummary | None:
         """Return the summary of a session as its state tells it; None if it is gone."""
+        from sessionstore import codec  # it loads pydantic, which an index does without
+        from sessionstore.state import SessionState
+
         try:
             stored = self.read(session_id)
             return summarize(codec.decode(stored.payload, SessionState, session_id, stored.file))

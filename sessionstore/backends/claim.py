@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sessionstore.backends.values import Stored
 from sessionstore.errors import StorageError
 from sessionstore.query import SessionSummary
-from sessionstore.state import SessionOwner
+
+if TYPE_CHECKING:  # what a listing does without
+    from pathlib import Path
+
+    from sessionstore.state import SessionOwner
 
 
 class Claim(ABC):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sessionstore.errors import CancellationRequested
-from sessionstore.state import SessionOwner
+
+if TYPE_CHECKING:  # it loads pydantic, which a listing does without
+    from sessionstore.state import SessionOwner
 
 
 class Stored(NamedTuple):

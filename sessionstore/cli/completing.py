@@ -40,7 +40,8 @@ def complete_session(
     """Return the ids that begin with ``incomplete``; those named before it are left out."""
     named = context.params.get(parameter.name or "")
     taken = set(named) if isinstance(named, tuple | list) else set()
-    return _some(name for name in _names(_sessions(context), incomplete) if name not in taken)
+    names = _names(_sessions(context), incomplete)
+    return _some([name for name in names if name not in taken] if taken else names)
 
 
 def complete_checkpoint(

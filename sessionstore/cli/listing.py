@@ -13,8 +13,8 @@ from typing import Any
 from sessionstore.cli import formats, streams
 from sessionstore.cli.fields import FIELDS
 from sessionstore.cli.settings import Settings
+from sessionstore.listings import Listings
 from sessionstore.query import Filters, Matches, Page, SessionSummary
-from sessionstore.store import SessionStore
 from sessionstore.text import count_of
 
 _LOOK = "sessionstore ls --damaged"
@@ -25,7 +25,7 @@ _MANY_DAMAGED = 1000
 class Listing:
     """What to list, from which store, and how."""
 
-    store: SessionStore[Any]
+    store: Listings
     settings: Settings
     filters: Filters
     order: str = "-updated_at"

@@ -122,7 +122,7 @@ def ls(
     if limit is None and form == "table":
         limit = _TABLE_LIMIT
     filters = _filters(given)
-    with settings.open_store() as store:
+    with settings.open_whole() as store:
         listing = Listing(
             store,
             settings,

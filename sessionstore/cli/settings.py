@@ -14,6 +14,7 @@ from sessionstore import clock
 from sessionstore.cli import streams, times
 
 if TYPE_CHECKING:
+    from sessionstore.operations import Operations
     from sessionstore.state import SessionState
     from sessionstore.store import SessionStore
 
@@ -36,6 +37,19 @@ class Settings:
 
         notices.show(click.get_current_context())
         return SessionStore(root, create=create, clock=self.clock)
+
+    def open_whole(self) -> Operations:
+        """Return the store, which must be there, for what is asked of all its sessions.
+
+        A SessionStore can do more, and loads pydantic for it, which takes as long as all else.
+        """
+        root = self.require_root()
+        from sessionstore.backends.files.backend import FilesBackend
+        from sessionstore.cli import notices
+        from sessionstore.operations import Operations
+
+        notices.show(click.get_current_context())
+        return Operations(FilesBackend(root, create=False, clock=self.clock))
 
     def require_root(self) -> str:
         """Return the root, which must have been given."""

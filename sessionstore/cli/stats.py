@@ -37,7 +37,7 @@ def stats(settings: Settings, form: str, no_sizes: bool) -> int:
     The days are in UTC, and count the sessions that are still there: what was started on a day
     and deleted since is in no count.
     """
-    with settings.open_store() as store, SweepBar(settings.color, "counting") as bar:
+    with settings.open_whole() as store, SweepBar(settings.color, "counting") as bar:
         found = store.stats(sizes=not no_sizes, progress=bar)
     if form == "jsonl":
         formats.write_lines([formats.plain(found)])

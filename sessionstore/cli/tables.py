@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
+import rich  # noqa: F401 - a broken one fails here, whatever is listed; its parts come when needed
 
 from sessionstore.cli import streams
 
@@ -64,7 +63,7 @@ def write_table(
 def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
     """Return the places of the columns that fit, as far as they may be left out."""
     kept = list(range(len(columns)))
-    room = shutil.get_terminal_size().columns + _GAP
+    room = _width_of_terminal() + _GAP
     leaving = [(column.goes, place) for place, column in enumerate(columns) if column.goes]
     for _, place in sorted(leaving):
         if sum(_least(columns[one], widths[one]) for one in kept) <= room:
@@ -73,8 +72,23 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
     return kept
 
 
+def _width_of_terminal() -> int:
+    from shutil import get_terminal_size  # with five modules of archives, which a pipe never needs
+
+    return get_terminal_size().columns
+
+
 def _least(column: Column, width: int) -> int:
     return _GAP + (min(width, _NARROWEST) if column.folds else width)
+
+
+def _cells(text: str) -> int:
+    """Return how many cells of a terminal ``text`` takes."""
+    if text.isascii():
+        return len(text)  # it is escaped already: every character of it shows
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _headed(
@@ -85,7 +99,7 @@ def _headed(
     if headed:
         cells.insert(0, [Cell(column.heading, "bold") for column in columns])
     widths = [
-        max(cell_len(row[place].text) for row in cells) if cells else 0
+        max(_cells(row[place].text) for row in cells) if cells else 0
         for place in range(len(columns))
     ]
     return cells, widths
@@ -99,7 +113,7 @@ def _write_whole(
     for row in rows:
         line = ""
         for place, (column, cell, width) in enumerate(zip(columns, row, widths, strict=True)):
-            blank = " " * (width - cell_len(cell.text))
+            blank = " " * (width - _cells(cell.text))
             text = painted(cell) if colored else cell.text
             line += blank + text if column.is_number else text + blank
             line += "" if place == last else " " * _GAP
@@ -184,7 +198,7 @@ def _console(needed: int, *, colored: bool) -> Console:
         force_terminal=colored,
         no_color=not colored,
         # Wider than a narrow terminal rather than with ids cut: the terminal wraps the line.
-        width=max(needed, shutil.get_terminal_size().columns),
+        width=max(needed, _width_of_terminal()),
         height=100,
         markup=False,
         emoji=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sessionstore.cli.tables import Cell
 from sessionstore.owner import Liveness
 from sessionstore.query import SessionSummary
-from sessionstore.state import SessionStatus
+from sessionstore.status import SessionStatus
 from sessionstore.text import printable
 
 _STYLES = {

@@ -16,7 +16,6 @@ from typing import Any
 
 from sessionstore import clock, codec
 from sessionstore.backends.base import Backend, Intake
-from sessionstore.codec import MAX_STATE_BYTES
 from sessionstore.errors import (
     ArchiveRefused,
     NotStorable,
@@ -24,6 +23,7 @@ from sessionstore.errors import (
     SessionExists,
     SessionStoreError,
 )
+from sessionstore.limits import MAX_STATE_BYTES
 from sessionstore.log import about, logger
 from sessionstore.ops import archive as archives
 from sessionstore.ops import sources

@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sessionstore import clock
-from sessionstore.checkpoints import Checkpoint
 from sessionstore.query import SessionSummary
-from sessionstore.state import SessionStatus
+from sessionstore.status import SessionStatus
+
+if TYPE_CHECKING:  # it loads pydantic, and a policy is only numbers
+    from sessionstore.checkpoints import Checkpoint
 
 _ENDED = (SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.CANCELLED)
 _STEPS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))

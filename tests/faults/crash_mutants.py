@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sessionstore import durable
-from sessionstore.backends.files import backend, claim, states
+from sessionstore.backends.files import building, claim, states
 from sessionstore.backends.files.building import Built
 from sessionstore.backends.files.layout import Layout
 from sessionstore.durable import Directory, Signature
@@ -92,7 +92,7 @@ def create_in_place() -> None:
                 directory.flush()
                 return Built(directory.identity(), written, None)
 
-    backend.build_session = build  # type: ignore[attr-defined]
+    building.build_session = build
 
 
 def save_in_place() -> None:

@@ -138,7 +138,10 @@ class Borrower(Actor):
         """Drop every right; what was imported stays, wherever it lay."""
         import ctypes  # as everything that is imported late: an interpreter may lie out of reach
 
+        import psutil
+
         assert ctypes
+        assert psutil
         self.store.find(stale=True)
         self.store.recover(dry_run=True)
         os.setgroups([])

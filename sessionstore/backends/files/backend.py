@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -14,14 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from sessionstore import clock, owner
 from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe
 from sessionstore.backends.files import layout as layouts
-from sessionstore.backends.files import leftovers, requests
-from sessionstore.backends.files import lock as locks
-from sessionstore.backends.files.building import build_session
-from sessionstore.backends.files.claim import FilesClaim
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.reading import FilesReader
 from sessionstore.backends.files.states import storage_errors
-from sessionstore.diagnosis import Diagnosis
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
@@ -30,14 +24,17 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.findings import Finding
 from sessionstore.query import Examine, Matches, SessionQuery
-from sessionstore.state import SessionOwner
 
-# What only some programs do is loaded when it is done; the index loads sqlite3.
+# What only some programs do is loaded when it is done: the index loads sqlite3, a claim pydantic.
 if TYPE_CHECKING:
+    from sessionstore.backends.files import lock as locks
+    from sessionstore.backends.files.claim import FilesClaim
     from sessionstore.backends.files.index import Index
     from sessionstore.backends.files.listing import Listing
+    from sessionstore.diagnosis import Diagnosis
+    from sessionstore.findings import Finding
+    from sessionstore.state import SessionOwner
 
 _BUILDING = 2.0
 """Seconds that a create waits for another one of the same id to come to its end."""
@@ -147,6 +144,8 @@ class FilesBackend(FilesReader):
     # --- claiming --------------------------------------------------------------------------------
 
     def probe(self, session_id: str) -> Probe:
+        from sessionstore.backends.files import lock as locks
+
         path = self._layout.lock(session_id)
         with storage_errors("look at the lock", path):
             held, record = locks.probe(path)
@@ -155,6 +154,8 @@ class FilesBackend(FilesReader):
         return Probe(held, record.holder, released=record.released_at is not None)
 
     def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
+        from sessionstore.backends.files import requests
+
         with storage_errors("ask the holder of", self._layout.session(session_id)):
             return requests.deliver(self._layout, session_id, request)
 
@@ -179,6 +180,8 @@ class FilesBackend(FilesReader):
             raise
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
         if tidy:  # not only if the record says that the holder died: it is not flushed
+            from sessionstore.backends.files import leftovers
+
             leftovers.remove(self._layout.session(session_id), session_id)
         return claim
 
@@ -192,6 +195,8 @@ class FilesBackend(FilesReader):
         return status
 
     def _acquire(self, session_id: str, by: SessionOwner, timeout: float) -> locks.HeldLock:
+        from sessionstore.backends.files import lock as locks
+
         path = self._layout.lock(session_id)
         with storage_errors("claim", path):
             try:
@@ -210,6 +215,8 @@ class FilesBackend(FilesReader):
         expected: Signature | None = None,
         mark: int | None = None,
     ) -> FilesClaim:
+        from sessionstore.backends.files.claim import FilesClaim
+
         return FilesClaim(
             self._layout,
             session_id,
@@ -226,6 +233,8 @@ class FilesBackend(FilesReader):
     # --- creating --------------------------------------------------------------------------------
 
     def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+        from sessionstore.backends.files.building import build_session
+
         self._prepare()
         if self.exists(session_id):
             raise SessionExists(session_id)
@@ -299,21 +308,24 @@ class FilesBackend(FilesReader):
             )
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
-        assert isinstance(claim, FilesClaim)
         from sessionstore.backends.files import quarantine
+        from sessionstore.backends.files.claim import FilesClaim
 
+        assert isinstance(claim, FilesClaim)
         return quarantine.restore(self._layout, claim, payload, revision, reason, self.clock)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
-        assert isinstance(claim, FilesClaim)
         from sessionstore.backends.files import quarantine
+        from sessionstore.backends.files.claim import FilesClaim
 
+        assert isinstance(claim, FilesClaim)
         return quarantine.put_checkpoint(self._layout, claim, checkpoint_id, reason, self.clock)
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
-        assert isinstance(claim, FilesClaim)
         from sessionstore.backends.files import quarantine
+        from sessionstore.backends.files.claim import FilesClaim
 
+        assert isinstance(claim, FilesClaim)
         return quarantine.put_session(self._layout, claim, reason, self.clock)
 
     def diagnose(self) -> Sequence[Diagnosis]:
@@ -332,6 +344,8 @@ class FilesBackend(FilesReader):
                 # A delete that died before its flush must not come back by half.
                 with Directory(self._layout.sessions) as sessions:
                     sessions.flush()
+            import shutil
+
             for name in names:
                 path = os.path.join(self._layout.trash, name)
                 shutil.rmtree(path, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from sessionstore.backends.files.entry import Entry
 from sessionstore.backends.files.kept import linked, opened_checkpoints
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
+from sessionstore.chance import random_hex
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
@@ -280,7 +280,7 @@ class FilesClaim(Claim):
     # --- the end ---------------------------------------------------------------------------------
 
     def delete(self) -> None:
-        trashed = f"{self.session_id}.{secrets.token_hex(8)}"
+        trashed = f"{self.session_id}.{random_hex(8)}"
         with self._opened("delete"), Directory(self._layout.sessions) as sessions:
             with opened_trash(self._layout) as trash, self.entry.leaving():
                 durable.move_new(sessions, self.session_id, trash, trashed)

@@ -8,7 +8,6 @@ made at once, the first by name counts.
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 import threading
 import weakref
@@ -17,6 +16,7 @@ from contextlib import suppress
 from sessionstore import durable
 from sessionstore.backends.files.layout import Layout, index_names
 from sessionstore.backends.files.rows import TABLES
+from sessionstore.chance import random_hex
 from sessionstore.log import about, logger
 
 Connection = sqlite3.Connection
@@ -157,7 +157,7 @@ class Database:
 
     def _make(self) -> None:
         """Make an empty database aside, and give it its name once it is whole."""
-        name = f"index-{secrets.token_hex(8)}.sqlite"
+        name = f"index-{random_hex(8)}.sqlite"
         aside = os.path.join(self._layout.root, durable.temporary_name())
         os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:

@@ -18,7 +18,6 @@ Who cannot keep it true removes it. ``database.py`` makes, opens and removes the
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -36,6 +35,7 @@ from sessionstore.backends.files.database import (
 )
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import COLUMNS, INDEXES, Row
+from sessionstore.chance import random_hex
 
 _T = TypeVar("_T")
 
@@ -289,7 +289,7 @@ _SETTLE = (
 
 def new_mark() -> int:
     """Return a number that no other live row has."""
-    return secrets.randbits(62) | 1
+    return int(random_hex(8), 16) >> 2 | 1
 
 
 def _executing(sql: str) -> Callable[[Connection], object]:

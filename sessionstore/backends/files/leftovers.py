@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from sessionstore import codec, durable
+from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.backends.files.layout import STATE
 from sessionstore.durable import Directory
@@ -37,6 +37,8 @@ def _may_be_foreign(directory: Directory, name: str, session_id: str) -> bool:
     A holder that died between the exchange and the swap back leaves such a state behind: it
     is no newer by revision, but was written after ours. The check-up puts it into quarantine.
     """
+    from sessionstore import codec  # rarely needed, and it loads pydantic
+
     left, left_signature = states.read(directory, name, session_id)
     stored, signature = states.read(directory, STATE, session_id)
     revision, current = codec.peek_revision(left), codec.peek_revision(stored)

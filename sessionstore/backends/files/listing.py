@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TypeVar
 
 from sessionstore import owner
-from sessionstore.backends.files import comparison, rows
+from sessionstore.backends.files import rows
 from sessionstore.backends.files.database import SQLError, Unusable
 from sessionstore.backends.files.index import Index
 from sessionstore.backends.files.layout import Layout, read_marker
@@ -113,6 +113,8 @@ class Listing:
 
     def compare(self, reason: str) -> None:
         """Compare the index with the files."""
+        from sessionstore.backends.files import comparison  # rarely needed
+
         try:
             comparison.compare(self._index, self._layout, reason)
         except OSError as error:

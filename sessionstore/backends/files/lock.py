@@ -25,11 +25,13 @@ import warnings
 import weakref
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock, owner
 from sessionstore.durable import Directory, retry_sharing
-from sessionstore.state import SessionOwner
+
+if TYPE_CHECKING:
+    from sessionstore.state import SessionOwner
 
 LOOK_GRACE = 2.0
 """Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
@@ -318,6 +320,8 @@ def _before(record: dict[str, Any] | None) -> dict[str, Any] | None:
 def _to_record(record: dict[str, Any] | None) -> Record | None:
     if record is None:
         return None
+    from sessionstore.state import SessionOwner  # it loads pydantic
+
     try:
         holder = SessionOwner.model_validate(record["owner"])
     except (ValueError, KeyError):

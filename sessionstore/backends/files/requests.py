@@ -14,6 +14,7 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sessionstore import durable
 from sessionstore.backends.base import CancelRequest
@@ -21,7 +22,9 @@ from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files import states
 from sessionstore.backends.files.layout import Layout
 from sessionstore.durable import Directory
-from sessionstore.state import SessionOwner
+
+if TYPE_CHECKING:
+    from sessionstore.state import SessionOwner
 
 NAME = re.compile(r"(?P<session_id>.+)\.(?P<token>[0-9a-f]{16})\.cancel", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -149,6 +152,8 @@ def _read(layout: Layout, session_id: str, token: str | None) -> CancelRequest |
     with suppress(ValueError, RecursionError):
         content = json.loads(data)
         if isinstance(content, dict):
+            from sessionstore.state import SessionOwner
+
             reason, at = content.get("reason"), content.get("at")
             with suppress(ValueError):
                 by = SessionOwner.model_validate(content.get("by"))

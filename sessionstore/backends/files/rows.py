@@ -5,14 +5,14 @@ Values never become part of SQL text: they are bound. The names in it are our ow
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
-
-from pydantic_core import from_json, to_json
 
 from sessionstore import clock
 from sessionstore.durable import Signature
+from sessionstore.late import keep
 from sessionstore.query import Position, SessionQuery, SessionSummary
-from sessionstore.state import SessionOwner, SessionRecovery, SessionStatus
+from sessionstore.status import SessionStatus
 
 _REST_LIMIT = 8 * 1024
 """Bytes of a summary that are kept; of one with a longer text the file is read instead."""
@@ -117,6 +117,8 @@ def settled_row(item: SessionSummary, signature: Signature) -> Row:
 
 
 def _pack(item: SessionSummary) -> str | None:
+    from pydantic_core import to_json
+
     recovery, owner = item.recovery, item.owner
     packed = to_json(
         [
@@ -143,7 +145,7 @@ def summary_of(row: Row) -> SessionSummary | None:
     """Return the summary that a settled row keeps, or None if it was too long for it."""
     if row.rest is None:
         return None
-    *plain, recovery, owner = from_json(row.rest)
+    *plain, recovery, owner = json.loads(row.rest)
     (
         entry_point,
         revision,
@@ -158,7 +160,7 @@ def summary_of(row: Row) -> SessionSummary | None:
         latest_checkpoint_id,
         pid,
     ) = plain
-    return SessionSummary(
+    summary = SessionSummary(
         session_id=row.id,
         status=SessionStatus(row.status or ""),
         goal_id=row.goal_id or "",
@@ -178,10 +180,12 @@ def summary_of(row: Row) -> SessionSummary | None:
         latest_checkpoint_id=latest_checkpoint_id,
         is_resumable=bool(row.resumable),
         is_interrupted=bool(row.interrupted),
-        recovery=SessionRecovery.model_validate(recovery) if recovery else None,
         pid=pid,
-        owner=SessionOwner.model_validate(owner) if owner else None,
     )
+    models = {name: one for name, one in (("recovery", recovery), ("owner", owner)) if one}
+    if models:
+        keep(summary, models)
+    return summary
 
 
 # --- queries ------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from typing import NamedTuple
 
-from sessionstore import codec
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files import rows, states
 from sessionstore.backends.files.layout import STATE, Layout
@@ -13,7 +12,7 @@ from sessionstore.backends.files.rows import Row
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.query import SessionSummary, summarize
-from sessionstore.state import SessionState, SessionStatus
+from sessionstore.status import SessionStatus
 
 
 class Sighting(NamedTuple):
@@ -77,6 +76,9 @@ class Eyes:
         Of one that was just seen to be a directory, and no link, the path is believed: it takes
         half the time.
         """
+        from sessionstore import codec  # pydantic: settled rows need none
+        from sessionstore.state import SessionState
+
         # Named in errors only, and joined a million times for a new index: not by os.path.
         file = f"{self._sessions.path}/{session_id}/{STATE}"
         try:

@@ -8,10 +8,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sessionstore.codec import MAX_STATE_BYTES
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionStoreError, StorageError
 from sessionstore.ids import is_id
+from sessionstore.limits import MAX_STATE_BYTES
 
 _DAMAGE = {
     errno.ELOOP: "it is a symbolic link, which is not followed",
