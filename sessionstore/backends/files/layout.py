@@ -25,6 +25,7 @@ _MARKER_LIMIT = 64 * 1024
 _BUILT = re.compile(
     re.escape(durable.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
 )
+_RANDOM = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _INDEX = re.compile(r"index-[0-9a-f]{16}\.sqlite", re.ASCII)
 _BESIDE_INDEX = re.compile(r"(index-[0-9a-f]{16}\.sqlite)-[a-z]+", re.ASCII)
 
@@ -101,6 +102,13 @@ def built_session(name: str) -> str | None:
     """Return the id of the session that is being built in the entry ``name`` of trash/, if any."""
     found = _BUILT.fullmatch(name)
     return found["session_id"] if found and is_id(found["session_id"]) else None
+
+
+def is_trashed(name: str) -> bool:
+    """Return whether an entry of trash/ bears a name that we give, and nobody else would."""
+    session_id, _, random = name.rpartition(".")
+    deleted = is_id(session_id) and _RANDOM.fullmatch(random) is not None
+    return deleted or built_session(name) is not None
 
 
 def read_marker(layout: Layout) -> dict[str, Any] | None:
