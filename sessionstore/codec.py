@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -183,6 +184,16 @@ def brief(error: Exception) -> str:
     text = f"{place}: {first['msg']}" if place else first["msg"]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return printable(text) + more
+
+
+def plain(value: object) -> Any:
+    """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
+    try:
+        return from_json(to_json(value, inf_nan_mode="null"))
+    except PydanticSerializationError as error:  # it asks enums for their values, in Python
+        if signalled := _raised_by_signal(error):
+            raise signalled from error
+        raise
 
 
 def peek_revision(payload: bytes) -> int | None:

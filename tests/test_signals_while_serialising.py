@@ -17,7 +17,14 @@ from typing import Any
 import pytest
 from pydantic import computed_field
 
-from sessionstore import SessionState, SessionStore, SessionTimestamps, codec
+from sessionstore import (
+    SessionState,
+    SessionStatus,
+    SessionStore,
+    SessionSummary,
+    SessionTimestamps,
+    codec,
+)
 from tests.async_support import Store, run
 from tests.support import read_state
 
@@ -46,10 +53,12 @@ class OwnCode(SessionState):
 
 
 @contextmanager
-def raising_at(wanted: int, error: BaseException) -> Iterator[Callable[[], bool]]:
+def raising_at(
+    wanted: int, error: BaseException, within: Callable[..., object] = codec.encode
+) -> Iterator[Callable[[], bool]]:
     """Raise ``error`` at the ``wanted``-th call of a Python function within codec.encode."""
     calls = 0
-    code = codec.encode.__code__
+    code = within.__code__
 
     def is_within(frame: FrameType | None) -> bool:
         while frame is not None and frame.f_code is not code:
@@ -141,6 +150,24 @@ def test_an_exit_arrives_from_code_of_the_state_type_too(error: BaseException) -
         assert (type(arrived), arrived.args) == (type(error), error.args)
         places += 1
     assert places > 5
+
+
+def test_ctrl_c_arrives_from_what_a_command_prints() -> None:
+    item = SessionSummary("s", status=SessionStatus.PAUSED)
+    places = 0
+    while True:
+        with raising_at(places + 1, KeyboardInterrupt(), codec.plain) as fired:
+            arrived = None
+            try:
+                codec.plain(item)
+            except BaseException as raised:
+                arrived = raised
+        if not fired():
+            assert arrived is None
+            break
+        assert type(arrived) is KeyboardInterrupt
+        places += 1
+    assert places > 1, "the value of an enum is Python code"
 
 
 def test_the_bytes_are_those_that_pydantic_would_write() -> None:
