@@ -23,6 +23,7 @@ from sessionstore.errors import (
     SessionCorrupt,
 )
 from sessionstore.ids import check_id
+from sessionstore.log import about, logger
 from sessionstore.operations import Operations
 from sessionstore.owner import Liveness
 from sessionstore.preparing import Prepared
@@ -377,6 +378,9 @@ class SessionStore(Operations[StateT]):
                 if not force:
                     raise
             claim.delete()
+            logger.info(
+                "%s: deleted", session_id, extra=about("session_deleted", session_id=session_id)
+            )
         finally:
             claim.release()
 
