@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
     from sessionstore.ops.cancelling import Cancellation, CancelOutcome
+    from sessionstore.ops.checking import check_store
     from sessionstore.ops.diagnosing import diagnose
     from sessionstore.ops.diffing import Difference, DifferenceKind, DiffSide, StateDiff
     from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
@@ -143,6 +144,7 @@ __all__ = [
     "Usage",
     "Verdict",
     "WatchTimedOut",
+    "check_store",
     "diagnose",
 ]
 
@@ -194,6 +196,7 @@ _HOMES = {
         "CancelOutcome",
         "Cancellation",
     ),
+    "sessionstore.ops.checking": ("check_store",),
     "sessionstore.ops.diagnosing": ("diagnose",),
     "sessionstore.ops.diffing": (
         "DiffSide",

@@ -106,7 +106,10 @@ def load(current: StateT, stored: Stored, checkpoint_id: str) -> StateT:
     if foreign is None:
         state = codec.decode(stored.payload, kind, session_id, stored.file)
     else:
-        raw = from_json(kind.__pydantic_serializer__.to_json(current, warnings=False))
+        computed = set(kind.__pydantic_computed_fields__)
+        raw = from_json(
+            kind.__pydantic_serializer__.to_json(current, exclude=computed, warnings=False)
+        )
         raw["data_buffer"] = foreign.data
         # It is no revision of ours: whatever is stored is newer.
         raw["revision"], raw["incarnation"] = 0, None

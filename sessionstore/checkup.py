@@ -6,12 +6,12 @@ that could be data; interrupted anywhere, the next one goes on.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from sessionstore import codec, owner, recovery
 from sessionstore.backends.base import Backend, Claim, Probe, Stored
 from sessionstore.clock import to_text
-from sessionstore.condition import Condition, condition_of
+from sessionstore.condition import Condition, condition_of, doubled_keys
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.findings import CheckReport, Finding, FindingKind
 from sessionstore.log import about, logger
@@ -37,6 +37,8 @@ place, or be making the session, and holds no lock meanwhile."""
 
 # What a check-up cannot mend: a person or the system has to.
 _NOT_OURS = frozenset({FindingKind.ACTIVE_WITHOUT_OWNER, FindingKind.UNREADABLE})
+_GIVEN_BACK = "it had ended, how is lost: the process that ran it had given it back"
+_KEPT = "nothing: it loads, and a checkpoint is never changed"
 
 
 def check(backend: Backend, *, repair: bool, progress: Progress | None = None) -> CheckReport:
@@ -64,7 +66,7 @@ class _Session:
     def check(self, *, repair: bool) -> list[Finding]:
         try:
             found = self._look()
-            if repair and any(item.kind not in _NOT_OURS for item in found):
+            if repair and not all(map(_stays, found)):
                 return self._claim_and_repair(found)
         except SessionNotFound:  # deleted since it was listed
             return []
@@ -97,6 +99,9 @@ class _Session:
         if seen.no_checkpoints is not None:
             found.append(self._damaged_checkpoint(seen.no_checkpoints))
         found += [self._unreadable(name, error) for name, error in seen.unreadable]
+        for file, doubled in seen.doubled:
+            detail = _say_doubled(doubled)
+            found.append(self._finding(FindingKind.DOUBLED_KEYS, file, detail, _KEPT))
         if seen.state is not None and seen.stored is not None:
             found += self._judge_state(seen, seen.stored)
             found += self._judge_owner(seen.state, seen.stored, claim)
@@ -127,8 +132,8 @@ class _Session:
             found.append(self._finding(kind, stored.file, detail, what, True))
         elif (detail := seen.why_behind(self._load)) is not None:
             found.append(self._finding(FindingKind.OLD_STATE, stored.file, detail, what))
-        if doubled := _doubled_keys(stored.payload):
-            detail = f"{', '.join(doubled)}: more than once, and the last one counts"
+        if doubled := doubled_keys(stored.payload):
+            detail = _say_doubled(doubled)
             what = "it would be saved with each key once"
             found.append(self._finding(FindingKind.DOUBLED_KEYS, stored.file, detail, what))
         return found
@@ -191,7 +196,7 @@ class _Session:
             if seen.newest(whole=True) is None:
                 return self._put_away([*found, *kept], claim)
         kept = self.backend.check_kept(self.session_id, claim, repair=True)
-        return [*self._mend(found, claim, seen), *kept]
+        return [*self._mend(found, claim, seen, last), *kept]
 
     def _put_away(self, found: list[Finding], claim: Claim) -> list[Finding]:
         """Put the whole session into quarantine; what else is wrong with it goes along."""
@@ -205,17 +210,20 @@ class _Session:
         along = "put into quarantine with its session"
         return [first, *(replace(item, repair=along, is_repaired=True) for item in others)]
 
-    def _mend(self, found: Iterable[Finding], claim: Claim, seen: Condition) -> list[Finding]:
+    def _mend(
+        self, found: Iterable[Finding], claim: Claim, seen: Condition, last: Probe
+    ) -> list[Finding]:
         """Mend in this order: the state, from a checkpoint; the checkpoints; what names them."""
         mended: list[Finding] = []
         names = [name for name, _ in seen.damaged]
         bad: list[str | None] = [*names, *([None] if seen.no_checkpoints else [])]
         rewritten: Finding | None = None
         for item in found:
-            if item.kind in _NOT_OURS:
+            if _stays(item):
                 mended.append(item)
             elif item.kind is FindingKind.DAMAGED_STATE:
-                mended.append(_mended(item, partial(self._restore, claim, seen, item.detail)))
+                restore = partial(self._restore, claim, seen, last, item.detail)
+                mended.append(_mended(item, restore))
             elif item.kind is FindingKind.DAMAGED_CHECKPOINT:
                 put_aside = partial(self._put_aside, claim, bad.pop(0), item.detail)
                 mended.append(_mended(item, put_aside))
@@ -239,15 +247,8 @@ class _Session:
         if newest is None:
             return None
         kept = self._load(newest.checkpoint_id)
-        previous, holder = claim.previous_owner, kept.owner
-        if (
-            last.released
-            and holder is not None
-            and last.holder is not None
-            and previous is not None
-            and holder.token == last.holder.token == previous.token
-        ):
-            return None  # it lived on, perhaps until now, but gave the session back
+        if _gave_back(kept, claim, last):
+            return None  # it lived on, perhaps until now
         return self._may_live(kept)
 
     def _may_live(self, state: SessionState) -> str | None:
@@ -260,17 +261,21 @@ class _Session:
         stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
         return codec.decode(stored.payload, SessionState, self.session_id, stored.file)
 
-    def _restore(self, claim: Claim, seen: Condition, reason: str) -> str:
+    def _restore(self, claim: Claim, seen: Condition, last: Probe, reason: str) -> str:
         newest = seen.newest(whole=True)
         assert newest is not None  # else the whole session was put aside
         state = self._load(newest.checkpoint_id)
         done = f"checkpoint {newest.checkpoint_id} was restored"
         if state.status is SessionStatus.ACTIVE:
-            # Workers shall see it as they see a session whose process died.
             how = f"its state was damaged ({reason}), and {done}"
-            died = Liveness(Verdict.DEAD, how, state.owner)
             now = to_text(self.backend.clock())
-            recovery.mark(state, died, SessionStatus.FAILED, now)
+            if ended := _how_it_ended(seen, _gave_back(state, claim, last)):
+                # What came after the checkpoint is lost, but nothing is to be run again.
+                recovery.end(state, f"{how}; {ended}", SessionStatus.FAILED, now)
+            else:
+                # Workers shall see it as they see a session whose process died.
+                died = Liveness(Verdict.DEAD, how, state.owner)
+                recovery.mark(state, died, SessionStatus.FAILED, now)
         # Which revisions the lost state had is not known: under a new incarnation none is reused.
         state.incarnation = secrets.token_hex(8)
         state.latest_checkpoint_id = newest.checkpoint_id
@@ -325,27 +330,38 @@ def _mended(item: Finding, mend: Callable[[], str]) -> Finding:
 
 
 def _untouched(found: Iterable[Finding], why: str) -> list[Finding]:
-    return [
-        item if item.kind in _NOT_OURS else replace(item, repair=f"not touched: {why}")
-        for item in found
-    ]
+    return [item if _stays(item) else replace(item, repair=f"not touched: {why}") for item in found]
 
 
-def _doubled_keys(payload: bytes) -> list[str]:
-    """Return the keys that one object of the JSON text has more than once."""
-    doubled: set[str] = set()
+def _stays(item: Finding) -> bool:
+    """Return whether a repair leaves it as it is."""
+    return item.kind in _NOT_OURS or item.repair == _KEPT
 
-    def look(pairs: list[tuple[str, object]]) -> None:
-        if len(pairs) != len({key for key, _ in pairs}):
-            seen: set[str] = set()
-            for key, _ in pairs:
-                (doubled if key in seen else seen).add(key)
 
-    try:
-        json.loads(payload, object_pairs_hook=look)
-    except (ValueError, RecursionError):  # an integer too long for Python, say
-        return []
-    return sorted(doubled)
+def _gave_back(kept: SessionState, claim: Claim, last: Probe) -> bool:
+    """Return whether who made the checkpoint ``kept`` held the session last, and let it go."""
+    previous, holder = claim.previous_owner, kept.owner
+    return (
+        last.released
+        and holder is not None
+        and last.holder is not None
+        and previous is not None
+        and holder.token == last.holder.token == previous.token
+    )
+
+
+def _how_it_ended(seen: Condition, gave_back: bool) -> str | None:
+    """Return what tells that the lost state was not ACTIVE any more; None if it was, it seems."""
+    status = _said_in(seen.stored.payload).get("status") if seen.stored else None
+    if status == SessionStatus.ACTIVE:
+        return None
+    if status in list(SessionStatus):
+        return f"the damaged state says {status}"
+    return _GIVEN_BACK if gave_back else None
+
+
+def _say_doubled(keys: Iterable[str]) -> str:
+    return f"{', '.join(keys)}: more than once, and the last one counts"
 
 
 def _names_nobody(state: SessionState) -> bool:
@@ -353,13 +369,19 @@ def _names_nobody(state: SessionState) -> bool:
     return all(pid is None or pid <= 0 for pid in pids)
 
 
-def _named_in(payload: bytes) -> SessionState | None:
-    """Return what a damaged state still says of an owner; None if it names none."""
+def _said_in(payload: bytes) -> dict[str, Any]:
+    """Return what a damaged state still says."""
     try:
         raw = from_json(payload, allow_partial=True)
     except ValueError:
-        return None
-    if not isinstance(raw, dict) or raw.get("status") != SessionStatus.ACTIVE:
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def _named_in(payload: bytes) -> SessionState | None:
+    """Return what a damaged state still says of an owner; None if it names none."""
+    raw = _said_in(payload)
+    if raw.get("status") != SessionStatus.ACTIVE:
         return None
     pid = raw.get("pid")
     try:

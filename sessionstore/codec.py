@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
+from typing import Any
+
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
@@ -21,18 +25,19 @@ def encode(state: SessionState) -> bytes:
     kind = type(state)
     try:
         declared.check(state)
-        payload: bytes = kind.__pydantic_serializer__.to_json(state, warnings=False)
+        payload = _serialize(state)
         if typed := declared.typed_fields(kind):
             _compare_typed(state, payload, typed)
     except storable.Unstorable as bad:
         raise NotStorable(state.session_id, bad.path, bad.reason) from None
     except (PydanticSerializationError, UnicodeEncodeError) as error:
-        if str(error).startswith("Error serializing to JSON: KeyboardInterrupt"):
-            # pydantic wraps one that hits while a computed field is computed.
-            raise KeyboardInterrupt from error
+        if signalled := _raised_by_signal(error):
+            raise signalled from error
         culprit = storable.find_bad_text(state) or _find_unserializable(state, error)
         raise NotStorable(state.session_id, culprit.path, culprit.reason) from error
     except RuntimeError as error:  # dict or list changed size: another thread edits the state
+        if type(error) is not RuntimeError:
+            raise  # a signal handler's own
         raise NotStorable(
             state.session_id, "the state", f"it was edited while it was being saved ({error})"
         ) from error
@@ -44,6 +49,65 @@ def encode(state: SessionState) -> bytes:
             " keep large data in files of the session's directory",
         )
     return payload
+
+
+_DERIVED = ("duration_ms", "is_resumable_from_checkpoint", "is_resumable")
+_LEFT_OUT = set(_DERIVED)
+
+
+def _serialize(state: SessionState) -> bytes:
+    """Return ``state`` as JSON, with its derived fields last.
+
+    They are computed here and not by pydantic: a signal handler runs wherever Python code does,
+    and of what it raises inside a serializer pydantic keeps only the text.
+    """
+    kind = type(state)
+    serializer = kind.__pydantic_serializer__
+    if not _is_derived_as_ours(kind):
+        whole: bytes = serializer.to_json(state, warnings=False)
+        return whole
+    body = serializer.to_json(state, exclude=_LEFT_OUT, warnings=False)
+    resumable = b"true" if state.is_resumable else b"false"
+    return b'%b,"duration_ms":%d,"is_resumable_from_checkpoint":%b,"is_resumable":%b}' % (
+        body[:-1],  # without the brace that closes it
+        state.duration_ms,
+        resumable,
+        resumable,
+    )
+
+
+@cache
+def _is_derived_as_ours(kind: type[SessionState]) -> bool:
+    """Return whether the derived fields of ``kind`` are SessionState's, under their names."""
+    config = kind.model_config
+    return (
+        tuple(kind.__pydantic_computed_fields__) == _DERIVED
+        and all(getattr(kind, name) is getattr(SessionState, name) for name in _DERIVED)
+        and not kind.__pydantic_decorators__.model_serializers
+        and not config.get("alias_generator")
+        and not config.get("serialize_by_alias")
+    )
+
+
+_LOST = re.compile(r": (KeyboardInterrupt|SystemExit|CancelledError)(?:: (.*))?\Z", re.DOTALL)
+
+
+def _raised_by_signal(error: Exception) -> BaseException | None:
+    """Return anew what a signal handler raised while code of a state type was serialising.
+
+    pydantic passes on neither the exception nor its cause; these are no error of a value.
+    """
+    found = _LOST.search(str(error)) if isinstance(error, PydanticSerializationError) else None
+    if found is None:
+        return None
+    name, said = found.groups()
+    if name == "SystemExit":
+        return SystemExit(int(said) if said and said.isdecimal() else said)
+    if name == "CancelledError":
+        from asyncio import CancelledError
+
+        return CancelledError(*([said] if said else []))
+    return KeyboardInterrupt(*([said] if said else []))
 
 
 def _find_unserializable(state: SessionState, error: Exception) -> storable.Unstorable:
@@ -118,6 +182,16 @@ def brief(error: Exception) -> str:
     text = f"{place}: {first['msg']}" if place else first["msg"]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return printable(text) + more
+
+
+def plain(value: object) -> Any:
+    """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
+    try:
+        return from_json(to_json(value, inf_nan_mode="null"))
+    except PydanticSerializationError as error:  # it asks enums for their values, in Python
+        if signalled := _raised_by_signal(error):
+            raise signalled from error
+        raise
 
 
 def peek_revision(payload: bytes) -> int | None:

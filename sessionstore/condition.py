@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ class Condition:
     damage: SessionCorrupt | None = None
     sound: list[Checkpoint] = field(default_factory=list)
     damaged: list[tuple[str, SessionCorrupt]] = field(default_factory=list)
+    doubled: list[tuple[str, list[str]]] = field(default_factory=list)
+    """Files of sound checkpoints that have keys more than once, and which."""
     unreadable: list[tuple[str, StorageError]] = field(default_factory=list)
     no_checkpoints: SessionCorrupt | None = None
     """Something else is in the place of all checkpoints."""
@@ -97,9 +100,28 @@ def _see_checkpoint(seen: Condition, backend: Backend, session_id: str, checkpoi
     try:
         stored = backend.read_checkpoint(session_id, checkpoint_id)
         seen.sound.append(checkpoints.describe(session_id, checkpoint_id, stored))
+        if doubled := doubled_keys(stored.payload):
+            seen.doubled.append((stored.file, doubled))
     except SessionCorrupt as error:
         # keep_checkpoints may have removed it since.
         if checkpoint_id in backend.checkpoint_ids(session_id):
             seen.damaged.append((checkpoint_id, error))
     except StorageError as error:
         seen.unreadable.append((checkpoint_id, error))
+
+
+def doubled_keys(payload: bytes) -> list[str]:
+    """Return the keys that one object of the JSON text has more than once."""
+    doubled: set[str] = set()
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        if len(pairs) != len({key for key, _ in pairs}):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                (doubled if key in seen else seen).add(key)
+
+    try:
+        json.loads(payload, object_pairs_hook=look)
+    except (ValueError, RecursionError):  # an integer too long for Python, say
+        return []
+    return sorted(doubled)

@@ -12,6 +12,10 @@ import logging
 
 EVENTS: dict[str, str] = {
     "session_marked": "Somebody said how a session ended that nobody held (reason).",
+    "session_forked": "A new session was made from a kept state (reason: which).",
+    "session_deleted": "A session was deleted, by its id.",
+    "cancel_requested": "The process that holds a session was asked to end it (reason: who).",
+    "claim_forced": "A session was taken, marked or deleted though its owner may live (reason).",
     "session_imported": "A session was taken in from an export.",
     "pruned": "A retention policy let a session or checkpoints go (reason).",
     "session_swept": "A recovery marked a session whose process died (reason: how that is known).",

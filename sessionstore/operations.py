@@ -75,7 +75,8 @@ class Operations(Listings):
         """Look for damage and for what is left over; with ``repair`` mend what can be mended.
 
         A damaged state is replaced by its newest sound checkpoint, under a new incarnation, and
-        marked failed if that says ACTIVE; without one the whole session goes into quarantine.
+        marked failed if that says ACTIVE, and interrupted unless it is known that the session had
+        ended since; without one the whole session goes into quarantine.
         A damaged checkpoint goes there too. Nothing is deleted that could be data, and nothing
         is touched that a live process holds or may hold: such findings stay, with the reason.
         One session that cannot be mended does not stop the others.

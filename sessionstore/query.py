@@ -315,6 +315,10 @@ def make_query(
     for name in (*_EQUAL, "id_prefix"):
         if not isinstance(given.get(name, ""), str):
             raise InvalidQuery(name, f"{given[name]!r} is no text")
+        if not _is_storable_text(given.get(name, "")):
+            raise InvalidQuery(
+                name, f"{given[name]!r} is not UTF-8: nothing that is stored can match it"
+            )
     if type(given.get("max_recoveries", 0)) is not int:
         raise InvalidQuery("max_recoveries", f"{given['max_recoveries']!r} is no whole number")
     return SessionQuery(
@@ -334,6 +338,15 @@ def make_query(
         order=order,
         after=_read_cursor(cursor, order),
     )
+
+
+def _is_storable_text(text: str) -> bool:
+    """Return whether ``text`` is free of lone surrogates, as a terminal gives for odd bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _statuses(value: Any) -> frozenset[SessionStatus]:
@@ -378,6 +391,7 @@ def _read_cursor(cursor: str | None, order: str) -> Position | None:
         or unknown not in (0, 1)
         or not isinstance(value, (int, float) if by_time else str)
         or (isinstance(value, float) and not math.isfinite(value))
+        or not _is_storable_text(f"{value}{session_id}")
     ):
         raise InvalidQuery("cursor", "this is no cursor of ours: start without one")
     return (unknown, value, session_id)

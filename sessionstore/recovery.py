@@ -214,6 +214,11 @@ def mark(state: SessionState, verdict: Liveness, mark_as: SessionStatus, now: st
     reason = f"the process that ran this session {verb}: {how}"
     before = state.recovery.count if state.recovery else 0
     state.recovery = SessionRecovery(count=before + 1, at=now, reason=reason, owner=who)
+    end(state, reason, mark_as, now)
+
+
+def end(state: SessionState, reason: str, mark_as: SessionStatus, now: str) -> None:
+    """Make ``state`` say that it ended without success when it last ran, and why."""
     state.result.success = False
     state.result.error = reason
     state.status = mark_as

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 
 class SessionStatus(StrEnum):
@@ -13,3 +14,14 @@ class SessionStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Have the word written as the string that it is.
+
+        pydantic would ask for ``.value``, which is Python code: what a signal handler raises in
+        there is lost (see :mod:`sessionstore.codec`).
+        """
+        schema = handler(source)
+        schema["serialization"] = {"type": "str"}
+        return schema

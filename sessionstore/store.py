@@ -9,6 +9,7 @@ from sessionstore import clock, inspection, owner
 from sessionstore.backends.base import Backend
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.ids import check_id
+from sessionstore.log import about, logger
 from sessionstore.operations import Operations
 from sessionstore.owner import Liveness
 from sessionstore.session_operations import SessionOperations
@@ -316,6 +317,9 @@ class SessionStore(Operations, SessionOperations[StateT]):
                 if not force:
                     raise
             claim.delete()
+            logger.info(
+                "%s: deleted", session_id, extra=about("session_deleted", session_id=session_id)
+            )
         finally:
             claim.release()
 

@@ -7,6 +7,7 @@ from sessionstore.backends.base import Backend, Claim
 from sessionstore.checkpoints import BEFORE_RESUME
 from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
 from sessionstore.ids import is_id, make_checkpoint_id
+from sessionstore.log import about, logger
 from sessionstore.state import SessionResult, SessionState, SessionStatus, StateT
 
 
@@ -51,6 +52,18 @@ def refuse_unless_dead(backend: Backend, state: SessionState, *, force: bool) ->
         hint = "; force=True takes it if you know better" if verdict.is_unknown else ""
         raise SessionClaimed(
             state.session_id, verdict.owner or state.owner, reason=verdict.reason + hint
+        )
+    if verdict.is_unknown:
+        logger.info(
+            "%s: taken by force: %s",
+            state.session_id,
+            verdict.reason,
+            extra=about(
+                "claim_forced",
+                session_id=state.session_id,
+                revision=state.revision,
+                reason=verdict.reason,
+            ),
         )
 
 

@@ -389,6 +389,21 @@ def test_stray_locks_and_trash_are_removed(tmp_path: Path) -> None:
     assert read_state(tmp_path, "s1")["status"] == "paused"
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "gone.0123456789abcde", ".new-notes", "no id.0"])
+def test_what_is_not_ours_in_the_trash_is_never_removed(tmp_path: Path, name: str) -> None:
+    new_session(tmp_path)
+    foreign = tmp_path / "trash" / name
+    foreign.mkdir()
+    leave(foreign / "precious", b"precious")
+    shutil.copytree(session_path(tmp_path, "s1"), tmp_path / "trash" / "gone.0123456789abcdef")
+    SessionStore(tmp_path).recover()  # a sweep empties the trash, too
+    for _ in range(2):
+        found = [] if name.startswith(".") else [only(check(tmp_path, repair=True))]
+        assert all(item.kind is FindingKind.TRASH and not item.is_repaired for item in found)
+    assert [path.name for path in (tmp_path / "trash").iterdir()] == [name]
+    assert (foreign / "precious").read_bytes() == b"precious"
+
+
 @needs_linux("links")
 def test_trash_that_is_a_link_is_not_emptied_elsewhere(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
@@ -466,7 +481,22 @@ def test_an_owner_that_gave_the_session_back_is_in_nobodys_way(tmp_path: Path) -
                 path.unlink()
         state_path(tmp_path, "s1").unlink()
         assert not check(tmp_path, repair=True).has_damage  # while that process still lives
-        assert read_state(tmp_path, "s1")["status"] == "failed"
+        state = read_state(tmp_path, "s1")
+        assert state["status"] == "failed"
+        assert "given it back" in state["result"]["error"]
+        assert state["recovery"] is None, "it did not die: no worker is to run it again"
+
+
+def test_an_owner_that_was_killed_leaves_a_session_that_workers_take_up(tmp_path: Path) -> None:
+    with Child("act", tmp_path) as holder:
+        holder.hear()
+        holder.ask("create", session_id="s1", checkpoint=True)
+        holder.kill()
+    state_path(tmp_path, "s1").unlink()  # nothing is left that could say how it ended
+    assert not check(tmp_path, repair=True).has_damage
+    (item,) = SessionStore(tmp_path).find(interrupted=True, resumable=True)
+    assert item.recoveries == 1
+    assert "died" in (item.error or "")
 
 
 # --- real inputs ---------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from sessionstore.cli.lazy import COMMANDS
 from tests.cli_support import (
     HOSTILE,
     acting,
+    environment,
     invoke,
     put,
     put_hostile,
@@ -158,6 +159,32 @@ def test_hostile_text_reaches_no_output_of_any_command_but_escaped(
             assert not acting(result.stderr), args
             if color == "never":
                 assert "\x1b" not in result.stdout + result.stderr, args
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_bytes_that_are_no_text_are_refused_by_every_command(hostile: Path, name: str) -> None:
+    # The shell hands over any bytes; Python makes lone surrogates of those that are not UTF-8.
+    ways = [args for args in runs_of(name, hostile) if HOSTILE in args]
+    for odd in ("\udcff", "h-\udcff"):
+        for args in ways:
+            result = invoke(hostile, *(odd if word == HOSTILE else word for word in args))
+            assert result.exit_code in (Exit.USAGE, Exit.NOT_FOUND), (args, result.exit_code)
+            assert "\\udcff" in result.stderr, args
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8:surrogateescape"])
+@pytest.mark.parametrize("args", [("show", "-"), ("explain", "-"), ("export", "-", "-O", "-")])
+def test_a_line_of_stdin_that_is_no_text_is_refused(hostile: Path, args: Args, coding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sessionstore", "--root", str(hostile), *args],
+        check=False,
+        input=b"\xff\n",
+        capture_output=True,
+        env=environment({"PYTHONIOENCODING": coding}),
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stdout) == (Exit.USAGE, b"")
+    assert done.stderr.startswith(b"sessionstore: session id '\\udcff': ")
 
 
 @pytest.mark.parametrize("args", CHANGES)

@@ -13,11 +13,11 @@ from typing import TypeGuard
 import pytest
 
 import sessionstore
-from sessionstore import AsyncSessionStore, SessionStore, StorageError
+from sessionstore import AsyncSessionStore, CancellationRequested, SessionStore, StorageError
 from sessionstore.log import EVENTS, about
 from sessionstore.runner import Runner
 from tests.cli_support import GONE, leave_behind, put, state
-from tests.support import DEADLINE
+from tests.support import CHECKOUT, DEADLINE
 
 ATTRIBUTES = tuple(about("any"))
 PACKAGE = Path(sessionstore.__file__).parent
@@ -163,6 +163,53 @@ def test_every_record_of_the_package_tells_a_documented_event() -> None:
         assert event.value in EVENTS, where
         told.add(event.value)
     assert told == set(EVENTS)  # and none is documented that nothing tells
+
+
+def test_the_page_lists_every_event_as_it_is_told() -> None:
+    levels: dict[str, set[str]] = {}
+    for _, call in _calls():
+        (extra,) = (word.value for word in call.keywords if word.arg == "extra")
+        assert isinstance(extra, ast.Call)
+        assert isinstance(extra.args[0], ast.Constant)
+        assert isinstance(call.func, ast.Attribute)
+        level = {"log": "INFO, DEBUG"}.get(call.func.attr, call.func.attr.upper())
+        levels.setdefault(str(extra.args[0].value), set()).add(level)
+    page = (CHECKOUT / "docs/how-to/logging.md").read_text(encoding="utf-8")
+    for event, told in EVENTS.items():
+        assert f"| `{event}` | {'/'.join(sorted(levels[event]))} | {told} |" in page
+
+
+def test_forks_deletes_and_force_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "unknown", state("unknown", status="active", pid=None))
+    store = SessionStore(tmp_path)
+    with store.create("g", session_id="s-1") as session:
+        kept = session.pause().checkpoint_id
+    with caplog.at_level(logging.INFO, "sessionstore"):
+        store.fork("s-1", new_id="s-2")
+        store.claim("unknown", force=True).release()
+        store.delete("s-1")
+    told = [
+        tuple(getattr(item, name) for name in ("event", "session_id", "revision", "reason"))
+        for item in caplog.records
+        if item.name == "sessionstore"
+    ]
+    assert told == [
+        ("session_forked", "s-2", 2, f"from s-1 at {kept}"),
+        ("claim_forced", "unknown", 0, "no owner recorded"),
+        ("session_deleted", "s-1", None, None),
+    ]
+
+
+def test_a_request_to_cancel_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = SessionStore(tmp_path)
+    session = store.create("g", session_id="s-1")
+    with caplog.at_level(logging.INFO, "sessionstore"):
+        store.cancel("s-1", reason="too slow", timeout=0.0)
+        with pytest.raises(CancellationRequested), session:
+            session.save()
+    (record,) = [item for item in caplog.records if item.name == "sessionstore"]
+    assert (record.event, record.session_id, record.revision) == ("cancel_requested", "s-1", 1)  # type: ignore[attr-defined]  # set by extra=
+    assert "too slow" in record.getMessage()
 
 
 def test_the_attributes_are_none_of_those_that_logging_has_itself() -> None:

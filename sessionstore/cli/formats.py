@@ -23,9 +23,9 @@ _PLAIN = (str, int)
 
 def plain(value: Any) -> Any:
     """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
-    from pydantic_core import from_json, to_json  # --help and completion do without
+    from sessionstore import codec  # --help and completion do without
 
-    return from_json(to_json(value, inf_nan_mode="null"))
+    return codec.plain(value)
 
 
 def summary_item(summary: SessionSummary) -> Item:

@@ -31,13 +31,20 @@ def fsck(settings: Settings, form: str, repair: bool) -> int:
     """Check every session and what lies around them; with --repair mend what can be mended.
 
     A damaged state is replaced by its newest sound checkpoint. What is replaced, and what has no
-    such checkpoint, is put into quarantine/ with the reason beside it. Nothing that could be data
+    such checkpoint, is put into quarantine/ with the reason beside it. So is a damaged marker of
+    the store (sessionstore.json), if it is certain what belongs into it. Nothing that could be data
     is deleted, and no session that a live process holds, or may hold, is touched.
 
     Exits with 5 while damage remains.
     """
-    with settings.open_store() as store, SweepBar(settings.color) as bar:
-        report = store.check(repair=repair, progress=bar)
+    root = settings.require_root()
+    import sessionstore
+    from sessionstore.cli import notices
+
+    notices.show(click.get_current_context())
+    with SweepBar(settings.color) as bar:
+        # Not through a store: one whose marker is damaged does not open.
+        report = sessionstore.check_store(root, repair=repair, progress=bar, clock=settings.clock)
     _write(report, settings, form)
     _say_what_next(report)
     return Exit.DAMAGE if report.has_damage else Exit.OK

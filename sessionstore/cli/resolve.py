@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,8 +29,8 @@ def resolve(store: SessionStore[Any], given: str, root: object) -> str:
     """
     if is_id(given) and store.exists(given):
         return given  # also where other ids begin with it
-    if not given:
-        check_id(given)
+    if not given.isascii() or not given:
+        check_id(given)  # no id begins like that, so there is none to look for
     page = store.find(id_prefix=given, order="session_id", limit=_NAMED + 1)
     candidates = [item.session_id for item in page.items]
     if not candidates:
@@ -61,6 +62,8 @@ def resolve_all(store: SessionStore[Any], given: Sequence[str], root: object) ->
             continue
         if sys.stdin is None:
             raise click.UsageError("- reads ids from stdin, which is closed")
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # so that a line of rubbish is named
         for line in sys.stdin:
             if name := line.strip():
                 yield resolve(store, name, root)

@@ -16,6 +16,7 @@ from sessionstore import clock, codec, inspection, owner
 from sessionstore.backends.base import Backend, CancelRequest, Claim
 from sessionstore.endings import describe_error
 from sessionstore.errors import SessionClaimed, SessionStoreError
+from sessionstore.log import about, logger
 from sessionstore.ops import marking
 from sessionstore.owner import Liveness
 from sessionstore.state import SessionOwner, SessionState, SessionStatus
@@ -143,7 +144,20 @@ class Canceller:
         if not self._backend.request_cancellation(self._session_id, self._asked):
             return None
         self._is_delivered = True
-        detail = f"asked {holder.describe() or 'its holder'}, whose next save will raise"
+        named = holder.describe() or "its holder"
+        logger.info(
+            "%s: asked %s to end it: %s",
+            self._session_id,
+            named,
+            self._reason or "no reason given",
+            extra=about(
+                "cancel_requested",
+                session_id=self._session_id,
+                revision=state.revision,
+                reason=f"asked {named}",
+            ),
+        )
+        detail = f"asked {named}, whose next save will raise"
         return self._seen(CancelOutcome.REQUESTED, state, detail)
 
     def _cancel_dead(self, seen: SessionState) -> Cancellation | None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic_core import from_json, to_json
-
 from sessionstore import checkpoints, codec, inspection
 from sessionstore.backends.base import Backend
 from sessionstore.errors import CheckpointNotFound, NotResumable, SessionCorrupt
@@ -133,7 +131,7 @@ def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dic
 
 
 def _side(name: str, state: SessionState) -> tuple[DiffSide, dict[str, Any]]:
-    raw: dict[str, Any] = from_json(to_json(state, inf_nan_mode="null"))
+    raw: dict[str, Any] = codec.plain(state)
     revision = None if state.incarnation is None and name != CURRENT else state.revision
     return DiffSide(name, revision, state.timestamps.updated_at), raw
 

@@ -18,6 +18,7 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.ids import check_id, make_session_id
+from sessionstore.log import about, logger
 from sessionstore.ops import selecting
 from sessionstore.recovery import Progress
 from sessionstore.state import SessionResult, SessionState, SessionStatus
@@ -78,6 +79,18 @@ def fork(
         raise
     finally:
         writer.free()
+    logger.info(
+        "%s: forked from %s at %s",
+        first.session_id,
+        session_id,
+        chosen,
+        extra=about(
+            "session_forked",
+            session_id=first.session_id,
+            revision=writer.revision,
+            reason=f"from {session_id} at {chosen}",
+        ),
+    )
     return first.session_id
 
 

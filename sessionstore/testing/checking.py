@@ -106,13 +106,43 @@ class CheckingContract(Harness[BackendT]):
         session.state.data_buffer["done"] = 1
         session.checkpoint("step")
         forget(session)
-        self.damage(backend, "s")
+        whole = self.read_raw(backend, "s")
+        self.write_raw(backend, "s", whole[: whole.index(b'"goal_id"')])  # it still says ACTIVE
         self.repaired(store)
         raw = self.raw(backend, "s")
         assert (raw["status"], raw["data_buffer"]) == ("failed", {"done": 1})
         assert "damaged" in raw["result"]["error"]
         assert raw["recovery"]["count"] == 1
         assert [item.session_id for item in store.find(interrupted=True, resumable=True)] == ["s"]
+
+    @pytest.mark.parametrize("said", [False, True])
+    def test_one_that_had_ended_is_restored_but_not_run_again(
+        self, backend: BackendT, store: Store, said: bool
+    ) -> None:
+        kept = self.ended(store)
+        if said:  # the damaged state tells how it ended
+            whole = self.read_raw(backend, "s")
+            self.write_raw(backend, "s", whole[: whole.index(b'"goal_id"')])
+        else:
+            self.damage(backend, "s")
+        self.repaired(store)
+        raw = self.raw(backend, "s")
+        assert (raw["status"], raw["latest_checkpoint_id"]) == ("failed", kept[1])
+        assert raw["recovery"] is None
+        assert "died" not in raw["result"]["error"]
+        assert f"checkpoint {kept[1]} was restored" in raw["result"]["error"]
+        assert ("the damaged state says completed" in raw["result"]["error"]) is said
+        assert store.find(interrupted=True).items == ()
+
+    def test_a_restored_state_that_was_not_active_keeps_its_status(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        store.create("g", session_id="s").pause(node="ask")
+        self.damage(backend, "s")
+        self.repaired(store)
+        raw = self.raw(backend, "s")
+        assert (raw["status"], raw["recovery"]) == ("paused", None)
+        assert (raw["result"]["success"], raw["result"]["error"]) == (None, None)
 
     def test_an_older_checkpoint_is_restored_where_the_newest_is_damaged(
         self, backend: BackendT, store: Store
@@ -216,6 +246,26 @@ class CheckingContract(Harness[BackendT]):
         assert {k: v for k, v in raw.items() if k not in changed} == {
             k: v for k, v in before.items() if k not in changed
         }
+
+    def test_doubled_keys_of_a_checkpoint_are_reported_and_kept(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        kept = self.ended(store)
+        before = self.read_raw_checkpoint(backend, "s", kept[0]) or b""
+        doubled = b'{"goal_id": "stale",' + before[1:]
+        self.write_raw_checkpoint(backend, "s", kept[0], doubled)
+        state = self.read_raw(backend, "s")
+        for repair in (False, True, True):
+            report = store.check(repair=repair)
+            (found,) = on_data(report)
+            assert (found.kind, found.is_damage) == (FindingKind.DOUBLED_KEYS, False)
+            assert found.detail.startswith("goal_id: ")
+            assert kept[0] in found.file
+            assert not found.is_repaired
+            assert not report.has_damage
+        assert self.read_raw_checkpoint(backend, "s", kept[0]) == doubled
+        assert self.read_raw(backend, "s") == state
+        assert store.load_checkpoint("s", kept[0]).goal_id == "g"
 
     def double(self, backend: BackendT, **changes: Any) -> bytes:
         """Rewrite the state with a doubled key, as the original framework does."""

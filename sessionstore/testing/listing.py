@@ -152,10 +152,13 @@ class ListingContract(Harness[BackendT]):
             {"cursor": "made up"},
             {"since": "yesterday"},
             {"owner": "me"},
+            *({name: "a\ud800"} for name in ("goal_id", "agent_id", "stream_id", "id_prefix")),
         ]
         for question in questions:
             with pytest.raises(InvalidQuery):
                 store.find(**question)
+        with pytest.raises(InvalidQuery):
+            store.count(goal_id="\udcff")
 
     def test_checkpoints_are_listed_in_the_order_of_their_making(
         self, backend: BackendT, store: Store

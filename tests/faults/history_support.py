@@ -24,6 +24,7 @@ from sessionstore import (
     RevisionConflict,
     Session,
     SessionClaimed,
+    SessionCorrupt,
     SessionExists,
     SessionNotFound,
     SessionState,
@@ -405,7 +406,7 @@ def hold_among_cheats(root: str, journals: str, seed: str, seconds: str) -> None
         session_id = chance.choice(SESSIONS)
         try:
             session = store.claim(session_id, timeout=0.02)
-        except CHEATED as error:
+        except (*CHEATED, SessionCorrupt) as error:  # a file that is rewritten may be torn
             journal.write("refused", session_id, what="claim", error=type(error).__name__)
             continue
         except SessionStoreError as error:
@@ -465,6 +466,35 @@ def replace_on(root: str, journals: str, seed: str, seconds: str) -> None:
             os.replace(ours, path)
         except FileNotFoundError:  # it was moved away
             continue
+        eras[session_id] = era
+        journal.write("foreign", session_id, era=era)
+        time.sleep(chance.uniform(0.01, 0.04))
+    journal.write("done")
+
+
+def rewrite_on(root: str, journals: str, seed: str, seconds: str) -> None:
+    """Write states of our own into others' files, in place, without any claim.
+
+    One counts from when the file was still in its place after it was written: a file that was
+    exchanged meanwhile took the bytes away with it, and nothing is promised to who wrote them.
+    """
+    chance, journal = random.Random(int(seed)), Journal(journals)
+    until = time.monotonic() + float(seconds)
+    eras = {session_id: _newest_era(root, session_id) for session_id in SESSIONS}
+    while time.monotonic() < until:
+        session_id = chance.choice(SESSIONS)
+        path = os.path.join(root, "sessions", session_id, "state.json")
+        era = eras[session_id] + 1
+        is_in_place = False
+        while not is_in_place:
+            with open(path, "r+b", buffering=0) as file:
+                before = file.read()
+                state = json.loads(before)
+                state["revision"] = era * ERA
+                state["data_buffer"]["foreign"] = era
+                # Longer by blanks: never cut off, and its size tells it from what was there.
+                os.pwrite(file.fileno(), json.dumps(state).encode().ljust(len(before) + 1), 0)
+                is_in_place = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
         eras[session_id] = era
         journal.write("foreign", session_id, era=era)
         time.sleep(chance.uniform(0.01, 0.04))

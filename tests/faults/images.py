@@ -75,6 +75,13 @@ class Image:
             os.mkdir(self.path / "after-the-cut")
             raise AssertionError("the file system still works after its power was cut")
 
+    def become_read_only(self) -> None:
+        """Let the kernel find an error (ext4 only): as read-only, whoever has files open there.
+
+        A remount is refused while anybody has a file open for writing, such as a lock.
+        """
+        _run("mount", "-o", "remount,abort", str(self.path))
+
     def boot(self) -> None:
         """Mount again what the cut left.
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import Session, SessionState, SessionStore, StorageError
-from tests.faults.images import Unavailable, memory, read_only
+from sessionstore import FilesBackend, Session, SessionState, SessionStore, StorageError
+from sessionstore.testing.harness import leave
+from tests.faults.images import Image, Unavailable, image, memory, read_only
 from tests.faults.tally import tally
 from tests.index_support import assert_true, index_files
 from tests.support import leftovers, needs_root, read_state, state_path
@@ -273,6 +274,46 @@ def test_a_read_only_store_is_read_listed_and_judged() -> None:
         with store.resume("s1") as session:
             session.complete()
         tally("full or read-only file systems", promise=3, cases=3 * len(attempts))
+
+
+@needs_root("it mounts a file system")
+@pytest.mark.parametrize("ways", ["release", "pause", "leave"])
+def test_what_is_held_is_let_go_on_a_disk_that_became_read_only(ways: str) -> None:
+    try:
+        with image("ext4") as made:
+            let_go_read_only(made, ways)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    tally("full or read-only file systems", promise=3, cases=1)
+
+
+def let_go_read_only(made: Image, ways: str) -> None:
+    root = made.path / "store"
+    with SessionStore(root) as store:
+        session = store.create("goal", session_id="s1")
+        session.checkpoint()
+        before = state_path(root, "s1").read_bytes()
+        made.become_read_only()
+        prove_read_only(made.path, errno.EROFS)
+        refuses(session.save, errno.EROFS)
+        assert store.liveness("s1").is_alive
+        endings: dict[str, Callable[[], object]] = {
+            "release": session.release,
+            "pause": session.pause,
+            "leave": lambda: leave(session),
+        }
+        refuses(endings[ways], errno.EROFS)
+        if ways == "pause":  # the end could not be written: who called it may try again
+            assert not session.is_released
+            release_without_writing(session)
+        assert session.is_released
+        assert not FilesBackend(root).probe("s1").held
+        everything_but_writing_goes_on(store, root, {"s1"})
+        assert state_path(root, "s1").read_bytes() == before
+    made.boot()  # nothing is open any more, else it could not be unmounted
+    assert state_path(root, "s1").read_bytes() == before
+    with SessionStore(root) as store, store.resume("s1", force=True) as resumed:
+        resumed.complete()
 
 
 def prove_read_only(mounted: Path, code: int) -> None:

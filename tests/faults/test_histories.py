@@ -105,8 +105,14 @@ def test_everything_at_once_obeys_the_rules(tmp_path: Path, killed: bool) -> Non
 @needs_linux("one monotonic clock for all processes")
 @pytest.mark.parametrize(
     "crew",
-    [["replace_on"], ["move_on"], ["unlock_on"], ["replace_on", "move_on", "unlock_on"]],
-    ids=["replacing", "moving", "unlocking", "all"],
+    [
+        ["replace_on"],
+        ["rewrite_on"],
+        ["move_on"],
+        ["unlock_on"],
+        ["replace_on", "move_on", "unlock_on"],
+    ],
+    ids=["replacing", "rewriting", "moving", "unlocking", "all"],
 )
 def test_nothing_foreign_is_written_over_and_no_acknowledged_save_is_lost(
     tmp_path: Path, crew: list[str]
@@ -114,7 +120,12 @@ def test_nothing_foreign_is_written_over_and_no_acknowledged_save_is_lost(
     root = tmp_path / "root"
     for session_id in SESSIONS:
         new_session(root, session_id)
-    fired = {"replace_on": "foreign", "move_on": "moved", "unlock_on": "unlocked"}
+    fired = {
+        "replace_on": "foreign",
+        "rewrite_on": "foreign",
+        "move_on": "moved",
+        "unlock_on": "unlocked",
+    }
 
     def lacks(history: History) -> str:
         for work in crew:
@@ -129,6 +140,8 @@ def test_nothing_foreign_is_written_over_and_no_acknowledged_save_is_lost(
     if "unlock_on" not in crew:  # two may hold what has lost its lock file, but only one writes
         rules.append("double_holders")
         assert refusals(history, "StorageError") == []
+    if "rewrite_on" not in crew:
+        assert refusals(history, "SessionCorrupt") == []
     assert problems(history, rules) == {}
     for session_id in SESSIONS:
         stored = read_state(root, session_id)

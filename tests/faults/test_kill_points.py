@@ -24,7 +24,7 @@ from tests.faults.strace_support import (
 )
 from tests.faults.tally import tally
 from tests.index_support import orphans
-from tests.support import leftovers, needs_linux
+from tests.support import leftovers, needs_linux, tree
 
 pytestmark = [needs_strace]
 strace_only = needs_linux("strace kills before a system call")
@@ -129,6 +129,7 @@ def check_nobody_is_locked_out(root: Path, durability: Any, follow_up: str) -> N
         with pytest.raises(FileExistsError):
             store.create("goal", session_id=SESSION)
     sweep(store)
+    check_up(store, root)
     store.claim(SESSION).release()
     assert leftovers(root) == []
     assert list(root.joinpath("trash").iterdir()) == []
@@ -137,6 +138,21 @@ def check_nobody_is_locked_out(root: Path, durability: Any, follow_up: str) -> N
     check_listing(store, 1)
     store.close()
     assert orphans(root) == []
+
+
+def check_up(store: SessionStore[Any], root: Path) -> None:
+    """A repair finds no damage and loses no data; a second one changes nothing."""
+    before = Stored.under(root)
+    report = store.check(repair=True)
+    assert [item for item in report.findings if item.is_damage or not item.is_repaired] == []
+    assert (
+        json.loads(Stored.under(root).payload or b"")["data_buffer"]
+        == json.loads(before.payload or b"")["data_buffer"]
+    )
+    assert Stored.under(root).checkpoints == before.checkpoints
+    mended = tree(root)
+    assert store.check(repair=True).findings == ()
+    assert tree(root) == mended
 
 
 def sweep(store: SessionStore[Any]) -> None:

@@ -339,7 +339,12 @@ class FilesBackend(FilesReader):
         removed = layouts.remove_unfinished_markers(self._layout)
         removed += layouts.remove_index_remains(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
-            names = [name for name in trash.names() if not self._is_being_built(name)]
+            names = [
+                name
+                for name in trash.names()
+                # What is not named as we name it may be somebody's data.
+                if layouts.is_trashed(name) and not self._is_being_built(name)
+            ]
             if names:
                 # A delete that died before its flush must not come back by half.
                 with Directory(self._layout.sessions) as sessions:

@@ -21,10 +21,11 @@ from sessionstore.log import about, logger
 FORMAT = 1
 MARKER = "sessionstore.json"
 STATE = "state.json"
-_MARKER_LIMIT = 64 * 1024
+MARKER_LIMIT = 64 * 1024
 _BUILT = re.compile(
     re.escape(durable.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
 )
+_RANDOM = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _INDEX = re.compile(r"index-[0-9a-f]{16}\.sqlite", re.ASCII)
 _BESIDE_INDEX = re.compile(r"(index-[0-9a-f]{16}\.sqlite)-[a-z]+", re.ASCII)
 
@@ -76,6 +77,23 @@ class Layout:
         return os.path.join(self.root, "locks", f"{session_id}.{token}.cancel")
 
 
+class DamagedMarker(StorageError):
+    """The marker is there, but says nothing: nobody knows which format the store has."""
+
+    reason = "the marker is damaged"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            "open the store",
+            path,
+            f"{self.reason}: see what `sessionstore fsck` says of it; restore it, or write"
+            f' {{"format": {FORMAT}}} into it if this is a store of format {FORMAT}',
+        )
+
+    def __reduce__(self) -> tuple[type[DamagedMarker], tuple[str]]:
+        return type(self), (self.path,)
+
+
 def index_names(layout: Layout) -> list[str]:
     """Return the file names of the databases of the index, the one that counts first.
 
@@ -103,6 +121,13 @@ def built_session(name: str) -> str | None:
     return found["session_id"] if found and is_id(found["session_id"]) else None
 
 
+def is_trashed(name: str) -> bool:
+    """Return whether an entry of trash/ bears a name that we give, and nobody else would."""
+    session_id, _, random = name.rpartition(".")
+    deleted = is_id(session_id) and _RANDOM.fullmatch(random) is not None
+    return deleted or built_session(name) is not None
+
+
 def read_marker(layout: Layout) -> dict[str, Any] | None:
     """Return what the marker says, or None where there is none (yet).
 
@@ -111,7 +136,7 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
     """
     try:
         with durable.Directory(layout.root) as root:
-            data, _ = states.read_regular(root, MARKER, _MARKER_LIMIT)
+            data, _ = states.read_regular(root, MARKER, MARKER_LIMIT)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -119,11 +144,8 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
     try:
         marker = json.loads(data)
         version = marker["format"]
-    except (ValueError, KeyError, TypeError):
-        raise StorageError(
-            "open the store", layout.marker, "the marker is damaged; restore it, or write"
-            f' {{"format": {FORMAT}}} into it if this is a store of format {FORMAT}',
-        ) from None  # fmt: skip
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DamagedMarker(layout.marker) from None
     if type(version) is not int or version > FORMAT or version < 1:
         raise StorageError(
             "open the store",
@@ -183,13 +205,9 @@ def prepare(layout: Layout, *, foreign: bool) -> None:
     try:
         _make_directories(layout.root)
         with durable.Directory(layout.root) as root:
-            marker: dict[str, Any] = {"format": FORMAT}
-            if foreign:
-                # Its writers may rewrite files in place, which would reach through a link.
-                marker["foreign_writers"] = True
             # The marker comes first: without it, sessions/ tells of a foreign store.
             if not _has_marker(root):
-                _write_marker(root, json.dumps(marker).encode() + b"\n")
+                write_marker(root, foreign=foreign)
             for name in ("locks", "trash", "sessions"):
                 with suppress(FileExistsError):
                     os.mkdir(os.path.join(layout.root, name), 0o700)
@@ -206,7 +224,13 @@ def _has_marker(root: durable.Directory) -> bool:
     return True
 
 
-def _write_marker(root: durable.Directory, data: bytes) -> None:
+def write_marker(root: durable.Directory, *, foreign: bool) -> None:
+    """Write the marker of a store, durably but for its name, unless there is one by now."""
+    marker: dict[str, Any] = {"format": FORMAT}
+    if foreign:
+        # Its writers may rewrite files in place, which would reach through a link.
+        marker["foreign_writers"] = True
+    data = json.dumps(marker).encode() + b"\n"
     try:
         durable.write_new(root, MARKER, data, flush_file=True)
     except FileExistsError:

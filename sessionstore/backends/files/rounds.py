@@ -22,7 +22,7 @@ from sessionstore.backends.files.housekeeping import (
     mended,
     wrong_mode,
 )
-from sessionstore.backends.files.layout import MARKER, Layout, built_session
+from sessionstore.backends.files.layout import MARKER, Layout, built_session, is_trashed
 from sessionstore.backends.files.quarantine import QUARANTINE, put_aside
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory
@@ -231,6 +231,16 @@ class Rounds:
     def _trash(self) -> Iterator[Finding]:
         with Directory(self._layout.trash) as trash:
             names = sorted(trash.names())
+            for name in names:
+                if not is_trashed(name) and not name.startswith("."):
+                    yield Finding(
+                        FindingKind.TRASH,
+                        None,
+                        os.path.join(trash.path, name),
+                        "it is none of ours: nothing that is deleted gets such a name",
+                        "look at it, and move it away, by hand",
+                    )
+            names = list(filter(is_trashed, names))
             if names and self._repair:
                 # Before anything is removed: half a session must not come back after a power
                 # loss, should the delete have died before it flushed this.
