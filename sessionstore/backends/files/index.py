@@ -9,8 +9,8 @@ any other is *live*, and whoever lists reads the file:
   and the file unchanged since it was read, if the mark is still the one it has seen.
 - Sessions come and go in one transaction with the change of ``sessions/``, whose inode and
   change time are recorded. What others add or remove is noticed by them.
-- Nothing is flushed for it. A row may be lost with the power, so the boot is recorded, too: after
-  another one everything is compared with the files, by inode, size and time.
+- Nothing is flushed for it: a loss of power may leave anything. So the boot is recorded, too, and
+  after another one it is made anew.
 
 Who cannot keep it true removes it. ``database.py`` makes, opens and removes the file.
 """
@@ -21,9 +21,8 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sessionstore import owner
 from sessionstore.backends.files.database import (
     MUTEX,
     Connection,
@@ -31,6 +30,7 @@ from sessionstore.backends.files.database import (
     SQLError,
     Unusable,
     get_fact,
+    require_same_boot,
     roll_back,
     set_fact,
 )
@@ -38,6 +38,15 @@ from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import COLUMNS, INDEXES, Row
 
 _T = TypeVar("_T")
+
+
+class Moment(NamedTuple):
+    """A state of the index: two are the same if nobody changed it in between."""
+
+    name: str | None
+    """Of the database that counts."""
+    changes_of_others: int
+    changes_of_ours: int
 
 
 class Index:
@@ -239,13 +248,27 @@ class Index:
                 raise
             return result
 
+    def moment(self) -> Moment:
+        """Return what differs once another database counts, or anybody changed this one.
+
+        Raises:
+            SQLError, Unusable: the index is damaged, or gone.
+        """
+        with MUTEX:
+            connection = self._database.existing()
+            others = connection.execute("PRAGMA data_version").fetchone()[0]
+            return Moment(self._database.name, others, connection.total_changes)
+
     def why_not_true(self) -> str | None:
-        """Return why the rows cannot be trusted before a comparison, or None if they can."""
+        """Return why the rows cannot be trusted before a comparison, or None if they can.
+
+        Raises:
+            SQLError, Unusable: the index is damaged, of another boot, or gone.
+        """
         facts = dict(self.rows("SELECT name, value FROM facts", ()))
+        require_same_boot(facts.get("boot"))
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
-        if facts.get("boot") != owner.boot_id():
-            return "the machine was started since, or the store comes from another one"
         if facts.get("directory") != self.directory_identity() and not self.change(
             # One of ours may be between the change and its record: this waits for it.
             lambda one: get_fact(one, "directory") == self.directory_identity()
@@ -258,7 +281,6 @@ class Index:
 
         def write(connection: Connection) -> None:
             set_fact(connection, "complete", "0")
-            set_fact(connection, "boot", owner.boot_id() or "")
             set_fact(connection, "directory", self.directory_identity())
 
         self.change(write)

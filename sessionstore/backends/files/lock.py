@@ -18,8 +18,10 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from sessionstore import clock, owner
@@ -246,8 +248,7 @@ def probe(path: str) -> tuple[bool, Record | None]:
 
 def is_free(locks: Directory, session_id: str) -> bool:
     """Return whether nobody has the lock of a session. False says little: others look, too."""
-    from filelock import lock_descriptor
-
+    lock_descriptor = _lock_descriptor()
     try:
         fd = locks.open(f"{session_id}.lock", os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
@@ -257,6 +258,14 @@ def is_free(locks: Directory, session_id: str) -> bool:
         return lock_descriptor(fd, blocking=False)
     finally:
         os.close(fd)
+
+
+@cache
+def _lock_descriptor() -> Callable[..., bool]:
+    """Return filelock's function: found once, as a new index looks at a million locks."""
+    from filelock import lock_descriptor
+
+    return lock_descriptor
 
 
 def _look(path: str) -> tuple[bool, Record | None]:
