@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from sessionstore.backends.files import rows
-from sessionstore.backends.files.database import Connection, Unusable
+from sessionstore.backends.files.database import Connection
 from sessionstore.backends.files.index import Index, Moment, new_mark
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import Row
@@ -64,6 +64,7 @@ class _Comparison:
         self._index = index
         self._layout = layout
         self._reason = reason
+        self._database: str | None = None
         self._was_empty = False
         self._others_wrote = False
         self._seen = 0
@@ -72,7 +73,7 @@ class _Comparison:
         self._begin = self._said = time.monotonic()
 
     def run(self) -> Outcome:
-        self._index.begin_comparison()
+        self._database = self._index.begin_comparison()
         self._was_empty = not self._index.rows("SELECT 1 FROM sessions LIMIT 1", ())
         try:
             with Eyes(self._layout) as eyes:
@@ -84,8 +85,8 @@ class _Comparison:
                 if self._may_hold_gone():
                     self._remove_gone(eyes)
         except FileNotFoundError:  # a store without sessions yet
-            self._index.change(lambda one: one.execute("DELETE FROM sessions"))
-        self._index.end_comparison()
+            self._change(lambda one: one.execute("DELETE FROM sessions"))
+        self._index.end_comparison(self._database)
         outcome = Outcome(self._seen, self._changed, self._removed)
         taken = time.monotonic() - self._begin
         self._log(
@@ -95,6 +96,9 @@ class _Comparison:
             level=logging.INFO if taken > _LONG else logging.DEBUG,
         )
         return outcome
+
+    def _change(self, write: Callable[[Connection], object]) -> None:
+        self._index.change(write, database=self._database)
 
     def _may_hold_gone(self) -> bool:
         """Return whether there may be rows of sessions that were gone before this began."""
@@ -148,7 +152,7 @@ class _Comparison:
         self._seen += len(names)
         if added or corrected:
             added.sort()  # by id, as the database keeps them
-            self._index.change(lambda one: self._store(one, eyes, moment, added, corrected))
+            self._change(lambda one: self._store(one, eyes, moment, added, corrected))
 
     def _known(self, ids: list[str]) -> dict[str, tuple[object, ...]]:
         known: dict[str, tuple[object, ...]] = {}
@@ -168,8 +172,6 @@ class _Comparison:
         corrected: list[tuple[Row, tuple[object, ...]]],
     ) -> None:
         now = self._index.moment()
-        if now.name != moment.name:
-            raise Unusable("another index took its place while it was compared")
         if now != moment:
             self._others_wrote = True
             # They may have deleted sessions that were seen here, and their rows, were there any:
@@ -189,7 +191,7 @@ class _Comparison:
             last = found[-1][0]
             gone = [before for before in found if not eyes.is_there(before[0])]
             if gone:
-                self._index.change(partial(_remove, gone=gone))
+                self._change(partial(_remove, gone=gone))
                 self._removed += len(gone)
             self._say()
 

@@ -73,6 +73,8 @@ class Database:
         self._layout = layout
         self._connection: Connection | None = None
         self._name: str | None = None
+        self.opened: int = 0
+        """How many connections this process has had to it."""
         _all.add(self)
 
     def __del__(self) -> None:
@@ -144,6 +146,7 @@ class Database:
         for other in names[1:]:
             self._remove(other)
         self._connection, self._name = connection, names[0]
+        self.opened += 1
         return connection
 
     def _connected(self, path: str) -> Connection:
