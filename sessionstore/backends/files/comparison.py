@@ -65,6 +65,7 @@ class _Comparison:
         self._layout = layout
         self._reason = reason
         self._database: str | None = None
+        self._moment: Moment | None = None
         self._was_empty = False
         self._others_wrote = False
         self._seen = 0
@@ -74,6 +75,7 @@ class _Comparison:
 
     def run(self) -> Outcome:
         self._database = self._index.begin_comparison()
+        self._moment = self._index.moment()
         self._was_empty = not self._index.rows("SELECT 1 FROM sessions LIMIT 1", ())
         try:
             with Eyes(self._layout) as eyes:
@@ -105,9 +107,10 @@ class _Comparison:
         if self._was_empty:
             return False
         # A number says nothing once others have removed some that were seen.
-        return self._others_wrote or (
-            self._index.rows("SELECT COUNT(*) FROM sessions", ())[0][0] > self._seen
-        )
+        if self._others_wrote or self._index.moment() != self._moment:
+            return True
+        (counted,) = self._index.rows("SELECT COUNT(*) FROM sessions", ())
+        return bool(counted[0] > self._seen)
 
     def _say(self) -> None:
         now = time.monotonic()
@@ -127,7 +130,6 @@ class _Comparison:
         )
 
     def _compare_batch(self, eyes: Eyes, names: list[_Name]) -> None:
-        moment = self._index.moment()
         known = {} if self._was_empty else self._known([session_id for _, session_id, _ in names])
         added: list[Row] = []
         corrected: list[tuple[Row, tuple[object, ...]]] = []
@@ -152,7 +154,7 @@ class _Comparison:
         self._seen += len(names)
         if added or corrected:
             added.sort()  # by id, as the database keeps them
-            self._change(lambda one: self._store(one, eyes, moment, added, corrected))
+            self._change(lambda one: self._store(one, eyes, added, corrected))
 
     def _known(self, ids: list[str]) -> dict[str, tuple[object, ...]]:
         known: dict[str, tuple[object, ...]] = {}
@@ -167,12 +169,10 @@ class _Comparison:
         self,
         connection: Connection,
         eyes: Eyes,
-        moment: Moment,
         added: list[Row],
         corrected: list[tuple[Row, tuple[object, ...]]],
     ) -> None:
-        now = self._index.moment()
-        if now != moment:
+        if self._index.moment() != self._moment:
             self._others_wrote = True
             # They may have deleted sessions that were seen here, and their rows, were there any:
             # none must come back. Who deletes waits until this transaction is over.
@@ -181,6 +181,7 @@ class _Comparison:
         connection.executemany(_ADD, added)
         connection.executemany(_CORRECT, ((*row, *before) for row, before in corrected))
         self._changed += len(added) + len(corrected)
+        self._moment = self._index.moment()
 
     def _remove_gone(self, eyes: Eyes) -> None:
         last = ""
