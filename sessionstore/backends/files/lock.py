@@ -253,8 +253,7 @@ def is_free(locks: Directory, session_id: str) -> bool:
         fd = locks.open(f"{session_id}.lock", os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
         return True
-    try:
-        _require_regular(fd)
+    try:  # whatever else than a file it may be: no claim of it is given
         return lock_descriptor(fd, blocking=False)
     finally:
         os.close(fd)
