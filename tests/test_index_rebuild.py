@@ -66,7 +66,23 @@ def full_state() -> dict[str, Any]:
 def variants() -> dict[str, bytes]:
     """Return states that differ from the full one in one value, and others, by what they are."""
     found: dict[str, bytes] = {}
-    junk = [None, True, 0, 7, 1.5, 2.0, "", "text", "7", [], ["a"], [{}], {}, {"a": 1}, 10**30]
+    junk: list[object] = [
+        None,
+        True,
+        0,
+        7,
+        1.5,
+        2.0,
+        "",
+        "text",
+        "7",
+        [],
+        ["a"],
+        [{}],
+        {},
+        {"a": 1},
+        10**30,
+    ]
     full = full_state()
     for name in full:
         found[f"without {name}"] = json.dumps({k: v for k, v in full.items() if k != name}).encode()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from sessionstore.backends.files import rows
+from sessionstore.backends.files import ahead, rows
 from sessionstore.backends.files.database import Connection
 from sessionstore.backends.files.index import Index, Moment, new_mark
 from sessionstore.backends.files.layout import Layout
@@ -26,8 +27,8 @@ from sessionstore.log import about, logger
 _WINDOW = 100_000
 """Sessions that are looked at in the order of their inodes: where nothing of them is in memory yet
 they are read from the disk one beside the other, not here and there."""
-_BATCH = 5_000
-"""Sessions whose rows are stored at once: others wait for it some 20 ms, and every page of the
+_BATCH = 2_000
+"""Sessions whose rows are stored at once: others wait for it some 10 ms, and every page of the
 database that they share is written once."""
 _ASKED = 500
 _SAY_EVERY = 5.0  # seconds
@@ -80,10 +81,14 @@ class _Comparison:
         try:
             with Eyes(self._layout) as eyes:
                 names = _session_names(self._layout)
+                # All that is needed of one that is in the index is its signature.
+                touch = eyes.touch if self._was_empty else eyes.signature
                 while window := sorted(islice(names, _WINDOW)):
-                    for start in range(0, len(window), _BATCH):
-                        self._compare_batch(eyes, window[start : start + _BATCH])
-                        self._say()
+                    batches = ahead.in_batches(window, _BATCH, lambda name: touch(name[1]))
+                    with closing(batches):
+                        for batch in batches:
+                            self._compare_batch(eyes, batch)
+                            self._say()
                 if self._may_hold_gone():
                     self._remove_gone(eyes)
         except FileNotFoundError:  # a store without sessions yet
@@ -129,7 +134,7 @@ class _Comparison:
             extra=about("index_compared", path=root, reason=self._reason),
         )
 
-    def _compare_batch(self, eyes: Eyes, names: list[_Name]) -> None:
+    def _compare_batch(self, eyes: Eyes, names: Sequence[_Name]) -> None:
         known = {} if self._was_empty else self._known([session_id for _, session_id, _ in names])
         added: list[Row] = []
         corrected: list[tuple[Row, tuple[object, ...]]] = []

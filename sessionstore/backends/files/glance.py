@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import AliasChoices, ValidationError
+from pydantic import AliasChoices, AliasPath, ValidationError
 from pydantic_core import SchemaValidator, core_schema
 
 from sessionstore.backends.files import rows
@@ -76,10 +76,10 @@ def _part(kind: type[Part]) -> core_schema.CoreSchema:
             default = _default(field.get_default(call_default_factory=True))
             schema = core_schema.with_default_schema(schema, default=default)
         alias = field.validation_alias
+        if isinstance(alias, AliasChoices | AliasPath):
+            alias = alias.convert_to_aliases()
         fields[name] = core_schema.typed_dict_field(
-            schema,
-            required=field.is_required(),
-            validation_alias=alias.convert_to_aliases() if isinstance(alias, AliasChoices) else None,
+            schema, required=field.is_required(), validation_alias=alias
         )
     return core_schema.typed_dict_schema(
         fields, extra_behavior="allow" if kind in _WHOLE else "ignore"

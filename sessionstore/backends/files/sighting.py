@@ -6,8 +6,8 @@ import stat
 from typing import NamedTuple
 
 from sessionstore import codec
-from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files import glance, rows, states
+from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.rows import Row
 from sessionstore.durable import Directory, Signature
@@ -70,6 +70,14 @@ class Eyes:
         except OSError:
             return False
         return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+
+    def touch(self, session_id: str) -> None:
+        """Have the system read the file, so that it is in memory when it is needed.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        states.read_regular(self._sessions, f"{session_id}/{STATE}", codec.MAX_STATE_BYTES)
 
     def settled_row(self, session_id: str) -> Row | None:
         """Return the row of a session that is sound and that nobody holds; None: look closer.
