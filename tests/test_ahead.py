@@ -65,13 +65,14 @@ def test_an_index_says_the_same_from_a_slow_disk(
 ) -> None:
     monkeypatch.setattr(ahead, "_COLD", ALWAYS)
     monkeypatch.setattr(comparison, "_BATCH", 2)
+    monkeypatch.setattr(comparison, "_WINDOW", 7)
     real, by = getattr(Eyes, name), set[int]()
 
     def look(self: Eyes, session_id: str) -> object:
         by.add(threading.get_ident())
         return real(self, session_id)
 
-    fill(tmp_path)
+    fill(tmp_path, 20)
     store = SessionStore(tmp_path)
     if name == "signature":
         store.find()

@@ -75,7 +75,7 @@ def _part(kind: type[Part]) -> core_schema.CoreSchema:
         if not field.is_required():
             default = _default(field.get_default(call_default_factory=True))
             schema = core_schema.with_default_schema(schema, default=default)
-        alias = field.validation_alias
+        alias: Any = field.validation_alias
         if isinstance(alias, AliasChoices | AliasPath):
             alias = alias.convert_to_aliases()
         fields[name] = core_schema.typed_dict_field(
