@@ -116,7 +116,7 @@ class Database:
     def current(self, *, create: bool, is_new: bool = False) -> Connection | None:
         """Return a connection to it, made if ``create``; None if there is none to be had so.
 
-        ``is_new`` says that it was made just now, in place of one that was damaged.
+        ``is_new`` says that it was made just now, in place of one that was damaged or outdated.
 
         Raises:
             SQLError, Unusable: it is damaged, or cannot be had here.
@@ -138,11 +138,12 @@ class Database:
             connection = self._connected(os.path.join(self._layout.root, names[0]))
         except SQLError as error:
             self._remove(names[0])
-            if not create or is_new:  # one that was just made is not damaged: it does not work
-                raise
-            what = "is" if isinstance(error, Outdated) else "was damaged, and is"
+            is_outdated = isinstance(error, Outdated)
+            if is_new or not (create or is_outdated):
+                raise  # one that was just made is not damaged: it does not work
+            what = "is" if is_outdated else "was damaged, and is"
             self._tell(f"the index {what} made anew: %s", error)
-            return self.current(create=True, is_new=True)
+            return self.current(create=create, is_new=True)
         for other in names[1:]:
             self._remove(other)
         self._connection, self._name = connection, names[0]
