@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,7 +19,7 @@ from sessionstore.errors import (
 )
 from sessionstore.log import about, logger
 from sessionstore.owner import Liveness
-from sessionstore.query import Filters, make_query, summarize
+from sessionstore.query import Filters, SessionSummary, make_query, summarize
 from sessionstore.state import (
     SessionRecovery,
     SessionState,
@@ -99,10 +100,11 @@ class _Sweep:
             if not self.backend.exists(session_id):
                 raise SessionNotFound(session_id, self.backend)
         active = self._active_ids()
-        for done, session_id in enumerate(active):
-            if progress:
-                progress(done, len(active))
-            self._judge(session_id)
+        with nullcontext() if self.dry_run else self.backend.ending_many():
+            for done, session_id in enumerate(active):
+                if progress:
+                    progress(done, len(active))
+                self._judge(session_id)
         if progress:
             progress(len(active), len(active))
         if not self.dry_run:
@@ -140,7 +142,7 @@ class _Sweep:
             elif verdict.is_unknown and session_id not in self.assume_dead:
                 self.unknown.append(Swept(session_id, verdict.reason, verdict))
             elif self.dry_run:
-                self._record(state, verdict)
+                self._record(summarize(state), verdict)
             else:
                 self._mark(session_id)
         except SessionNotFound:
@@ -150,10 +152,10 @@ class _Sweep:
         except SessionStoreError as error:
             self.failed.append(Swept(session_id, str(error)))
 
-    def _record(self, state: SessionState, verdict: Liveness) -> None:
-        count = (state.recovery.count if state.recovery else 0) + (1 if self.dry_run else 0)
-        resumable = inspection.is_resumable(self.backend, summarize(state))
-        self.swept.append(Swept(state.session_id, verdict.reason, verdict, count, resumable))
+    def _record(self, item: SessionSummary, verdict: Liveness) -> None:
+        count = item.recoveries + (1 if self.dry_run else 0)
+        resumable = inspection.is_resumable(self.backend, item)
+        self.swept.append(Swept(item.session_id, verdict.reason, verdict, count, resumable))
 
     def _mark(self, session_id: str) -> None:
         by = owner.new_owner(self.backend.clock())
@@ -163,26 +165,28 @@ class _Sweep:
             # Another sweeper, or a resumer, was faster.
             self.alive.append(Swept(session_id, str(error)))
             return
+        marked = None
         try:
-            self._mark_claimed(claim)
+            marked = self._mark_claimed(claim)
         except (ClaimLost, RevisionConflict) as error:
             self.alive.append(Swept(session_id, str(error)))
         finally:
-            claim.release()
+            claim.release(marked)
 
-    def _mark_claimed(self, claim: Claim) -> None:
+    def _mark_claimed(self, claim: Claim) -> SessionSummary | None:
+        """Mark the session, if it still is to be; return the summary of what was written."""
         # Read again under the claim: the owner may have finished since the scan.
         stored = claim.read()
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if state.status is not SessionStatus.ACTIVE:
-            return
+            return None
         verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
         if verdict.is_alive:
             self.alive.append(Swept(claim.session_id, verdict.reason, verdict))
-            return
+            return None
         if verdict.is_unknown and claim.session_id not in self.assume_dead:
             self.unknown.append(Swept(claim.session_id, verdict.reason, verdict))
-            return
+            return None
         claim.confirm()
         mark(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
         writer = Writer(claim, state, clock=self.backend.clock)
@@ -199,7 +203,9 @@ class _Sweep:
                 reason=verdict.reason,
             ),
         )
-        self._record(state, verdict)
+        marked = summarize(state)
+        self._record(marked, verdict)
+        return marked
 
 
 def mark(state: SessionState, verdict: Liveness, mark_as: SessionStatus, now: str) -> None:

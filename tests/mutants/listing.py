@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _CLAIMS = "tests/test_index_claims.py::"
 _INDEX = "tests/test_index.py::"
+_REBUILD = "tests/test_index_rebuild.py::"
 
 MUTANTS = (
     # --- 10: nothing is hidden --------------------------------------------------------------------
@@ -172,8 +173,8 @@ MUTANTS = (
     Mutant(
         "another boot is no reason to compare",
         10,
-        "backends/files/index.py",
-        (('if facts.get("boot") != owner.boot_id():', 'if facts.get("boot") is None:'),),
+        "backends/files/database.py",
+        (("    if boot != owner.boot_id():\n", "    if boot is None:\n"),),
         _INDEX + "test_an_index_that_is_older_than_the_files_is_compared_after_another_boot",
     ),
     Mutant(
@@ -187,6 +188,85 @@ MUTANTS = (
             ),
         ),
         _CLAIMS + "test_whoever_lists_leaves_it_live_while_it_is_held",
+    ),
+    Mutant(
+        "a comparison settles what is held, at a glance",
+        10,
+        "backends/files/sighting.py",
+        (
+            (
+                "not locks.is_free(self._locks, session_id):\n                return None",
+                "not locks.is_free(self._locks, session_id):\n                pass",
+            ),
+        ),
+        _REBUILD + "test_one_that_is_held_is_not_settled_though_it_is_not_active",
+    ),
+    Mutant(
+        "a comparison brings back what was deleted meanwhile",
+        10,
+        "backends/files/comparison.py",
+        (("[row for row in added if eyes.is_there(row.id)]", "added"),),
+        _REBUILD + "test_who_is_deleted_while_it_is_compared_does_not_come_back[False]",
+    ),
+    Mutant(
+        "a comparison does not notice what its own process deletes",
+        10,
+        "backends/files/index.py",
+        (("others, connection.total_changes)", "others, 0)"),),
+        _REBUILD + "test_who_is_deleted_while_it_is_compared_does_not_come_back[True]",
+    ),
+    Mutant(
+        "a comparison replaces the row of who claimed meanwhile",
+        10,
+        "backends/files/comparison.py",
+        (("INSERT OR IGNORE", "INSERT OR REPLACE"),),
+        _REBUILD + "test_who_is_claimed_while_it_is_compared_stays_live",
+    ),
+    Mutant(
+        "a comparison counts rows though others removed some",
+        10,
+        "backends/files/comparison.py",
+        (("if self._others_wrote or self._index.moment() != self._moment:", "if False:"),),
+        _REBUILD + "test_a_row_too_many_is_found_though_the_number_is_right",
+    ),
+    Mutant(
+        "a comparison ends in another index than it began with",
+        10,
+        "backends/files/index.py",
+        (
+            (
+                "if database not in (None, self._database.name):",
+                "if database not in (None, database):",
+            ),
+        ),
+        _REBUILD + "test_an_index_that_is_replaced_while_it_is_made_does_not_count_as_made[False]",
+    ),
+    Mutant(
+        "a glance takes a state for that of another session",
+        10,
+        "backends/files/glance.py",
+        (('if state["session_id"] != session_id or (', "if (False or "),),
+        _REBUILD + "test_a_glance_says_what_a_model_says",
+    ),
+    Mutant(
+        "a glance takes a damaged field for a sound one",
+        10,
+        "backends/files/glance.py",
+        (
+            (
+                "        return core_schema.list_schema(_schema(args[0]))\n",
+                "        return core_schema.list_schema()\n",
+            ),
+        ),
+        _REBUILD + "test_a_glance_says_what_a_model_says",
+    ),
+    Mutant(
+        "a sweep settles a row that another has made live since",
+        10,
+        "backends/files/index.py",
+        (('    " WHERE id = ? AND live = ?"\n', '    " WHERE id = ? AND ? <> 0"\n'),),
+        _REBUILD
+        + "test_what_is_resumed_in_the_middle_of_a_sweep_is_not_settled_as_the_sweep_left_it",
     ),
     Mutant(
         "a comparison that was not finished counts as one",

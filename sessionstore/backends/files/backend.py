@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock, owner
@@ -136,6 +136,12 @@ class FilesBackend(FilesReader):
 
             self._own_listing = Listing(self._layout, self._made_index(), self.scan)
         return self._own_listing
+
+    def ending_many(self) -> AbstractContextManager[object]:
+        with suppress(OSError):  # each claim that finds out about it refuses to write
+            if (index := self._index()) is not None:
+                return index.settling_together()
+        return nullcontext()
 
     def close(self) -> None:
         if self._own_index is not None:

@@ -7,13 +7,14 @@ made at once, the first by name counts.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 import weakref
 from contextlib import suppress
 
-from sessionstore import durable
+from sessionstore import durable, owner
 from sessionstore.backends.files.layout import Layout, index_names
 from sessionstore.backends.files.rows import TABLES
 from sessionstore.chance import random_hex
@@ -28,6 +29,16 @@ _BUSY = 5.0
 """Seconds that a write waits for another one, which takes milliseconds unless it was stopped."""
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
+
+
+class Outdated(SQLError):
+    """The database was made before the last boot, or on another machine.
+
+    Nothing of it is flushed, so a loss of power may have left any mix of old and new pages.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the machine was started since, or the store comes from another one")
 
 
 class Unusable(Exception):
@@ -62,10 +73,17 @@ class Database:
         self._layout = layout
         self._connection: Connection | None = None
         self._name: str | None = None
+        self.opened: int = 0
+        """How many connections this process has had to it."""
         _all.add(self)
 
     def __del__(self) -> None:
         self.close()
+
+    @property
+    def name(self) -> str | None:
+        """The file name of the database that is open, or was open last."""
+        return self._name
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -98,7 +116,7 @@ class Database:
     def current(self, *, create: bool, is_new: bool = False) -> Connection | None:
         """Return a connection to it, made if ``create``; None if there is none to be had so.
 
-        ``is_new`` says that it was made just now, in place of one that was damaged.
+        ``is_new`` says that it was made just now, in place of one that was damaged or outdated.
 
         Raises:
             SQLError, Unusable: it is damaged, or cannot be had here.
@@ -120,13 +138,16 @@ class Database:
             connection = self._connected(os.path.join(self._layout.root, names[0]))
         except SQLError as error:
             self._remove(names[0])
-            if not create or is_new:  # one that was just made is not damaged: it does not work
-                raise
-            self._warn("the index was damaged, and is made anew: %s", error)
-            return self.current(create=True, is_new=True)
+            is_outdated = isinstance(error, Outdated)
+            if is_new or not (create or is_outdated):
+                raise  # one that was just made is not damaged: it does not work
+            what = "is" if is_outdated else "was damaged, and is"
+            self._tell(f"the index {what} made anew: %s", error)
+            return self.current(create=create, is_new=True)
         for other in names[1:]:
             self._remove(other)
         self._connection, self._name = connection, names[0]
+        self.opened += 1
         return connection
 
     def _connected(self, path: str) -> Connection:
@@ -135,6 +156,7 @@ class Database:
         try:
             if get_fact(connection, "version") != VERSION:
                 raise sqlite3.DatabaseError("it is of another version")
+            require_same_boot(get_fact(connection, "boot"))
         except BaseException:
             connection.close()
             raise
@@ -147,7 +169,8 @@ class Database:
             uri, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA synchronous = NORMAL")
+            # Never flushed, so never trusted after a loss of power: see Outdated.
+            connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cache_size = -16000")  # KiB
         except BaseException:
@@ -163,11 +186,14 @@ class Database:
         try:
             connection = self._connect(aside)
             try:
-                connection.execute("PRAGMA synchronous = OFF")
                 connection.execute("PRAGMA journal_mode = MEMORY")
+                # Of 4,096 to 16,384 bytes a new index is made fastest with these, by a tenth, and
+                # a row is settled no slower.
+                connection.execute("PRAGMA page_size = 8192")
                 for sql in TABLES:
                     connection.execute(sql)
                 set_fact(connection, "version", VERSION)
+                set_fact(connection, "boot", owner.boot_id())
                 mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
                 if mode != "wal":
                     raise Unusable(f"SQLite cannot keep a write-ahead log here ({mode})")
@@ -193,7 +219,7 @@ class Database:
                 name = next(iter(index_names(self._layout)), None)
             if name is None:
                 return
-            self._warn("the index was removed: %s", reason)
+            self._tell("the index was removed: %s", reason)
             self._remove(name)
 
     def _remove(self, name: str) -> None:
@@ -203,20 +229,27 @@ class Database:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._warn(
+                self._tell(
                     "the index cannot be removed, and may not list what is there:"
                     " remove index-* by hand: %s",
                     error,
                 )
 
-    def _warn(self, text: str, reason: object) -> None:
+    def _tell(self, text: str, reason: object) -> None:
         root = self._layout.root
-        logger.warning(
+        logger.log(
+            logging.INFO if isinstance(reason, Outdated) else logging.WARNING,
             f"%s: {text}",
             root,
             reason,
             extra=about("index_removed", path=root, reason=reason),
         )
+
+
+def require_same_boot(boot: str | None) -> None:
+    """Raise Outdated for a database of another boot than this one."""
+    if boot != owner.boot_id():
+        raise Outdated
 
 
 def get_fact(connection: Connection, name: str) -> str | None:

@@ -9,8 +9,8 @@ any other is *live*, and whoever lists reads the file:
   and the file unchanged since it was read, if the mark is still the one it has seen.
 - Sessions come and go in one transaction with the change of ``sessions/``, whose inode and
   change time are recorded. What others add or remove is noticed by them.
-- Nothing is flushed for it. A row may be lost with the power, so the boot is recorded, too: after
-  another one everything is compared with the files, by inode, size and time.
+- Nothing is flushed for it: a loss of power may leave anything. So the boot is recorded, too, and
+  after another one it is made anew.
 
 Who cannot keep it true removes it. ``database.py`` makes, opens and removes the file.
 """
@@ -19,10 +19,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, TypeVar
 
-from sessionstore import owner
 from sessionstore.backends.files.database import (
     MUTEX,
     Connection,
@@ -30,6 +29,7 @@ from sessionstore.backends.files.database import (
     SQLError,
     Unusable,
     get_fact,
+    require_same_boot,
     roll_back,
     set_fact,
 )
@@ -37,7 +37,18 @@ from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import COLUMNS, INDEXES, Row
 from sessionstore.chance import random_hex
 
+_MANY = 500
+"""Rows that wait at most."""
+
 _T = TypeVar("_T")
+
+
+class Moment(NamedTuple):
+    """A state of the index: two are the same if nobody changed it in between."""
+
+    connection: int
+    changes_of_others: int
+    changes_of_ours: int
 
 
 class Index:
@@ -46,6 +57,9 @@ class Index:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._database = Database(layout)
+        self._gathering = 0
+        """How many threads gather the rows of many releases."""
+        self._gathered: list[tuple[Row, int]] = []
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -72,7 +86,32 @@ class Index:
 
     def settle(self, row: Row, mark: int) -> None:
         """Say that the file stays as ``row`` has it, unless another mark was made since."""
-        self.settle_all([(row, mark)])
+        with MUTEX:
+            self._gathered.append((row, mark))
+            if self._gathering and len(self._gathered) < _MANY:
+                return
+            self._settle_gathered()
+
+    @contextmanager
+    def settling_together(self) -> Iterator[None]:
+        """Have rows that settle within the block do so together: they share pages of the database.
+
+        Whoever lists meanwhile, or after this process died, reads the files of those that wait.
+        One that is claimed meanwhile has another mark, and stays live.
+        """
+        with MUTEX:
+            self._gathering += 1
+        try:
+            yield
+        finally:
+            with MUTEX, suppress(OSError):
+                self._gathering -= 1
+                self._settle_gathered()
+
+    def _settle_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self.settle_all(gathered)
 
     def settle_all(self, rows: Sequence[tuple[Row, int]]) -> None:
         """Settle several rows at once."""
@@ -219,17 +258,23 @@ class Index:
             "BEGIN", lambda one: [one.execute(*each).fetchall() for each in queries]
         )
 
-    def change(self, write: Callable[[Connection], _T]) -> _T:
+    def change(self, write: Callable[[Connection], _T], *, database: str | None = None) -> _T:
         """Return what ``write`` returns, in a transaction.
+
+        ``database`` is the name of the one that is meant, if it must be no other.
 
         Raises:
             SQLError, Unusable: nothing was changed.
         """
-        return self._within("BEGIN IMMEDIATE", write)
+        return self._within("BEGIN IMMEDIATE", write, database)
 
-    def _within(self, begin: str, work: Callable[[Connection], _T]) -> _T:
+    def _within(
+        self, begin: str, work: Callable[[Connection], _T], database: str | None = None
+    ) -> _T:
         with MUTEX:
             connection = self._database.existing()
+            if database not in (None, self._database.name):
+                raise Unusable("another index took its place meanwhile")
             connection.execute(begin)
             try:
                 result = work(connection)
@@ -239,13 +284,27 @@ class Index:
                 raise
             return result
 
+    def moment(self) -> Moment:
+        """Return what is another as soon as anybody, here or elsewhere, changed the index.
+
+        Raises:
+            SQLError, Unusable: the index is damaged, or gone.
+        """
+        with MUTEX:
+            connection = self._database.existing()
+            others = connection.execute("PRAGMA data_version").fetchone()[0]
+            return Moment(self._database.opened, others, connection.total_changes)
+
     def why_not_true(self) -> str | None:
-        """Return why the rows cannot be trusted before a comparison, or None if they can."""
+        """Return why the rows cannot be trusted before a comparison, or None if they can.
+
+        Raises:
+            SQLError, Unusable: the index is damaged, of another boot, or gone.
+        """
         facts = dict(self.rows("SELECT name, value FROM facts", ()))
+        require_same_boot(facts.get("boot"))
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
-        if facts.get("boot") != owner.boot_id():
-            return "the machine was started since, or the store comes from another one"
         if facts.get("directory") != self.directory_identity() and not self.change(
             # One of ours may be between the change and its record: this waits for it.
             lambda one: get_fact(one, "directory") == self.directory_identity()
@@ -253,21 +312,25 @@ class Index:
             return "something else added, removed or replaced sessions"
         return None
 
-    def begin_comparison(self) -> None:
-        """Record what is about to be compared; until the end the rows are not trusted."""
+    def begin_comparison(self) -> str | None:
+        """Record what is about to be compared; until the end the rows are not trusted.
 
-        def write(connection: Connection) -> None:
+        Returns the name of the database, for :meth:`change` and :meth:`end_comparison`: whoever
+        removes it meanwhile, and makes another, has that one compared from the beginning.
+        """
+
+        def write(connection: Connection) -> str | None:
             set_fact(connection, "complete", "0")
-            set_fact(connection, "boot", owner.boot_id() or "")
             set_fact(connection, "directory", self.directory_identity())
+            return self._database.name
 
-        self.change(write)
+        return self.change(write)
 
-    def end_comparison(self) -> None:
+    def end_comparison(self, database: str | None) -> None:
         """Trust the rows from now on."""
         for sql in INDEXES:  # one by one: others write in between
-            self.change(_executing(sql))
-        self.change(lambda one: set_fact(one, "complete", "1"))
+            self.change(_executing(sql), database=database)
+        self.change(lambda one: set_fact(one, "complete", "1"), database=database)
 
     def discard(self, reason: object) -> None:
         """Remove the index: the next who lists makes another.

@@ -23,8 +23,10 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock, owner
@@ -266,17 +268,27 @@ def probe(path: str) -> tuple[bool, Record | None]:
 
 def is_free(locks: Directory, session_id: str) -> bool:
     """Return whether nobody has the lock of a session. False says little: others look, too."""
-    from filelock import lock_descriptor
+    lock_descriptor = _lock_descriptor()
 
     def look_at(name: str, _: int) -> int:
         return locks.open(name, os.O_RDONLY | _FLAGS)
 
     try:
         with io.FileIO(f"{session_id}.lock", opener=look_at) as file:
-            _require_regular(file)
+            # Whatever else than a file it may be: no claim of it is given.
             return lock_descriptor(file.fileno(), blocking=False)
     except FileNotFoundError:
         return True
+    except IsADirectoryError:
+        return False
+
+
+@cache
+def _lock_descriptor() -> Callable[..., bool]:
+    """Return filelock's function: found once, as a new index looks at a million locks."""
+    from filelock import lock_descriptor
+
+    return lock_descriptor
 
 
 def _look(path: str) -> tuple[bool, Record | None]:

@@ -6,6 +6,8 @@ Values never become part of SQL text: they are bound. The names in it are our ow
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from sessionstore import clock
@@ -95,50 +97,104 @@ def signature_values(signature: Signature) -> tuple[int, int, int]:
 
 def settled_row(item: SessionSummary, signature: Signature) -> Row:
     """Return the row of a sound session whose file has ``signature``."""
-    inode, size, mtime_ns = signature_values(signature)
-    return Row(
+    return make_row(
         item.session_id,
-        0,
-        inode,
-        size,
-        mtime_ns,
+        signature,
         str(item.status),
         item.goal_id,
         item.agent_id,
         item.stream_id,
         item.correlation_id,
-        clock.seconds(item.updated_at),
-        clock.seconds(item.started_at),
-        int(item.is_resumable),
-        int(item.is_interrupted),
-        min(item.recoveries, _LARGEST),
-        _pack(item),
+        item.is_resumable,
+        item.is_interrupted,
+        item.entry_point,
+        item.revision,
+        item.incarnation,
+        item.started_at,
+        item.updated_at,
+        item.completed_at,
+        item.current_node,
+        item.paused_at,
+        item.steps_executed,
+        item.error,
+        item.latest_checkpoint_id,
+        item.pid,
+        item.recovery.model_dump() if item.recovery else None,
+        item.owner.model_dump() if item.owner else None,
     )
 
 
-def _pack(item: SessionSummary) -> str | None:
+@cache
+def _to_json() -> Callable[..., bytes]:
+    """Return pydantic_core's function: found once, and not before something is written."""
     from pydantic_core import to_json
 
-    recovery, owner = item.recovery, item.owner
-    packed = to_json(
+    return to_json
+
+
+def make_row(
+    session_id: str,
+    signature: Signature,
+    status: str,
+    goal_id: str,
+    agent_id: str,
+    stream_id: str,
+    correlation_id: str,
+    is_resumable: bool,
+    is_interrupted: bool,
+    entry_point: str,
+    revision: int,
+    incarnation: str | None,
+    started_at: str,
+    updated_at: str,
+    completed_at: str | None,
+    current_node: str | None,
+    paused_at: str | None,
+    steps_executed: int,
+    error: str | None,
+    latest_checkpoint_id: str | None,
+    pid: int | None,
+    recovery: dict[str, Any] | None,
+    owner: dict[str, Any] | None,
+) -> Row:
+    """Return the row of a sound session, from what a summary of it says.
+
+    By position, as it is called a million times for a new index.
+    """
+    rest = _to_json()(
         [
-            item.entry_point,
-            item.revision,
-            item.incarnation,
-            item.started_at,
-            item.updated_at,
-            item.completed_at,
-            item.current_node,
-            item.paused_at,
-            item.steps_executed,
-            item.error,
-            item.latest_checkpoint_id,
-            item.pid,
-            recovery.model_dump() if recovery else None,
-            owner.model_dump() if owner else None,
+            entry_point,
+            revision,
+            incarnation,
+            started_at,
+            updated_at,
+            completed_at,
+            current_node,
+            paused_at,
+            steps_executed,
+            error,
+            latest_checkpoint_id,
+            pid,
+            recovery,
+            owner,
         ]
     )
-    return packed.decode() if len(packed) <= _REST_LIMIT else None
+    return Row(
+        session_id,
+        0,
+        *signature_values(signature),
+        status,
+        goal_id,
+        agent_id,
+        stream_id,
+        correlation_id,
+        clock.seconds(updated_at),
+        clock.seconds(started_at),
+        int(is_resumable),
+        int(is_interrupted),
+        min(recovery["count"], _LARGEST) if recovery else 0,
+        rest.decode() if len(rest) <= _REST_LIMIT else None,
+    )
 
 
 def summary_of(row: Row) -> SessionSummary | None:

@@ -11,6 +11,7 @@ from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.rows import Row
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
+from sessionstore.limits import MAX_STATE_BYTES
 from sessionstore.query import SessionSummary, summarize
 from sessionstore.status import SessionStatus
 
@@ -69,6 +70,33 @@ class Eyes:
         except OSError:
             return False
         return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+
+    def touch(self, session_id: str) -> None:
+        """Have the system read the file, so that it is in memory when it is needed.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        states.read_regular(self._sessions, f"{session_id}/{STATE}", MAX_STATE_BYTES)
+
+    def settled_row(self, session_id: str) -> Row | None:
+        """Return the row of a session that is sound and that nobody holds; None: look closer.
+
+        The path is believed, so the session was just seen to be a directory, and no link. The lock
+        comes first, which saves a second look at the file: whoever claims the session after it
+        was free makes its row live before the first save. So the row that is returned is true
+        for one that was there before, and is still as it was; or if there is none.
+        """
+        from sessionstore.backends.files import glance  # pydantic: settled rows need none
+
+        try:
+            if self._locks is not None and not locks.is_free(self._locks, session_id):
+                return None
+            file = f"{session_id}/{STATE}"
+            payload, signature = states.read_regular(self._sessions, file, MAX_STATE_BYTES)
+        except OSError:
+            return None
+        return glance.settled_row(payload, session_id, signature)
 
     def read(self, session_id: str, *, is_directory: bool = False) -> Sighting | None:
         """Return what the file says; None if the session is gone.
