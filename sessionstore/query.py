@@ -51,6 +51,8 @@ class SessionSummary:
     agent_id: str = ""
     stream_id: str = ""
     correlation_id: str = ""
+    forked_from: str | None = None
+    """The session that this one was forked from; ``forks`` tells which state of it."""
     entry_point: str = ""
     revision: int = 0
     incarnation: str | None = None
@@ -87,6 +89,7 @@ class SessionSummary:
 def summarize(state: SessionState) -> SessionSummary:
     """Return the summary of ``state``, without what only the store knows."""
     times, progress = state.timestamps, state.progress
+    parent = state.forked_from.get("session_id") if state.forked_from else None
     return SessionSummary(
         session_id=state.session_id,
         status=state.status,
@@ -94,6 +97,7 @@ def summarize(state: SessionState) -> SessionSummary:
         agent_id=state.agent_id,
         stream_id=state.stream_id,
         correlation_id=state.correlation_id,
+        forked_from=parent if isinstance(parent, str) else None,
         entry_point=state.entry_point,
         revision=state.revision,
         incarnation=state.incarnation,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock, durable, owner
-from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe
+from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe, Survey
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import leftovers, requests
 from sessionstore.backends.files import lock as locks
@@ -32,7 +32,7 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.findings import Finding
-from sessionstore.query import Examine, Matches, SessionQuery
+from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary
 from sessionstore.state import SessionOwner
 
 # What only some programs do is loaded when it is done; the index loads sqlite3.
@@ -117,6 +117,14 @@ class FilesBackend(FilesReader):
 
     def count(self, query: SessionQuery, examine: Examine) -> int:
         return self._listing().count(query, examine)
+
+    def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
+        found = self._listing().select(query)
+        return super().select(query) if found is None else found
+
+    def survey(self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]) -> Survey:
+        found = self._listing().survey(counted, listed)
+        return super().survey(counted, listed) if found is None else found
 
     def _index(self) -> Index | None:
         """Return the index if there is one: who never lists does not need sqlite3 either.

@@ -36,6 +36,7 @@ class Row(NamedTuple):
     agent_id: str | None = None
     stream_id: str | None = None
     correlation_id: str | None = None
+    forked_from: str | None = None
     updated: float | None = None
     """Seconds since the epoch; None where the text is no time."""
     started: float | None = None
@@ -60,7 +61,7 @@ TABLES = (
         id TEXT PRIMARY KEY, live INTEGER NOT NULL,
         inode INTEGER, size INTEGER, mtime_ns INTEGER,
         status TEXT, goal_id TEXT, agent_id TEXT, stream_id TEXT, correlation_id TEXT,
-        updated REAL, started REAL,
+        forked_from TEXT, updated REAL, started REAL,
         resumable INTEGER, interrupted INTEGER, recoveries INTEGER, rest TEXT
     )""",
     "CREATE INDEX by_live ON sessions (live) WHERE live <> 0",
@@ -81,6 +82,7 @@ INDEXES = tuple(
         ("by_agent", "(agent_id, updated) WHERE agent_id <> ''"),
         ("by_stream", "(stream_id, updated) WHERE stream_id <> ''"),
         ("by_correlation", "(correlation_id, updated) WHERE correlation_id <> ''"),
+        ("by_parent", "(forked_from) WHERE forked_from <> ''"),
     )
 )
 
@@ -107,6 +109,7 @@ def settled_row(item: SessionSummary, signature: Signature) -> Row:
         item.agent_id,
         item.stream_id,
         item.correlation_id,
+        item.forked_from,
         clock.seconds(item.updated_at),
         clock.seconds(item.started_at),
         int(item.is_resumable),
@@ -165,6 +168,7 @@ def summary_of(row: Row) -> SessionSummary | None:
         agent_id=row.agent_id or "",
         stream_id=row.stream_id or "",
         correlation_id=row.correlation_id or "",
+        forked_from=row.forked_from,
         entry_point=entry_point,
         revision=revision,
         incarnation=incarnation,
