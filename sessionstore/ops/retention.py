@@ -129,7 +129,8 @@ class RetentionPolicy:
         if not self.judges_checkpoints or (latest is not None and latest not in sound):
             return []
         candidates = [item for item in checkpoints if item.damaged is None]
-        old = candidates[: len(candidates) - (self.keep_checkpoints or 0)]
+        # Not below zero: a negative end would count from the end, and let go what is to stay.
+        old = candidates[: max(0, len(candidates) - (self.keep_checkpoints or 0))]
         limit = _seconds(self.checkpoints_older_than)
         if limit is not None:
             ages = [(item, _age_of(item.created_at, now)) for item in old]
