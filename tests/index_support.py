@@ -171,6 +171,7 @@ POLICIES: list[dict[str, Any]] = [
     {"max_total_size": 30_000, "keep_last": 1},
     {"older_than": timedelta(days=30), "max_total_size": 30_000, "keep_checkpoints": 1},
     {"keep_checkpoints": 1, "statuses": ["paused", "completed", "failed"]},
+    {"older_than": timedelta(days=30), "keep_checkpoints": 1},
     {"checkpoints_older_than": 0},
 ]
 

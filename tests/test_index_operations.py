@@ -59,9 +59,14 @@ def store(tmp_path: Path) -> Store:
     (tmp_path / "sessions").mkdir(exist_ok=True)
     put(tmp_path, "left", state("left", status="active", pid=GONE))
     put(tmp_path, "torn", "{")
-    put(tmp_path, "odd", state("odd", status="failed", timestamps={"updated_at": "whenever"}))
+    times = {"started_at": "whenever", "updated_at": "whenever"}
+    put(tmp_path, "odd", state("odd", status="failed", timestamps=times))
     store = SessionStore(FilesBackend(tmp_path, durability="process"))
     store.fork("s0", new_id="fork")
+    with store.create("g", session_id="kept") as session:
+        for _ in range(2):
+            session.checkpoint()
+        session.complete()
     store.find()
     assert index_files(tmp_path)
     return store
@@ -92,7 +97,11 @@ KINDS = st.fixed_dictionaries(
         "parent": st.sampled_from([None, None, "s0", "s1", 7]),
     }
 )
-LIMITS = st.fixed_dictionaries(
+AGE_ALONE = st.fixed_dictionaries(
+    {"older_than": st.sampled_from([0, 30 * DAY, 30 * DAY])},
+    optional={"keep_last": st.integers(0, 4)},
+)
+LIMITS = AGE_ALONE | st.fixed_dictionaries(
     {},
     optional={
         "older_than": st.sampled_from([0, 30 * DAY, 1000 * DAY]),
@@ -101,14 +110,15 @@ LIMITS = st.fixed_dictionaries(
         "keep_checkpoints": st.integers(0, 2),
         "statuses": st.sampled_from([["paused"], ["failed", "completed"]]),
     },
-).filter(lambda limits: set(limits) - {"statuses"} != set())
+).filter(lambda limits: bool(set(limits) - {"statuses"}))
 
 
 def content(number: int, kind: dict[str, Any]) -> dict[str, Any] | str:
     if kind["is_damaged"]:
         return "{"
     updated = kind["updated"]
-    times = at(updated) if isinstance(updated, (int, float)) else {"updated_at": updated}
+    known = isinstance(updated, (int, float))
+    times = at(updated) if known else {"started_at": updated, "updated_at": updated}
     parent = None if kind["parent"] is None else {"session_id": kind["parent"], "at": str(number)}
     name = f"s{number}"
     return state(name, status=kind["status"], timestamps=times, forked_from=parent, pid=GONE)
@@ -169,6 +179,34 @@ def test_what_others_wrote_unnoticed_lets_nothing_go_that_is_to_stay(
         store.find(verify=True)
         assert store.prune(policy) == expected
     root.parent.rmdir()
+
+
+def test_the_newest_stay_and_the_old_go_though_only_the_old_are_judged(tmp_path: Path) -> None:
+    kinds = [{"status": "completed", "updated": ago} for ago in (50, 40, 1)]
+    both = {"is_damaged": False, "parent": None}
+    with made_of(tmp_path / "store", [kind | both for kind in kinds]) as store:
+        report = store.prune(RetentionPolicy(older_than=30 * DAY, keep_last=1))
+        assert [item.session_id for item in report.sessions] == ["s0", "s1"]
+        report = store.prune(RetentionPolicy(older_than=30 * DAY, keep_last=2))
+        assert [item.session_id for item in report.sessions] == ["s0"]
+
+
+def test_what_has_no_readable_time_is_among_the_newest(tmp_path: Path) -> None:
+    kinds = [{"status": "completed", "updated": when} for when in ("whenever", 50, 40)]
+    both = {"is_damaged": False, "parent": None}
+    with made_of(tmp_path / "store", [kind | both for kind in kinds]) as store:
+        report = store.prune(RetentionPolicy(older_than=30 * DAY, keep_last=2))
+        assert [item.session_id for item in report.sessions] == ["s1"]
+
+
+def test_what_others_wrote_makes_room_like_any_other(tmp_path: Path) -> None:
+    kinds = [{"status": status, "updated": 50} for status in ("paused", "completed", "completed")]
+    both = {"is_damaged": False, "parent": None}
+    with made_of(tmp_path / "store", [kind | both for kind in kinds]) as store:
+        edit_state(tmp_path / "store", "s0", status="completed", timestamps=at(60))
+        size = sum(store.usage(f"s{number}").bytes for number in range(3))
+        report = store.prune(RetentionPolicy(max_total_size=size - 1))
+        assert [item.session_id for item in report.sessions] == ["s0"]
 
 
 def test_measuring_notices_what_others_wrote(store: Store, tmp_path: Path) -> None:
@@ -382,6 +420,14 @@ def test_a_checkpoint_that_does_not_load_is_found_while_sizes_are_measured(
     said = invoke(tmp_path, "stats").stderr
     assert "1 session with a checkpoint that does not load: sessionstore fsck" in said
     assert json.loads(invoke(tmp_path, "stats", "-o", "json").stdout)["unresumable"] == 1
+
+
+def test_a_fork_that_is_damaged_is_found_if_it_says_so(store: Store, tmp_path: Path) -> None:
+    whole = json.loads(state_path(tmp_path, "fork").read_bytes())
+    put(tmp_path, "bent", whole | {"session_id": "bent", "status": "no such status"})
+    assert {item.session_id for item in store.find(damaged=True)} == {"bent", "torn"}
+    assert sorted(item.session_id for item in store.forks("s0")) == ["bent", "fork"]
+    check_forks(store, tmp_path)
 
 
 def test_a_listing_tells_what_a_session_was_forked_from(store: Store) -> None:
