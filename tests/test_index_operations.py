@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,8 +25,9 @@ from sessionstore import (
     SessionSummary,
 )
 from sessionstore.backends.base import Backend
+from sessionstore.backends.files import rows
 from sessionstore.backends.files.sighting import Eyes
-from sessionstore.query import SessionQuery
+from sessionstore.query import Filters, SessionQuery, make_query
 from tests.cli_support import GONE, invoke, put, state
 from tests.index_support import (
     POLICIES,
@@ -303,6 +305,39 @@ def test_a_live_process_is_counted_as_it_is_while_it_saves(store: Store, tmp_pat
             for number in range(len(POLICIES)):
                 check_policy(store, tmp_path, number)
         assert store.stats(sizes=False).by_status["active"] == 2
+
+
+# --- how SQLite finds it ------------------------------------------------------------------------
+
+
+def plan(order: str, **filters: Any) -> list[str]:
+    """Return how SQLite goes about each part of a listing, and whether it has to sort."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        for sql in (*rows.TABLES, *rows.INDEXES):
+            connection.execute(sql)
+        query = make_query(Filters(**filters), limit=None, cursor=None, order=order)  # type: ignore[typeddict-item]
+        found = []
+        for stream in rows.streams(query):
+            sql, values = stream.chunk(query, None, 64)
+            steps = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+            found.append("; ".join(step[3] for step in steps))
+        return found
+    finally:
+        connection.close()
+
+
+def test_a_page_of_one_status_costs_no_look_at_all_of_that_status() -> None:
+    (by_id,) = plan("session_id", status="paused")
+    assert by_id.endswith("USING INDEX by_status_id (status=?)"), "it sorts, for each page anew"
+    known, unknown = plan("-updated_at", status="paused")
+    assert "USING INDEX by_status (status=? AND updated>?)" in known
+    assert "USING INDEX by_status (status=? AND updated=?)" in unknown
+    known, unknown = plan("-started_at", status="paused", id_prefix="s")
+    assert "USING INDEX by_status_started (status=? AND started>?)" in known
+    assert "USING INDEX by_status_started (status=? AND started=?)" in unknown
+    (of_a_goal,) = plan("session_id", status="paused", goal_id="g")
+    assert "USING INDEX by_goal (goal_id=?)" in of_a_goal, "a goal has fewer than a status"
 
 
 # --- what is read -------------------------------------------------------------------------------
