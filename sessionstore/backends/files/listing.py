@@ -175,6 +175,8 @@ class _Run:
         self._layout = listing._layout
         self._query = query
         self._examine = examine
+        # Where nothing is looked at, a filter that only a look can decide decides nothing.
+        self._matches = query.matches if examine is _as_it_is else query.finally_matches
         self._live: dict[str, SessionSummary | None] = {}
 
     # --- live rows -------------------------------------------------------------------------------
@@ -261,7 +263,7 @@ class _Run:
                     if item is None:
                         continue
                     seen = self._examine(item) if item.damaged is None else item
-                    if query.finally_matches(seen):
+                    if self._matches(seen):
                         yield seen
                 return
             except _Changed:
