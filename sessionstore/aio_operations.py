@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sessionstore.ops.prune import PruneReport
     from sessionstore.ops.retention import RetentionPolicy
     from sessionstore.ops.sources import Source
-    from sessionstore.ops.stats import StoreStats
+    from sessionstore.ops.stats import Counted, StoreStats
     from sessionstore.ops.targets import Place
     from sessionstore.ops.watch import SessionChange, Watched
 
@@ -76,9 +76,17 @@ class AsyncOperations(Generic[StateT]):
         """Return the stored bytes of a state, or of a checkpoint, whatever they say."""
         return await self._runner.run(partial(self._store.raw, session_id, checkpoint_id))
 
-    async def stats(self, *, sizes: bool = True, progress: Progress | None = None) -> StoreStats:
+    async def stats(
+        self,
+        *,
+        sizes: bool = True,
+        progress: Progress | None = None,
+        counted: Counted | None = None,
+    ) -> StoreStats:
         """Return counts and sizes; ``progress`` is called in a thread."""
-        return await self._runner.run(partial(self._store.stats, sizes=sizes, progress=progress))
+        return await self._runner.run(
+            partial(self._store.stats, sizes=sizes, progress=progress, counted=counted)
+        )
 
     async def diagnose(self) -> Sequence[Diagnosis]:
         """Try whether the place of this store is fit for it."""

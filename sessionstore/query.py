@@ -55,6 +55,8 @@ class SessionSummary(Late):
     agent_id: str = ""
     stream_id: str = ""
     correlation_id: str = ""
+    forked_from: str | None = None
+    """The session that this one was forked from; ``forks`` tells which state of it."""
     entry_point: str = ""
     revision: int = 0
     incarnation: str | None = None
@@ -88,6 +90,12 @@ class SessionSummary(Late):
         return self.recovery.count if self.recovery else 0
 
 
+def parent_of(lineage: dict[str, Any] | None) -> str | None:
+    """Return the session that ``forked_from`` of a state names, as far as it makes sense."""
+    parent = lineage.get("session_id") if lineage else None
+    return parent if isinstance(parent, str) else None
+
+
 def summarize(state: SessionState) -> SessionSummary:
     """Return the summary of ``state``, without what only the store knows."""
     times, progress = state.timestamps, state.progress
@@ -98,6 +106,7 @@ def summarize(state: SessionState) -> SessionSummary:
         agent_id=state.agent_id,
         stream_id=state.stream_id,
         correlation_id=state.correlation_id,
+        forked_from=parent_of(state.forked_from),
         entry_point=state.entry_point,
         revision=state.revision,
         incarnation=state.incarnation,

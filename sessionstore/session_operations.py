@@ -240,12 +240,14 @@ class SessionOperations(Generic[StateT]):
     def forks(self, session_id: str, *, progress: Progress | None = None) -> list[Fork]:
         """Return the sessions that were forked from this one, oldest first.
 
-        Reads every state of the store: the parent records nothing, so that forking never has to
-        wait for whoever runs it. The parent itself may be gone.
+        The forks record their parent, and the parent nothing: forking never has to wait for
+        whoever runs it, and the parent may be gone. The index knows which ones they are; where
+        there is none, every state is read.
 
         Args:
             session_id: the parent.
-            progress: called with the number of sessions that were looked at, and of all.
+            progress: called with the number of forks that were looked at, and of those that are
+                known so far.
 
         Raises:
             InvalidSessionId, StorageError: the store cannot be listed.

@@ -5,15 +5,26 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sessionstore import SessionState, SessionStore, SessionStoreError, SessionSummary, durable
+from sessionstore import (
+    RetentionPolicy,
+    SessionState,
+    SessionStore,
+    SessionStoreError,
+    SessionSummary,
+    durable,
+)
+from sessionstore.backends.base import Backend, Survey
 from sessionstore.backends.files import FilesBackend, claim, lock
 from sessionstore.backends.files.index import Index
-from sessionstore.query import Filters, make_query
+from sessionstore.ops.stats import StoreStats
+from sessionstore.query import Examine, Filters, Matches, SessionQuery, make_query
 from tests import children
 
 Store = SessionStore[SessionState]
@@ -122,6 +133,117 @@ def row(root: Path, session_id: str) -> dict[str, Any] | None:
         connection.close()
 
 
+# --- operations that ask the index --------------------------------------------------------------
+
+
+class Scanned(FilesBackend):
+    """The same store, but every question is answered by reading every session."""
+
+    def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
+        return Backend.find(self, query, examine, verify=verify)
+
+    def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
+        return Backend.select(self, query)
+
+    def survey(self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]) -> Survey:
+        return Backend.survey(self, counted, listed)
+
+
+class JudgesAll(RetentionPolicy):
+    """The same policy, but nothing is taken to stay, or to have nothing to lose, unjudged."""
+
+    def only_before(self, now: datetime) -> float | None:
+        del now
+        return None
+
+    def may_choose(self, checkpoint_ids: Sequence[str], latest: str | None) -> bool:
+        del checkpoint_ids, latest
+        return True
+
+
+POLICIES: list[dict[str, Any]] = [
+    {"older_than": timedelta(days=30)},
+    {"older_than": timedelta(days=30), "keep_last": 1},
+    {"older_than": 0, "keep_last": 2},
+    {"older_than": 0, "statuses": ["paused", "cancelled"]},
+    {"older_than": timedelta(days=30), "statuses": ["paused", "failed"], "keep_last": 1},
+    {"keep_last": 1, "statuses": ["paused", "completed", "failed", "cancelled"]},
+    {"max_total_size": 30_000, "keep_last": 1},
+    {"older_than": timedelta(days=30), "max_total_size": 30_000, "keep_checkpoints": 1},
+    {"keep_checkpoints": 1, "statuses": ["paused", "completed", "failed"]},
+    {"older_than": timedelta(days=30), "keep_checkpoints": 1},
+    {"checkpoints_older_than": 0},
+]
+
+
+def what_goes(store: Store, policy: RetentionPolicy) -> dict[str, Any]:
+    """Return what a dry run says, but for words that tell the time."""
+    report = store.prune(policy)
+    told: dict[str, Any] = {
+        outcome: [
+            (item.session_id, item.status, item.updated_at, item.freed, item.checkpoints)
+            for item in getattr(report, outcome)
+        ]
+        for outcome in ("sessions", "checkpoints", "spared", "damaged", "failed")
+    }
+    return told | {"total": report.total_bytes}
+
+
+def counts(stats: StoreStats) -> dict[str, Any]:
+    """Return what is counted whether sizes are measured or not."""
+    return {
+        "sessions": stats.sessions,
+        "by_status": stats.by_status,
+        "stale": stats.stale,
+        "unknown": stats.unknown,
+        "interrupted": stats.interrupted,
+        "resumable": stats.resumable + stats.unresumable,
+        "damaged": stats.damaged,
+        "started": [(day.day, day.started) for day in stats.days],
+        "oldest": stats.oldest_unfinished,
+    }
+
+
+def check_policy(store: Store, root: Path, number: int) -> None:
+    """Fail unless a policy lets go what it does if every session is read and judged."""
+    policy = POLICIES[number]
+    judged = what_goes(SessionStore(Scanned(root)), JudgesAll(**policy))
+    assert what_goes(store, RetentionPolicy(**policy)) == judged, policy
+
+
+def check_stats(store: Store, root: Path) -> None:
+    """Fail unless the counts are those of reading every session, measured or not."""
+    scanned = SessionStore(Scanned(root)).stats()
+    assert counts(store.stats(sizes=False)) == counts(scanned)
+    assert replace(store.stats(), taken_at="") == replace(scanned, taken_at="")
+
+
+def check_forks(store: Store, root: Path) -> None:
+    """Fail unless each session has the forks that reading every session finds."""
+    by_scan = SessionStore(Scanned(root))
+    for session_id in [*by_scan._backend.ids(), "gone"]:
+        assert store.forks(session_id) == by_scan.forks(session_id), session_id
+
+
+OPERATIONS = range(2 + len(POLICIES))
+
+
+def check_operation(store: Store, root: Path, number: int) -> None:
+    """Fail unless an operation answers as if every session had been read."""
+    if number == 0:
+        check_stats(store, root)
+    elif number == 1:
+        check_forks(store, root)
+    else:
+        check_policy(store, root, number - 2)
+
+
+def check_operations(store: Store, root: Path) -> None:
+    """Fail unless all of them answer as if every session had been read."""
+    for number in OPERATIONS:
+        check_operation(store, root, number)
+
+
 # --- a process that dies on the way -------------------------------------------------------------
 
 Point = tuple[Any, str]
@@ -171,6 +293,8 @@ def act(store: Store, action: str, session_id: str, goal: str) -> None:
         store.create(goal, session_id=session_id, agent_id="a1", stream_id="s").pause()
     elif action == "delete":
         store.delete(session_id)
+    elif action == "fork":
+        store.fork("t" if session_id == "s1" else "s1", new_id=session_id)
     elif action == "recover":
         store.recover()
     elif action == "find":
@@ -185,4 +309,7 @@ def act(store: Store, action: str, session_id: str, goal: str) -> None:
         getattr(session, action)(*(["oops"] if action == "fail" else []))
 
 
-ACTIONS = ("create", "delete", "recover", "find", "resume", "pause", "complete", "fail", "release")
+ACTIONS = (
+    "create", "delete", "fork", "recover", "find",
+    "resume", "pause", "complete", "fail", "release",
+)  # fmt: skip

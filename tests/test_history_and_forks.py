@@ -335,7 +335,7 @@ def test_a_lineage_is_read_in_both_directions(store: Store) -> None:
     }
     seen: list[tuple[int, int]] = []
     (found,) = store.forks(first, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(done, 5) for done in range(6)]
+    assert seen == [(0, 1), (1, 1)]  # others than forks of this one need no look
     assert (found.session_id, found.revision) == (third, 2)
     assert store.history(third).forked_from == found
     assert store.explain(third).forked_from == found

@@ -228,6 +228,20 @@ def test_old_checkpoints_go_and_the_newest_stay_however_old(
     assert store.prune(both).checkpoints[0].checkpoints == tuple(kept[:1])
 
 
+@pytest.mark.parametrize("keep", [6, 7, 8, 11, 12, 100])
+def test_who_has_no_more_checkpoints_than_are_kept_loses_none(
+    store: SessionStore[SessionState], time: Time, keep: int
+) -> None:
+    kept = with_checkpoints(store, time)
+    for policy in (
+        RetentionPolicy(keep_checkpoints=keep),
+        RetentionPolicy(keep_checkpoints=keep, checkpoints_older_than=0),
+    ):
+        assert policy.choose_checkpoints(store.checkpoints("s1"), None, NOW) == []
+        assert store.prune(policy, apply=True).checkpoints == ()
+    assert left(store) == kept
+
+
 def test_the_checkpoint_that_a_resume_would_use_stays_however_old(
     store: SessionStore[SessionState], time: Time
 ) -> None:

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, BinaryIO
 from sessionstore.backends.alarm import Alarm, Patience
 from sessionstore.backends.claim import Claim
 from sessionstore.backends.intake import Intake
-from sessionstore.backends.values import ApplicationFile, CancelRequest, Probe, Stored, Usage
+from sessionstore.backends.values import (
+    ApplicationFile,
+    CancelRequest,
+    Probe,
+    Stored,
+    Survey,
+    Usage,
+)
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
@@ -37,6 +44,7 @@ __all__ = [
     "Patience",
     "Probe",
     "Stored",
+    "Survey",
     "Usage",
 ]
 
@@ -298,6 +306,36 @@ class Backend(ABC):
     def count(self, query: SessionQuery, examine: Examine) -> int:
         """Return how many sessions match."""
         return sum(1 for _ in self.find(query, examine))
+
+    def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
+        """Yield the sessions that match as far as their states say, in any order.
+
+        - As :meth:`SessionQuery.matches` has it: no checkpoint and no owner is looked at.
+        - Each is as true as if its state had been read since this was called.
+        - ``query`` has no position to go on after, and its limit is the caller's affair.
+        """
+        for item in self._scan(query.id_prefix):
+            if query.matches(item):
+                yield item
+
+    def survey(self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]) -> Survey:
+        """Return how many match each of ``counted``, and the first ones of each of ``listed``.
+
+        - As far as their states say, as for :meth:`select`; of ``listed`` up to their limits.
+        - The counts are all of one moment, unless sessions change while they are read.
+        """
+        counts = [0] * len(counted)
+        items: list[list[SessionSummary]] = [[] for _ in listed]
+        for item in self._scan(None):
+            for place, query in enumerate(counted):
+                counts[place] += query.matches(item)
+            for found, query in zip(items, listed, strict=True):
+                if query.matches(item):
+                    found.append(item)
+        return Survey(
+            counts,
+            [query.sort(found)[: query.limit] for found, query in zip(items, listed, strict=True)],
+        )
 
     def scan(self, query: SessionQuery, examine: Examine) -> Matches:
         """Return what :meth:`find` returns, by reading every session."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sessionstore.errors import CancellationRequested
+from sessionstore.query import SessionSummary
 
 if TYPE_CHECKING:  # it loads pydantic, which a listing does without
     from sessionstore.state import SessionOwner
@@ -16,6 +18,15 @@ class Stored(NamedTuple):
 
     payload: bytes
     file: str
+
+
+class Survey(NamedTuple):
+    """Counts and listings of a store, as far as the states of its sessions say."""
+
+    counts: Sequence[int]
+    """How many match each of the queries to count."""
+    items: Sequence[Sequence[SessionSummary]]
+    """The first of those that match each of the queries to list, in its order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ Examples:
   sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
 )
 @click.argument("session_id", metavar="ID")
-@click.option("--forks", is_flag=True, help="Also find its forks; reads every state of the store.")
+@click.option("--forks", is_flag=True, help="Also find its forks.")
 @output_option("those of its checkpoints")
 @shared_options()
 @click.pass_obj

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -27,34 +28,46 @@ Examples:
   sessionstore stats --no-sizes -o json | jq .by_status
   sessionstore stats -o json | jq -r '.largest[].session_id'""",
 )
-@click.option("--no-sizes", is_flag=True, help="Only count; measuring is most of the work.")
+@click.option("--no-sizes", is_flag=True, help="Only count: at once, however many there are.")
 @output_option(None)
 @shared_options()
 @click.pass_obj
 def stats(settings: Settings, form: str, no_sizes: bool) -> int:
     """Count sessions: by status, stale, resumable, damaged; what they take, and what is new.
 
+    The counts come first, from the index. Then each session is measured, and what the index
+    could not know is said at the end: checkpoints that do not load, files that others damaged.
+
     The days are in UTC, and count the sessions that are still there: what was started on a day
     and deleted since is in no count.
     """
+
+    def show(counts: StoreStats) -> None:
+        _write_counts(counts, settings)
+        sys.stdout.flush()  # measuring may take minutes
+
+    counted = show if form == "table" else None
     with settings.open_whole() as store, SweepBar(settings.color, "counting") as bar:
-        found = store.stats(sizes=not no_sizes, progress=bar)
+        found = store.stats(sizes=not no_sizes, progress=bar, counted=counted)
     if form == "jsonl":
         formats.write_lines([formats.plain(found)])
     elif form == "json":
         formats.write_object(STATS, formats.plain(found))
     else:
-        _write(found, settings, sizes=not no_sizes)
+        _write_sizes(found, settings, sizes=not no_sizes)
     if found.damaged:
         streams.note(f"{count_of(found.damaged, 'damaged session')}: sessionstore ls --damaged")
     if found.stale:
         streams.note(f"{count_of(found.stale, 'stale session')}: sessionstore recover")
+    if found.unresumable:
+        lost = count_of(found.unresumable, "session")
+        streams.note(f"{lost} with a checkpoint that does not load: sessionstore fsck")
     if found.unmeasured:
         streams.note(f"{count_of(found.unmeasured, 'session')} could not be measured")
     return Exit.OK
 
 
-def _write(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
+def _write_counts(found: StoreStats, settings: Settings) -> None:
     from sessionstore.cli import times, words
     from sessionstore.cli.tables import Cell, Column, write_table
 
@@ -72,6 +85,31 @@ def _write(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
         [Cell("all", "bold"), f"{found.sessions:,}"],
     ]
     write_table([Column("SESSIONS"), Column("COUNT", is_number=True)], rows, colored=colored)
+    if found.oldest_unfinished:
+        streams.write("\n")
+        rows = [
+            [
+                item.session_id,
+                Cell("active, stale", "bold red")
+                if item.is_stale
+                else words.status_cell(item.status, None, is_interrupted=False),
+                times.relative(printable(item.started_at, limit=60), now),
+                times.relative(printable(item.updated_at, limit=60), now),
+            ]
+            for item in found.oldest_unfinished
+        ]
+        columns = [
+            Column("OLDEST UNFINISHED"), Column("STATUS"), Column("STARTED"), Column("UPDATED"),
+        ]  # fmt: skip
+        write_table(columns, rows, colored=colored)
+
+
+def _write_sizes(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
+    from sessionstore.cli import words
+    from sessionstore.cli.tables import Cell, Column, write_table
+
+    colored = settings.colored
+    rows: list[Row]
     if sizes:
         streams.write("\n")
         rows = [
@@ -113,23 +151,6 @@ def _write(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
             Column("SIZE", is_number=True),
             Column("CHECKPOINTS", is_number=True),
         ]
-        write_table(columns, rows, colored=colored)
-    if found.oldest_unfinished:
-        streams.write("\n")
-        rows = [
-            [
-                item.session_id,
-                Cell("active, stale", "bold red")
-                if item.is_stale
-                else words.status_cell(item.status, None, is_interrupted=False),
-                times.relative(printable(item.started_at, limit=60), now),
-                times.relative(printable(item.updated_at, limit=60), now),
-            ]
-            for item in found.oldest_unfinished
-        ]
-        columns = [
-            Column("OLDEST UNFINISHED"), Column("STATUS"), Column("STARTED"), Column("UPDATED"),
-        ]  # fmt: skip
         write_table(columns, rows, colored=colored)
 
 

@@ -20,6 +20,7 @@ from sessionstore.errors import (
 from sessionstore.ids import check_id, make_session_id
 from sessionstore.log import about, logger
 from sessionstore.ops import selecting
+from sessionstore.query import SessionQuery
 from sessionstore.recovery import Progress
 from sessionstore.state import SessionResult, SessionState, SessionStatus
 from sessionstore.writing import Writer
@@ -120,23 +121,21 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
 
 
 def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:
-    """Return the sessions that were forked from this one, oldest first; reads every state."""
+    """Return the sessions that were forked from this one, oldest first."""
     incarnation: str | None = None
     with suppress(SessionStoreError):  # it may be damaged, or deleted: its forks live on
         incarnation = inspection.read_base(backend, session_id)[0].incarnation
-    needle = session_id.encode()
+    # What is damaged may say where it came from all the same.
+    query = SessionQuery(equal=(("forked_from", session_id),), keeps_damaged=True, limit=None)
     found: list[Fork] = []
-    ids = list(backend.ids())
-    for done, other in enumerate(ids):
+    done = 0
+    for done, item in enumerate(backend.select(query), 1):
         if progress:
-            progress(done, len(ids))
+            progress(done - 1, done)
         try:
-            payload = backend.read(other).payload
+            lineage = _lineage(backend.read(item.session_id).payload)
         except (SessionNotFound, SessionCorrupt, StorageError):
             continue  # the check-up tells what is wrong with it
-        if needle not in payload:
-            continue  # most are no forks of this one: parsing them all would take far longer
-        lineage = _lineage(payload)
         if lineage is None or lineage.get("session_id") != session_id:
             continue
         # Of another session that had this id before.
@@ -144,10 +143,10 @@ def forks(backend: Backend, session_id: str, progress: Progress | None = None) -
             lineage["incarnation"] != incarnation
         ):
             continue
-        if (item := to_fork(other, lineage)) is not None:
-            found.append(item)
+        if (one := to_fork(item.session_id, lineage)) is not None:
+            found.append(one)
     if progress:
-        progress(len(ids), len(ids))
+        progress(done, done)
     return sorted(found, key=lambda item: (item.at, item.session_id))
 
 

@@ -6,8 +6,10 @@ what is damaged. Interrupted anywhere, the next run goes on: a session is there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 from sessionstore import codec, inspection, owner
 from sessionstore.backends.base import Backend, Claim
@@ -19,9 +21,11 @@ from sessionstore.errors import (
 )
 from sessionstore.log import about, logger
 from sessionstore.ops.retention import RetentionPolicy
-from sessionstore.query import SessionSummary, summarize
+from sessionstore.query import Filters, SessionQuery, SessionSummary, make_query, summarize
 from sessionstore.recovery import Progress
 from sessionstore.state import SessionState, SessionStatus
+
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,11 @@ def prune(
     return _Prune(backend, policy, apply, progress or _in_silence).run()
 
 
+def _as_it_is(item: SessionSummary) -> SessionSummary:
+    """Look at nothing."""
+    return item
+
+
 def _in_silence(done: int, total: int) -> None:
     """Tell nobody."""
 
@@ -98,16 +107,17 @@ class _Prune:
         self.damaged: list[Pruned] = []
         self.failed: list[Pruned] = []
         self.total: int | None = None
+        self.looked = 0
+        """Sessions that were looked at so far; what is to be done with them comes after that."""
 
     def run(self) -> PruneReport:
         if self.apply:
             self.backend.tidy()  # what an interrupted run moved to the trash
-        ids = sorted(self.backend.ids())
-        plans = self._plans(ids)
+        plans = self._plans()
         for done, plan in enumerate(plans):
-            self.progress(len(ids) + done, len(ids) + len(plans))
+            self.progress(self.looked + done, self.looked + len(plans))
             self._guarded(plan.entry, self._apply if self.apply else self._preview, plan)
-        self.progress(len(ids) + len(plans), len(ids) + len(plans))
+        self.progress(self.looked + len(plans), self.looked + len(plans))
         return PruneReport(
             sessions=tuple(self.sessions),
             checkpoints=tuple(self.checkpoints),
@@ -120,42 +130,83 @@ class _Prune:
 
     # --- judging ---------------------------------------------------------------------------------
 
-    def _plans(self, ids: list[str]) -> list[_Plan]:
+    def _plans(self) -> list[_Plan]:
         """Return what goes, oldest first: whole sessions, then checkpoints of others."""
-        candidates: list[SessionSummary] = []
-        sizes: dict[str, int] = {}
-        for done, session_id in enumerate(ids):
-            self.progress(done, len(ids))
-            item = self.backend.summary(session_id)
-            if item is None:
-                continue
-            if item.damaged is not None:
-                self.damaged.append(Pruned(session_id, item.damaged))
-            elif self.policy.is_about(item.status):
-                candidates.append(item)
-            if self.policy.max_total_size is not None:
-                sizes[session_id] = self._size(session_id)
+        sizes = self._sizes() if self.policy.max_total_size is not None else {}
+        candidates = self._candidates()
         going, reserve = (
             self.policy.choose(candidates, self.now) if self.policy.judges_sessions else ([], [])
         )
         whole = {item.session_id for item, _ in going}
         plans = [self._plan_whole(item, reason) for item, reason in going]
-        trims = {}
-        for item in candidates:
-            if item.session_id not in whole and (trim := self._plan_trim(item)):
-                trims[item.session_id] = trim
+        trims = self._plan_trims(candidates, whole)
         if self.policy.max_total_size is not None:
             self.total = sum(sizes.values())
-            left = self.total - sum(sizes[session_id] for session_id in whole)
+            left = self.total - sum(sizes.get(session_id, 0) for session_id in whole)
             left -= sum(trim.entry.freed for trim in trims.values())
             over = f"more than {self.policy.max_total_size:,} bytes"
             for item in reserve:
                 if left <= self.policy.max_total_size:
                     break
                 trimmed = trims.pop(item.session_id, None)
-                left -= sizes[item.session_id] - (trimmed.entry.freed if trimmed else 0)
+                left -= sizes.get(item.session_id, 0) - (trimmed.entry.freed if trimmed else 0)
                 plans.append(self._plan_whole(item, f"{item.status}, the oldest of {over}"))
         return plans + list(trims.values())
+
+    def _candidates(self) -> list[SessionSummary]:
+        """Return the sessions that decide what goes, and put the damaged ones on record.
+
+        Those are all that the policy is about, or where only age decides: those that are old
+        enough, and as many of the newest as stay however old they are. Each is as its file says,
+        whatever the index believes: nothing goes that another session should have made room for.
+        """
+        query = make_query(
+            Filters(status=self.policy.statuses), limit=None, cursor=None, order="updated_at"
+        )
+        every = replace(query, keeps_damaged=True)
+        if self.policy.max_total_size is not None:
+            # One that the index does not know of makes room, too, so that another can stay.
+            # Beside measuring them all a look at each costs little.
+            return self._looked_at(self.backend.find(every, _as_it_is, verify=True))
+        until = self.policy.only_before(self.now)
+        found = self._looked_at(self.backend.select(replace(every, until=until)))
+        if until is None or not found or not self.policy.keep_last:
+            return found
+        both = {item.session_id: item for item in found}
+        for item in self._newest(query, self.policy.keep_last):
+            both[item.session_id] = item  # of one that was saved in between, what it is now
+        return list(both.values())
+
+    def _newest(self, query: SessionQuery, count: int) -> Iterator[SessionSummary]:
+        """Yield the last updated ones; what has no readable time is never old, so it is newest."""
+        unknown = replace(query, after=(0, math.inf, ""))
+        order = replace(query, order="-updated_at")
+        return islice(
+            chain(self.backend.find(unknown, _as_it_is), self.backend.find(order, _as_it_is)), count
+        )
+
+    def _looked_at(self, items: Iterator[SessionSummary]) -> list[SessionSummary]:
+        candidates: list[SessionSummary] = []
+        while chunk := list(islice(items, _CHUNK)):
+            known = self.looked + len(chunk)
+            for item in chunk:
+                self.progress(self.looked, known)
+                self.looked += 1
+                if item.damaged is None:
+                    candidates.append(item)
+                else:
+                    self.damaged.append(Pruned(item.session_id, item.damaged))
+        self.damaged.sort(key=lambda item: item.session_id)
+        return candidates
+
+    def _sizes(self) -> dict[str, int]:
+        ids = list(self.backend.ids())
+        sizes: dict[str, int] = {}
+        for session_id in ids:
+            self.progress(self.looked, len(ids))
+            self.looked += 1
+            sizes[session_id] = self._size(session_id)
+        return sizes
 
     def _size(self, session_id: str) -> int:
         try:
@@ -166,9 +217,22 @@ class _Prune:
     def _plan_whole(self, item: SessionSummary, reason: str) -> _Plan:
         return _Plan(item, Pruned(item.session_id, reason, item.status, item.updated_at), True)
 
-    def _plan_trim(self, item: SessionSummary) -> _Plan | None:
+    def _plan_trims(
+        self, candidates: list[SessionSummary], whole: Collection[str]
+    ) -> dict[str, _Plan]:
+        """Return what becomes of the checkpoints of those that stay, by their ids."""
+        trims: dict[str, _Plan] = {}
         if not self.policy.judges_checkpoints:
-            return None
+            return trims
+        staying = [item for item in candidates if item.session_id not in whole]
+        for done, item in enumerate(sorted(staying, key=lambda item: item.session_id), 1):
+            if trim := self._plan_trim(item):
+                trims[item.session_id] = trim
+            if done % _CHUNK == 0:
+                self.progress(self.looked, self.looked + len(whole) + len(trims))
+        return trims
+
+    def _plan_trim(self, item: SessionSummary) -> _Plan | None:
         entry = Pruned(item.session_id, "", item.status, item.updated_at)
         plan: list[_Plan] = []
 
@@ -187,8 +251,11 @@ class _Prune:
         return plan[0] if plan else None
 
     def _checkpoints_of(self, item: SessionSummary) -> tuple[str, ...]:
-        kept = inspection.list_checkpoints(self.backend, item.session_id)
         latest = item.latest_checkpoint_id if item.is_resumable else None
+        names = self.backend.checkpoint_ids(item.session_id)
+        if not self.policy.may_choose(names, latest):
+            return ()  # most have few: they need not be read
+        kept = inspection.list_checkpoints(self.backend, item.session_id)
         return tuple(self.policy.choose_checkpoints(kept, latest, self.now))
 
     # --- doing -----------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # it loads pydantic, and a policy is only numbers
     from sessionstore.checkpoints import Checkpoint
 
 _ENDED = (SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.CANCELLED)
+_ROUNDING = 1.0
+"""Seconds more, since times are compared as floats to look for what is then judged exactly."""
 _STEPS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -79,6 +81,16 @@ class RetentionPolicy:
         """Whether checkpoints of sessions that stay may go."""
         return not (self.keep_checkpoints is self.checkpoints_older_than is None)
 
+    def only_before(self, now: datetime) -> float | None:
+        """Return since when nothing that was updated goes, in seconds since the epoch.
+
+        None if more than age decides, or anything is to be looked at in sessions that stay.
+        """
+        limit = _seconds(self.older_than)
+        if limit is None or self.max_total_size is not None or self.judges_checkpoints:
+            return None
+        return now.timestamp() - limit + _ROUNDING
+
     def is_about(self, status: SessionStatus | None) -> bool:
         """Return whether sessions of this status may be touched at all."""
         return status in frozenset(self.statuses)
@@ -119,6 +131,12 @@ class RetentionPolicy:
             return None
         return f"{item.status}, last updated {_in_words(age)} ago"
 
+    def may_choose(self, checkpoint_ids: Sequence[str], latest: str | None) -> bool:
+        """Return whether :meth:`choose_checkpoints` may choose any of these."""
+        return len(checkpoint_ids) > (self.keep_checkpoints or 0) and any(
+            checkpoint_id != latest for checkpoint_id in checkpoint_ids
+        )
+
     def choose_checkpoints(
         self, checkpoints: Sequence[Checkpoint], latest: str | None, now: datetime
     ) -> list[str]:
@@ -132,7 +150,8 @@ class RetentionPolicy:
         if not self.judges_checkpoints or (latest is not None and latest not in sound):
             return []
         candidates = [item for item in checkpoints if item.damaged is None]
-        old = candidates[: len(candidates) - (self.keep_checkpoints or 0)]
+        # Not below zero: a negative end would count from the end, and let go what is to stay.
+        old = candidates[: max(0, len(candidates) - (self.keep_checkpoints or 0))]
         limit = _seconds(self.checkpoints_older_than)
         if limit is not None:
             ages = [(item, _age_of(item.created_at, now)) for item in old]

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from sessionstore.errors import InvalidQuery
 from sessionstore.owner import Verdict
+from sessionstore.query import Filters, SessionQuery, SessionSummary, make_query
 from sessionstore.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget
@@ -92,6 +94,34 @@ class ListingContract(Harness[BackendT]):
         }
         assert [item.session_id for item in zoo.find(stale=True)] == ["stale"]
         session.release()
+
+    def test_what_the_states_say_is_selected_counted_and_listed(
+        self, backend: BackendT, zoo: Store
+    ) -> None:
+        def read() -> dict[str, SessionSummary]:
+            items = (backend.summary(session_id) for session_id in backend.ids())
+            return {item.session_id: item for item in items if item is not None}
+
+        with zoo.create("g3", session_id="held"):
+            zoo.find()
+            everything = read()
+            for filters, _ in FOUND:
+                query = make_query(
+                    cast("Filters", filters), limit=2, cursor=None, order="-session_id"
+                )
+                expected = [
+                    everything[name]
+                    for name in sorted(everything, reverse=True)
+                    if query.matches(everything[name])
+                ]
+                found = {item.session_id: item for item in backend.select(query)}
+                assert found == {item.session_id: item for item in expected}, filters
+                counts, (first, all_of_them) = backend.survey(
+                    [query, SessionQuery()], [query, replace(query, limit=None)]
+                )
+                assert list(counts) == [len(expected), len(everything)], filters
+                assert list(first) == expected[:2], filters
+                assert list(all_of_them) == expected, filters
 
     def test_a_listing_changes_nothing(self, backend: BackendT, zoo: Store) -> None:
         before = {name: self.read_raw(backend, name) for name in backend.ids()}

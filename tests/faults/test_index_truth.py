@@ -1,4 +1,7 @@
-"""After any sequence of operations and kills a listing equals a scan of the files."""
+"""After any sequence of operations and kills a listing equals a scan of the files.
+
+So do the counts of ``stats``, what ``prune`` would delete, and the forks.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,29 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError
 from tests.faults.tally import tally
-from tests.index_support import ACTIONS, POINTS, QUERIES, act, check_query
+from tests.index_support import (
+    ACTIONS,
+    OPERATIONS,
+    POINTS,
+    QUERIES,
+    act,
+    check_operation,
+    check_query,
+)
 from tests.support import Child, needs_linux
 
 EVERYTHING = os.environ.get("SESSIONSTORE_FAULTS") == "all"
 IDS = st.sampled_from(["s1", "t"])
 GOALS = st.sampled_from(["g1", "g 'quoted\"; --"])
-LOOKS = st.tuples(st.sampled_from([0, 1]), st.integers(0, len(QUERIES) - 1))
-"""Through which store to look, and with which query, after COUNTS."""
+LOOKS = st.tuples(
+    st.sampled_from([0, 1]), st.integers(0, len(QUERIES) - 1), st.sampled_from(OPERATIONS)
+)
+"""Through which store to look, with which query, after COUNTS, and with which operation."""
 COUNTS = range(6)
 """Queries that are counted from the rows alone. A listing in order compares its rows with their
 files, and so mends what it comes across, before anybody else can see it; a count mends nothing."""
 
-Look = tuple[int, int]
+Look = tuple[int, int, int]
 
 
 REAPER: list[Child] = []
@@ -147,9 +160,10 @@ class Listings(RuleBasedStateMachine):
         self.look(look)
 
     def look(self, look: Look) -> None:
-        by, number = look
+        by, number, operation = look
         for counted in COUNTS:
             check_query(self.stores[by], counted, counts=True)
+        check_operation(self.stores[by], self.root, operation)
         check_query(self.stores[by], number, counts=True)
         check_query(self.stores[by], number, counts=False)
 

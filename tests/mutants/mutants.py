@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import holding, judging, keeping, listing, saving
+from tests.mutants import asking, holding, judging, keeping, listing, saving
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -11,4 +11,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *judging.MUTANTS,
     *keeping.MUTANTS,
     *listing.MUTANTS,
+    *asking.MUTANTS,
 )

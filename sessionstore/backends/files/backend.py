@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock, owner
-from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe
+from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe, Survey
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.reading import FilesReader
@@ -24,7 +24,7 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.query import Examine, Matches, SessionQuery
+from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary
 
 # What only some programs do is loaded when it is done: the index loads sqlite3, a claim pydantic.
 if TYPE_CHECKING:
@@ -112,6 +112,14 @@ class FilesBackend(FilesReader):
 
     def count(self, query: SessionQuery, examine: Examine) -> int:
         return self._listing().count(query, examine)
+
+    def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
+        found = self._listing().select(query)
+        return super().select(query) if found is None else found
+
+    def survey(self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]) -> Survey:
+        found = self._listing().survey(counted, listed)
+        return super().survey(counted, listed) if found is None else found
 
     def _index(self) -> Index | None:
         """Return the index if there is one: who never lists does not need sqlite3 either.

@@ -24,7 +24,7 @@ Connection = sqlite3.Connection
 SQLError = sqlite3.Error
 """What SQLite raises."""
 
-VERSION = "1"
+VERSION = "2"
 _BUSY = 5.0
 """Seconds that a write waits for another one, which takes milliseconds unless it was stopped."""
 

@@ -18,6 +18,7 @@ from pydantic_core import SchemaValidator, core_schema
 from sessionstore.backends.files import rows
 from sessionstore.backends.files.rows import Row
 from sessionstore.durable import Signature
+from sessionstore.query import parent_of
 from sessionstore.state import Part, SessionOwner, SessionRecovery, SessionState, SessionStatus
 
 _WHOLE = (SessionOwner, SessionRecovery)
@@ -43,6 +44,7 @@ def settled_row(payload: bytes, session_id: str, signature: Signature) -> Row | 
         state["agent_id"],
         state["stream_id"],
         state["correlation_id"],
+        parent_of(state["forked_from"]),
         state["checkpoint_enabled"] and checkpoint_id is not None,
         recovery is not None and status != SessionStatus.ACTIVE and error == recovery["reason"],
         state["entry_point"],

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -24,6 +24,7 @@ from sessionstore.backends.files.index import Index
 from sessionstore.backends.files.layout import Layout, read_marker
 from sessionstore.backends.files.rows import Row, Stream
 from sessionstore.backends.files.sighting import Eyes
+from sessionstore.backends.values import Survey
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
 from sessionstore.query import Examine, Matches, Position, SessionQuery, SessionSummary
@@ -64,10 +65,36 @@ class Listing:
         if query.resumable is not None or query.stale is not None:  # only the files can tell
             return sum(1 for _ in self.find(query, examine, verify=False))
         try:
-            return self._attempt(_Run(self, query, examine).count, verify=False)
+            run = _Run(self, query, examine)
+            return self._attempt(lambda: run.counts([query])[0], verify=False)
         except _TROUBLE as error:
             self._say_once(error)
             return sum(1 for _ in self._scan(query, examine))
+
+    def select(self, query: SessionQuery) -> Iterator[SessionSummary] | None:
+        """Return what the contract asks for; None where the index does not work."""
+        try:
+            return self._attempt(_Run(self, query, _as_it_is).matches, verify=False)
+        except _TROUBLE as error:
+            self._say_once(error)
+            return None
+
+    def survey(
+        self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
+    ) -> Survey | None:
+        """Return what the contract asks for; None where the index does not work."""
+
+        def answer() -> Survey:
+            first = _Run(self, SessionQuery(), _as_it_is)
+            counts = first.counts(counted)
+            runs = [(_Run(self, query, _as_it_is), query.limit) for query in listed]
+            return Survey(counts, [list(islice(run.matches(first), limit)) for run, limit in runs])
+
+        try:
+            return self._attempt(answer, verify=False)
+        except _TROUBLE as error:
+            self._say_once(error)
+            return None
 
     def verify(self) -> None:
         """Compare everything with the files now; where that cannot be done nothing relies on it."""
@@ -132,6 +159,11 @@ class Listing:
             )
 
 
+def _as_it_is(item: SessionSummary) -> SessionSummary:
+    """Look at nothing."""
+    return item
+
+
 class _Changed(Exception):
     """Something else than a claim has changed the file of a settled row."""
 
@@ -145,13 +177,21 @@ class _Run:
         self._layout = listing._layout
         self._query = query
         self._examine = examine
+        # Where nothing is looked at, a filter that only a look can decide decides nothing.
+        self._matches = query.matches if examine is _as_it_is else query.finally_matches
         self._live: dict[str, SessionSummary | None] = {}
 
     # --- live rows -------------------------------------------------------------------------------
 
-    def _read_live(self) -> int:
-        """Read the live sessions; return how many damaged ones the query cannot judge."""
-        self._look_at(self._index.rows(_LIVE, ()))
+    def _read_live(self, before: _Run | None = None) -> int:
+        """Read the live sessions, or take what another listing read just ``before``.
+
+        Returns how many damaged ones the query cannot judge.
+        """
+        if before is None:
+            self._look_at(self._index.rows(_LIVE, ()))
+        else:
+            self._live = before._live
         return sum(
             item is not None and item.damaged is not None and self._is_unjudged(item)
             for item in self._live.values()
@@ -191,22 +231,26 @@ class _Run:
 
     # --- counting --------------------------------------------------------------------------------
 
-    def count(self) -> int:
-        """Return how many sessions match, as far as their states say."""
-        counts = [rows.count_sql(self._query, live_only=only) for only in (False, True)]
+    def counts(self, queries: Sequence[SessionQuery]) -> list[int]:
+        """Return how many sessions match each query, as far as their states say."""
+        asked = [
+            rows.count_sql(query, live_only=only) for query in queries for only in (False, True)
+        ]
         # All of one moment: a session that is claimed in between is counted once.
-        live, (total,), (not_settled,) = self._index.snapshot([(_LIVE, ()), *counts])
+        live, *found = self._index.snapshot([(_LIVE, ()), *asked])
         self._look_at(live)
-        settled = 0 if self._query.damaged else total[0] - not_settled[0]
-        return settled + sum(
-            item is not None and self._query.matches(item) for item in self._live.values()
-        )
+        numbers = [number for ((number,),) in found]
+        return [
+            (0 if query.damaged else total - not_settled)
+            + sum(item is not None and query.matches(item) for item in self._live.values())
+            for query, total, not_settled in zip(queries, numbers[::2], numbers[1::2], strict=True)
+        ]
 
     # --- in order --------------------------------------------------------------------------------
 
-    def matches(self) -> Matches:
+    def matches(self, before: _Run | None = None) -> Matches:
         """Return the matches; the index is asked at once, so that its trouble is seen here."""
-        matches = Matches(iter(()), self._read_live())
+        matches = Matches(iter(()), self._read_live(before))
         matches.items = self._shown(matches)
         return matches
 
@@ -221,7 +265,7 @@ class _Run:
                     if item is None:
                         continue
                     seen = self._examine(item) if item.damaged is None else item
-                    if query.finally_matches(seen):
+                    if self._matches(seen):
                         yield seen
                 return
             except _Changed:

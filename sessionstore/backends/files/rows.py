@@ -38,6 +38,7 @@ class Row(NamedTuple):
     agent_id: str | None = None
     stream_id: str | None = None
     correlation_id: str | None = None
+    forked_from: str | None = None
     updated: float | None = None
     """Seconds since the epoch; None where the text is no time."""
     started: float | None = None
@@ -62,7 +63,7 @@ TABLES = (
         id TEXT PRIMARY KEY, live INTEGER NOT NULL,
         inode INTEGER, size INTEGER, mtime_ns INTEGER,
         status TEXT, goal_id TEXT, agent_id TEXT, stream_id TEXT, correlation_id TEXT,
-        updated REAL, started REAL,
+        forked_from TEXT, updated REAL, started REAL,
         resumable INTEGER, interrupted INTEGER, recoveries INTEGER, rest TEXT
     )""",
     "CREATE INDEX by_live ON sessions (live) WHERE live <> 0",
@@ -76,6 +77,7 @@ INDEXES = tuple(
         ("by_started", "(started)"),
         ("by_status", "(status, updated)"),
         ("by_status_started", "(status, started)"),
+        ("by_status_id", "(status, id)"),
         ("by_resumable", "(updated) WHERE resumable = 1"),
         ("by_resumable_started", "(started) WHERE resumable = 1"),
         ("by_interrupted", "(updated) WHERE interrupted = 1"),
@@ -83,6 +85,7 @@ INDEXES = tuple(
         ("by_agent", "(agent_id, updated) WHERE agent_id <> ''"),
         ("by_stream", "(stream_id, updated) WHERE stream_id <> ''"),
         ("by_correlation", "(correlation_id, updated) WHERE correlation_id <> ''"),
+        ("by_parent", "(forked_from) WHERE forked_from <> ''"),
     )
 )
 
@@ -105,6 +108,7 @@ def settled_row(item: SessionSummary, signature: Signature) -> Row:
         item.agent_id,
         item.stream_id,
         item.correlation_id,
+        item.forked_from,
         item.is_resumable,
         item.is_interrupted,
         item.entry_point,
@@ -140,6 +144,7 @@ def make_row(
     agent_id: str,
     stream_id: str,
     correlation_id: str,
+    forked_from: str | None,
     is_resumable: bool,
     is_interrupted: bool,
     entry_point: str,
@@ -188,6 +193,7 @@ def make_row(
         agent_id,
         stream_id,
         correlation_id,
+        forked_from,
         clock.seconds(updated_at),
         clock.seconds(started_at),
         int(is_resumable),
@@ -223,6 +229,7 @@ def summary_of(row: Row) -> SessionSummary | None:
         agent_id=row.agent_id or "",
         stream_id=row.stream_id or "",
         correlation_id=row.correlation_id or "",
+        forked_from=row.forked_from,
         entry_point=entry_point,
         revision=revision,
         incarnation=incarnation,
@@ -256,6 +263,8 @@ class Stream(NamedTuple):
     """``id``, ``updated`` or ``started``."""
     is_unknown: bool
     """Whether these are the sessions of which the time is not known; they come last, by id."""
+    is_few: bool = False
+    """Whether they are to be found by something else than their ids, and then sorted by them."""
 
     def chunk(
         self, query: SessionQuery, after: Position | None, size: int
@@ -264,11 +273,13 @@ class Stream(NamedTuple):
         where, values = list(self.where), list(self.values)
         direction, sign = ("DESC", "<") if query.descending else ("ASC", ">")
         by_id = self.order == "id" or self.is_unknown
+        # Without the plus SQLite would rather go through all of a status in the order of the ids.
+        key = "+id" if self.is_few else "id"
         if after is not None:
             unknown, moment, session_id = after
             if by_id:
                 if self.order == "id" or unknown:  # else all unknown ones come after it
-                    where.append(f"id {sign} ?")
+                    where.append(f"{key} {sign} ?")
                     values.append(session_id)
             elif unknown:
                 where.append("0")  # all of these came before it
@@ -276,7 +287,7 @@ class Stream(NamedTuple):
                 # Not a plain OR, for which SQLite would not use the index.
                 where.append(f"{self.order} {sign}= ? AND ({self.order} {sign} ? OR id {sign} ?)")
                 values += [moment, moment, session_id]
-        order = f"id {direction}" if by_id else f"{self.order} {direction}, id {direction}"
+        order = f"{key} {direction}" if by_id else f"{self.order} {direction}, id {direction}"
         sql = f"SELECT {ALL} FROM sessions{_where(where)} ORDER BY {order} LIMIT {size:d}"  # noqa: S608 - names of ours, values bound
         return sql, values
 
@@ -285,18 +296,23 @@ def streams(query: SessionQuery) -> list[Stream]:
     """Return what to merge for ``query``: nothing where no sound session can match."""
     if query.damaged:
         return []
-    where, values = _conditions(query)
     key = query.order.lstrip("-")
     order = {"session_id": "id", "updated_at": "updated", "started_at": "started"}[key]
+    times = (query.since, query.until, query.started_since, query.started_until)
+    is_narrow = bool(query.equal) or times.count(None) < len(times)
+    statuses = _statuses(query)
+    # By time within a status: not by looking for the ids first, and then sorting all of them.
+    where, values = _conditions(query, "id" if order == "id" or statuses == [None] else "+id")
     found: list[Stream] = []
-    for status in _statuses(query):
+    for status in statuses:
         extra = () if status is None else ("status = ?",)
         bound = (*values, *(() if status is None else (status,)))
         if order == "id":
-            found.append(Stream((*where, *extra), bound, order, False))
+            is_few = is_narrow and status is not None
+            found.append(Stream((*where, *extra), bound, order, False, is_few))
         else:
             found.append(Stream((*where, *extra, f"{order} IS NOT NULL"), bound, order, False))
-            found.append(Stream((*where, *extra, f"{order} IS NULL"), bound, order, True))
+            found.append(Stream((*where, *extra, f"{order} IS NULL"), bound, order, True, True))
     return found
 
 
@@ -324,12 +340,12 @@ def _statuses(query: SessionQuery) -> list[str | None]:
     return [str(status) for status in sorted(wanted)]
 
 
-def _conditions(query: SessionQuery) -> tuple[list[str], list[Any]]:
-    """Return what SQL can decide of ``query``, without the statuses."""
+def _conditions(query: SessionQuery, key: str = "id") -> tuple[list[str], list[Any]]:
+    """Return what SQL can decide of ``query``, without the statuses; ``key`` is how to say id."""
     where: list[str] = []
     values: list[Any] = []
     if query.id_prefix:
-        where.append("id >= ? AND id < ?")
+        where.append(f"{key} >= ? AND {key} < ?")
         values += [query.id_prefix, query.id_prefix + "\U0010ffff"]
     for name, value in query.equal:
         where.append(f"{name} = ?")

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from operator import itemgetter
 
 from sessionstore.backends.base import Usage
 from sessionstore.backends.files.layout import STATE
@@ -14,27 +15,31 @@ from sessionstore.durable import TEMPORARY_PREFIX, Directory
 from sessionstore.ids import is_id
 
 _BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own blocks are
+_COUNTS_BLOCKS = hasattr(os.stat_result, "st_blocks")
 _REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What opening a directory answers that was removed, or replaced by a link, since it was seen."""
 
 _DEEPEST = 200
 """Each level below a session costs a descriptor while it is looked at."""
 
+_NAME = itemgetter(0)
+
 
 def measure(directory: Directory) -> Usage:
     """Return what the session in ``directory`` takes, the directories themselves included."""
     seen: dict[tuple[int, int], int] = {}  # how many of its names were met here
     every = checkpoints = kept = others = shared = 0
-    for place, name, status in _entries(directory):
+    for place, name, status in _state_first(directory):
         identity = (status.st_dev, status.st_ino)
         seen[identity] = names = seen.get(identity, 0) + 1
         size = on_disk(status)
         is_kept = place == "checkpoints" and is_checkpoint(name)
         checkpoints += is_kept
-        if not stat.S_ISDIR(status.st_mode):
-            if names == 1 and status.st_nlink > 1:
+        links = status.st_nlink
+        if links > 1 and not stat.S_ISDIR(status.st_mode):
+            if names == 1:
                 shared += size
-            if status.st_nlink > 1 and names == status.st_nlink:
+            if names == links:
                 shared -= size  # every name of it was met: nothing else holds it
         if names > 1:
             continue
@@ -65,21 +70,25 @@ def freed_by(directory: Directory, checkpoint_ids: Collection[str]) -> int:
 
 def on_disk(status: os.stat_result) -> int:
     """Return how many bytes a file takes; its length where the system counts no blocks."""
-    blocks: int | None = getattr(status, "st_blocks", None)
-    return status.st_size if blocks is None else blocks * _BLOCK
+    return status.st_blocks * _BLOCK if _COUNTS_BLOCKS else status.st_size
 
 
-def _entries(directory: Directory) -> Iterator[tuple[str, str, os.stat_result]]:
+def _state_first(directory: Directory) -> Iterator[tuple[str, str, os.stat_result]]:
     """Yield directory, name and status of everything in a session, its own state first.
 
     First, so that bytes which a checkpoint shares with the state count as the state's.
     """
-    with suppress(FileNotFoundError):
-        yield "", STATE, directory.status(STATE)
+    found = _entries(directory)
+    for name, status in found:
+        if name == STATE:
+            yield "", name, status
     yield "", ".", directory.status(".")
-    for _, place, name, status in walk(directory):
-        if place or name != STATE:
-            yield place, name, status
+    for name, status in found:
+        if name != STATE:
+            yield "", name, status
+            if stat.S_ISDIR(status.st_mode):
+                for _, place, below, its in _walk_into(directory, "", name, 0):
+                    yield place, below, its
 
 
 def walk(
@@ -94,22 +103,41 @@ def walk(
     """
     if depth > _DEEPEST:
         raise OSError(errno.ENAMETOOLONG, "directories are nested too deep", directory.path)
-    for name in sorted(directory.names()):
-        try:
-            status = directory.status(name)
-        except FileNotFoundError:
-            continue
+    for name, status in _entries(directory):
         yield directory, place, name, status
-        if not stat.S_ISDIR(status.st_mode):
-            continue
-        try:
-            inside = Directory(name, directory)
-        except OSError as error:
-            if error.errno in _REPLACED:
-                continue
-            raise
-        with inside:
-            yield from walk(inside, f"{place}/{name}" if place else name, depth + 1)
+        if stat.S_ISDIR(status.st_mode):
+            yield from _walk_into(directory, place, name, depth)
+
+
+def _walk_into(
+    directory: Directory, place: str, name: str, depth: int
+) -> Iterator[tuple[Directory, str, str, os.stat_result]]:
+    try:
+        inside = Directory(name, directory)
+    except OSError as error:
+        if error.errno in _REPLACED:
+            return
+        raise
+    with inside:
+        yield from walk(inside, f"{place}/{name}" if place else name, depth + 1)
+
+
+def _entries(directory: Directory) -> list[tuple[str, os.stat_result]]:
+    """Return name and status of what is in a directory, sorted by name."""
+    found: list[tuple[str, os.stat_result]] = []
+    if directory.fd is None:  # there (Windows) an entry knows neither its inode nor its links
+        for name in directory.names():
+            with suppress(FileNotFoundError):
+                found.append((name, directory.status(name)))
+    else:
+        with os.scandir(directory.fd) as entries:
+            for entry in entries:
+                try:  # suppress() would take longer than the look
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    continue
+    found.sort(key=_NAME)
+    return found
 
 
 def is_checkpoint(name: str) -> bool:
