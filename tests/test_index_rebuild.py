@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore import SessionOwner, SessionRecovery, SessionState, SessionStore, codec, owner
+from sessionstore import SessionOwner, SessionRecovery, SessionState, SessionStore, codec
 from sessionstore.backends.files import comparison, glance, rows
 from sessionstore.backends.files.index import Index
 from sessionstore.backends.files.sighting import Eyes
@@ -54,6 +54,7 @@ def full_state() -> dict[str, Any]:
             "revision": 4,
             "incarnation": "i",
             "pid": 7,
+            "forked_from": {"session_id": "parent", "revision": 3},
             "theirs": {"kept": True},
         }
     )
@@ -263,45 +264,6 @@ def test_an_index_that_is_replaced_while_it_is_made_does_not_count_as_made(
         assert facts.get("complete") != "1" or counted == 8
     assert SessionStore(tmp_path).count() == 8
     assert_true(store)
-
-
-# --- nothing of it is flushed -------------------------------------------------------------------
-
-
-def test_nothing_is_believed_that_was_written_before_another_boot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(tmp_path)
-    with SessionStore(tmp_path) as store:
-        store.find()
-    (file,) = index_files(tmp_path)
-    connection = sqlite3.connect(file)
-    # As where one page of the disk is of before the loss of power, and its neighbour is not.
-    connection.execute("UPDATE sessions SET goal_id = 'of another time', rest = NULL")
-    connection.commit()
-    connection.close()
-    monkeypatch.setattr(owner, "boot_id", lambda: "the next one")
-    booted = SessionStore(tmp_path)
-    assert booted.count(goal_id="of another time") == 0
-    assert_true(booted)
-    assert index_files(tmp_path) != [file]
-
-
-def test_who_claims_first_after_another_boot_removes_it_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    fill(tmp_path)
-    with SessionStore(tmp_path) as store:
-        store.find()
-    monkeypatch.setattr(owner, "boot_id", lambda: "the next one")
-    booted = SessionStore(tmp_path)
-    with booted.claim("s0") as session:
-        session.state.goal_id = "moved"
-        session.save()
-        assert index_files(tmp_path) == []
-        assert booted.count(goal_id="moved") == 1
-    assert_true(booted)
-    assert caplog.records == [], "it is no cause for alarm"
 
 
 # --- a sweep ------------------------------------------------------------------------------------

@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from heapq import heappush, heappushpop, nsmallest
+from typing import TYPE_CHECKING
 
 from sessionstore import clock, inspection
 from sessionstore.backends.base import Backend, Usage
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.query import Filters, SessionQuery, SessionSummary, make_query
-from sessionstore.recovery import Progress
 from sessionstore.status import SessionStatus
+
+if TYPE_CHECKING:  # it loads pydantic, which counting does without
+    from sessionstore.recovery import Progress
 
 DAYS = 7
 LARGEST = 10

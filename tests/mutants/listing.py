@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "another boot is no reason to compare",
         10,
-        "backends/files/database.py",
-        (("    if boot != owner.boot_id():\n", "    if boot is None:\n"),),
+        "backends/files/index.py",
+        (('if facts.get("boot") != owner.boot_id():', 'if facts.get("boot") is None:'),),
         _INDEX + "test_an_index_that_is_older_than_the_files_is_compared_after_another_boot",
     ),
     Mutant(

@@ -7,14 +7,13 @@ made at once, the first by name counts.
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import threading
 import weakref
 from contextlib import suppress
 
-from sessionstore import durable, owner
+from sessionstore import durable
 from sessionstore.backends.files.layout import Layout, index_names
 from sessionstore.backends.files.rows import TABLES
 from sessionstore.chance import random_hex
@@ -29,16 +28,6 @@ _BUSY = 5.0
 """Seconds that a write waits for another one, which takes milliseconds unless it was stopped."""
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-
-
-class Outdated(SQLError):
-    """The database was made before the last boot, or on another machine.
-
-    Nothing of it is flushed, so a loss of power may have left any mix of old and new pages.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("the machine was started since, or the store comes from another one")
 
 
 class Unusable(Exception):
@@ -116,7 +105,7 @@ class Database:
     def current(self, *, create: bool, is_new: bool = False) -> Connection | None:
         """Return a connection to it, made if ``create``; None if there is none to be had so.
 
-        ``is_new`` says that it was made just now, in place of one that was damaged or outdated.
+        ``is_new`` says that it was made just now, in place of one that was damaged.
 
         Raises:
             SQLError, Unusable: it is damaged, or cannot be had here.
@@ -138,12 +127,10 @@ class Database:
             connection = self._connected(os.path.join(self._layout.root, names[0]))
         except SQLError as error:
             self._remove(names[0])
-            is_outdated = isinstance(error, Outdated)
-            if is_new or not (create or is_outdated):
-                raise  # one that was just made is not damaged: it does not work
-            what = "is" if is_outdated else "was damaged, and is"
-            self._tell(f"the index {what} made anew: %s", error)
-            return self.current(create=create, is_new=True)
+            if not create or is_new:  # one that was just made is not damaged: it does not work
+                raise
+            self._warn("the index was damaged, and is made anew: %s", error)
+            return self.current(create=True, is_new=True)
         for other in names[1:]:
             self._remove(other)
         self._connection, self._name = connection, names[0]
@@ -156,7 +143,6 @@ class Database:
         try:
             if get_fact(connection, "version") != VERSION:
                 raise sqlite3.DatabaseError("it is of another version")
-            require_same_boot(get_fact(connection, "boot"))
         except BaseException:
             connection.close()
             raise
@@ -169,8 +155,9 @@ class Database:
             uri, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
         try:
-            # Never flushed, so never trusted after a loss of power: see Outdated.
-            connection.execute("PRAGMA synchronous = OFF")
+            # With a write-ahead log nothing is flushed but, now and then, before pages of it go
+            # into the database: a loss of power takes the last rows, but mixes no pages.
+            connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cache_size = -16000")  # KiB
         except BaseException:
@@ -186,6 +173,7 @@ class Database:
         try:
             connection = self._connect(aside)
             try:
+                connection.execute("PRAGMA synchronous = OFF")
                 connection.execute("PRAGMA journal_mode = MEMORY")
                 # Of 4,096 to 16,384 bytes a new index is made fastest with these, by a tenth, and
                 # a row is settled no slower.
@@ -193,7 +181,6 @@ class Database:
                 for sql in TABLES:
                     connection.execute(sql)
                 set_fact(connection, "version", VERSION)
-                set_fact(connection, "boot", owner.boot_id())
                 mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
                 if mode != "wal":
                     raise Unusable(f"SQLite cannot keep a write-ahead log here ({mode})")
@@ -219,7 +206,7 @@ class Database:
                 name = next(iter(index_names(self._layout)), None)
             if name is None:
                 return
-            self._tell("the index was removed: %s", reason)
+            self._warn("the index was removed: %s", reason)
             self._remove(name)
 
     def _remove(self, name: str) -> None:
@@ -229,27 +216,20 @@ class Database:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._tell(
+                self._warn(
                     "the index cannot be removed, and may not list what is there:"
                     " remove index-* by hand: %s",
                     error,
                 )
 
-    def _tell(self, text: str, reason: object) -> None:
+    def _warn(self, text: str, reason: object) -> None:
         root = self._layout.root
-        logger.log(
-            logging.INFO if isinstance(reason, Outdated) else logging.WARNING,
+        logger.warning(
             f"%s: {text}",
             root,
             reason,
             extra=about("index_removed", path=root, reason=reason),
         )
-
-
-def require_same_boot(boot: str | None) -> None:
-    """Raise Outdated for a database of another boot than this one."""
-    if boot != owner.boot_id():
-        raise Outdated
 
 
 def get_fact(connection: Connection, name: str) -> str | None:

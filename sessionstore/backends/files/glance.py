@@ -73,7 +73,7 @@ def _part(kind: type[Part]) -> core_schema.CoreSchema:
     """Return what checks a part as its model does, and gives a plain dict."""
     fields: dict[str, core_schema.TypedDictField] = {}
     for name, field in kind.__pydantic_fields__.items():
-        schema = _schema(field.annotation)
+        schema = _LINEAGE if name == "forked_from" else _schema(field.annotation)
         if not field.is_required():
             default = _default(field.get_default(call_default_factory=True))
             schema = core_schema.with_default_schema(schema, default=default)
@@ -115,3 +115,10 @@ _PLAIN: dict[Any, core_schema.CoreSchema] = {
     int: core_schema.int_schema(),
     bool: core_schema.bool_schema(),
 }
+_LINEAGE = core_schema.nullable_schema(
+    core_schema.typed_dict_schema(
+        {"session_id": core_schema.typed_dict_field(core_schema.any_schema(), required=False)},
+        extra_behavior="ignore",
+    )
+)
+"""Of an object that may hold anything, what names the parent of a fork."""

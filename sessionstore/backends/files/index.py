@@ -9,8 +9,8 @@ any other is *live*, and whoever lists reads the file:
   and the file unchanged since it was read, if the mark is still the one it has seen.
 - Sessions come and go in one transaction with the change of ``sessions/``, whose inode and
   change time are recorded. What others add or remove is noticed by them.
-- Nothing is flushed for it: a loss of power may leave anything. So the boot is recorded, too, and
-  after another one it is made anew.
+- Nothing is flushed for it. A row may be lost with the power, so the boot is recorded, too: after
+  another one everything is compared with the files, by inode, size and time.
 
 Who cannot keep it true removes it. ``database.py`` makes, opens and removes the file.
 """
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
+from sessionstore import owner
 from sessionstore.backends.files.database import (
     MUTEX,
     Connection,
@@ -29,7 +30,6 @@ from sessionstore.backends.files.database import (
     SQLError,
     Unusable,
     get_fact,
-    require_same_boot,
     roll_back,
     set_fact,
 )
@@ -299,12 +299,13 @@ class Index:
         """Return why the rows cannot be trusted before a comparison, or None if they can.
 
         Raises:
-            SQLError, Unusable: the index is damaged, of another boot, or gone.
+            SQLError, Unusable: the index is damaged, or gone.
         """
         facts = dict(self.rows("SELECT name, value FROM facts", ()))
-        require_same_boot(facts.get("boot"))
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
+        if facts.get("boot") != owner.boot_id():
+            return "the machine was started since, or the store comes from another one"
         if facts.get("directory") != self.directory_identity() and not self.change(
             # One of ours may be between the change and its record: this waits for it.
             lambda one: get_fact(one, "directory") == self.directory_identity()
@@ -321,6 +322,7 @@ class Index:
 
         def write(connection: Connection) -> str | None:
             set_fact(connection, "complete", "0")
+            set_fact(connection, "boot", owner.boot_id() or "")
             set_fact(connection, "directory", self.directory_identity())
             return self._database.name
 
