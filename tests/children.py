@@ -291,23 +291,32 @@ def save_async_until_killed(root: str) -> None:
     asyncio.run(work())
 
 
-def prune_slowly(root: str) -> None:
-    """Delete every session that came to an end, a moment apart, and say which."""
-    report = SessionStore(root).prune(
-        RetentionPolicy(older_than=0), apply=True, progress=lambda done, total: time.sleep(0.005)
-    )
+def prune_slowly(root: str, leave: str = "-1") -> None:
+    """Delete every session that came to an end, a moment apart, and say which.
+
+    Once as many are left as it has to ``leave``, it waits for a word.
+    """
+
+    def step(done: int, total: int) -> None:
+        time.sleep(0.005)
+        if len(os.listdir(Path(root, "sessions"))) == int(leave):
+            sys.stdin.readline()
+
+    report = SessionStore(root).prune(RetentionPolicy(older_than=0), apply=True, progress=step)
     say(
         sessions=[item.session_id for item in report.sessions],
         failed=[item.reason for item in report.failed],
     )
 
 
-def import_slowly(root: str, archive: str) -> None:
-    """Take sessions in, a moment apart, and say how far it is."""
+def import_slowly(root: str, archive: str, last_done: str, last_total: str) -> None:
+    """Take sessions in, a moment apart, and say how far it is; at the last step wait for a word."""
 
     def tell(done: int, total: int) -> None:
         say(done=done, total=total)
-        time.sleep(0.02)
+        time.sleep(0.005)
+        if (done, total) == (int(last_done), int(last_total)):
+            sys.stdin.readline()
 
     SessionStore(root).import_sessions(archive, progress=tell)
 

@@ -18,7 +18,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 NO_SKIPS = "SESSIONSTORE_NO_SKIPS"
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 """Seconds for what is just ending: a thread that was told to, a child that was killed."""
 
 # A failure prints the blob that repeats it: no database in the checkout. Other work on the same
