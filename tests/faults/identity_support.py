@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,11 @@ class Borrower(Actor):
         os.waitpid(second, 0)
         return {"first": first, "second": second}
 
-    def doubles_of_one_tick(self, pid: int, tries: int) -> dict[str, Any]:
+    def doubles_of_one_tick(self, pid: int, seconds: float) -> dict[str, Any]:
         """Give ``pid`` out twice, until both processes began in the same tick of the kernel."""
-        for _ in range(tries):
+        give_up = time.monotonic() + seconds
+        same_tick = False
+        while not same_tick and time.monotonic() < give_up:
             ours, theirs = os.pipe()
 
             def tell(pipe: int = theirs) -> None:
@@ -120,8 +123,6 @@ class Borrower(Actor):
             verdict = owner.judge_owner(gone, lock_is_proof=False)
             os.kill(second, signal.SIGKILL)
             os.waitpid(second, 0)
-            if same_tick:
-                break
         return {
             "same_tick": same_tick,
             "has_inode": gone.pidfd_inode is not None,
