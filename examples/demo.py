@@ -173,7 +173,8 @@ class Demo:
         """
         for number in range(TRIES):
             slow = delay * 3**number
-            yield self.base / f"{name}-{number}", ["--step-delay", f"{slow:g}"]
+            root = self.base / (f"{name}-{number + 1}" if number else name)
+            yield root, ["--step-delay", f"{slow:g}"]
             tell(f"  this machine is busy: it came to its end too early, with steps of {slow:g} s")
         raise DemoError(f"{TRIES} times it came to its end before anybody could interfere")
 
