@@ -8,9 +8,8 @@ from tests.support import rounds, until
 
 
 def test_rounds_that_never_bring_it_about_fail() -> None:
-    with pytest.raises(pytest.fail.Exception, match=r"in 0.01 seconds and \d+ rounds never: rain"):
-        for number in rounds("rain", seconds=0.01):
-            assert number >= 0
+    with pytest.raises(pytest.fail.Exception, match=r"in 0\.01 seconds and \d+ rounds never: rain"):
+        list(rounds("rain", seconds=0.01))
 
 
 def test_rounds_end_where_the_caller_has_seen_it() -> None:
@@ -23,5 +22,5 @@ def test_rounds_end_where_the_caller_has_seen_it() -> None:
 
 
 def test_what_never_holds_fails() -> None:
-    with pytest.raises(pytest.fail.Exception, match="waited 0.01 seconds for: rain"):
+    with pytest.raises(pytest.fail.Exception, match=r"waited 0\.01 seconds for: rain"):
         until(lambda: False, "rain", seconds=0.01)
