@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ORCHESTRATOR = Path(__file__).with_name("orchestrator.py")
-DEADLINE = 30.0  # seconds that any single wait may take before the demo gives up
+DEADLINE = 60.0  # seconds that any single wait may take before the demo gives up
 STATE_FILES = "sessions/[!.]*/state.json"
 
 State = dict[str, Any]
@@ -72,6 +72,16 @@ class Orchestrator:
         return self.wait_until(
             lambda: sum(bool(re.search(pattern, line)) for line in list(self.lines)) >= count
         )
+
+    def stop(self) -> bool:
+        """Stop it, as Ctrl-Z does; return False if it ended before."""
+        self.process.send_signal(signal.SIGSTOP)
+        if self.process.returncode is None:
+            _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+            if os.WIFSTOPPED(status):
+                return True
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+        return False
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)  # ends a stopped process, too

@@ -203,10 +203,14 @@ def save_until_told(root: str, session_id: str, durability: str) -> None:
 
 
 def read_until_told(root: str, session_id: str) -> None:
-    """Read without a lock, raw and through the store, and say everything that is wrong."""
+    """Read without a lock, raw and through the store, and say everything that is wrong.
+
+    It also says as soon as it has seen 21 revisions.
+    """
     store = SessionStore(root)
     path = Path(root, "sessions", session_id, "state.json")
     reads, last, seen, wrong = 0, 0, set[int](), list[str]()
+    enough = False
     say(ready=True)
     os.set_blocking(0, False)
     while True:
@@ -223,6 +227,9 @@ def read_until_told(root: str, session_id: str) -> None:
             last = revision
             seen.add(revision)
         reads += 1
+        if len(seen) > 20 and not enough:
+            enough = True
+            say(seen=21)
         try:
             os.read(0, 100)
             break
@@ -231,8 +238,12 @@ def read_until_told(root: str, session_id: str) -> None:
     say(reads=reads, revisions=len(seen), wrong=wrong[:5])
 
 
-def save_interrupted(root: str, session_id: str, wanted: str) -> None:
-    """Save under SIGINT at random instants; after each check what is there."""
+def save_interrupted(root: str, session_id: str, least: str, wanted: str) -> None:
+    """Save under SIGINT at random instants; after each check what is there.
+
+    It takes so many signals at ``least``, and goes on until more than are ``wanted`` came in the
+    middle of a save; it gives up after ten times as many.
+    """
     armed = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -244,15 +255,18 @@ def save_interrupted(root: str, session_id: str, wanted: str) -> None:
     signal.signal(signal.SIGINT, interrupt)
     path = Path(root, "sessions", session_id, "state.json")
     session = SessionStore(root, durability="process").claim(session_id)
-    inside, wrong = 0, list[str]()
-    for hit in range(int(wanted)):
+    hits, inside, wrong = 0, 0, list[str]()
+    for hit in range(10 * int(least)):
+        if hit >= int(least) and inside > int(wanted):
+            break
+        hits += 1
         returned = session.revision
+        session.state.data_buffer["hit"] = hit
         saving = False
         try:
             armed = True
             say(hit=hit)  # only now may the signal come
             while True:
-                session.state.data_buffer["hit"] = hit
                 saving = True
                 if hit % 5 == 4:
                     session.checkpoint()
@@ -271,7 +285,7 @@ def save_interrupted(root: str, session_id: str, wanted: str) -> None:
             wrong.append(f"save returned {saved}, {stored} on disk, after {found}")
     session.release()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    say(inside=inside, wrong=wrong[:5])
+    say(hits=hits, inside=inside, wrong=wrong[:5])
 
 
 def identify() -> None:
@@ -291,23 +305,32 @@ def save_async_until_killed(root: str) -> None:
     asyncio.run(work())
 
 
-def prune_slowly(root: str) -> None:
-    """Delete every session that came to an end, a moment apart, and say which."""
-    report = SessionStore(root).prune(
-        RetentionPolicy(older_than=0), apply=True, progress=lambda done, total: time.sleep(0.005)
-    )
+def prune_slowly(root: str, leave: str = "-1") -> None:
+    """Delete every session that came to an end, a moment apart, and say which.
+
+    Once as many are left as it has to ``leave``, it waits for a word.
+    """
+
+    def step(done: int, total: int) -> None:
+        time.sleep(0.005)
+        if len(os.listdir(Path(root, "sessions"))) == int(leave):
+            sys.stdin.readline()
+
+    report = SessionStore(root).prune(RetentionPolicy(older_than=0), apply=True, progress=step)
     say(
         sessions=[item.session_id for item in report.sessions],
         failed=[item.reason for item in report.failed],
     )
 
 
-def import_slowly(root: str, archive: str) -> None:
-    """Take sessions in, a moment apart, and say how far it is."""
+def import_slowly(root: str, archive: str, last_done: str, last_total: str) -> None:
+    """Take sessions in, a moment apart, and say how far it is; at the last step wait for a word."""
 
     def tell(done: int, total: int) -> None:
         say(done=done, total=total)
-        time.sleep(0.02)
+        time.sleep(0.005)
+        if (done, total) == (int(last_done), int(last_total)):
+            sys.stdin.readline()
 
     SessionStore(root).import_sessions(archive, progress=tell)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -18,7 +19,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 NO_SKIPS = "SESSIONSTORE_NO_SKIPS"
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 """Seconds for what is just ending: a thread that was told to, a child that was killed."""
 
 # A failure prints the blob that repeats it: no database in the checkout. Other work on the same
@@ -43,6 +44,20 @@ def _temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         patch.setattr(tempfile, "tempdir", str(directory))
         set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
         yield directory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_heed_ctrl_c() -> Iterator[None]:
+    """Let SIGINT reach children: a shell has what runs in the background ignore it, and they too.
+
+    Each would inherit that from us, and none that waits to be interrupted would end.
+    """
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if is_ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    if is_ignored:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @pytest.fixture(autouse=True)

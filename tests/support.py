@@ -174,13 +174,27 @@ def children(count: int, work: str, *arguments: object) -> Iterator[list[Child]]
         yield [stack.enter_context(Child(work, *arguments)) for _ in range(count)]
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
+def until(holds: Callable[[], bool], what: str, *, seconds: float = DEADLINE) -> None:
     """Wait until ``holds()``; fail if it never does."""
-    give_up = time.monotonic() + DEADLINE
+    give_up = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > give_up:
-            pytest.fail(f"waited {DEADLINE} seconds for: {what}")
+            pytest.fail(f"waited {seconds} seconds for: {what}")
         time.sleep(0.002)
+
+
+def rounds(what: str, *, seconds: float = DEADLINE) -> Iterator[int]:
+    """Yield 0, 1, 2, … until the caller has seen ``what`` and breaks off; fail if it never does.
+
+    It is for what chance alone brings about, such as two processes that meet: how long that takes
+    says nothing of the package, but without it the test proves nothing.
+    """
+    give_up = time.monotonic() + seconds
+    number = 0
+    while time.monotonic() <= give_up:
+        yield number
+        number += 1
+    pytest.fail(f"in {seconds} seconds and {number} rounds never: {what}")
 
 
 def process_letter(pid: int) -> str:

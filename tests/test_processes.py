@@ -24,6 +24,7 @@ from tests.support import (
     new_session,
     process_letter,
     read_state,
+    rounds,
     until,
 )
 
@@ -187,7 +188,9 @@ def test_of_eight_racing_resumers_one_wins_and_the_others_learn_who(tmp_path: Pa
     with children(RACERS, "act", tmp_path) as racers:
         for racer in racers:
             racer.hear()
-        for number in range(ROUNDS):
+        for number in rounds("losers that met a claim, and losers that came too late", seconds=240):
+            if number >= ROUNDS and min(refusals.values()) > 0:
+                break
             racers[number % RACERS].ask("leave_dead", session_id="s1")
             revision = read_state(tmp_path, "s1")["revision"]
             # Sometimes all at once, sometimes so spread out that winners are done before.
@@ -209,8 +212,7 @@ def test_of_eight_racing_resumers_one_wins_and_the_others_learn_who(tmp_path: Pa
             state = read_state(tmp_path, "s1")
             assert state["data_buffer"]["winner"] == winners[0]
             assert state["revision"] == revision + 3  # resumed, saved, paused: nobody else wrote
-    assert sum(refusals.values()) == ROUNDS * (RACERS - 1)
-    assert min(refusals.values()) > 0, refusals
+    assert sum(refusals.values()) == number * (RACERS - 1)
 
 
 def test_racing_sweepers_mark_a_dead_session_once(tmp_path: Path) -> None:
@@ -233,10 +235,10 @@ def test_racing_sweepers_mark_a_dead_session_once(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_save_leaves_the_session_usable_and_no_gap(tmp_path: Path) -> None:
-    wanted = 400
+    least, wanted = 400, 100
     new_session(tmp_path)
     chance = random.Random(1)
-    with Child("save_interrupted", tmp_path, "s1", wanted, measured=False) as child:
+    with Child("save_interrupted", tmp_path, "s1", least, wanted, measured=False) as child:
         told = child.hear()
         while "hit" in told:
             time.sleep(chance.random() * 0.002)
@@ -244,10 +246,12 @@ def test_an_interrupted_save_leaves_the_session_usable_and_no_gap(tmp_path: Path
             told = child.hear()
         assert child.wait() == 0
     assert told["wrong"] == []
-    assert told["inside"] > wanted / 4  # most of them came in the middle of a save
-    assert SessionStore(tmp_path).load("s1").data_buffer == {"hit": wanted - 1}
+    assert told["inside"] > wanted  # so many came in the middle of a save
+    assert told["hits"] >= least
+    assert SessionStore(tmp_path).load("s1").data_buffer == {"hit": told["hits"] - 1}
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("durability", ["power", "process"])
 def test_readers_never_see_a_torn_state_nor_an_older_one_again(
     tmp_path: Path, durability: str
@@ -261,7 +265,9 @@ def test_readers_never_see_a_torn_state_nor_an_older_one_again(
         for reader in readers:
             assert reader.hear() == {"ready": True}
         reached = read_state(tmp_path, "s1")["revision"] + 500
-        until(lambda: read_state(tmp_path, "s1")["revision"] >= reached, "500 saves")
+        until(lambda: read_state(tmp_path, "s1")["revision"] >= reached, "500 saves", seconds=200)
+        for reader in readers:  # it reads on until it saw as many
+            assert reader.hear() == {"seen": 21}
         for reader in readers:
             told = reader.ask("stop")
             assert told["wrong"] == []

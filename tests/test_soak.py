@@ -15,26 +15,45 @@ from benchmarks.soak_verdict import Verdict, judge
 from tests.faults.tally import tally
 from tests.support import needs_linux
 
+pytestmark = pytest.mark.timeout(400)
+
+KILLS = 6
+LONGEST = 80.0
+"""Seconds of the longest soak, on a machine that was too busy for enough in a shorter one."""
+TOO_FEW_KILLS = 3
+"""What a soak exits with that lost nothing, but could not kill as many as it was asked for."""
+
 
 @pytest.fixture(scope="module")
 def soaked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a soak of a few seconds leaves behind, and its figures."""
-    home = tmp_path_factory.mktemp("soak")
-    arguments = ["--seconds", "5", "--seed", "3", "--sessions", "4", "--kills", "6"]
-    arguments += ["--keep", str(home / "kept"), "--json", str(home / "figures.json")]
-    assert main(arguments) == 0
-    return home
+    seconds, lacking = 5.0, ""
+    while seconds <= LONGEST:
+        home = tmp_path_factory.mktemp("soak")
+        arguments = ["--seconds", str(seconds), "--seed", "3", "--sessions", "4"]
+        arguments += ["--kills", str(KILLS), "--keep", str(home / "kept")]
+        assert main([*arguments, "--json", str(home / "figures.json")]) in (0, TOO_FEW_KILLS)
+        if not (lacking := lacks(home)):
+            return home
+        seconds *= 2
+    pytest.fail(f"in {LONGEST} seconds {lacking}")
+
+
+def lacks(home: Path) -> str:
+    """Return what a soak was too short for, or nothing."""
+    figures = json.loads((home / "figures.json").read_bytes())
+    least = {"kills": KILLS, "saves": 51, "holds": 11, "sweeps": 1, "reads": 1}
+    for name, number in least.items():
+        if figures[name] < number:
+            return f"only {figures[name]} {name}"
+    return "" if acks(home / "kept", checkpoint=True) else "no session kept a checkpoint"
 
 
 @needs_linux("kills, stops and witnesses by POSIX locks")
 def test_a_short_soak_loses_nothing(soaked: Path) -> None:
     figures = json.loads((soaked / "figures.json").read_bytes())
     assert figures["losses"] == figures["double owners"] == figures["other broken promises"] == 0
-    assert figures["kills"] == 6
-    assert figures["saves"] > 50
-    assert figures["holds"] > 10
-    assert figures["sweeps"] > 0
-    assert figures["reads"] > 0
+    assert figures["kills"] == KILLS
     tally("races", promise=5, cases=figures["holds"])
     tally("races", promise=1, cases=figures["kills"])
 
@@ -64,19 +83,23 @@ def rewrite(path: Path, change: Callable[[list[Line]], list[Line]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in change(read(path))))
 
 
-def last_ack(kept: Path, *, checkpoint: bool = False) -> tuple[Path, Line]:
-    """Return the newest acknowledgement for a session that is still there, and its journal."""
+def acks(kept: Path, *, checkpoint: bool = False) -> list[tuple[float, Path, Line]]:
+    """Return when which journal acknowledged what, for sessions that are still there."""
     there = {
         json.loads(path.read_bytes())["incarnation"]
         for path in kept.glob("store/sessions/*/state.json")
     }
-    acks = [
+    return [
         (line["t"], path, line)
         for path in (kept / "journal").iterdir()
         for line in read(path)
         if line["e"] == "ack" and line["i"] in there and (line["k"] or not checkpoint)
     ]
-    _, path, line = max(acks, key=lambda found: found[0])
+
+
+def last_ack(kept: Path, *, checkpoint: bool = False) -> tuple[Path, Line]:
+    """Return the newest acknowledgement for a session that is still there, and its journal."""
+    _, path, line = max(acks(kept, checkpoint=checkpoint), key=lambda found: found[0])
     return path, line
 
 

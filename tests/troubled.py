@@ -13,6 +13,7 @@ from sessionstore import (
     RevisionConflict,
     Session,
     SessionClaimed,
+    SessionCorrupt,
     SessionExists,
     SessionState,
     SessionStore,
@@ -66,13 +67,13 @@ def save_while_flushes_fail(root: str, session_id: str, rounds: str) -> None:
     say(counts=counts, wrong=[str(text) for text in wrong[:5]])
 
 
-def create_while_flushes_fail(root: str, rounds: str) -> None:
+def create_while_flushes_fail(root: str, prefix: str, rounds: str) -> None:
     """Create sessions while some fsyncs fail: each is there complete, or not at all."""
     store = SessionStore(root)
     counts = {"created": 0, "refused": 0}
     wrong = list[str]()
     for number in range(int(rounds)):
-        session_id = f"s{number}"
+        session_id = f"{prefix}-{number}"
         directory = Path(root, "sessions", session_id)
         try:
             session = store.create("goal", session_id=session_id)
@@ -87,6 +88,32 @@ def create_while_flushes_fail(root: str, rounds: str) -> None:
             session._writer.free()  # no further flush: the test counts those of create
     wrong += [str(path) for path in Path(root).rglob(".new-*")]
     say(counts=counts, wrong=wrong[:5])
+
+
+def open_every_door(root: str, session_id: str) -> None:
+    """Try to read a damaged session in every way; say how much memory that took, in KiB."""
+    before = _peak()
+    store = SessionStore(root)
+    refused = list[str]()
+    for door in (store.load, store.liveness, store.claim, store.load_checkpoint):
+        try:
+            door(session_id)
+        except SessionCorrupt as error:
+            refused.append(str(error))
+    items = store.find().items
+    damaged = sum(item.damaged is not None for item in items)
+    say(refused=refused, listed=len(items), damaged=damaged, took=_peak() - before)
+
+
+def _peak() -> int:
+    """Return the most memory that this program had, in KiB.
+
+    Not ru_maxrss, which an exec leaves at what the process that forked us had (proc(5), VmHWM).
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise RuntimeError("the kernel does not tell VmHWM")
 
 
 def save_beyond_limit(root: str, session_id: str) -> None:

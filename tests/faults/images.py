@@ -26,6 +26,12 @@ SIZES = {"ext4": 64 << 20, "xfs": 320 << 20}
 _MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
 
 
+_OPTIONS = {
+    "ext4": "commit=600",  # seconds; else the kernel flushes all by itself every five (ext4(5))
+    "xfs": "nouuid",  # the file system that was cut may still be known to the kernel, see boot()
+}
+
+
 class Unavailable(Exception):
     """This machine cannot mount such a file system."""
 
@@ -50,8 +56,7 @@ class Image:
     mounted: bool = False
 
     def mount(self) -> Self:
-        # nouuid: the file system that was cut may still be known to the kernel, see boot().
-        options = "loop,nouuid" if self.kind == "xfs" else "loop"
+        options = f"loop,{_OPTIONS[self.kind]}"
         _run("mount", "-t", self.kind, "-o", options, str(self.file), str(self.path))
         self.mounted = True
         return self

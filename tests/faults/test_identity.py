@@ -35,6 +35,7 @@ from tests.faults.identity_support import (
 )
 from tests.faults.tally import tally
 from tests.support import (
+    DEADLINE,
     Child,
     edit_state,
     left_active,
@@ -104,7 +105,7 @@ def test_a_sweeper_with_the_pid_of_the_dead_owner_does_not_take_itself_for_it(
 def test_two_processes_of_one_pid_and_one_tick_are_told_apart(tmp_path: Path) -> None:
     with actor(tmp_path, wrapper=CONTAINER) as inside:
         inside.hear()
-        told = inside.ask("doubles_of_one_tick", pid=5000, tries=500)
+        told = inside.ask("doubles_of_one_tick", pid=5000, seconds=DEADLINE / 2)
     if not told["has_inode"]:
         pytest.skip("the kernel is older than 6.9: pidfds have no inodes of their own")
     assert told["same_tick"], told

@@ -46,7 +46,7 @@ MUTANTS = (
         "a late claim does not look which directory it finds",
         9,
         "backends/files/claim.py",
-        (("if directory.identity() != self._identity:", "if self._identity is None:"),),
+        (("if identity != self._identity:", "if self._identity is None:"),),
         "tests/test_files_backend.py::test_a_session_that_was_moved_away_is_lost",
     ),
     # --- 10: damage is reported and fatal to nobody -----------------------------------------------

@@ -61,14 +61,13 @@ def copy_of_the_checkout() -> Iterator[Path]:
         yield home
 
 
-def apply(mutant: Mutant, package: Path) -> None:
-    """Change the package in place.
+def mutated(mutant: Mutant, text: str) -> str:
+    """Return the text of the mutant's file with the change made.
 
     Raises:
-        Unusable: the package no longer has the text that the mutant replaces, exactly once.
+        Unusable: the text no longer has what the mutant replaces, exactly once.
+        SyntaxError: what comes out is no Python.
     """
-    path = package / mutant.file
-    text = path.read_text()
     for old, new in mutant.replace:
         if text.count(old) != 1:
             raise Unusable(
@@ -77,7 +76,13 @@ def apply(mutant: Mutant, package: Path) -> None:
             )
         text = text.replace(old, new)
     compile(text, mutant.file, "exec")
-    path.write_text(text)
+    return text
+
+
+def apply(mutant: Mutant, package: Path) -> None:
+    """Change the package in place; raises as :func:`mutated` does."""
+    path = package / mutant.file
+    path.write_text(mutated(mutant, path.read_text()))
 
 
 def run_tests(home: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:
