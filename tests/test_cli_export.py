@@ -12,7 +12,7 @@ import pytest
 
 from sessionstore import SessionStore
 from tests.cli_support import HOSTILE, acting, environment, invoke, put, put_hostile, run, state
-from tests.support import DEADLINE, new_session, session_path, tree
+from tests.support import DEADLINE, new_session, read_state, session_path, tree
 
 COMMAND = f"{sys.executable} -m sessionstore"
 
@@ -157,6 +157,34 @@ def test_the_ends_tell_scripts_apart(tmp_path: Path) -> None:
     small = invoke(tmp_path, "import", str(tmp_path / "1.tar"), "--max-size", "1K")
     assert small.exit_code == 1
     assert "1,024 bytes that were allowed" in small.stderr
+
+
+@pytest.mark.parametrize("loss", ["torn", "missing"])
+def test_damaged_checkpoints_travel_but_not_in_silence(tmp_path: Path, loss: str) -> None:
+    """A backup from which nothing can be resumed must not pass for a good one."""
+    new_session(tmp_path / "from", "s1")
+    new_session(tmp_path / "from", "s2")
+    (latest,) = (session_path(tmp_path / "from", "s1") / "checkpoints").glob("*.json")
+    latest.write_bytes(b"{") if loss == "torn" else latest.unlink()
+    if loss == "torn":  # it shares its bytes with the state
+        content = (session_path(tmp_path / "from", "s2") / "state.json").read_text()
+        state_of_s1 = content.replace("s2", "s1").replace(
+            read_state(tmp_path / "from", "s2")["latest_checkpoint_id"], latest.stem
+        )
+        (session_path(tmp_path / "from", "s1") / "state.json").unlink()
+        (session_path(tmp_path / "from", "s1") / "state.json").write_text(state_of_s1)
+    to = str(tmp_path / "x.tar")
+    out = invoke(tmp_path / "from", "export", "--all", "-O", to, "-o", "json")
+    assert out.exit_code == 5
+    assert "s1: carried as it is, damaged: its latest checkpoint" in out.stderr
+    assert "2 sessions exported" in out.stderr
+    damage = {item["session_id"]: item["damage"] for item in json.loads(out.stdout)["exported"]}
+    assert [len(damage["s1"]), len(damage["s2"])] == [1, 0]
+    come = invoke(tmp_path / "to", "import", to, "--create")
+    assert come.exit_code == 5
+    assert "s1: carried as it is, damaged: its latest checkpoint" in come.stderr
+    assert "s2: " not in come.stderr
+    assert tree(session_path(tmp_path / "to", "s1")) == tree(session_path(tmp_path / "from", "s1"))
 
 
 def test_hostile_sessions_travel_and_are_told_safely(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from sessionstore.cli import formats, streams
+from sessionstore.cli import carrying, formats, streams
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve_all
@@ -16,7 +16,8 @@ from sessionstore.cli.settings import Settings, output_option, read_moment, shar
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.export import Carried, ExportReport
+    from sessionstore.ops.carrying import Carried
+    from sessionstore.ops.export import ExportReport
 
 EXPORTED = "sessionstore.exported/1"
 
@@ -81,7 +82,8 @@ def export(
     ID may be the beginning of one; - reads ids from stdin. A live session is exported as it was
     at one moment. Links among the application's files are left out.
 
-    Exits with 5 if one is damaged, 6 if one, or a file, was left out: the others are there.
+    Exits with 5 if one is damaged, also if only a checkpoint of it is, which is written as it is;
+    6 if one, or a file, was left out: the others are there.
     """
     filters = _filters(given)
     if sum(map(bool, (ids, everything, filters))) != 1:
@@ -99,7 +101,7 @@ def export(
     _say_what_happened(report, target)
     if report.missing or report.failed or any(item.omitted for item in report.exported):
         return Exit.PARTLY
-    return Exit.DAMAGE if report.damaged else Exit.OK
+    return Exit.DAMAGE if report.damaged or report.carries_damage else Exit.OK
 
 
 def _filters(given: dict[str, Any]) -> Any:
@@ -132,5 +134,6 @@ def _say_what_happened(report: ExportReport, target: str) -> None:
     for item in report.exported:
         for omitted in item.omitted:
             streams.note(f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}")
+        carrying.say_damage(item)
     where = "" if target == "-" else f" to {target}"
     streams.note(f"{count_of(len(report.exported), 'session')} exported{where}")
