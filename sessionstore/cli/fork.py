@@ -6,7 +6,7 @@ import click
 
 from sessionstore.cli import formats, streams
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_one
 from sessionstore.cli.settings import Settings, shared_options
 
 SCHEMA = "sessionstore.fork/1"
@@ -17,7 +17,7 @@ SCHEMA = "sessionstore.fork/1"
 Examples:
   sessionstore fork session_20260125_17
   sessionstore fork session_20260125_17 --at r12 --as what-if
-  sessionstore show $(sessionstore fork session_20260125_17)""",
+  sessionstore fork session_20260125_17 | sessionstore show -""",
 )
 @click.argument("session_id", metavar="ID")
 @click.option(
@@ -45,10 +45,11 @@ def fork(
     """Begin a new session from a checkpoint of another one; print its id.
 
     The fork is paused, and can be resumed. Its parent is not changed, and may be running. The
-    application's files in the parent's directory are not copied.
+    application's files in the parent's directory are not copied. ID is a session id, a beginning
+    of it that no other has, or - for the one on stdin.
     """
     with settings.open_store() as store:
-        parent = resolve(store, session_id, settings.root)
+        parent = resolve_one(store, session_id, settings.root)
         made = store.fork(parent, checkpoint_id, new_id=new_id)
         state = store.load(made)
     if form == "json":

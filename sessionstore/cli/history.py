@@ -9,7 +9,7 @@ import click
 from sessionstore.cli import formats, streams, times
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_one
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.text import count_of, printable
 
@@ -26,6 +26,7 @@ SCHEMA = "sessionstore.history/1"
 Examples:
   sessionstore history session_20260125_17
   sessionstore history session_20260125_17 --forks
+  sessionstore ls -s failed -o ids | head -1 | sessionstore history -
   sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
 )
 @click.argument("session_id", metavar="ID")
@@ -36,11 +37,11 @@ Examples:
 def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
     """Show how a session came about: its beginning, its checkpoints, and where it stands.
 
-    ID is a session id, or a beginning of it that no other has. Exits with 5 if the session or
-    one of its checkpoints is damaged.
+    ID is a session id, a beginning of it that no other has, or - for the one on stdin. Exits
+    with 5 if the session or one of its checkpoints is damaged.
     """
     with settings.open_store() as store:
-        found = store.history(resolve(store, session_id, settings.root))
+        found = store.history(resolve_one(store, session_id, settings.root))
         children: list[Fork] = []
         if forks:
             with SweepBar(settings.color) as bar:

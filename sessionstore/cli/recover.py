@@ -11,7 +11,7 @@ from sessionstore.cli import formats, streams
 from sessionstore.cli.completing import SESSION_ID
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.text import count_of, printable
 
@@ -44,7 +44,7 @@ Examples:
     metavar="ID",
     type=SESSION_ID,
     help="A session whose process is dead, as you know and this command cannot; repeatable. "
-    "One that is known to live is not touched.",
+    "One that is known to live is not touched. - reads ids from stdin.",
 )
 @output_option("those of the marked sessions")
 @shared_options()
@@ -64,7 +64,7 @@ def recover(
     damaged: the others are marked all the same.
     """
     with settings.open_store() as store:
-        assumed = [resolve(store, given, settings.root) for given in named]
+        assumed = list(resolve_all(store, named, settings.root))
         with SweepBar(settings.color) as bar:
             report = store.recover(
                 dry_run=not apply, mark_as=mark_as, assume_dead=assumed, progress=bar
