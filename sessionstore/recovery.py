@@ -161,12 +161,12 @@ class _Sweep:
             claim = self.backend.claim(session_id, by, timeout=0.0)
         except SessionClaimed as error:
             # Another sweeper, or a resumer, was faster.
-            self.alive.append(Swept(session_id, str(error)))
+            self.alive.append(Swept(session_id, error.fact))
             return
         try:
             self._mark_claimed(claim)
         except (ClaimLost, RevisionConflict) as error:
-            self.alive.append(Swept(session_id, str(error)))
+            self.alive.append(Swept(session_id, error.fact))
         finally:
             claim.release()
 

@@ -10,8 +10,9 @@ import click
 
 import sessionstore
 from sessionstore.cli import streams
+from sessionstore.cli.advice import refused
 from sessionstore.cli.completing import VARIABLE
-from sessionstore.cli.exits import Exit, exit_for
+from sessionstore.cli.exits import Exit
 from sessionstore.cli.lazy import LazyGroup
 from sessionstore.cli.settings import Settings, shared_options
 from sessionstore.errors import SessionStoreError
@@ -54,9 +55,13 @@ class Application(LazyGroup):
         return shell_complete(self, {"obj": Settings()}, NAME, VARIABLE, instruction)
 
     def _run(self, args: list[str]) -> int:
+        typed = ""
         try:
             with self.make_context(NAME, args, obj=Settings()) as context:
-                return int(self.invoke(context) or Exit.OK)
+                try:
+                    return int(self.invoke(context) or Exit.OK)
+                finally:
+                    typed = context.invoked_subcommand or ""
         except click.exceptions.Exit as end:  # --help, --version
             return end.exit_code
         except click.UsageError as error:
@@ -66,8 +71,7 @@ class Application(LazyGroup):
             streams.complain(error.format_message())
             return error.exit_code
         except SessionStoreError as error:
-            streams.complain(str(error))
-            return exit_for(error)
+            return refused(error, typed)
 
 
 def _explain_usage(error: click.UsageError) -> None:

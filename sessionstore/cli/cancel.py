@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from sessionstore.cli import formats, streams
+from sessionstore.cli.advice import refused
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import combined, refused
+from sessionstore.cli.many import combined
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.errors import SessionStoreError
@@ -79,10 +80,7 @@ def _write(item: Cancellation, form: str) -> None:
         outcome = item.outcome.replace("_", " ")
         streams.write(f"{item.session_id}  {outcome}: {printable(item.detail, limit=400)}\n")
     if not was_heard and item.outcome == "ended" and item.status == "paused":
-        streams.note(
-            f"{item.session_id} is paused, nobody runs it:"
-            f" `sessionstore mark {item.session_id} cancelled` gives it up"
-        )
+        streams.note(f"to give it up: sessionstore mark {item.session_id} cancelled --reason TEXT")
 
 
 def _code(item: Cancellation, *, is_awaited: bool) -> Exit:
