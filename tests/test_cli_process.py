@@ -26,19 +26,26 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def on_terminal(*args: str, both: bool = False, env: dict[str, str] | None = None) -> str:
-    """Run the command with stderr, or stdout too, on a terminal; return what that showed."""
+def on_terminal(
+    *args: str, both: bool = False, env: dict[str, str] | None = None, typed: bytes | None = None
+) -> str:
+    """Run the command with stderr, or stdout too, on a terminal; return what that showed.
+
+    With ``typed`` stdin is that terminal, and somebody types it.
+    """
     pty = pytest.importorskip("pty", reason="terminals can be made on POSIX only")
     master, slave = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "sessionstore", *args],
         env=environment(env),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if typed is None else slave,
         stdout=slave if both else subprocess.DEVNULL,
         stderr=slave,
     )
     os.close(slave)
     shown = b""
+    if typed is not None:
+        os.write(master, typed)
     try:
         while True:
             try:

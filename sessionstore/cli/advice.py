@@ -50,10 +50,11 @@ def _claimed(error: SessionClaimed, command: str) -> str:
     return f"to ask that process to end it: sessionstore cancel {name}"
 
 
-def _corrupt(error: SessionCorrupt, _: str) -> str:
+def _corrupt(error: SessionCorrupt, command: str) -> str:
+    force = "; to delete it all the same: --force" if command == "delete" else ""
     return (
         f"what is left of it, and what to do: sessionstore explain {error.session_id};"
-        " to mend what can be: sessionstore fsck --repair"
+        f" to mend what can be: sessionstore fsck --repair{force}"
     )
 
 

@@ -46,6 +46,13 @@ def complain(text: str) -> None:
     note(f"sessionstore: {text}")
 
 
+def is_confirmed(question: str) -> bool:
+    """Ask on stderr, and read the answer from stdin; only ``y`` or ``yes`` is one."""
+    sys.stderr.write(printable(question, limit=4000) + " [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def abandon(stream: TextIO) -> None:
     """Let what is still buffered go nowhere: Python flushes at exit, and must not fail or block."""
     with suppress(OSError, ValueError):  # ValueError: it is no stream of the system
