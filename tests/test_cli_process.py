@@ -190,7 +190,7 @@ def test_a_narrow_terminal_leaves_columns_out_and_says_which(tmp_path: Path) -> 
     table, told = narrow.split("too narrow for ")
     assert all(len(line) <= 60 for line in table.splitlines()), narrow
     assert "STEPS" not in table
-    assert "NODE, STEPS" in told
+    assert "GOAL, STEPS, RESUMABLE:" in told
     wide = on_terminal(*args, both=True, env={"COLUMNS": "140", "NO_COLOR": "1"})
     assert "STEPS" in wide
     assert "too narrow" not in wide

@@ -77,17 +77,18 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.write("\n")
     columns = [
         Column("TIME", goes=5),
-        Column("REVISION", is_number=True, goes=3),
+        Column("REVISION", is_number=True),
         Column("WHAT"),
         Column("NODE", folds=True, goes=4),
         Column("STEPS", is_number=True, goes=2),
         Column("SIZE", is_number=True, goes=1),
-        Column("CHECKPOINT"),
+        Column("CHECKPOINT", goes=3),  # which r and its revision name as well
         Column("REMARK", folds=True),
     ]
     rows = [_row(moment, settings) for moment in found]
     if hidden := write_table(columns, rows, colored=settings.colored):
-        streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
+        named = " (r and its revision names one)" if "CHECKPOINT" in hidden else ""
+        streams.note(f"too narrow for {', '.join(hidden)}{named}: -o json shows all")
     if children:
         streams.write("\n")
         now = settings.now()

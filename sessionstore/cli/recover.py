@@ -124,11 +124,12 @@ def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> No
         columns = [
             Column("ID"),
             Column("OUTCOME"),
-            Column("CRASHES", is_number=True),
-            Column("RESUMABLE"),
+            Column("CRASHES", is_number=True, goes=1),
+            Column("RESUMABLE", goes=2),
             Column("REASON", folds=True),
         ]
-        write_table(columns, rows, colored=settings.colored)
+        if hidden := write_table(columns, rows, colored=settings.colored):
+            streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
 
 
 def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str) -> None:
