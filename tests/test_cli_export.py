@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,26 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from tests.cli_support import HOSTILE, acting, environment, invoke, put, put_hostile, run, state
-from tests.support import DEADLINE, new_session, read_state, session_path, tree
+from tests.cli_support import (
+    HOSTILE,
+    acting,
+    environment,
+    invoke,
+    process,
+    put,
+    put_hostile,
+    run,
+    state,
+)
+from tests.support import (
+    DEADLINE,
+    needs_linux,
+    new_session,
+    read_state,
+    session_path,
+    tree,
+    until,
+)
 
 COMMAND = f"{sys.executable} -m sessionstore"
 
@@ -201,6 +220,57 @@ def test_hostile_sessions_travel_and_are_told_safely(tmp_path: Path) -> None:
         assert come.exit_code == 6
         assert acting(come.stdout) == acting(come.stderr) == set()
     assert SessionStore(tmp_path / "to").load("h-paused").goal_id == HOSTILE
+
+
+@needs_linux("signals end one process")
+@pytest.mark.parametrize("form", ["x.tar.gz", "x"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_ends_an_export_leaves_nothing_beside_its_target(
+    tmp_path: Path, form: str, number: signal.Signals
+) -> None:
+    new_session(tmp_path / "from")
+    with (session_path(tmp_path / "from", "s1") / "file").open("wb") as file:
+        file.truncate(1 << 30)  # takes no room, and seconds to read
+    target = tmp_path / "target"
+    target.mkdir()
+    args = ("--root", str(tmp_path / "from"), "export", "--all", "-O", str(target / form))
+    with process(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        until(lambda: os.listdir(target) != [], "the beginning of the export")
+        (begun,) = os.listdir(target)
+        assert begun.startswith(".new-")
+        assert begun.endswith(f"-{form}"), "it tells what it was to become"
+        child.send_signal(number)
+        _, told = child.communicate(timeout=DEADLINE)
+    assert child.returncode == (130 if number is signal.SIGINT else -number)
+    word = "interrupted" if number is signal.SIGINT else f"ended by {number.name}"
+    assert told.decode() == f"sessionstore: {word}\n"
+    assert os.listdir(target) == []
+
+
+@needs_linux("signals end one process")
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    """nohup ignores SIGHUP on behalf of what it starts."""
+    new_session(tmp_path / "from")
+    args = ("--root", str(tmp_path / "from"), "watch", "-o", "ids")
+    with process(
+        *args,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"s1\n"  # it is at work
+        child.send_signal(signal.SIGHUP)
+        new_session(tmp_path / "from", "s2")
+        assert child.stdout.readline() == b"s2\n"
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(DEADLINE) == -signal.SIGTERM
+
+
+def test_a_long_name_can_be_exported_to(tmp_path: Path) -> None:
+    new_session(tmp_path / "from")
+    target = tmp_path / ("ž" * 120 + ".tar.gz")
+    assert invoke(tmp_path / "from", "export", "--all", "-O", str(target)).exit_code == 0
+    assert target.is_file()
 
 
 def test_the_help_shows_how(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 import sessionstore
-from sessionstore.cli import streams
+from sessionstore.cli import signals, streams
 from sessionstore.cli.advice import refused
 from sessionstore.cli.completing import VARIABLE
 from sessionstore.cli.exits import Exit
@@ -31,6 +31,11 @@ class Application(LazyGroup):
     def execute(self, args: list[str]) -> int:
         """Run the command line; return the exit code."""
         streams.accept_any_text()
+        with signals.as_interrupts() as ending:
+            code = self._execute(args, ending)
+        return code if ending.number is None else ending.die()
+
+    def _execute(self, args: list[str], ending: signals.Ending) -> int:
         code: int = Exit.OK
         try:
             asked = os.environ.get(VARIABLE)
@@ -40,7 +45,7 @@ class Application(LazyGroup):
             streams.abandon(sys.stdout)
         except KeyboardInterrupt:
             streams.abandon(sys.stdout)
-            streams.complain("interrupted")
+            streams.complain(f"ended by {ending}" if ending.number else "interrupted")
             code = Exit.INTERRUPTED
         except OSError as error:  # a full disk behind stdout
             streams.abandon(sys.stdout)

@@ -18,6 +18,8 @@ from sessionstore.errors import SessionStoreError, StorageError
 from sessionstore.ops.archive import Target, pieces
 
 _LEVEL = 6  # what gzip itself takes
+_LONGEST_NAME = 200
+"""Bytes of a name that fit behind a temporary one, where names have at most 255."""
 
 Place = str | os.PathLike[str] | BinaryIO
 """A path, or something binary that is open for writing."""
@@ -53,7 +55,7 @@ def opened(place: Place) -> Iterator[Target]:
 def _aside(parent: Directory, name: str) -> Iterator[Target]:
     if name in parent.names():
         raise FileExistsError(errno.EEXIST, "it exists already: choose another name")
-    aside = durable.temporary_name()
+    aside = _aside_name(name)
     try:
         if name.endswith((".tar", ".tar.gz", ".tgz")):
             fd = parent.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -74,6 +76,15 @@ def _aside(parent: Directory, name: str) -> Iterator[Target]:
         shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):
             os.unlink(path)
+
+
+def _aside_name(name: str) -> str:
+    """Return a name that nobody can predict, and that tells what was to become of it.
+
+    After a ``kill -9`` it stays, and no sweep comes by here.
+    """
+    called = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
+    return f"{durable.temporary_name()}-{called}"
 
 
 class _TarTarget:
