@@ -31,7 +31,7 @@ def refused(error: SessionStoreError, command: str | None = None) -> Exit:
     advice = next((say(error, command) for kind, say in _SAID if isinstance(error, kind)), "")
     if advice:  # in the place of what the error says to those who call
         streams.complain(error.fact)
-        streams.note(advice)
+        streams.warn(advice)
     else:
         streams.complain(str(error))
     return exit_for(error)

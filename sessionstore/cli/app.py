@@ -83,8 +83,8 @@ def _explain_usage(error: click.UsageError) -> None:
     # Not error.show(): arguments may come from a pipe, and go to a terminal only escaped.
     if error.ctx is not None:
         for line in error.ctx.get_usage().splitlines():
-            streams.note(line)
-        streams.note(f"Try '{error.ctx.command_path} --help' for help.")
+            streams.warn(line)
+        streams.warn(f"Try '{error.ctx.command_path} --help' for help.")
     for line in error.format_message().expandtabs(4).splitlines():
         streams.complain(line)
 

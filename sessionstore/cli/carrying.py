@@ -17,7 +17,7 @@ def say_damage(item: Carried) -> None:
     """Say on stderr what of a session was carried though it is damaged."""
     for damage in item.damage[:_SHOWN]:
         text = printable(damage, limit=600)
-        streams.note(f"{printable(item.session_id)}: carried as it is, damaged: {text}")
+        streams.warn(f"{printable(item.session_id)}: carried as it is, damaged: {text}")
     if len(item.damage) > _SHOWN:
         more = len(item.damage) - _SHOWN
-        streams.note(f"{printable(item.session_id)}: and {more:,} more that are damaged")
+        streams.warn(f"{printable(item.session_id)}: and {more:,} more that are damaged")

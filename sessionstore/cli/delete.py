@@ -87,10 +87,10 @@ def _is_wanted(store: SessionStore[Any], chosen: Sequence[str]) -> bool:
         try:
             state = store.load(session_id)
         except SessionStoreError as error:
-            streams.note(f"{session_id}: {error.fact}")
+            streams.warn(f"{session_id}: {error.fact}")
         else:
             goal = f", goal {state.goal_id}" if state.goal_id else ""
-            streams.note(f"{session_id}: {state.status}, revision {state.revision}{goal}")
+            streams.warn(f"{session_id}: {state.status}, revision {state.revision}{goal}")
     if len(chosen) > _SHOWN:
-        streams.note(f"and {len(chosen) - _SHOWN:,} more")
+        streams.warn(f"and {len(chosen) - _SHOWN:,} more")
     return streams.is_confirmed(f"delete {count_of(len(chosen), 'session')} for good?")

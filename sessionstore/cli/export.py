@@ -130,10 +130,10 @@ def _write(report: ExportReport, form: str) -> None:
 def _say_what_happened(report: ExportReport, target: str) -> None:
     for outcome in _OUTCOMES[1:]:
         for item in _of(report, outcome):
-            streams.note(f"{printable(item.session_id)} is {outcome}: {item.reason}")
+            streams.warn(f"{printable(item.session_id)} is {outcome}: {item.reason}")
     for item in report.exported:
         for omitted in item.omitted:
-            streams.note(f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}")
+            streams.warn(f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}")
         carrying.say_damage(item)
     where = "" if target == "-" else f" to {target}"
     streams.note(f"{count_of(len(report.exported), 'session')} exported{where}")

@@ -118,6 +118,7 @@ def _say_what_next(report: CheckReport) -> None:
         counts.append(f"{others:,} other {'finding' if others == 1 else 'findings'}")
     if not report.left:
         counts.append("nothing is left to repair" if repaired else "nothing was found")
-    streams.note(", ".join(counts))
+    say = streams.warn if damage else streams.note
+    say(", ".join(counts))
     if report.left and not report.repair:
         streams.note("nothing was changed; to mend what can be: the same command with --repair")

@@ -62,7 +62,7 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
     else:
         _write(found, children, settings)
     if found.shows_damage:
-        streams.note("damage was found; it was left as it is")
+        streams.warn("damage was found; it was left as it is")
         return Exit.DAMAGE
     return Exit.OK
 

@@ -73,7 +73,7 @@ def import_(
         report = store.import_sessions(given, session_id=new_id, max_bytes=max_size, progress=bar)
     _write(report, form)
     for item in (*report.existing, *report.failed):
-        streams.note(f"{printable(item.session_id)} was not imported: {item.reason}")
+        streams.warn(f"{printable(item.session_id)} was not imported: {item.reason}")
     for item in report.imported:
         carrying.say_damage(item)
     streams.note(f"{count_of(len(report.imported), 'session')} imported")

@@ -130,4 +130,4 @@ def _unjudged(count: int) -> str:
 
 def _say_unjudged(count: int) -> None:
     if count:
-        streams.note(_unjudged(count))
+        streams.warn(_unjudged(count))

@@ -43,6 +43,8 @@ class SweepBar:
         if self._bar is None:
             if total < _MANY or sys.stderr is None or not sys.stderr.isatty():
                 return
+            if streams.is_hushed():
+                return
             self._start(total)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total)

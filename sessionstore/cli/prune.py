@@ -200,7 +200,8 @@ def _say_what_next(report: PruneReport) -> None:
     counts.append(f"{size_words(report.freed)} {'would be ' if report.dry_run else ''}freed")
     others = {outcome: len(_of(report, outcome)) for outcome in ("spared", "damaged", "failed")}
     counts += [f"{found:,} {outcome}" for outcome, found in others.items() if found]
-    streams.note(", ".join(counts))
+    say = streams.warn if report.failed or report.damaged else streams.note
+    say(", ".join(counts))
     if report.dry_run and (gone or shrunk):
         streams.note("nothing was changed; to delete them: the same command with --apply")
     if report.damaged:

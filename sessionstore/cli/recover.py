@@ -140,7 +140,8 @@ def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str)
         for outcome in _OUTCOMES[1:]
         if _of(report, outcome)
     ]
-    streams.note(", ".join(counts))
+    say = streams.warn if report.failed or report.damaged else streams.note
+    say(", ".join(counts))
     for item in report.alive:
         if item.session_id in assumed:
             streams.complain(f"{item.session_id} is alive and was not touched: {item.reason}")

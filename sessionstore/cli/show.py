@@ -79,7 +79,7 @@ def show(
         sights = _Sights(store, ids, at)
         _write(sights, settings, form, several=several)
     if sights.damaged:
-        streams.note("damage was found; it was left as it is")
+        streams.warn("damage was found; it was left as it is")
         return Exit.DAMAGE
     return Exit.OK
 

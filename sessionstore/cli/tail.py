@@ -111,7 +111,7 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     kept = []
     for checkpoint in store.checkpoints(session_id):
         if checkpoint.damaged is not None:
-            streams.note(f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}")
+            streams.warn(f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}")
         elif checkpoint.revision is not None and checkpoint.revision < current.revision:
             kept.append(checkpoint)
     for checkpoint in kept[len(kept) - min(len(kept), count - 1) :]:
