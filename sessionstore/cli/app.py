@@ -11,7 +11,7 @@ import click
 import sessionstore
 from sessionstore.cli import signals, streams
 from sessionstore.cli.advice import refused
-from sessionstore.cli.completing import VARIABLE
+from sessionstore.cli.completing import VARIABLE, attach
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.lazy import LazyGroup
 from sessionstore.cli.settings import Settings, shared_options
@@ -57,6 +57,10 @@ class Application(LazyGroup):
         """Answer a shell that completes; what was typed is in its environment, not in our args."""
         from click.shell_completion import shell_complete
 
+        from sessionstore.cli import shells
+
+        shells.add_all()
+        attach(self)
         return shell_complete(self, {"obj": Settings()}, NAME, VARIABLE, instruction)
 
     def _run(self, args: list[str]) -> int:

@@ -13,6 +13,7 @@ from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, read_moment, shared_options
+from sessionstore.cli.statuses import statuses_option
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -43,14 +44,7 @@ Examples:
     " directory, and - is stdout. It must not exist.",
 )
 @click.option("--all", "everything", is_flag=True, help="All sessions.")
-@click.option(
-    "-s",
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice(["active", "paused", "completed", "failed", "cancelled"]),
-    help="Those with this status; repeat it for more.",
-)
+@statuses_option("-s", "--status", "statuses", told="Those with one of these")
 @click.option("--goal", metavar="ID", help="Those with this goal id.")
 @click.option("--agent", metavar="ID", help="Those of this agent id.")
 @click.option(

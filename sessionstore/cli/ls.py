@@ -9,7 +9,7 @@ import click
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.fields import FIELDS, complete_fields, read_fields
 from sessionstore.cli.settings import Settings, output_option, read_moment, shared_options
-from sessionstore.status import SessionStatus
+from sessionstore.cli.statuses import statuses_option
 
 if TYPE_CHECKING:
     from sessionstore.query import Filters
@@ -33,14 +33,7 @@ Examples:
 @click.option("--stale", is_flag=True, help="Only active ones whose process is dead.")
 @click.option("--interrupted", is_flag=True, help="Only those that a recovery sweep marked.")
 @click.option("--damaged", is_flag=True, help="Only those whose state cannot be read.")
-@click.option(
-    "-s",
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice([str(status) for status in SessionStatus]),
-    help="Only those with this status; repeat it for more.",
-)
+@statuses_option("-s", "--status", "statuses", told="Only those with one of these")
 @click.option("--goal", metavar="ID", help="Only those with this goal id.")
 @click.option("--agent", metavar="ID", help="Only those of this agent id.")
 @click.option("--correlation", metavar="ID", help="Only those with this correlation id.")

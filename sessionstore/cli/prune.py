@@ -13,6 +13,7 @@ from sessionstore.cli import formats, sizes, streams, times
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.cli.statuses import statuses_option
 from sessionstore.cli.tally import Tally
 from sessionstore.text import count_of, printable
 
@@ -57,13 +58,13 @@ Examples:
     metavar="N",
     help="Keep the N that were last updated, whatever else is said.",
 )
-@click.option(
+@statuses_option(
     "-s",
     "--status",
     "statuses",
-    multiple=True,
-    type=click.Choice(["paused", "completed", "failed", "cancelled"]),
-    help="Only those with this status; repeat it for more.  [default: all but paused]",
+    told="Only those with one of these",
+    known=("paused", "completed", "failed", "cancelled"),
+    default="  [default: all but paused]",
 )
 @click.option(
     "--max-size",
