@@ -266,6 +266,38 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
         assert child.wait(DEADLINE) == -signal.SIGTERM
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("x.zip", "x.tar.gz"),
+        ("x.7z", "x.tar.gz"),
+        ("x.tar.bz2", "name it x.tar.gz"),
+        ("x.tar.xz", "name it x.tar.gz"),
+        ("x.ZIP", "x.tar.gz"),
+        ("x.gz", "x.tar.gz"),
+    ],
+)
+def test_archives_of_other_kinds_are_refused(tmp_path: Path, name: str, instead: str) -> None:
+    new_session(tmp_path / "from")
+    target = tmp_path / name
+    result = invoke(tmp_path / "from", "export", "--all", "-O", str(target))
+    assert result.exit_code == 2
+    assert instead in result.stderr
+    assert os.listdir(tmp_path) == ["from"]
+    made = invoke(tmp_path / "from", "export", "--all", "-O", f"{target}/")
+    assert made.exit_code == 0, "a slash says what is meant"
+    assert target.is_dir()
+
+
+@pytest.mark.parametrize("name", ["x.TAR.GZ", "x.tgz", "x.Tar"])
+def test_the_suffix_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+    new_session(tmp_path / "from")
+    target = tmp_path / name
+    assert invoke(tmp_path / "from", "export", "--all", "-O", str(target)).exit_code == 0
+    assert target.is_file()
+    assert (target.read_bytes()[:2] == b"\x1f\x8b") is (name != "x.Tar")
+
+
 def test_a_long_name_can_be_exported_to(tmp_path: Path) -> None:
     new_session(tmp_path / "from")
     target = tmp_path / ("ž" * 120 + ".tar.gz")

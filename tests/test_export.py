@@ -11,6 +11,7 @@ import signal
 import socket
 import tarfile
 import threading
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +272,7 @@ def test_state_and_checkpoints_are_of_one_moment_while_a_process_saves(
     revisions = set()
     with Child("keep_few_until_killed", tmp_path / "from", "s1") as writer:
         writer.hear()
-        for _ in range(15):
+        for look in count(1):  # as often as it takes: a busy machine lets the writer wait
             out = io.BytesIO()
             report = store.export_sessions(out)
             assert len(report.exported) == 1, report
@@ -282,7 +283,8 @@ def test_state_and_checkpoints_are_of_one_moment_while_a_process_saves(
             into = SessionStore(MemoryBackend())
             (come,) = into.import_sessions(io.BytesIO(out.getvalue())).imported
             assert (come.revision, come.checkpoints) == (state["revision"] + 1, len(kept))
-    assert len(revisions) > 5  # it was saved meanwhile
+            if look >= 15 and len(revisions) > 5:  # it was saved meanwhile
+                break
 
 
 def in_archive(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -40,8 +40,8 @@ Examples:
     "target",
     required=True,
     metavar="FILE",
-    help="Where to: a name that ends in .tar.gz, .tgz or .tar is an archive, any other a"
-    " directory, and - is stdout. It must not exist.",
+    help="Where to: a name that ends in .tar.gz, .tgz or .tar is an archive, any other but those of"
+    " other archives (.zip) a directory, and - is stdout. It must not exist.",
 )
 @click.option("--all", "everything", is_flag=True, help="All sessions.")
 @statuses_option("-s", "--status", "statuses", told="Those with one of these")
