@@ -37,7 +37,8 @@ What holds for all of them:
   (`sessionstore ls | head -1`) is no error.
 - SIGTERM and SIGHUP end a command as Ctrl-C does: what it had begun is cleared away. A shell sees
   143 and 129.
-- JSON has a field `schema`; its fields may grow, but keep their names and meaning.
+- JSON has a field `schema`, and so has each line of `-o jsonl`; its fields may grow, but keep their
+  names and meaning.
 - Text that comes from a session is shown escaped: it cannot act on a terminal.
 
 | Exit code | Meaning |

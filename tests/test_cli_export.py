@@ -170,7 +170,7 @@ def test_the_ends_tell_scripts_apart(tmp_path: Path) -> None:
     assert "left out: link: a symbolic link" in partly.stderr
     assert invoke(tmp_path, "export", "none", "-O", str(tmp_path / "3.tar")).exit_code == 3
     again = invoke(tmp_path, "import", str(tmp_path / "2.tar"))
-    assert again.exit_code == 6
+    assert again.exit_code == 1
     (tmp_path / "4.tar").write_bytes(b"x" * 10240)
     assert invoke(tmp_path, "import", str(tmp_path / "4.tar")).exit_code == 1
     small = invoke(tmp_path, "import", str(tmp_path / "1.tar"), "--max-size", "1K")
@@ -217,7 +217,7 @@ def test_hostile_sessions_travel_and_are_told_safely(tmp_path: Path) -> None:
         assert out.exit_code == 6
         assert acting(out.stdout) == acting(out.stderr) == set()
         come = invoke(tmp_path / "to", "import", to, "-o", form)
-        assert come.exit_code == 6
+        assert come.exit_code == (6 if form == "table" else 1)  # then they are there already
         assert acting(come.stdout) == acting(come.stderr) == set()
     assert SessionStore(tmp_path / "to").load("h-paused").goal_id == HOSTILE
 

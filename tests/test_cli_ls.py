@@ -164,11 +164,15 @@ def test_fields_choose_the_columns_and_their_order(ten: Path) -> None:
 
 def test_fields_choose_the_keys_of_json(ten: Path) -> None:
     chosen = invoke(ten, "ls", "-n", "1", "--fields", "id,goal", "-o", "jsonl")
-    assert json.loads(chosen.stdout) == {"session_id": "s9", "goal_id": "a-goal"}
+    assert json.loads(chosen.stdout) == {
+        "schema": "sessionstore.sessions.line/1",
+        "session_id": "s9",
+        "goal_id": "a-goal",
+    }
     whole = json.loads(invoke(ten, "ls", "-n", "1", "-o", "jsonl").stdout)
     for name, keys in fields.FIELDS.items():
         line = invoke(ten, "ls", "-n", "1", "--fields", name, "-o", "jsonl").stdout
-        assert json.loads(line) == {key: whole[key] for key in keys}
+        assert json.loads(line) == {key: whole[key] for key in ("schema", *keys)}
 
 
 @pytest.mark.parametrize("value", ["id,colour", "", ",", HOSTILE.replace("\x00", "")])

@@ -8,6 +8,7 @@ import click
 
 from sessionstore.cli import formats, streams
 from sessionstore.cli.advice import refused
+from sessionstore.cli.durations import Duration
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.many import combined
 from sessionstore.cli.resolve import resolve_all
@@ -33,10 +34,11 @@ Examples:
 @click.option(
     "--wait",
     "seconds",
-    type=click.FloatRange(min=0.0),
+    type=Duration(),
     default=0.0,
-    metavar="SECONDS",
-    help="Wait that long for each to end; exit with 7 if one does not. The request stays.",
+    metavar="TIME",
+    help="Wait that long (30s, 5m) for each to end; exit with 7 if one does not. The request"
+    " stays.",
 )
 @output_option("those of the sessions that were cancelled or asked")
 @shared_options()
@@ -72,7 +74,7 @@ def cancel(
 def _write(item: Cancellation, form: str) -> None:
     was_heard = item.outcome in ("cancelled", "requested")
     if form == "jsonl":
-        formats.write_lines([formats.plain(item)])
+        formats.write_lines([formats.plain(item)], SCHEMA)
     elif form == "ids":
         if was_heard:
             formats.write_ids([item.session_id])

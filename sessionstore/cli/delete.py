@@ -67,7 +67,7 @@ def delete(settings: Settings, ids: tuple[str, ...], form: str, is_sure: bool, f
             item: formats.Item = {"session_id": session_id}
             done.append(item)
             if form == "jsonl":
-                formats.write_lines([item])
+                formats.write_lines([item], SCHEMA)
             elif form == "ids":
                 formats.write_ids([session_id])
             elif form == "table":

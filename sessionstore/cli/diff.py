@@ -74,7 +74,7 @@ def diff(
         fields = {**formats.plain(found), "differs": bool(found)}
         formats.write_object(SCHEMA, fields)
     elif form == "jsonl":
-        formats.write_lines(formats.plain(item) for item in found)
+        formats.write_lines((formats.plain(item) for item in found), SCHEMA)
     else:
         _write(found, full=full, colored=settings.colored)
     return Exit.ERROR if tells and found else Exit.OK

@@ -43,7 +43,7 @@ def doctor(settings: Settings, form: str) -> int:
     found = sessionstore.diagnose(settings.require_root())
     fields: formats.Item = {"diagnoses": formats.plain(found)}
     if form == "jsonl":
-        formats.write_lines(fields["diagnoses"])
+        formats.write_lines(fields["diagnoses"], DIAGNOSES)
     elif form == "json":
         formats.write_object(DIAGNOSES, fields)
     else:

@@ -94,7 +94,7 @@ def export(
     _write(report, form)
     _say_what_happened(report, target)
     if report.missing or report.failed or any(item.omitted for item in report.exported):
-        return Exit.PARTLY
+        return Exit.PARTLY if report.exported else Exit.ERROR
     return Exit.DAMAGE if report.damaged or report.carries_damage else Exit.OK
 
 
@@ -116,7 +116,7 @@ def _write(report: ExportReport, form: str) -> None:
         formats.write_ids(item.session_id for item in report.exported)
     elif form == "jsonl":
         for found in items.values():
-            formats.write_lines(found)
+            formats.write_lines(found, EXPORTED)
     elif form == "json":
         formats.write_object(EXPORTED, dict(items))
 

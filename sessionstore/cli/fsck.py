@@ -49,7 +49,7 @@ def _write(report: CheckReport, settings: Settings, form: str) -> None:
         damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
         formats.write_ids(sorted(damaged))
     elif form == "jsonl":
-        formats.write_lines(formats.plain(report.findings))
+        formats.write_lines(formats.plain(report.findings), CHECKUP)
     elif form == "json":
         fields: formats.Item = {
             "repair": report.repair,

@@ -53,7 +53,7 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
             if moment.checkpoint_id is not None and moment.damaged is None
         )
     elif form == "jsonl":
-        formats.write_lines(formats.plain(moment) for moment in found)
+        formats.write_lines((formats.plain(moment) for moment in found), SCHEMA)
     elif form == "json":
         fields: formats.Item = {"history": formats.plain(found)}
         if forks:

@@ -61,7 +61,8 @@ def import_(
     All of it is compared with its checksums before the first session can be seen. None that is
     there already is touched. A session that was active arrives failed, as interrupted.
 
-    Exits with 6 if one exists already or was refused: the others are there; 5 if a checkpoint
+    Exits with 6 if one exists already or was refused: the others are there; 1 if there are no
+    others; 5 if a checkpoint
     is damaged or missing, which was taken in as it is.
     """
     given: str | BinaryIO = source
@@ -78,7 +79,7 @@ def import_(
         carrying.say_damage(item)
     streams.note(f"{count_of(len(report.imported), 'session')} imported")
     if not report.is_whole:
-        return Exit.PARTLY
+        return Exit.PARTLY if report.imported else Exit.ERROR
     return Exit.DAMAGE if report.carries_damage else Exit.OK
 
 
@@ -88,6 +89,6 @@ def _write(report: ImportReport, form: str) -> None:
         formats.write_ids(item.session_id for item in report.imported)
     elif form == "jsonl":
         for found in items.values():
-            formats.write_lines(found)
+            formats.write_lines(found, IMPORTED)
     elif form == "json":
         formats.write_object(IMPORTED, dict(items))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from sessionstore.cli.durations import Duration
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.fields import FIELDS, complete_fields, read_fields
 from sessionstore.cli.settings import Settings, output_option, read_moment, shared_options
@@ -85,11 +86,11 @@ Examples:
     "-w",
     "--watch",
     "every",
-    type=click.FloatRange(min=0.1),
+    type=Duration(least=0.1),
     is_flag=False,
     flag_value=_EVERY,
-    metavar="[SECONDS]",
-    help=f"List anew every so many seconds, until Ctrl-C; {_EVERY:.0f} if no number is given.",
+    metavar="[TIME]",
+    help=f"List anew so often (5, 5s, 1m), until Ctrl-C; {_EVERY:.0f} s if no time is given.",
 )
 @output_option("their ids")
 @shared_options()

@@ -163,7 +163,7 @@ def _write(report: PruneReport, settings: Settings, form: str) -> None:
         formats.write_ids(item.session_id for item in report.sessions)
     elif form == "jsonl":
         for outcome in _OUTCOMES:
-            formats.write_lines(formats.outcome_items(report, outcome))
+            formats.write_lines(formats.outcome_items(report, outcome), PRUNED)
     elif form == "json":
         fields: formats.Item = {
             "dry_run": report.dry_run,

@@ -88,7 +88,7 @@ def _write(report: RecoveryReport, settings: Settings, form: str, mark_as: str) 
         formats.write_ids(item.session_id for item in report.swept)
     elif form == "jsonl":
         for outcome in _OUTCOMES:
-            formats.write_lines(formats.outcome_items(report, outcome))
+            formats.write_lines(formats.outcome_items(report, outcome), formats.RECOVERY)
     elif form == "json":
         fields: formats.Item = {"dry_run": report.dry_run, "mark_as": mark_as}
         fields |= {outcome: formats.outcome_items(report, outcome) for outcome in _OUTCOMES}

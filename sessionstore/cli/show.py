@@ -108,7 +108,7 @@ def _write(sights: _Sights, settings: Settings, form: str, *, several: bool) -> 
     if form == "ids":
         formats.write_ids(sight.session_id for sight in sights)
     elif form == "jsonl":
-        formats.write_lines(sight.item() for sight in sights)
+        formats.write_lines((sight.item() for sight in sights), SEVERAL)
     elif form == "json" and several:
         formats.write_stream(SEVERAL, "sessions", (sight.item() for sight in sights), dict)
     elif form == "json":

@@ -128,16 +128,12 @@ def _write(line: Line, settings: Settings, form: str) -> None:
     if form == "ids":
         formats.write_ids([item.session_id])
     elif form in ("json", "jsonl"):  # it may have no end: an object a line, whichever was asked
-        formats.write_lines(
-            [
-                {
-                    "schema": "sessionstore.save/1",
-                    "checkpoint_id": line.checkpoint_id,
-                    "unseen": line.unseen,
-                    "session": formats.summary_item(item),
-                }
-            ]
-        )
+        fields: formats.Item = {
+            "checkpoint_id": line.checkpoint_id,
+            "unseen": line.unseen,
+            "session": formats.summary_item(item),
+        }
+        formats.write_line("sessionstore.save/1", fields)
     else:
         _write_line(line, settings)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli import formats, streams, times
+from sessionstore.cli import formats, streams
+from sessionstore.cli.durations import Duration
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
@@ -18,20 +19,6 @@ from sessionstore.text import printable
 if TYPE_CHECKING:
     from sessionstore.ops.watch import SessionChange
     from sessionstore.store import SessionStore
-
-
-def read_duration(
-    context: click.Context, option: click.Parameter, value: str | None
-) -> float | None:
-    """Return the seconds that an option means: 90s, 5m, or plain seconds."""
-    if value is None:
-        return None
-    try:
-        if value.strip().isascii() and value.strip().isdigit():
-            value = f"{value.strip()}s"
-        return times.parse_age(value).total_seconds()
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, option) from None
 
 
 @click.command(
@@ -46,8 +33,8 @@ Examples:
 @click.option(
     "--timeout",
     metavar="TIME",
-    callback=read_duration,
-    help="End after that time: 30s, 5m. With --until that is exit code 7.",
+    type=Duration(),
+    help="End after that time: 30, 30s, 5m. With --until that is exit code 7.",
 )
 @statuses_option("-s", "--status", "statuses", told="Only while they have one of these")
 @click.option("--goal", metavar="ID", help="Only those with this goal id.")
@@ -105,15 +92,11 @@ def _write(change: SessionChange, settings: Settings, form: str) -> None:
     if form == "ids":
         formats.write_ids([change.session_id])
     elif form in ("json", "jsonl"):  # it has no end: an object a line, whichever was asked for
-        formats.write_lines(
-            [
-                {
-                    "schema": "sessionstore.change/1",
-                    "kind": change.kind,
-                    "session": formats.summary_item(change.summary),
-                }
-            ]
-        )
+        fields: formats.Item = {
+            "kind": change.kind,
+            "session": formats.summary_item(change.summary),
+        }
+        formats.write_line("sessionstore.change/1", fields)
     else:
         _write_line(change, settings)
 

@@ -16,6 +16,7 @@ from sessionstore import durable
 from sessionstore.durable import Directory
 from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
 from sessionstore.ops.archive import Target, pieces
+from sessionstore.text import printable
 
 _LEVEL = 6  # what gzip itself takes
 _SLASHES = tuple({os.sep, os.altsep or os.sep})
@@ -63,6 +64,9 @@ def opened(place: Place) -> Iterator[Target]:
     except OSError as error:
         if isinstance(error, SessionStoreError):
             raise
+        if not os.path.isdir(parent):
+            reason = f"there is no directory {printable(parent, limit=400)}: make it first"
+            raise StorageError("export to", path, reason) from None
         raise StorageError("export to", path, error) from error
 
 
