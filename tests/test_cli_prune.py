@@ -54,7 +54,8 @@ def test_the_object_tells_all_of_it(tmp_path: Path) -> None:
     assert said["freed"] == sum(item["freed"] for item in said["sessions"]) > 0
     assert said["total_bytes"] > said["freed"]
     lines = invoke(tmp_path, *args, "-o", "jsonl").stdout.splitlines()
-    assert [json.loads(line) for line in lines] == said["sessions"]
+    schema = {"schema": "sessionstore.pruned.line/1"}
+    assert [json.loads(line) for line in lines] == [schema | item for item in said["sessions"]]
 
 
 def test_checkpoints_are_counted(tmp_path: Path) -> None:
