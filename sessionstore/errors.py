@@ -6,11 +6,10 @@ that comes nearest, so that ``except LookupError`` and the like work too. All of
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterable
 from typing import Any
 
+from sessionstore import remedies
 from sessionstore.text import printable
 
 __all__ = [
@@ -361,42 +360,13 @@ class StorageError(SessionStoreError, OSError):
         self.path: str = str(path)
         if isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
-            advice = _ADVICE.get(cause.errno or 0, "")
-            if cause.errno == errno.EMFILE:
-                advice = _descriptor_advice()
+            advice = remedies.remedy_for(cause)
         else:
             reason, advice = cause, ""
         message = f"cannot {action} {printable(path, limit=400)}: {reason}"
         super().__init__(f"{message}; {advice}" if advice else message)
         if isinstance(cause, OSError):
             _because(self, cause)
-
-
-_ADVICE = {
-    errno.ENOSPC: "free some space or inodes, then try again (nothing was changed)",
-    errno.EDQUOT: "the quota is used up: free some space, then try again (nothing was changed)",
-    errno.EROFS: "the file system is read-only: remount it, or choose another root",
-    errno.EACCES: "check who owns the store and its modes (directories 0700, files 0600)",
-    errno.EPERM: "check who owns the store and its modes (directories 0700, files 0600)",
-    errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
-    errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
-    errno.ELOOP: "symbolic links are not followed inside a store",
-    errno.EIO: "the disk reported an error: check it before you go on",
-    errno.ENOSYS: "the file system cannot lock: choose a local one for the store",
-}
-
-
-def _descriptor_advice() -> str:
-    try:
-        import resource
-
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    except (ImportError, OSError, ValueError):
-        return "this process has too many open files"
-    return (
-        f"this process may open {soft} files and each claimed session needs one:"
-        f" raise RLIMIT_NOFILE (`ulimit -n`, pid {os.getpid()})"
-    )
 
 
 class WatchTimedOut(SessionStoreError, TimeoutError):

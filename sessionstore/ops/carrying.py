@@ -35,10 +35,10 @@ class Carried:
     there. They were carried as they are: the copy is as damaged as what it was made of."""
 
 
-def why_damaged(session_id: str, checkpoint_id: str, stored: Stored) -> str | None:
+def why_damaged(session_id: str, checkpoint_id: str, payload: bytes) -> str | None:
     """Return why a checkpoint cannot be read, or None if it can."""
     try:
-        checkpoints.describe(session_id, checkpoint_id, stored)
+        checkpoints.describe(session_id, checkpoint_id, Stored(payload, checkpoint_id))
     except SessionCorrupt as error:
         return error.reason
     return None

@@ -203,7 +203,7 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
         kept.add(checkpoint_id)
         # The bytes of the state itself, which was read: most often the latest one has them.
         if checkpoint.payload != stored.payload and (
-            reason := why_damaged(session_id, checkpoint_id, checkpoint)
+            reason := why_damaged(session_id, checkpoint_id, checkpoint.payload)
         ):
             damaged[checkpoint_id] = reason
     snapshot.checkpoints = len(kept)

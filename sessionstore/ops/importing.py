@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from sessionstore import clock, codec
-from sessionstore.backends.base import Backend, Intake, Stored
+from sessionstore.backends.base import Backend, Intake
 from sessionstore.codec import MAX_STATE_BYTES
 from sessionstore.errors import (
     ArchiveRefused,
@@ -196,7 +196,7 @@ class _Import:
     ) -> Digest:
         payload, digest = self._whole(member)
         arriving.kept.add(checkpoint_id)
-        if reason := why_damaged(session_id, checkpoint_id, Stored(payload, member.name)):
+        if reason := why_damaged(session_id, checkpoint_id, payload):
             arriving.damaged[checkpoint_id] = reason
         if not arriving.exists:
             if self.new_id is not None:
