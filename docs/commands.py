@@ -32,9 +32,13 @@ What holds for all of them:
   `SESSIONSTORE_ROOT`. Only `import --create` ever makes one.
 - A session is named by its id or a beginning that no other has. `-` reads ids from stdin, one a
   line.
-- Data goes to stdout, everything else to stderr. A reader that has seen enough
+- Data goes to stdout, everything else to stderr; with `-q` only errors, and what is damaged or was
+  left out. A reader that has seen enough
   (`sessionstore ls | head -1`) is no error.
-- JSON has a field `schema`; its fields may grow, but keep their names and meaning.
+- SIGTERM and SIGHUP end a command as Ctrl-C does: what it had begun is cleared away. A shell sees
+  143 and 129.
+- JSON has a field `schema`, and so has each line of `-o jsonl`; its fields may grow, but keep their
+  names and meaning.
 - Text that comes from a session is shown escaped: it cannot act on a terminal.
 
 | Exit code | Meaning |

@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
     from sessionstore.ops.cancelling import Cancellation, CancelOutcome
+    from sessionstore.ops.carrying import Carried
     from sessionstore.ops.checking import check_store
     from sessionstore.ops.diagnosing import diagnose
     from sessionstore.ops.diffing import Difference, DifferenceKind, DiffSide, StateDiff
     from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
-    from sessionstore.ops.export import Carried, ExportReport
+    from sessionstore.ops.export import ExportReport
     from sessionstore.ops.forking import Fork
     from sessionstore.ops.history import History, Moment, MomentKind
     from sessionstore.ops.importing import ImportReport
@@ -222,7 +223,8 @@ _HOMES = {
         "StoreStats",
         "Unfinished",
     ),
-    "sessionstore.ops.export": ("Carried", "ExportReport"),
+    "sessionstore.ops.carrying": ("Carried",),
+    "sessionstore.ops.export": ("ExportReport",),
     "sessionstore.ops.importing": ("ImportReport",),
     "sessionstore.ops.prune": ("PruneReport", "Pruned"),
     "sessionstore.ops.retention": ("RetentionPolicy",),

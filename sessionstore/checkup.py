@@ -146,7 +146,10 @@ class _Session:
         verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
         if not verdict.is_unknown or (claim is None and self.backend.probe(self.session_id).held):
             return []
-        what = "if you know that nothing runs it, recover it with assume_dead"
+        what = (
+            "if you know that nothing runs it: store.recover(assume_dead=[…]), or"
+            f" sessionstore recover --apply --assume-dead {self.session_id}"
+        )
         kind = FindingKind.ACTIVE_WITHOUT_OWNER
         return [self._finding(kind, stored.file, verdict.reason, what)]
 
@@ -171,7 +174,7 @@ class _Session:
         except SessionNotFound:
             raise
         except SessionStoreError as error:
-            return _untouched(found, str(error))
+            return _untouched(found, error.fact)
         try:
             return self._repair(claim, last)
         finally:

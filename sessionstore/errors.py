@@ -6,11 +6,10 @@ that comes nearest, so that ``except LookupError`` and the like work too. All of
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterable
 from typing import Any
 
+from sessionstore import remedies
 from sessionstore.text import printable
 
 __all__ = [
@@ -37,6 +36,14 @@ __all__ = [
 
 class SessionStoreError(Exception):
     """The base of every error that this package raises."""
+
+    advice: str = ""
+    """What to do next, in Python: how the message ends. Empty where that depends on the rest."""
+
+    @property
+    def fact(self) -> str:
+        """What happened: the message without the advice, for those who have better advice."""
+        return str(self).removesuffix(f"; {self.advice}") if self.advice else str(self)
 
     def __str__(self) -> str:
         # An OSError parent would format errno and strerror instead.
@@ -105,13 +112,12 @@ class InvalidQuery(SessionStoreError, ValueError):
 class SessionNotFound(SessionStoreError, LookupError):
     """No session has this id. Fields: ``session_id``, ``store``."""
 
+    advice = "list what is there with store.find() or `sessionstore ls`"
+
     def __init__(self, session_id: str, store: object) -> None:
         self.session_id = session_id
         self.store: str = str(store)
-        super().__init__(
-            f"{printable(session_id)} is not in {printable(store)};"
-            " list what is there with store.find() or `sessionstore ls`"
-        )
+        super().__init__(f"{printable(session_id)} is not in {printable(store)}; {self.advice}")
 
 
 class CheckpointNotFound(SessionStoreError, LookupError):
@@ -136,31 +142,38 @@ class CheckpointNotFound(SessionStoreError, LookupError):
 class SessionExists(SessionStoreError, FileExistsError):
     """A session with this id is there already. Fields: ``session_id``."""
 
+    advice = "claim() or resume() it, or create one with another id"
+
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
-        super().__init__(
-            f"{printable(session_id)} exists already;"
-            " claim() or resume() it, or create one with another id"
-        )
+        super().__init__(f"{printable(session_id)} exists already; {self.advice}")
 
 
 class SessionClaimed(SessionStoreError, BlockingIOError):
     """Another claim is in the way. Fields: ``session_id``, ``owner`` (or None), ``reason``.
 
     ``owner`` is the :class:`~sessionstore.SessionOwner` of the holder as far as it is known.
+    ``is_unknown``: whether it cannot be known if that process lives.
     """
 
-    def __init__(self, session_id: str, owner: Any = None, *, reason: str = "") -> None:
+    advice = "wait with timeout=, or ask that process to release it"
+
+    def __init__(
+        self, session_id: str, owner: Any = None, *, reason: str = "", is_unknown: bool = False
+    ) -> None:
         self.session_id = session_id
         self.owner = owner
         self.reason = reason
+        self.is_unknown = is_unknown
+        if is_unknown:
+            self.advice = "if you know that it is gone: claim(), resume() or mark() with force=True"
         if owner is not None and (holder := owner.describe()):
             message = f"{printable(session_id)} is held by {holder}"
         else:
             message = f"{printable(session_id)} is held by a process that left no record yet"
         if reason:
             message += f" ({reason})"
-        super().__init__(message + "; wait with timeout=, or ask that process to release it")
+        super().__init__(f"{message}; {self.advice}")
 
 
 class RevisionConflict(SessionStoreError, RuntimeError):
@@ -169,6 +182,8 @@ class RevisionConflict(SessionStoreError, RuntimeError):
     Fields: ``session_id``, ``expected`` and ``found`` (revisions; ``found`` is None where the
     state on disk cannot be read), ``owner`` (who held the session last, or None).
     """
+
+    advice = "the stored state was kept: load it and decide anew, do not write over it"
 
     def __init__(
         self,
@@ -192,13 +207,16 @@ class RevisionConflict(SessionStoreError, RuntimeError):
             message += f": {detail}"
         if owner is not None and (holder := owner.describe()):
             message += f"; last held by {holder}"
-        super().__init__(
-            message + "; the stored state was kept: load it and decide anew, do not write over it"
-        )
+        super().__init__(f"{message}; {self.advice}")
 
 
 class SessionCorrupt(SessionStoreError, ValueError):
     """A stored state or checkpoint cannot be read. Fields: ``session_id``, ``file``, ``reason``."""
+
+    advice = (
+        "it was left as it is: look with store.explain(), mend it with store.check(repair=True),"
+        " or resume from another checkpoint"
+    )
 
     def __init__(self, session_id: str, file: object, reason: str) -> None:
         self.session_id = session_id
@@ -206,7 +224,7 @@ class SessionCorrupt(SessionStoreError, ValueError):
         self.reason = reason
         super().__init__(
             f"{printable(session_id)}: {printable(file, limit=400)} is damaged: {reason};"
-            " it was left as it is: restore the file, or resume from another checkpoint"
+            f" {self.advice}"
         )
 
 
@@ -243,7 +261,7 @@ class NotStorable(SessionStoreError, ValueError):
 
 
 class NotResumable(SessionStoreError, RuntimeError):
-    """This session cannot be resumed as asked.
+    """This session cannot be resumed as asked, nor forked or compared without a checkpoint.
 
     Fields: ``session_id``, ``reason``, ``checkpoint_id`` (or None), ``available`` (ids of
     checkpoints that could be named instead).
@@ -256,15 +274,19 @@ class NotResumable(SessionStoreError, RuntimeError):
         *,
         checkpoint_id: str | None = None,
         available: Iterable[str] = (),
+        wanted: str = "be resumed",
+        parameter: str = "checkpoint_id=",
     ) -> None:
+        """Say that a session cannot ``wanted``; ``parameter`` is where to name another state."""
         self.session_id = session_id
         self.reason = reason
         self.checkpoint_id = checkpoint_id
         self.available: tuple[str, ...] = tuple(available)
-        message = f"{printable(session_id)} cannot be resumed: {reason}"
+        message = f"{printable(session_id)} cannot {wanted}: {reason}"
         if self.available:
             named = ", ".join(printable(name) for name in self.available[-3:])
-            message += f"; pass checkpoint_id= one of these: {named}"
+            self.advice = f"pass {parameter} one of these: {named}"
+            message += f"; {self.advice}"
         super().__init__(message)
 
 
@@ -338,42 +360,13 @@ class StorageError(SessionStoreError, OSError):
         self.path: str = str(path)
         if isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
-            advice = _ADVICE.get(cause.errno or 0, "")
-            if cause.errno == errno.EMFILE:
-                advice = _descriptor_advice()
+            advice = remedies.remedy_for(cause)
         else:
             reason, advice = cause, ""
         message = f"cannot {action} {printable(path, limit=400)}: {reason}"
         super().__init__(f"{message}; {advice}" if advice else message)
         if isinstance(cause, OSError):
             _because(self, cause)
-
-
-_ADVICE = {
-    errno.ENOSPC: "free some space or inodes, then try again (nothing was changed)",
-    errno.EDQUOT: "the quota is used up: free some space, then try again (nothing was changed)",
-    errno.EROFS: "the file system is read-only: remount it, or choose another root",
-    errno.EACCES: "check who owns the store and its modes (directories 0700, files 0600)",
-    errno.EPERM: "check who owns the store and its modes (directories 0700, files 0600)",
-    errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
-    errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
-    errno.ELOOP: "symbolic links are not followed inside a store",
-    errno.EIO: "the disk reported an error: check it before you go on",
-    errno.ENOSYS: "the file system cannot lock: choose a local one for the store",
-}
-
-
-def _descriptor_advice() -> str:
-    try:
-        import resource
-
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    except (ImportError, OSError, ValueError):
-        return "this process has too many open files"
-    return (
-        f"this process may open {soft} files and each claimed session needs one:"
-        f" raise RLIMIT_NOFILE (`ulimit -n`, pid {os.getpid()})"
-    )
 
 
 class WatchTimedOut(SessionStoreError, TimeoutError):

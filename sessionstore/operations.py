@@ -167,8 +167,9 @@ class Operations(Listings):
 
         Args:
             target: a path, which must not exist: ``….tar.gz`` or ``….tar`` is an archive, any
-                other a directory; or something binary that is open for writing. A path is
-                there complete, and durable, or not at all.
+                other a directory, but for names of other archives (``….zip``); or something
+                binary that is open for writing. A path is there complete, and durable, or not
+                at all.
             session_ids: which ones; by default all, or those that match the filters.
             progress: called with the number of sessions done, and of all.
             filters: as for :meth:`~sessionstore.SessionStore.find`.

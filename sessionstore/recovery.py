@@ -163,13 +163,13 @@ class _Sweep:
             claim = self.backend.claim(session_id, by, timeout=0.0)
         except SessionClaimed as error:
             # Another sweeper, or a resumer, was faster.
-            self.alive.append(Swept(session_id, str(error)))
+            self.alive.append(Swept(session_id, error.fact))
             return
         marked = None
         try:
             marked = self._mark_claimed(claim)
         except (ClaimLost, RevisionConflict) as error:
-            self.alive.append(Swept(session_id, str(error)))
+            self.alive.append(Swept(session_id, error.fact))
         finally:
             claim.release(marked)
 

@@ -49,9 +49,11 @@ def refuse_unless_dead(backend: Backend, state: SessionState, *, force: bool) ->
         return
     verdict = owner.judge(state, lock_is_proof=backend.lock_is_proof)
     if verdict.is_alive or (verdict.is_unknown and not force):
-        hint = "; force=True takes it if you know better" if verdict.is_unknown else ""
         raise SessionClaimed(
-            state.session_id, verdict.owner or state.owner, reason=verdict.reason + hint
+            state.session_id,
+            verdict.owner or state.owner,
+            reason=verdict.reason,
+            is_unknown=verdict.is_unknown,
         )
     if verdict.is_unknown:
         logger.info(

@@ -64,11 +64,13 @@ def unmeasured(changes: dict[str, str] | None = None) -> dict[str, str]:
     }
 
 
-def invoke(root: Path | None, *args: str, env: dict[str, str] | None = None) -> Result:
+def invoke(
+    root: Path | None, *args: str, env: dict[str, str] | None = None, stdin: str | None = None
+) -> Result:
     """Run the command inside this process."""
     named = [] if root is None else ["--root", str(root)]
     given = {"SESSIONSTORE_ROOT": None, "NO_COLOR": None, **(env or {})}
-    result = CliRunner().invoke(app, [*named, *args], env=given)
+    result = CliRunner().invoke(app, [*named, *args], env=given, input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 

@@ -141,7 +141,8 @@ def test_lines_carry_the_same_fields_as_the_object(tmp_path: Path) -> None:
     put(tmp_path, "torn", "{")
     listed = sessions_of(invoke(tmp_path, "ls", "-o", "json").stdout)
     lines = invoke(tmp_path, "ls", "-o", "jsonl").stdout.splitlines()
-    assert [json.loads(line) for line in lines] == listed
+    schema = {"schema": "sessionstore.sessions.line/1"}
+    assert [json.loads(line) for line in lines] == [schema | item for item in listed]
     assert {item["session_id"]: item["is_stale"] for item in listed} == {
         "one": False,
         "two": True,
@@ -320,7 +321,8 @@ def test_show_as_json_gives_the_whole_state(tmp_path: Path) -> None:
     assert session["liveness"]["verdict"] == "dead"
     assert session["is_stale"]
     assert [item["node"] for item in session["checkpoints"]] == ["plan"]
-    assert json.loads(invoke(tmp_path, "show", "left", "-o", "jsonl").stdout) == session
+    line = json.loads(invoke(tmp_path, "show", "left", "-o", "jsonl").stdout)
+    assert line == {"schema": "sessionstore.several.line/1", **session}
 
 
 def test_checkpoints_are_shown_oldest_first(tmp_path: Path) -> None:

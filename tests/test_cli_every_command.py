@@ -75,7 +75,11 @@ RUNS: dict[str, list[Args]] = {
 One that goes on until it is interrupted belongs here, with an end.
 """
 
-CHANGES: list[Args] = [("recover", "--apply", "--assume-dead", "h-unknown"), ("fsck", "--repair")]
+CHANGES: list[Args] = [
+    ("recover", "--apply", "--assume-dead", "h-unknown"),
+    ("fsck", "--repair"),
+    ("delete", "--yes", "--force", "h-paused", "h-torn", "h-unknown"),
+]
 """What changes the store, run last and on a copy."""
 
 

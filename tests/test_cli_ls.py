@@ -164,11 +164,15 @@ def test_fields_choose_the_columns_and_their_order(ten: Path) -> None:
 
 def test_fields_choose_the_keys_of_json(ten: Path) -> None:
     chosen = invoke(ten, "ls", "-n", "1", "--fields", "id,goal", "-o", "jsonl")
-    assert json.loads(chosen.stdout) == {"session_id": "s9", "goal_id": "a-goal"}
+    assert json.loads(chosen.stdout) == {
+        "schema": "sessionstore.sessions.line/1",
+        "session_id": "s9",
+        "goal_id": "a-goal",
+    }
     whole = json.loads(invoke(ten, "ls", "-n", "1", "-o", "jsonl").stdout)
     for name, keys in fields.FIELDS.items():
         line = invoke(ten, "ls", "-n", "1", "--fields", name, "-o", "jsonl").stdout
-        assert json.loads(line) == {key: whole[key] for key in keys}
+        assert json.loads(line) == {key: whole[key] for key in ("schema", *keys)}
 
 
 @pytest.mark.parametrize("value", ["id,colour", "", ",", HOSTILE.replace("\x00", "")])
@@ -283,3 +287,20 @@ def test_a_reader_that_leaves_ends_a_live_listing_quietly(tmp_path: Path) -> Non
         child.stdout.close()
         assert child.wait(timeout=DEADLINE) == 0
         assert child.stderr.read() == b""
+
+
+@pytest.mark.parametrize("given", [("-s", "paused,failed"), ("-s", "paused", "-s", "failed")])
+def test_statuses_come_with_commas_or_repeated(tmp_path: Path, given: tuple[str, ...]) -> None:
+    for status in ("paused", "failed", "completed"):
+        put(tmp_path, status, state(status, status=status))
+    for command in (("ls", "-o", "ids"), ("export", "-O", str(tmp_path / "x"), "-o", "ids")):
+        result = invoke(tmp_path, *command, *given)
+        assert (result.exit_code, sorted(result.stdout.split())) == (0, ["failed", "paused"])
+    pruned = invoke(tmp_path, "prune", "--older-than", "1d", "-o", "ids", *given)
+    assert sorted(pruned.stdout.split()) == ["failed", "paused"]
+    until = ("watch", "failed", "--timeout", "9s", "-o", "ids")
+    watched = invoke(tmp_path, *until, *(word.replace("-s", "--until") for word in given))
+    assert (watched.exit_code, watched.stdout) == (0, "failed\n")
+    wrong = invoke(tmp_path, "ls", "-s", "paused,gone")
+    assert wrong.exit_code == 2
+    assert "'gone' is none of active, paused" in wrong.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from tests.cli_support import leave_behind
+from tests.cli_support import invoke, leave_behind
 from tests.support import CHECKOUT, DEADLINE, new_session, read_state, state_path
 
 
@@ -172,3 +172,40 @@ def test_a_watch_in_a_pipe_ends_with_what_it_waits_for(root: Path) -> None:
 
 def test_an_empty_name_of_the_store_is_usage(root: Path) -> None:
     assert sh(root, "sessionstore ls | cat; sessionstore ls", SESSIONSTORE_ROOT="").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "history - -o json",
+        "diff - r2 r2",
+        "tail -",
+        "fork - --as made",
+        "show - --raw",
+        "show - --at r2 -o json",
+        "recover --assume-dead -",
+        "watch - --until paused",
+    ],
+)
+def test_every_command_that_takes_a_session_reads_it_from_stdin(root: Path, args: str) -> None:
+    done = invoke(root, *args.split(), stdin="\n paused-1 \n")
+    assert done.exit_code == 0, done.stderr
+    if args.startswith("fork"):
+        assert done.stdout == "made\n"
+    elif args.startswith("watch"):
+        assert "paused-1" in done.stdout
+    else:
+        named = invoke(root, *("paused-1" if word == "-" else word for word in args.split()))
+        assert (done.stdout, done.stderr) == (named.stdout, named.stderr)
+
+
+@pytest.mark.parametrize(("lines", "told"), [("", "has none"), ("a\nb\n", "head -1")])
+@pytest.mark.parametrize(
+    "args", ["history -", "diff -", "tail -f -", "fork -", "show - --raw", "show - --at r2"]
+)
+def test_what_takes_one_session_refuses_none_and_several(
+    root: Path, args: str, lines: str, told: str
+) -> None:
+    done = invoke(root, *args.split(), stdin=lines)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in done.stderr

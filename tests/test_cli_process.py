@@ -26,19 +26,26 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def on_terminal(*args: str, both: bool = False, env: dict[str, str] | None = None) -> str:
-    """Run the command with stderr, or stdout too, on a terminal; return what that showed."""
+def on_terminal(
+    *args: str, both: bool = False, env: dict[str, str] | None = None, typed: bytes | None = None
+) -> str:
+    """Run the command with stderr, or stdout too, on a terminal; return what that showed.
+
+    With ``typed`` stdin is that terminal, and somebody types it.
+    """
     pty = pytest.importorskip("pty", reason="terminals can be made on POSIX only")
     master, slave = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "sessionstore", *args],
         env=environment(env),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if typed is None else slave,
         stdout=slave if both else subprocess.DEVNULL,
         stderr=slave,
     )
     os.close(slave)
     shown = b""
+    if typed is not None:
+        os.write(master, typed)
     try:
         while True:
             try:
@@ -183,7 +190,7 @@ def test_a_narrow_terminal_leaves_columns_out_and_says_which(tmp_path: Path) -> 
     table, told = narrow.split("too narrow for ")
     assert all(len(line) <= 60 for line in table.splitlines()), narrow
     assert "STEPS" not in table
-    assert "NODE, STEPS" in told
+    assert "GOAL, STEPS, RESUMABLE:" in told
     wide = on_terminal(*args, both=True, env={"COLUMNS": "140", "NO_COLOR": "1"})
     assert "STEPS" in wide
     assert "too narrow" not in wide

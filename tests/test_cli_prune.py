@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sessionstore.cli.sizes import parse_size
 from tests.cli_support import HOSTILE, acting, hashes, invoke, process, put, run, state
-from tests.support import Child, until
+from tests.support import DEADLINE, Child, needs_linux, until
 
 OLD = {"started_at": "2026-01-25T17:09:03+00:00", "updated_at": "2026-01-25T17:10:03+00:00"}
 NEW = {"started_at": "2999-01-25T17:09:03+00:00", "updated_at": "2999-01-25T17:10:03+00:00"}
@@ -52,7 +54,8 @@ def test_the_object_tells_all_of_it(tmp_path: Path) -> None:
     assert said["freed"] == sum(item["freed"] for item in said["sessions"]) > 0
     assert said["total_bytes"] > said["freed"]
     lines = invoke(tmp_path, *args, "-o", "jsonl").stdout.splitlines()
-    assert [json.loads(line) for line in lines] == said["sessions"]
+    schema = {"schema": "sessionstore.pruned.line/1"}
+    assert [json.loads(line) for line in lines] == [schema | item for item in said["sessions"]]
 
 
 def test_checkpoints_are_counted(tmp_path: Path) -> None:
@@ -168,3 +171,31 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_size(text)
+
+
+@needs_linux("SIGINT is sent to one process")
+@pytest.mark.parametrize("form", ["ids", "table"])
+def test_an_interrupted_run_tells_what_went_and_that_it_goes_on(tmp_path: Path, form: str) -> None:
+    root, count = tmp_path / "store", 150
+    for number in range(count):
+        put(root, f"s{number:03}")
+    args = ("--root", str(root), "prune", "--older-than", "1d", "--apply", "-o", form)
+    with process(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        there = root / "sessions"
+        until(lambda: len(os.listdir(there)) < count - 3, "some to be gone")
+        child.send_signal(signal.SIGINT)
+        out, told = (text.decode() for text in child.communicate(timeout=DEADLINE))
+    left = set(os.listdir(there))
+    assert left, "it came to its end before it could be interrupted"
+    assert child.returncode == 130
+    gone = {f"s{number:03}" for number in range(count)} - left
+    said = re.match(r"(\d+) sessions deleted until then; the same command goes on\n", told)
+    assert said, told
+    # The one at whose end it was interrupted may be gone and not be counted.
+    assert len(gone) - 1 <= int(said[1]) <= len(gone)
+    if form == "ids":
+        assert len(out.split()) == int(said[1])
+        assert set(out.split()) <= gone
+    assert told.endswith("sessionstore: interrupted\n")
+    assert run(*args).returncode == 0
+    assert os.listdir(there) == []

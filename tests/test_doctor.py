@@ -186,7 +186,19 @@ def test_few_descriptors_are_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = {item["check"]: item for item in json.loads(done.stdout)["diagnoses"]}
     assert found["descriptors"]["fitness"] == "warn"
-    assert "ulimit -n" in found["descriptors"]["advice"]
+    assert "the hard limit is 64: ulimit -n cannot go above it" in found["descriptors"]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("hard", "advice"),
+    [
+        (resource.RLIM_INFINITY, "raise it: ulimit -n 1024"),
+        (4096, "raise it: ulimit -n 1024"),
+        (200, "raise it: ulimit -n 200, which is the hard limit; root can raise that"),
+    ],
+)
+def test_no_more_descriptors_are_advised_than_the_system_gives(hard: int, advice: str) -> None:
+    assert place._more_descriptors(64, hard, resource.RLIM_INFINITY).startswith(advice)
 
 
 def test_a_clock_behind_the_sessions_is_a_warning(tmp_path: Path) -> None:

@@ -281,7 +281,8 @@ def test_a_session_of_the_original_framework_is_explained(tmp_path: Path, store:
     told = store.explain("s1")
     assert told.lost is not None
     assert (told.lost.revisions, told.lost.steps, told.lost.nodes) == (None, 2, ("b", "c"))
-    assert "2 steps since then (b > c)" in str(told)
+    assert "at c, 3 nodes visited, saved" in str(told)
+    assert "2 nodes visited since then (b > c); a resume keeps that state first" in str(told)
 
 
 def test_hostile_text_cannot_act_in_what_is_told(tmp_path: Path, store: Store) -> None:

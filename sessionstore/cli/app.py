@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 import click
 
 import sessionstore
-from sessionstore.cli import streams
-from sessionstore.cli.completing import VARIABLE
-from sessionstore.cli.exits import Exit, exit_for
+from sessionstore.cli import signals, streams
+from sessionstore.cli.advice import refused
+from sessionstore.cli.completing import VARIABLE, attach
+from sessionstore.cli.exits import Exit
 from sessionstore.cli.lazy import LazyGroup
 from sessionstore.cli.settings import Settings, shared_options
 from sessionstore.errors import SessionStoreError
@@ -30,6 +31,11 @@ class Application(LazyGroup):
     def execute(self, args: list[str]) -> int:
         """Run the command line; return the exit code."""
         streams.accept_any_text()
+        with signals.as_interrupts() as ending:
+            code = self._execute(args, ending)
+        return code if ending.number is None else ending.die()
+
+    def _execute(self, args: list[str], ending: signals.Ending) -> int:
         code: int = Exit.OK
         try:
             asked = os.environ.get(VARIABLE)
@@ -39,7 +45,7 @@ class Application(LazyGroup):
             streams.abandon(sys.stdout)
         except KeyboardInterrupt:
             streams.abandon(sys.stdout)
-            streams.complain("interrupted")
+            streams.complain(f"ended by {ending}" if ending.number else "interrupted")
             code = Exit.INTERRUPTED
         except OSError as error:  # a full disk behind stdout
             streams.abandon(sys.stdout)
@@ -51,12 +57,20 @@ class Application(LazyGroup):
         """Answer a shell that completes; what was typed is in its environment, not in our args."""
         from click.shell_completion import shell_complete
 
+        from sessionstore.cli import shells
+
+        shells.add_all()
+        attach(self)
         return shell_complete(self, {"obj": Settings()}, NAME, VARIABLE, instruction)
 
     def _run(self, args: list[str]) -> int:
+        typed = ""
         try:
             with self.make_context(NAME, args, obj=Settings()) as context:
-                return int(self.invoke(context) or Exit.OK)
+                try:
+                    return int(self.invoke(context) or Exit.OK)
+                finally:
+                    typed = context.invoked_subcommand or ""
         except click.exceptions.Exit as end:  # --help, --version
             return end.exit_code
         except click.UsageError as error:
@@ -66,16 +80,15 @@ class Application(LazyGroup):
             streams.complain(error.format_message())
             return error.exit_code
         except SessionStoreError as error:
-            streams.complain(str(error))
-            return exit_for(error)
+            return refused(error, typed)
 
 
 def _explain_usage(error: click.UsageError) -> None:
     # Not error.show(): arguments may come from a pipe, and go to a terminal only escaped.
     if error.ctx is not None:
         for line in error.ctx.get_usage().splitlines():
-            streams.note(line)
-        streams.note(f"Try '{error.ctx.command_path} --help' for help.")
+            streams.warn(line)
+        streams.warn(f"Try '{error.ctx.command_path} --help' for help.")
     for line in error.format_message().expandtabs(4).splitlines():
         streams.complain(line)
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from sessionstore.cli import formats, streams
+from sessionstore.cli.advice import refused
+from sessionstore.cli.durations import Duration
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import combined, refused
+from sessionstore.cli.many import combined
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.errors import SessionStoreError
@@ -32,10 +34,11 @@ Examples:
 @click.option(
     "--wait",
     "seconds",
-    type=click.FloatRange(min=0.0),
+    type=Duration(),
     default=0.0,
-    metavar="SECONDS",
-    help="Wait that long for each to end; exit with 7 if one does not. The request stays.",
+    metavar="TIME",
+    help="Wait that long (30s, 5m) for each to end; exit with 7 if one does not. The request"
+    " stays.",
 )
 @output_option("those of the sessions that were cancelled or asked")
 @shared_options()
@@ -71,7 +74,7 @@ def cancel(
 def _write(item: Cancellation, form: str) -> None:
     was_heard = item.outcome in ("cancelled", "requested")
     if form == "jsonl":
-        formats.write_lines([formats.plain(item)])
+        formats.write_lines([formats.plain(item)], SCHEMA)
     elif form == "ids":
         if was_heard:
             formats.write_ids([item.session_id])
@@ -79,10 +82,7 @@ def _write(item: Cancellation, form: str) -> None:
         outcome = item.outcome.replace("_", " ")
         streams.write(f"{item.session_id}  {outcome}: {printable(item.detail, limit=400)}\n")
     if not was_heard and item.outcome == "ended" and item.status == "paused":
-        streams.note(
-            f"{item.session_id} is paused, nobody runs it:"
-            f" `sessionstore mark {item.session_id} cancelled` gives it up"
-        )
+        streams.note(f"to give it up: sessionstore mark {item.session_id} cancelled --reason TEXT")
 
 
 def _code(item: Cancellation, *, is_awaited: bool) -> Exit:

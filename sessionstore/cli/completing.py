@@ -86,18 +86,39 @@ class CheckpointId(_Text):
         return [CompletionItem(name) for name in complete_checkpoint(ctx, param, incomplete)]
 
 
-SESSION_ID, CHECKPOINT_ID = SessionId(), CheckpointId()
+class Place(_Text):
+    """The name of a file, or of a directory, which the shell itself completes."""
+
+    def __init__(self, kind: str) -> None:
+        self.name = self._kind = kind
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return what tells the shell to do it."""
+        del ctx, param
+        return [CompletionItem(incomplete, type=self._kind)]
+
+
+SESSION_ID, CHECKPOINT_ID, FILE, DIRECTORY = (
+    SessionId(),
+    CheckpointId(),
+    Place("file"),
+    Place("dir"),
+)
+
+_BY_METAVAR = {"CHECKPOINT": CHECKPOINT_ID, "FILE": FILE, "DIR": DIRECTORY}
 
 
 def attach(command: click.Command) -> None:
-    """Let the arguments ID and ID..., and options that take a CHECKPOINT, be completed."""
+    """Let the arguments ID and ID..., and what is a CHECKPOINT, FILE or DIR, be completed."""
     for item in command.params:
         if item.type is not click.STRING:
             continue  # it has said what it is
         if isinstance(item, click.Argument) and _called(item) == "ID":
             item.type = SESSION_ID
-        elif _called(item) == "CHECKPOINT":
-            item.type = CHECKPOINT_ID
+        elif _called(item) in _BY_METAVAR:
+            item.type = _BY_METAVAR[_called(item)]
 
 
 def _called(item: click.Parameter) -> str:

@@ -19,15 +19,17 @@ Examples:
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:
-    """Print the completion script of a shell: commands, options, session and checkpoint ids.
+    """Print the completion script of a shell: commands, options, ids, statuses and files.
 
     Ids are those of the store that SESSIONSTORE_ROOT or --root names; of many the first and the
     last are offered. The bash script needs bash 4.4; under zsh, compinit must run after it.
     """
     from click.shell_completion import get_completion_class
 
+    from sessionstore.cli import shells
     from sessionstore.cli.app import NAME, app
 
+    shells.add_all()
     kind = get_completion_class(shell)
     assert kind is not None  # click has all three
     script = kind(app, {}, NAME, VARIABLE)

@@ -9,7 +9,7 @@ import click
 from sessionstore.cli import formats, streams
 from sessionstore.cli.completing import CHECKPOINT_ID
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_one
 from sessionstore.cli.settings import Settings, shared_options
 from sessionstore.text import count_of, printable
 
@@ -64,16 +64,17 @@ def diff(
 
     A state is named by its checkpoint (a beginning that no other has is enough), its revision as
     far as that was kept (r12), or by the word current. By default A is the latest checkpoint,
-    which a resume would restore, and B the state that is stored now.
+    which a resume would restore, and B the state that is stored now. ID is a session id, a
+    beginning of it that no other has, or - for the one on stdin.
     """
     with settings.open_store() as store:
-        session_id = resolve(store, session_id, settings.root)
+        session_id = resolve_one(store, session_id, settings.root)
         found = store.diff(session_id, a, b, everything=everything)
     if form == "json":
         fields = {**formats.plain(found), "differs": bool(found)}
         formats.write_object(SCHEMA, fields)
     elif form == "jsonl":
-        formats.write_lines(formats.plain(item) for item in found)
+        formats.write_lines((formats.plain(item) for item in found), SCHEMA)
     else:
         _write(found, full=full, colored=settings.colored)
     return Exit.ERROR if tells and found else Exit.OK

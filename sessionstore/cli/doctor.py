@@ -43,7 +43,7 @@ def doctor(settings: Settings, form: str) -> int:
     found = sessionstore.diagnose(settings.require_root())
     fields: formats.Item = {"diagnoses": formats.plain(found)}
     if form == "jsonl":
-        formats.write_lines(fields["diagnoses"])
+        formats.write_lines(fields["diagnoses"], DIAGNOSES)
     elif form == "json":
         formats.write_object(DIAGNOSES, fields)
     else:
@@ -52,7 +52,10 @@ def doctor(settings: Settings, form: str) -> int:
     warned = sum(item.fitness == "warn" for item in found)
     counts = [f"{failed:,} failed"] if failed else []
     counts += [count_of(warned, "warning")] if warned else []
-    streams.note(", ".join(counts) or "fit for a store")
+    if counts:
+        streams.warn(", ".join(counts))
+    else:
+        streams.note("fit for a store")
     return Exit.ERROR if failed else Exit.OK
 
 

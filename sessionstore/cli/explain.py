@@ -53,7 +53,7 @@ def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
             if form == "json":
                 told.append(item)
             elif form == "jsonl":
-                formats.write_lines([formats.plain(item)])
+                formats.write_lines([formats.plain(item)], SCHEMA)
             elif form == "ids":
                 formats.write_ids([item.session_id])
             else:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from sessionstore.cli import formats, streams
+from sessionstore.cli import carrying, formats, streams
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, read_moment, shared_options
+from sessionstore.cli.statuses import statuses_option
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.export import Carried, ExportReport
+    from sessionstore.ops.carrying import Carried
+    from sessionstore.ops.export import ExportReport
 
 EXPORTED = "sessionstore.exported/1"
 
@@ -38,18 +40,11 @@ Examples:
     "target",
     required=True,
     metavar="FILE",
-    help="Where to: a name that ends in .tar.gz, .tgz or .tar is an archive, any other a"
-    " directory, and - is stdout. It must not exist.",
+    help="Where to: a name that ends in .tar.gz, .tgz or .tar is an archive, any other but those of"
+    " other archives (.zip) a directory, and - is stdout. It must not exist.",
 )
 @click.option("--all", "everything", is_flag=True, help="All sessions.")
-@click.option(
-    "-s",
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice(["active", "paused", "completed", "failed", "cancelled"]),
-    help="Those with this status; repeat it for more.",
-)
+@statuses_option("-s", "--status", "statuses", told="Those with one of these")
 @click.option("--goal", metavar="ID", help="Those with this goal id.")
 @click.option("--agent", metavar="ID", help="Those of this agent id.")
 @click.option(
@@ -81,7 +76,8 @@ def export(
     ID may be the beginning of one; - reads ids from stdin. A live session is exported as it was
     at one moment. Links among the application's files are left out.
 
-    Exits with 5 if one is damaged, 6 if one, or a file, was left out: the others are there.
+    Exits with 5 if one is damaged, also if only a checkpoint of it is, which is written as it is;
+    6 if one, or a file, was left out: the others are there.
     """
     filters = _filters(given)
     if sum(map(bool, (ids, everything, filters))) != 1:
@@ -98,8 +94,8 @@ def export(
     _write(report, form)
     _say_what_happened(report, target)
     if report.missing or report.failed or any(item.omitted for item in report.exported):
-        return Exit.PARTLY
-    return Exit.DAMAGE if report.damaged else Exit.OK
+        return Exit.PARTLY if report.exported else Exit.ERROR
+    return Exit.DAMAGE if report.damaged or report.carries_damage else Exit.OK
 
 
 def _filters(given: dict[str, Any]) -> Any:
@@ -120,7 +116,7 @@ def _write(report: ExportReport, form: str) -> None:
         formats.write_ids(item.session_id for item in report.exported)
     elif form == "jsonl":
         for found in items.values():
-            formats.write_lines(found)
+            formats.write_lines(found, EXPORTED)
     elif form == "json":
         formats.write_object(EXPORTED, dict(items))
 
@@ -128,9 +124,10 @@ def _write(report: ExportReport, form: str) -> None:
 def _say_what_happened(report: ExportReport, target: str) -> None:
     for outcome in _OUTCOMES[1:]:
         for item in _of(report, outcome):
-            streams.note(f"{printable(item.session_id)} is {outcome}: {item.reason}")
+            streams.warn(f"{printable(item.session_id)} is {outcome}: {item.reason}")
     for item in report.exported:
         for omitted in item.omitted:
-            streams.note(f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}")
+            streams.warn(f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}")
+        carrying.say_damage(item)
     where = "" if target == "-" else f" to {target}"
     streams.note(f"{count_of(len(report.exported), 'session')} exported{where}")

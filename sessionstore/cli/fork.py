@@ -6,8 +6,9 @@ import click
 
 from sessionstore.cli import formats, streams
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_one
 from sessionstore.cli.settings import Settings, shared_options
+from sessionstore.text import printable
 
 SCHEMA = "sessionstore.fork/1"
 
@@ -17,7 +18,7 @@ SCHEMA = "sessionstore.fork/1"
 Examples:
   sessionstore fork session_20260125_17
   sessionstore fork session_20260125_17 --at r12 --as what-if
-  sessionstore show $(sessionstore fork session_20260125_17)""",
+  sessionstore fork session_20260125_17 | sessionstore show -""",
 )
 @click.argument("session_id", metavar="ID")
 @click.option(
@@ -32,10 +33,10 @@ Examples:
     "-o",
     "--output",
     "form",
-    type=click.Choice(["ids", "json"]),
+    type=click.Choice(["table", "json", "jsonl", "ids"]),
     default="ids",
     show_default=True,
-    help="ids is the new id alone, json one object.",
+    help="ids is the new id alone, json one object, jsonl one on a line.",
 )
 @shared_options()
 @click.pass_obj
@@ -45,19 +46,28 @@ def fork(
     """Begin a new session from a checkpoint of another one; print its id.
 
     The fork is paused, and can be resumed. Its parent is not changed, and may be running. The
-    application's files in the parent's directory are not copied.
+    application's files in the parent's directory are not copied. ID is a session id, a beginning
+    of it that no other has, or - for the one on stdin.
     """
+    from sessionstore.ops.forking import to_fork
+
     with settings.open_store() as store:
-        parent = resolve(store, session_id, settings.root)
+        parent = resolve_one(store, session_id, settings.root)
         made = store.fork(parent, checkpoint_id, new_id=new_id)
         state = store.load(made)
+    fields: formats.Item = {
+        "session_id": made,
+        "forked_from": formats.plain(state.forked_from),
+        "latest_checkpoint_id": state.latest_checkpoint_id,
+    }
     if form == "json":
-        fields: formats.Item = {
-            "session_id": made,
-            "forked_from": formats.plain(state.forked_from),
-            "latest_checkpoint_id": state.latest_checkpoint_id,
-        }
         formats.write_object(SCHEMA, fields)
+    elif form == "jsonl":
+        formats.write_lines([fields], SCHEMA)
+    elif form == "table":
+        origin = to_fork(made, state.forked_from)
+        at = printable((origin.checkpoint_id if origin else None) or "?")
+        streams.write(f"{made}  forked from {parent} at {at}\n")
     else:
         formats.write_ids([made])
     streams.note(

@@ -70,10 +70,19 @@ def write_stream(schema: str, name: str, items: Iterable[Item], rest: Callable[[
     streams.write("\n}\n")
 
 
-def write_lines(items: Iterable[Item]) -> None:
-    """Write each item on a line of its own, as it comes."""
+def write_lines(items: Iterable[Item], schema: str) -> None:
+    """Write each item on a line of its own, as it comes.
+
+    Each names its schema: that of the object with all of them, with ``.line`` to it.
+    """
+    name, _, version = schema.partition("/")
     for item in items:
-        streams.write(dumps(item) + "\n")
+        write_line(f"{name}.line/{version}", item)
+
+
+def write_line(schema: str, item: Item) -> None:
+    """Write one object on a line, which names its schema."""
+    streams.write(dumps({"schema": schema, **item}) + "\n")
 
 
 def write_ids(ids: Iterable[str]) -> None:

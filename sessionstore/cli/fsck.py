@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -55,7 +56,7 @@ def _write(report: CheckReport, settings: Settings, form: str) -> None:
         damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
         formats.write_ids(sorted(damaged))
     elif form == "jsonl":
-        formats.write_lines(formats.plain(report.findings))
+        formats.write_lines(formats.plain(report.findings), CHECKUP)
     elif form == "json":
         fields: formats.Item = {
             "repair": report.repair,
@@ -72,6 +73,18 @@ def _write_table(report: CheckReport, settings: Settings) -> None:
     from sessionstore.cli.tables import Cell, Column, write_table
     from sessionstore.cli.words import REASON_LIMIT
 
+    root = os.path.join(os.path.abspath(os.path.expanduser(settings.require_root())), "")
+
+    def file(item: Finding) -> str:
+        return printable(item.file.removeprefix(root), limit=REASON_LIMIT)
+
+    def detail(item: Finding) -> str:
+        # Which checkpoint it is must show also where FILE does not.
+        place, name = os.path.split(item.file)
+        which = name.removesuffix(".json") if os.path.basename(place) == "checkpoints" else ""
+        text = f"{which}: {item.detail}" if which not in item.detail else item.detail
+        return printable(text, limit=REASON_LIMIT)
+
     def verdict(item: Finding) -> Cell:
         if item.is_repaired:
             return Cell("repaired", "green")
@@ -79,24 +92,25 @@ def _write_table(report: CheckReport, settings: Settings) -> None:
 
     rows: list[list[Any]] = [
         [
-            printable(item.session_id or "-"),
+            printable(item.session_id) if item.session_id else file(item),
             verdict(item),
             item.kind.replace("_", " "),
-            printable(item.detail, limit=REASON_LIMIT),
+            detail(item),
             printable(item.repair, limit=REASON_LIMIT),
-            printable(item.file, limit=REASON_LIMIT),
+            file(item),
         ]
         for item in report.findings
     ]
     columns = [
         Column("ID"),
         Column("RESULT"),
-        Column("KIND"),
+        Column("KIND", goes=1),
         Column("DETAIL", folds=True),
         Column("REPAIR", folds=True),
-        Column("FILE", folds=True),
+        Column("FILE", folds=True, goes=2),
     ]
-    write_table(columns, rows, colored=settings.colored)
+    if hidden := write_table(columns, rows, colored=settings.colored):
+        streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
 
 
 def _say_what_next(report: CheckReport) -> None:
@@ -111,6 +125,7 @@ def _say_what_next(report: CheckReport) -> None:
         counts.append(f"{others:,} other {'finding' if others == 1 else 'findings'}")
     if not report.left:
         counts.append("nothing is left to repair" if repaired else "nothing was found")
-    streams.note(", ".join(counts))
+    say = streams.warn if damage else streams.note
+    say(", ".join(counts))
     if report.left and not report.repair:
         streams.note("nothing was changed; to mend what can be: the same command with --repair")

@@ -9,7 +9,7 @@ import click
 from sessionstore.cli import formats, streams, times
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_one
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.text import count_of, printable
 
@@ -26,6 +26,7 @@ SCHEMA = "sessionstore.history/1"
 Examples:
   sessionstore history session_20260125_17
   sessionstore history session_20260125_17 --forks
+  sessionstore ls -s failed -o ids | head -1 | sessionstore history -
   sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
 )
 @click.argument("session_id", metavar="ID")
@@ -36,11 +37,11 @@ Examples:
 def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
     """Show how a session came about: its beginning, its checkpoints, and where it stands.
 
-    ID is a session id, or a beginning of it that no other has. Exits with 5 if the session or
-    one of its checkpoints is damaged.
+    ID is a session id, a beginning of it that no other has, or - for the one on stdin. Exits
+    with 5 if the session or one of its checkpoints is damaged.
     """
     with settings.open_store() as store:
-        found = store.history(resolve(store, session_id, settings.root))
+        found = store.history(resolve_one(store, session_id, settings.root))
         children: list[Fork] = []
         if forks:
             with SweepBar(settings.color) as bar:
@@ -52,7 +53,7 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
             if moment.checkpoint_id is not None and moment.damaged is None
         )
     elif form == "jsonl":
-        formats.write_lines(formats.plain(moment) for moment in found)
+        formats.write_lines((formats.plain(moment) for moment in found), SCHEMA)
     elif form == "json":
         fields: formats.Item = {"history": formats.plain(found)}
         if forks:
@@ -61,7 +62,7 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
     else:
         _write(found, children, settings)
     if found.shows_damage:
-        streams.note("damage was found; it was left as it is")
+        streams.warn("damage was found; it was left as it is")
         return Exit.DAMAGE
     return Exit.OK
 
@@ -76,17 +77,18 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.write("\n")
     columns = [
         Column("TIME", goes=5),
-        Column("REVISION", is_number=True, goes=3),
+        Column("REVISION", is_number=True),
         Column("WHAT"),
         Column("NODE", folds=True, goes=4),
         Column("STEPS", is_number=True, goes=2),
         Column("SIZE", is_number=True, goes=1),
-        Column("CHECKPOINT"),
+        Column("CHECKPOINT", goes=3),  # which r and its revision name as well
         Column("REMARK", folds=True),
     ]
     rows = [_row(moment, settings) for moment in found]
     if hidden := write_table(columns, rows, colored=settings.colored):
-        streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
+        named = " (r and its revision names one)" if "CHECKPOINT" in hidden else ""
+        streams.note(f"too narrow for {', '.join(hidden)}{named}: -o json shows all")
     if children:
         streams.write("\n")
         now = settings.now()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from sessionstore.cli import formats, sizes, streams
+from sessionstore.cli import carrying, formats, sizes, streams
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.settings import Settings, output_option, shared_options
@@ -61,7 +61,9 @@ def import_(
     All of it is compared with its checksums before the first session can be seen. None that is
     there already is touched. A session that was active arrives failed, as interrupted.
 
-    Exits with 6 if one exists already or was refused: the others are there.
+    Exits with 6 if one exists already or was refused: the others are there; 1 if there are no
+    others; 5 if a checkpoint
+    is damaged or missing, which was taken in as it is.
     """
     given: str | BinaryIO = source
     if source == "-":
@@ -72,9 +74,13 @@ def import_(
         report = store.import_sessions(given, session_id=new_id, max_bytes=max_size, progress=bar)
     _write(report, form)
     for item in (*report.existing, *report.failed):
-        streams.note(f"{printable(item.session_id)} was not imported: {item.reason}")
+        streams.warn(f"{printable(item.session_id)} was not imported: {item.reason}")
+    for item in report.imported:
+        carrying.say_damage(item)
     streams.note(f"{count_of(len(report.imported), 'session')} imported")
-    return Exit.OK if report.is_whole else Exit.PARTLY
+    if not report.is_whole:
+        return Exit.PARTLY if report.imported else Exit.ERROR
+    return Exit.DAMAGE if report.carries_damage else Exit.OK
 
 
 def _write(report: ImportReport, form: str) -> None:
@@ -83,6 +89,6 @@ def _write(report: ImportReport, form: str) -> None:
         formats.write_ids(item.session_id for item in report.imported)
     elif form == "jsonl":
         for found in items.values():
-            formats.write_lines(found)
+            formats.write_lines(found, IMPORTED)
     elif form == "json":
         formats.write_object(IMPORTED, dict(items))

@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "fork": Entry(ACT, "fork", "Begin a new session from a kept state."),
     "export": Entry(CARE, "export", "Write sessions to an archive, to take elsewhere."),
     "import": Entry(CARE, "importing", "Take in what an export wrote.", "import_"),
+    "delete": Entry(CARE, "delete", "Delete sessions by name."),
     "prune": Entry(CARE, "prune", "Delete what a retention policy lets go."),
     "fsck": Entry(CARE, "fsck", "Find damage and left-overs, and mend them."),
     "doctor": Entry(CARE, "doctor", "Try whether a place is fit for a store."),

@@ -58,7 +58,7 @@ class Listing:
         if form == "ids":
             formats.write_ids(item.session_id for item in found)
         elif form == "jsonl":
-            formats.write_lines(self._items(found))
+            formats.write_lines(self._items(found), formats.SESSIONS)
         else:
             formats.write_stream(
                 formats.SESSIONS,
@@ -130,4 +130,4 @@ def _unjudged(count: int) -> str:
 
 def _say_unjudged(count: int) -> None:
     if count:
-        streams.note(_unjudged(count))
+        streams.warn(_unjudged(count))

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from sessionstore.cli.durations import Duration
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.fields import FIELDS, complete_fields, read_fields
 from sessionstore.cli.settings import Settings, output_option, read_moment, shared_options
-from sessionstore.status import SessionStatus
+from sessionstore.cli.statuses import statuses_option
 
 if TYPE_CHECKING:
     from sessionstore.query import Filters
@@ -33,14 +34,7 @@ Examples:
 @click.option("--stale", is_flag=True, help="Only active ones whose process is dead.")
 @click.option("--interrupted", is_flag=True, help="Only those that a recovery sweep marked.")
 @click.option("--damaged", is_flag=True, help="Only those whose state cannot be read.")
-@click.option(
-    "-s",
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice([str(status) for status in SessionStatus]),
-    help="Only those with this status; repeat it for more.",
-)
+@statuses_option("-s", "--status", "statuses", told="Only those with one of these")
 @click.option("--goal", metavar="ID", help="Only those with this goal id.")
 @click.option("--agent", metavar="ID", help="Only those of this agent id.")
 @click.option("--correlation", metavar="ID", help="Only those with this correlation id.")
@@ -92,11 +86,11 @@ Examples:
     "-w",
     "--watch",
     "every",
-    type=click.FloatRange(min=0.1),
+    type=Duration(least=0.1),
     is_flag=False,
     flag_value=_EVERY,
-    metavar="[SECONDS]",
-    help=f"List anew every so many seconds, until Ctrl-C; {_EVERY:.0f} if no number is given.",
+    metavar="[TIME]",
+    help=f"List anew so often (5, 5s, 1m), until Ctrl-C; {_EVERY:.0f} s if no time is given.",
 )
 @output_option("their ids")
 @shared_options()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sessionstore.cli import streams
-from sessionstore.cli.exits import Exit, exit_for
+from sessionstore.cli.advice import refused
+from sessionstore.cli.exits import Exit
 from sessionstore.errors import SessionStoreError
 
 
@@ -18,12 +18,6 @@ def for_each(ids: Sequence[str], act: Callable[[str], Exit]) -> Exit:
         except SessionStoreError as error:
             codes.append(refused(error))
     return combined(codes)
-
-
-def refused(error: SessionStoreError) -> Exit:
-    """Say why one was refused; return the exit code for that."""
-    streams.complain(str(error))
-    return exit_for(error)
 
 
 def combined(codes: Sequence[Exit]) -> Exit:

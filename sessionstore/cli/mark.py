@@ -58,7 +58,7 @@ def mark(
             item: formats.Item = {"session_id": session_id, "status": status, "revision": revision}
             done.append(item)
             if form == "jsonl":
-                formats.write_lines([item])
+                formats.write_lines([item], SCHEMA)
             elif form == "ids":
                 formats.write_ids([session_id])
             elif form == "table":

@@ -19,7 +19,8 @@ class _Notices(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say a record, if a person at a terminal should know."""
         event = getattr(record, "event", None)
-        if record.levelno >= logging.WARNING or event in _WORTH_WAITING_FOR:
+        is_notice = event in _WORTH_WAITING_FOR and not streams.is_hushed()
+        if record.levelno >= logging.WARNING or is_notice:
             streams.complain(record.getMessage())
 
 

@@ -251,11 +251,11 @@ def _some(names: Sequence[str]) -> str:
 def _write_checkpoints(sight: Sight, now: datetime, *, colored: bool) -> None:
     latest = sight.state.latest_checkpoint_id if sight.state and sight.at is None else None
     columns = [
-        Column("CHECKPOINT"),
-        Column("TYPE"),
-        Column("NODE", folds=True),
-        Column("REVISION", is_number=True),
-        Column("CREATED"),
+        Column("CHECKPOINT"),  # it tells all but the remark, though not as well
+        Column("TYPE", goes=2),
+        Column("NODE", folds=True, goes=3),
+        Column("REVISION", is_number=True, goes=1),
+        Column("CREATED", goes=4),
         Column("REMARK", folds=True),
     ]
     rows = []
@@ -275,4 +275,5 @@ def _write_checkpoints(sight: Sight, now: datetime, *, colored: bool) -> None:
                 Cell("; ".join(remarks), "magenta" if item.damaged is not None else "green"),
             )
         )
-    write_table(columns, rows, colored=colored)
+    if hidden := write_table(columns, rows, colored=colored):
+        streams.note(f"too narrow for {', '.join(hidden)}: sessionstore history, or -o json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -34,12 +35,15 @@ class SweepBar:
         trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal has gone, and took the bar along
+                self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` steps are done; there may be more than there were."""
         if self._bar is None:
             if total < _MANY or sys.stderr is None or not sys.stderr.isatty():
+                return
+            if streams.is_hushed():
                 return
             self._start(total)
         if self._bar is not None and self._task is not None:

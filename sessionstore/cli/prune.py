@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,13 @@ from sessionstore.cli import formats, sizes, streams, times
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.cli.statuses import statuses_option
+from sessionstore.cli.tally import Tally
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.ops.prune import Pruned, PruneReport
+    from sessionstore.store import SessionStore
 
 PRUNED = "sessionstore.pruned/1"
 
@@ -54,13 +58,13 @@ Examples:
     metavar="N",
     help="Keep the N that were last updated, whatever else is said.",
 )
-@click.option(
+@statuses_option(
     "-s",
     "--status",
     "statuses",
-    multiple=True,
-    type=click.Choice(["paused", "completed", "failed", "cancelled"]),
-    help="Only those with this status; repeat it for more.  [default: all but paused]",
+    told="Only those with one of these",
+    known=("paused", "completed", "failed", "cancelled"),
+    default="  [default: all but paused]",
 )
 @click.option(
     "--max-size",
@@ -122,13 +126,31 @@ def prune(
             "what may go? Pass --older-than, --keep-last, --max-size, --keep-checkpoints or"
             " --checkpoints-older-than"
         ) from None
-    with settings.open_store() as store, SweepBar(settings.color) as bar:
-        report = store.prune(policy, apply=apply, progress=bar)
+    with settings.open_store() as store, Tally("pruned") as tally:
+        try:
+            with SweepBar(settings.color) as bar:
+                report = store.prune(policy, apply=apply, progress=bar)
+        except KeyboardInterrupt:
+            if apply:
+                _say_how_far(store, tally.ids, form)
+            raise
     _write(report, settings, form)
     _say_what_next(report)
     if report.failed:
         return Exit.PARTLY
     return Exit.DAMAGE if report.damaged else Exit.OK
+
+
+def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> None:
+    """Tell of an interrupted run what went: whoever logs ids wants those of all that are gone."""
+    gone = [session_id for session_id in ids if not store.exists(session_id)]
+    if form == "ids":
+        formats.write_ids(gone)
+        sys.stdout.flush()
+    counts = [f"{count_of(len(gone), 'session')} deleted"]
+    if shrunk := len(ids) - len(gone):
+        counts.append(f"{count_of(shrunk, 'other session')} shrunk")
+    streams.warn(f"{', '.join(counts)} until then; the same command goes on")
 
 
 def _of(report: PruneReport, outcome: str) -> Sequence[Pruned]:
@@ -141,7 +163,7 @@ def _write(report: PruneReport, settings: Settings, form: str) -> None:
         formats.write_ids(item.session_id for item in report.sessions)
     elif form == "jsonl":
         for outcome in _OUTCOMES:
-            formats.write_lines(formats.outcome_items(report, outcome))
+            formats.write_lines(formats.outcome_items(report, outcome), PRUNED)
     elif form == "json":
         fields: formats.Item = {
             "dry_run": report.dry_run,
@@ -200,7 +222,8 @@ def _say_what_next(report: PruneReport) -> None:
     counts.append(f"{size_words(report.freed)} {'would be ' if report.dry_run else ''}freed")
     others = {outcome: len(_of(report, outcome)) for outcome in ("spared", "damaged", "failed")}
     counts += [f"{found:,} {outcome}" for outcome, found in others.items() if found]
-    streams.note(", ".join(counts))
+    say = streams.warn if report.failed or report.damaged else streams.note
+    say(", ".join(counts))
     if report.dry_run and (gone or shrunk):
         streams.note("nothing was changed; to delete them: the same command with --apply")
     if report.damaged:

@@ -11,7 +11,7 @@ from sessionstore.cli import formats, streams
 from sessionstore.cli.completing import SESSION_ID
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.text import count_of, printable
 
@@ -44,7 +44,7 @@ Examples:
     metavar="ID",
     type=SESSION_ID,
     help="A session whose process is dead, as you know and this command cannot; repeatable. "
-    "One that is known to live is not touched.",
+    "One that is known to live is not touched. - reads ids from stdin.",
 )
 @output_option("those of the marked sessions")
 @shared_options()
@@ -64,7 +64,7 @@ def recover(
     damaged: the others are marked all the same.
     """
     with settings.open_store() as store:
-        assumed = [resolve(store, given, settings.root) for given in named]
+        assumed = list(resolve_all(store, named, settings.root))
         with SweepBar(settings.color) as bar:
             report = store.recover(
                 dry_run=not apply, mark_as=mark_as, assume_dead=assumed, progress=bar
@@ -88,7 +88,7 @@ def _write(report: RecoveryReport, settings: Settings, form: str, mark_as: str) 
         formats.write_ids(item.session_id for item in report.swept)
     elif form == "jsonl":
         for outcome in _OUTCOMES:
-            formats.write_lines(formats.outcome_items(report, outcome))
+            formats.write_lines(formats.outcome_items(report, outcome), formats.RECOVERY)
     elif form == "json":
         fields: formats.Item = {"dry_run": report.dry_run, "mark_as": mark_as}
         fields |= {outcome: formats.outcome_items(report, outcome) for outcome in _OUTCOMES}
@@ -124,11 +124,12 @@ def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> No
         columns = [
             Column("ID"),
             Column("OUTCOME"),
-            Column("CRASHES", is_number=True),
-            Column("RESUMABLE"),
+            Column("CRASHES", is_number=True, goes=1),
+            Column("RESUMABLE", goes=2),
             Column("REASON", folds=True),
         ]
-        write_table(columns, rows, colored=settings.colored)
+        if hidden := write_table(columns, rows, colored=settings.colored):
+            streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
 
 
 def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str) -> None:
@@ -139,7 +140,8 @@ def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str)
         for outcome in _OUTCOMES[1:]
         if _of(report, outcome)
     ]
-    streams.note(", ".join(counts))
+    say = streams.warn if report.failed or report.damaged else streams.note
+    say(", ".join(counts))
     for item in report.alive:
         if item.session_id in assumed:
             streams.complain(f"{item.session_id} is alive and was not touched: {item.reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,6 +49,23 @@ def _named(candidates: Sequence[str]) -> str:
     return ", ".join(candidates[:_NAMED]) + more
 
 
+def resolve_one(store: SessionStore[Any], given: str, root: object) -> str:
+    """Return the one id that is meant; for ``-`` the one on the only line of stdin.
+
+    Raises:
+        click.UsageError: stdin has none, or more than one; or as for :func:`resolve`.
+        InvalidSessionId, SessionNotFound: as for :func:`resolve`.
+    """
+    if given != "-":
+        return resolve(store, given, root)
+    # A second line is enough to refuse: whoever writes may have no end.
+    names = list(islice(_lines(), 2))
+    if len(names) != 1:
+        found = "has none" if not names else "has more: choose one, as with head -1"
+        raise click.UsageError(f"- reads the id of one session from stdin, which {found}")
+    return resolve(store, names[0], root)
+
+
 def resolve_all(store: SessionStore[Any], given: Sequence[str], root: object) -> Iterator[str]:
     """Yield the ids that are meant, one by one; for ``-`` those on the lines of stdin.
 
@@ -57,13 +75,15 @@ def resolve_all(store: SessionStore[Any], given: Sequence[str], root: object) ->
         click.UsageError, InvalidSessionId, SessionNotFound: as for :func:`resolve`.
     """
     for one in given:
-        if one != "-":
-            yield resolve(store, one, root)
-            continue
-        if sys.stdin is None:
-            raise click.UsageError("- reads ids from stdin, which is closed")
-        if isinstance(sys.stdin, TextIOWrapper):
-            sys.stdin.reconfigure(errors="surrogateescape")  # so that a line of rubbish is named
-        for line in sys.stdin:
-            if name := line.strip():
-                yield resolve(store, name, root)
+        for name in _lines() if one == "-" else (one,):
+            yield resolve(store, name, root)
+
+
+def _lines() -> Iterator[str]:
+    if sys.stdin is None:
+        raise click.UsageError("- reads ids from stdin, which is closed")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # so that a line of rubbish is named
+    for line in sys.stdin:
+        if name := line.strip():
+            yield name

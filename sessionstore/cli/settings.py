@@ -72,8 +72,14 @@ def _remember(context: click.Context, option: click.Parameter, value: str | None
         setattr(context.ensure_object(Settings), option.name, value)
 
 
+def _hush(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        streams.hush()
+        context.find_root().call_on_close(lambda: streams.hush(quiet=False))
+
+
 def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
-    """Add --root and --color: they stand before the name of a command, or after it."""
+    """Add --root, --color and --quiet: they stand before the name of a command, or after it."""
 
     def add(command: F) -> F:
         root = click.option(
@@ -93,7 +99,15 @@ def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
             callback=_remember,
             help="Colours; auto (the default) means on a terminal, unless NO_COLOR is set.",
         )
-        return root(color(command))
+        quiet = click.option(
+            "-q",
+            "--quiet",
+            is_flag=True,
+            expose_value=False,
+            callback=_hush,
+            help="No notices on stderr: only errors, and what is damaged or was left out.",
+        )
+        return root(color(quiet(command)))
 
     return add
 

@@ -10,7 +10,7 @@ import click
 
 from sessionstore.cli import formats, streams
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.resolve import resolve_all
+from sessionstore.cli.resolve import resolve_all, resolve_one
 from sessionstore.cli.settings import Settings, output_option, shared_options
 
 if TYPE_CHECKING:
@@ -57,15 +57,19 @@ def show(
     ID is a session id, or a beginning of it that no other has; - reads ids from stdin. Exits
     with 5 if a session or one of its checkpoints is damaged.
     """
-    several = len(session_ids) > 1 or "-" in session_ids
+    several = len(session_ids) > 1 or ("-" in session_ids and at is None)
     if (only_state or raw) and form != "table":
         raise click.UsageError("--state and --raw are formats of their own: leave out -o")
     if only_state and raw:
         raise click.UsageError("either --state or --raw")
-    if several and (raw or at is not None):
+    is_single = raw or at is not None
+    if len(session_ids) > 1 and is_single:
         raise click.UsageError(f"{'--raw' if raw else '--at'} goes with one ID")
     with settings.open_store() as store:
-        ids = resolve_all(store, session_ids, settings.root)
+        if is_single:
+            ids = iter([resolve_one(store, session_ids[0], settings.root)])
+        else:
+            ids = resolve_all(store, session_ids, settings.root)
         if raw:
             return _write_raw(store, next(ids), at)
         if only_state:
@@ -75,7 +79,7 @@ def show(
         sights = _Sights(store, ids, at)
         _write(sights, settings, form, several=several)
     if sights.damaged:
-        streams.note("damage was found; it was left as it is")
+        streams.warn("damage was found; it was left as it is")
         return Exit.DAMAGE
     return Exit.OK
 
@@ -104,7 +108,7 @@ def _write(sights: _Sights, settings: Settings, form: str, *, several: bool) -> 
     if form == "ids":
         formats.write_ids(sight.session_id for sight in sights)
     elif form == "jsonl":
-        formats.write_lines(sight.item() for sight in sights)
+        formats.write_lines((sight.item() for sight in sights), SEVERAL)
     elif form == "json" and several:
         formats.write_stream(SEVERAL, "sessions", (sight.item() for sight in sights), dict)
     elif form == "json":

@@ -56,11 +56,19 @@ class Sight:
         return f"its checkpoint {latest} is missing"
 
     @property
+    def _is_dangling(self) -> bool:
+        if self.at is not None or self.state is None or not self.state.is_resumable:
+            return False
+        kept = {checkpoint.checkpoint_id for checkpoint in self.checkpoints}
+        return self.state.latest_checkpoint_id not in kept
+
+    @property
     def shows_damage(self) -> bool:
-        """Whether the session, or any of its checkpoints, is damaged."""
+        """Whether the session, or any of its checkpoints, is damaged, or its latest one missing."""
         return (
             self.damaged is not None
             or self.checkpoints_damaged is not None
+            or self._is_dangling
             or any(checkpoint.damaged is not None for checkpoint in self.checkpoints)
         )
 

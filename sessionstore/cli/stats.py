@@ -50,7 +50,7 @@ def stats(settings: Settings, form: str, no_sizes: bool) -> int:
     with settings.open_whole() as store, SweepBar(settings.color, "counting") as bar:
         found = store.stats(sizes=not no_sizes, progress=bar, counted=counted)
     if form == "jsonl":
-        formats.write_lines([formats.plain(found)])
+        formats.write_lines([formats.plain(found)], STATS)
     elif form == "json":
         formats.write_object(STATS, formats.plain(found))
     else:

@@ -30,7 +30,27 @@ def harmless(data: bytes) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+_hushed = False
+
+
+def hush(*, quiet: bool = True) -> None:
+    """Say no notices from now on, as ``--quiet`` asks; or say them again."""
+    global _hushed  # noqa: PLW0603 - there is one stderr, too
+    _hushed = quiet
+
+
+def is_hushed() -> bool:
+    """Return whether notices are not wanted."""
+    return _hushed
+
+
 def note(text: str) -> None:
+    """Say a notice on stderr: what went well, how many there were, what can be done next."""
+    if not _hushed:
+        warn(text)
+
+
+def warn(text: str) -> None:
     """Say ``text`` on stderr, on one line and escaped. That nobody listens is no error."""
     if sys.stderr is None:
         return
@@ -43,7 +63,14 @@ def note(text: str) -> None:
 
 def complain(text: str) -> None:
     """Say on stderr what went wrong."""
-    note(f"sessionstore: {text}")
+    warn(f"sessionstore: {text}")
+
+
+def is_confirmed(question: str) -> bool:
+    """Ask on stderr, and read the answer from stdin; only ``y`` or ``yes`` is one."""
+    sys.stderr.write(printable(question, limit=4000) + " [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def abandon(stream: TextIO) -> None:

@@ -65,10 +65,16 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
     kept = list(range(len(columns)))
     room = _width_of_terminal() + _GAP
     leaving = [(column.goes, place) for place, column in enumerate(columns) if column.goes]
+    left: list[int] = []
     for _, place in sorted(leaving):
         if sum(_least(columns[one], widths[one]) for one in kept) <= room:
             break
         kept.remove(place)
+        left.insert(0, place)
+    # A wide one that went last may leave room for narrow ones that went before it.
+    for place in left:
+        if sum(_least(columns[one], widths[one]) for one in [*kept, place]) <= room:
+            kept = sorted([*kept, place])
     return kept
 
 

@@ -11,7 +11,7 @@ import click
 
 from sessionstore.cli import formats, streams, times
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.resolve import resolve
+from sessionstore.cli.resolve import resolve_one
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.errors import SessionCorrupt, SessionNotFound
 from sessionstore.text import count_of, printable
@@ -57,12 +57,13 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
     """Show the last saves of a session that are kept (checkpoints, and the state as it is).
 
     With -f also each save that comes; of saves in quick succession the last, and how many came
-    between. Ends when the session is deleted. -o json writes an object a line, as jsonl does.
+    between. Ends when the session is deleted. -o json writes an object a line, as jsonl does. ID
+    is a session id, a beginning of it that no other has, or - for the one on stdin.
 
     Exits with 5 if the state is damaged.
     """
     with settings.open_store() as store:
-        chosen = resolve(store, session_id, settings.root)
+        chosen = resolve_one(store, session_id, settings.root)
         last: SessionSummary | None = None
         # Begun before the state is read: no save falls in between.
         changes = store.watch([chosen]) if follow else iter(())
@@ -110,7 +111,7 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     kept = []
     for checkpoint in store.checkpoints(session_id):
         if checkpoint.damaged is not None:
-            streams.note(f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}")
+            streams.warn(f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}")
         elif checkpoint.revision is not None and checkpoint.revision < current.revision:
             kept.append(checkpoint)
     for checkpoint in kept[len(kept) - min(len(kept), count - 1) :]:
@@ -127,16 +128,12 @@ def _write(line: Line, settings: Settings, form: str) -> None:
     if form == "ids":
         formats.write_ids([item.session_id])
     elif form in ("json", "jsonl"):  # it may have no end: an object a line, whichever was asked
-        formats.write_lines(
-            [
-                {
-                    "schema": "sessionstore.save/1",
-                    "checkpoint_id": line.checkpoint_id,
-                    "unseen": line.unseen,
-                    "session": formats.summary_item(item),
-                }
-            ]
-        )
+        fields: formats.Item = {
+            "checkpoint_id": line.checkpoint_id,
+            "unseen": line.unseen,
+            "session": formats.summary_item(item),
+        }
+        formats.write_line("sessionstore.save/1", fields)
     else:
         _write_line(line, settings)
 

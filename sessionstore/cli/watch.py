@@ -7,48 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli import formats, streams, times
+from sessionstore.cli import formats, streams
+from sessionstore.cli.durations import Duration
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.cli.statuses import statuses_option
 from sessionstore.ids import is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
     from sessionstore.ops.watch import SessionChange
     from sessionstore.store import SessionStore
-
-_STATUSES = ("active", "paused", "completed", "failed", "cancelled")
-
-
-class _Statuses(click.ParamType):  # type: ignore[type-arg]  # generic in some versions only
-    """Statuses with commas between them."""
-
-    name = "statuses"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        names = tuple(name.strip() for name in str(value).split(","))
-        for name in names:
-            if name not in _STATUSES:
-                known = ", ".join(_STATUSES)
-                self.fail(f"{printable(name, limit=40)!r} is none of {known}", param, ctx)
-        return names
-
-
-def read_duration(
-    context: click.Context, option: click.Parameter, value: str | None
-) -> float | None:
-    """Return the seconds that an option means: 90s, 5m, or plain seconds."""
-    if value is None:
-        return None
-    try:
-        if value.strip().isascii() and value.strip().isdigit():
-            value = f"{value.strip()}s"
-        return times.parse_age(value).total_seconds()
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, option) from None
 
 
 @click.command(
@@ -59,26 +29,14 @@ Examples:
   sessionstore watch -s failed -o ids | xargs -n 1 ./tell-somebody.sh""",
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option(
-    "--until",
-    type=_Statuses(),
-    metavar="STATUS,...",
-    help="End once all of them have one of these statuses, or were deleted.",
-)
+@statuses_option("--until", told="End once all of them were deleted, or have one of these")
 @click.option(
     "--timeout",
     metavar="TIME",
-    callback=read_duration,
-    help="End after that time: 30s, 5m. With --until that is exit code 7.",
+    type=Duration(),
+    help="End after that time: 30, 30s, 5m. With --until that is exit code 7.",
 )
-@click.option(
-    "-s",
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice(_STATUSES),
-    help="Only while they have this status; repeat it for more.",
-)
+@statuses_option("-s", "--status", "statuses", told="Only while they have one of these")
 @click.option("--goal", metavar="ID", help="Only those with this goal id.")
 @click.option("--agent", metavar="ID", help="Only those of this agent id.")
 @click.option(
@@ -92,7 +50,7 @@ def watch(
     /,
     form: str,
     ids: tuple[str, ...],
-    until: tuple[str, ...] | None,
+    until: tuple[str, ...],
     timeout: float | None,
     no_events: bool,
     **given: Any,
@@ -110,7 +68,9 @@ def watch(
     # What is watched need not be there: this makes nothing, either.
     with settings.open_store(create=True) as store:
         chosen = _resolve(store, ids, settings.root) if ids else None
-        changes = store.watch(chosen, until=until, timeout=timeout, events=not no_events, **filters)
+        changes = store.watch(
+            chosen, until=until or None, timeout=timeout, events=not no_events, **filters
+        )
         for change in changes:
             _write(change, settings, form)
             sys.stdout.flush()
@@ -132,15 +92,11 @@ def _write(change: SessionChange, settings: Settings, form: str) -> None:
     if form == "ids":
         formats.write_ids([change.session_id])
     elif form in ("json", "jsonl"):  # it has no end: an object a line, whichever was asked for
-        formats.write_lines(
-            [
-                {
-                    "schema": "sessionstore.change/1",
-                    "kind": change.kind,
-                    "session": formats.summary_item(change.summary),
-                }
-            ]
-        )
+        fields: formats.Item = {
+            "kind": change.kind,
+            "session": formats.summary_item(change.summary),
+        }
+        formats.write_line("sessionstore.change/1", fields)
     else:
         _write_line(change, settings)
 

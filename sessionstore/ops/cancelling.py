@@ -92,7 +92,7 @@ class Canceller:
         if state.status is SessionStatus.CANCELLED:
             return self._seen(CancelOutcome.CANCELLED, state, "it is cancelled")
         if state.status is not SessionStatus.ACTIVE:
-            detail = f"nothing to cancel: it is {state.status}"
+            detail = f"nothing to cancel: it is {state.status}, and nobody runs it"
             if self._asked is not None:
                 detail = f"it became {state.status} before it met the request"
             return self._seen(CancelOutcome.ENDED, state, detail)
@@ -107,7 +107,8 @@ class Canceller:
             raise SessionClaimed(
                 self._session_id,
                 verdict.owner or state.owner,
-                reason=f"{verdict.reason}; if you know that it is gone, use mark(…, force=True)",
+                reason=verdict.reason,
+                is_unknown=True,
             )
         return self._ask(state, verdict, is_patient=is_patient)
 

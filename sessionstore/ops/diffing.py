@@ -99,8 +99,10 @@ def _latest(backend: Backend, session_id: str) -> str:
     if not state.is_resumable or state.latest_checkpoint_id is None:
         raise NotResumable(
             session_id,
-            "it has no checkpoint to compare with",
+            "it has no checkpoint that it names as its latest",
             available=selecting.in_order(backend, session_id),
+            wanted="be compared with its checkpoint",
+            parameter="as a",
         )
     return state.latest_checkpoint_id
 

@@ -49,7 +49,8 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         revision=state.revision,
         saved_at=state.timestamps.updated_at,
         node=_node(state),
-        steps=_steps(state),
+        steps=_steps(state, counted=_counts_steps(state)),
+        counts_steps=_counts_steps(state),
         forked_from=to_fork(session_id, state.forked_from),
     )
     told = _with_checkpoint(backend, state, told)
@@ -141,8 +142,12 @@ def _node(state: SessionState) -> str | None:
     return progress.current_node or progress.paused_at or last
 
 
-def _steps(state: SessionState) -> int:
-    return state.progress.steps_executed or len(state.progress.path)
+def _counts_steps(state: SessionState) -> bool:
+    return state.progress.steps_executed > 0 or not state.progress.path
+
+
+def _steps(state: SessionState, *, counted: bool) -> int:
+    return state.progress.steps_executed if counted else len(state.progress.path)
 
 
 # --- what a resume would do -----------------------------------------------------------------------
@@ -190,7 +195,9 @@ def _lost(state: SessionState, kept: SessionState) -> Lost:
         revisions = max(0, state.revision - kept.revision - state.is_interrupted)
     path, before = state.progress.path, kept.progress.path
     nodes = tuple(path[len(before) :]) if path[: len(before)] == before else ()
-    return Lost(revisions, max(0, _steps(state) - _steps(kept)), nodes)
+    counted = _counts_steps(state)
+    steps = _steps(state, counted=counted) - _steps(kept, counted=counted)
+    return Lost(revisions, max(0, steps), nodes)
 
 
 # --- what to do next ------------------------------------------------------------------------------

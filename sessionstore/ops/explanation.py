@@ -93,6 +93,9 @@ class Explanation:
     node: str | None = None
     """The node of the last step that was saved."""
     steps: int = 0
+    """Steps executed, or where the application does not count them, nodes visited."""
+    counts_steps: bool = True
+    """Whether the application counts its steps."""
     checkpoint: Checkpoint | None = None
     """What a resume would restore."""
     unresumable: str | None = None
@@ -151,8 +154,12 @@ class Explanation:
 
     def _last_step(self) -> str:
         node = f"at {self.node}" if self.node else "at no node"
-        done = count_of(self.steps, "step")
-        return f"{node}, {done} done, saved as revision {self.revision} at {self.saved_at}"
+        done = f"{count_of(self.steps, 'step')} done" if self.counts_steps else self._visited()
+        return f"{node}, {done}, saved as revision {self.revision} at {self.saved_at}"
+
+    def _visited(self, lost: Lost | None = None) -> str:
+        count = self.steps if lost is None else lost.steps
+        return f"{count_of(count, 'node')} visited"
 
     def _resume(self) -> str:
         if self.unresumable is not None:
@@ -177,7 +184,7 @@ class Explanation:
         parts = []
         if lost.revisions is not None:
             parts.append(count_of(lost.revisions, "save"))
-        parts.append(count_of(lost.steps, "step"))
+        parts.append(count_of(lost.steps, "step") if self.counts_steps else self._visited(lost))
         nodes = f" ({' > '.join(lost.nodes[-5:])})" if lost.nodes else ""
-        kept = "; that state is kept as a checkpoint of type before_resume"
+        kept = "; a resume keeps that state first, as a checkpoint of type before_resume"
         return f"{' and '.join(parts)} since then{nodes}{kept}{unsaved}"

@@ -21,30 +21,14 @@ from sessionstore.ids import parse_checkpoint_id
 from sessionstore.ops import archive as archives
 from sessionstore.ops import targets
 from sessionstore.ops.archive import Digest, Listed, Manifest, Target
+from sessionstore.ops.carrying import Carried, damage_of, why_damaged
 from sessionstore.recovery import Progress
-from sessionstore.state import SessionState, SessionStatus
+from sessionstore.state import SessionState
 
 _LOOKS = 10
 _FILE_LOOKS = 3
 _IN_MEMORY = 32 * 1024 * 1024
 """Bytes of a session that are held in memory; more go to a temporary file, for as long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """A session that was exported or imported; or why it was not."""
-
-    session_id: str
-    reason: str = ""
-    status: SessionStatus | None = None
-    revision: int = 0
-    checkpoints: int = 0
-    files: int = 0
-    """How many files of the application."""
-    bytes: int = 0
-    """What all of its files hold, not compressed."""
-    omitted: Sequence[str] = ()
-    """Of the application's files, what was left out, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +48,11 @@ class ExportReport:
         """Whether everything that was asked for was written."""
         lost = self.missing or self.damaged or self.failed
         return not (lost or any(item.omitted for item in self.exported))
+
+    @property
+    def carries_damage(self) -> bool:
+        """Whether any that was written has damaged checkpoints, or lacks its latest one."""
+        return any(item.damage for item in self.exported)
 
 
 def export(
@@ -123,6 +112,7 @@ class _Snapshot:
     held: list[_Held] = field(default_factory=list)
     directories: list[ApplicationFile] = field(default_factory=list)
     omitted: list[str] = field(default_factory=list)
+    damage: tuple[str, ...] = ()
     checkpoints: int = 0
 
     def hold(
@@ -161,6 +151,7 @@ class _Snapshot:
             files=len(self.held) - self.checkpoints - 1,
             bytes=sum(item.digest.size for item in self.held),
             omitted=tuple(self.omitted),
+            damage=self.damage,
         )
 
 
@@ -196,20 +187,27 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
     mtime = max(0, int(moment.timestamp())) if moment else 0
     snapshot.held.append(snapshot.hold(archives.STATE, [stored.payload], mtime))
     kept: set[str] = set()
+    damaged: dict[str, str] = {}
     for checkpoint_id in ids:
         name = parse_checkpoint_id(checkpoint_id)
         if name is not None and name.revision > state.revision:
             continue  # it came after the state
         file = f"checkpoints/{checkpoint_id}.json"
         try:
-            payload = backend.read_checkpoint(session_id, checkpoint_id).payload
+            checkpoint = backend.read_checkpoint(session_id, checkpoint_id)
         except SessionCorrupt as error:
             if checkpoint_id in backend.checkpoint_ids(session_id):
                 snapshot.omitted.append(f"{file}: {error.reason}")
             continue
-        snapshot.held.append(snapshot.hold(file, [payload], mtime))
+        snapshot.held.append(snapshot.hold(file, [checkpoint.payload], mtime))
         kept.add(checkpoint_id)
+        # The bytes of the state itself, which was read: most often the latest one has them.
+        if checkpoint.payload != stored.payload and (
+            reason := why_damaged(session_id, checkpoint_id, checkpoint.payload)
+        ):
+            damaged[checkpoint_id] = reason
     snapshot.checkpoints = len(kept)
+    snapshot.damage = damage_of(state, kept, damaged)
     again = backend.read(session_id)
     is_still = again.payload == stored.payload and ids == sorted(backend.checkpoint_ids(session_id))
     # What a resume needs may have been removed since, by keep_checkpoints.

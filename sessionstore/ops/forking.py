@@ -111,8 +111,9 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
     else:
         raise NotResumable(
             session_id,
-            "it has no checkpoint to fork; keep one with session.checkpoint()",
+            "it has no checkpoint that it names as its latest",
             available=selecting.in_order(backend, session_id),
+            wanted="be forked",
         )
     stored = backend.read_checkpoint(session_id, chosen)
     if current is None:

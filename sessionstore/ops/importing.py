@@ -28,7 +28,7 @@ from sessionstore.log import about, logger
 from sessionstore.ops import archive as archives
 from sessionstore.ops import sources
 from sessionstore.ops.archive import MANIFEST, Digest, Manifest, Member
-from sessionstore.ops.export import Carried
+from sessionstore.ops.carrying import Carried, damage_of, why_damaged
 from sessionstore.recovery import Progress
 from sessionstore.state import SessionRecovery, SessionState, SessionStatus
 
@@ -50,6 +50,11 @@ class ImportReport:
     def is_whole(self) -> bool:
         """Whether everything in the archive was taken in."""
         return not (self.existing or self.failed)
+
+    @property
+    def carries_damage(self) -> bool:
+        """Whether any that was taken in has damaged checkpoints, or lacks its latest one."""
+        return any(item.damage for item in self.imported)
 
 
 def import_(
@@ -80,6 +85,10 @@ class _Arriving:
     directories: set[str] = field(default_factory=set)
     executable: set[str] = field(default_factory=set)
     state: SessionState | None = None
+    kept: set[str] = field(default_factory=set)
+    """Its checkpoints."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Those that cannot be read, and why."""
 
 
 class _Import:
@@ -186,6 +195,9 @@ class _Import:
         self, arriving: _Arriving, session_id: str, checkpoint_id: str, member: Member
     ) -> Digest:
         payload, digest = self._whole(member)
+        arriving.kept.add(checkpoint_id)
+        if reason := why_damaged(session_id, checkpoint_id, payload):
+            arriving.damaged[checkpoint_id] = reason
         if not arriving.exists:
             if self.new_id is not None:
                 payload = _with(payload, session_id=self.new_id)
@@ -264,6 +276,9 @@ class _Import:
         for done, arriving in enumerate(self.arriving.values()):
             self.progress(read + done, 2 * read)
             carried = arriving.carried
+            if arriving.state is not None:
+                damage = damage_of(arriving.state, arriving.kept, arriving.damaged)
+                carried = replace(carried, damage=damage)
             try:
                 if arriving.exists:
                     raise SessionExists(carried.session_id)

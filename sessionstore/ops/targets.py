@@ -14,10 +14,20 @@ from typing import BinaryIO, Self
 
 from sessionstore import durable
 from sessionstore.durable import Directory
-from sessionstore.errors import SessionStoreError, StorageError
+from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
 from sessionstore.ops.archive import Target, pieces
+from sessionstore.text import printable
 
 _LEVEL = 6  # what gzip itself takes
+_SLASHES = tuple({os.sep, os.altsep or os.sep})
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
+_OTHERS = (
+    *(".zip", ".7z", ".rar", ".jar", ".cpio", ".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".lzma"),
+    *(".tbz", ".tbz2", ".txz", ".tzst", ".tlz", ".taz", ".z", ".br"),
+)
+"""What is an archive to everybody else: nobody who names one so wants a directory."""
+_LONGEST_NAME = 200
+"""Bytes of a name that fit behind a temporary one, where names have at most 255."""
 
 Place = str | os.PathLike[str] | BinaryIO
 """A path, or something binary that is open for writing."""
@@ -28,37 +38,61 @@ def opened(place: Place) -> Iterator[Target]:
     """Yield where to write to; it takes its place when the block ends without an exception.
 
     A name that ends in ``.tar`` is a tar archive, one in ``.tar.gz`` or ``.tgz`` a compressed
-    one, any other a directory. What is open for writing gets a compressed tar archive; errors of
-    its own come through as they are.
+    one, any other a directory, and so is one that ends in a slash. What is open for writing gets
+    a compressed tar archive; errors of its own come through as they are.
 
     Raises:
+        InvalidQuery: the name is that of an archive of another kind.
         StorageError: there is something of that name, or the system refused.
     """
     if not isinstance(place, str | os.PathLike):
         with _TarTarget(place, compressed=True) as target:
             yield target
         return
-    path = os.path.abspath(os.path.expanduser(os.fspath(place)))
+    given = os.path.expanduser(os.fspath(place))
+    path = os.path.abspath(given)
     parent, name = os.path.split(path)
+    is_directory = given.endswith(_SLASHES) or not name.lower().endswith(_ARCHIVES)
+    if is_directory and not given.endswith(_SLASHES):
+        _refuse_others(name)
     try:
-        with Directory(os.path.realpath(parent)) as directory, _aside(directory, name) as target:
+        with (
+            Directory(os.path.realpath(parent)) as directory,
+            _aside(directory, name, is_directory=is_directory) as target,
+        ):
             yield target
     except OSError as error:
         if isinstance(error, SessionStoreError):
             raise
+        if not os.path.isdir(parent):
+            reason = f"there is no directory {printable(parent, limit=400)}: make it first"
+            raise StorageError("export to", path, reason) from None
         raise StorageError("export to", path, error) from error
 
 
+def _refuse_others(name: str) -> None:
+    found = next((suffix for suffix in _OTHERS if name.lower().endswith(suffix)), None)
+    if found is not None:
+        stem = name[: -len(found)]
+        if stem.lower().endswith(".tar"):
+            stem = stem[: -len(".tar")]
+        raise InvalidQuery(
+            "target",
+            f"no {found} is written here: name it {stem}.tar.gz, {stem}.tgz or {stem}.tar,"
+            f" or {stem} for a directory",
+        )
+
+
 @contextmanager
-def _aside(parent: Directory, name: str) -> Iterator[Target]:
+def _aside(parent: Directory, name: str, *, is_directory: bool) -> Iterator[Target]:
     if name in parent.names():
         raise FileExistsError(errno.EEXIST, "it exists already: choose another name")
-    aside = durable.temporary_name()
+    aside = _aside_name(name)
     try:
-        if name.endswith((".tar", ".tar.gz", ".tgz")):
+        if not is_directory:
             fd = parent.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             with os.fdopen(fd, "wb") as file:
-                with _TarTarget(file, compressed=not name.endswith(".tar")) as target:
+                with _TarTarget(file, compressed=not name.lower().endswith(".tar")) as target:
                     yield target
                 file.flush()
                 durable.flush(file.fileno())
@@ -74,6 +108,15 @@ def _aside(parent: Directory, name: str) -> Iterator[Target]:
         shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):
             os.unlink(path)
+
+
+def _aside_name(name: str) -> str:
+    """Return a name that nobody can predict, and that tells what was to become of it.
+
+    After a ``kill -9`` it stays, and no sweep comes by here.
+    """
+    called = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
+    return f"{durable.temporary_name()}-{called}"
 
 
 class _TarTarget:

@@ -28,6 +28,7 @@ _LOW_SPACE, _NO_SPACE = 1 << 30, 64 << 20
 _LOW_INODES, _NO_INODES = 10_000, 100
 _LOW_SHARE = 0.05
 _LOW_DESCRIPTORS = 256
+_GOOD_DESCRIPTORS = 1024
 _LOOKED_AT = 10_000
 """Of how many sessions the times are compared with the clock: enough to see one that was set."""
 _READ = 20
@@ -225,6 +226,16 @@ def _updated_at(layout: Layout, session_id: str) -> datetime | None:
         return None
 
 
+def _more_descriptors(soft: int, hard: int, unlimited: int) -> str:
+    """Return what to type: no more than the hard limit without privileges."""
+    if hard == unlimited or hard >= _GOOD_DESCRIPTORS:
+        return f"raise it: ulimit -n {_GOOD_DESCRIPTORS}"
+    root = f"root can raise that, in limits.conf or as LimitNOFILE={_GOOD_DESCRIPTORS} of a unit"
+    if hard > soft:
+        return f"raise it: ulimit -n {hard}, which is the hard limit; {root}"
+    return f"the hard limit is {hard:,}: ulimit -n cannot go above it; {root}"
+
+
 def _descriptors() -> Diagnosis:
     try:
         import resource
@@ -235,6 +246,7 @@ def _descriptors() -> Diagnosis:
         return Diagnosis("descriptors", OK, "not limited")
     text = f"{soft:,} at once; each session that a process holds takes one"
     if soft < _LOW_DESCRIPTORS:
-        high = "" if hard == resource.RLIM_INFINITY else f", up to {hard:,} without privileges"
-        return Diagnosis("descriptors", WARN, text, f"raise it: ulimit -n 1024{high}")
+        return Diagnosis(
+            "descriptors", WARN, text, _more_descriptors(soft, hard, resource.RLIM_INFINITY)
+        )
     return Diagnosis("descriptors", OK, text)
