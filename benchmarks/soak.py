@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.soak_verdict import Verdict, judge
-from sessionstore import SessionStore, SessionStoreError
+from sessionstore import RecoveryReport, SessionStore, SessionStoreError
 
 CHECKOUT = Path(__file__).parents[1]
 CREW = ("writer", "writer", "writer", "writer", "sweeper", "reader")
@@ -90,6 +90,7 @@ class Soak:
         root = self.home / "store"
         store = SessionStore(root)
         report = store.recover()
+        self._put_on_record(report)
         troubles = [*report.alive, *report.unknown, *report.damaged, *report.failed]
         found = [f"{item.session_id}: after the end: {item.reason}" for item in troubles]
         for item in store.find(limit=None).items:
@@ -101,8 +102,21 @@ class Soak:
         found += [f"left over: {path}" for path in (root / "trash").iterdir()]
         verdict = judge(self.home / "journal", root, self.killed)
         verdict.broken += found
-        verdict.swept += len(report.swept)
         return verdict
+
+    def _put_on_record(self, report: RecoveryReport) -> None:
+        """Write down what the last sweep marked, as a sweeper does: each mark is a revision.
+
+        Else that of a process which died between two saves would seem to be nobody's.
+        """
+        lines = []
+        for item in report.swept:
+            holder = item.liveness.owner if item.liveness else None
+            facts = {"s": item.session_id, "pid": holder.pid if holder else None}
+            line = {"e": "swept", "t": time.monotonic(), "p": os.getpid(), **facts}
+            lines.append(json.dumps({**line, "why": item.reason}) + "\n")
+        name = f"{self.started + 1:06}.jsonl"  # of the next process, had there been one
+        (self.home / "journal" / name).write_text("".join(lines))
 
     # --- the load --------------------------------------------------------------------------------
 
