@@ -156,7 +156,7 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
     ``is_unknown``: whether it cannot be known if that process lives.
     """
 
-    advice = "wait with timeout=, or ask that process to release it"
+    advice: str = "wait with timeout=, or ask that process to release it"
 
     def __init__(
         self, session_id: str, owner: Any = None, *, reason: str = "", is_unknown: bool = False
@@ -285,7 +285,7 @@ class NotResumable(SessionStoreError, RuntimeError):
         message = f"{printable(session_id)} cannot {wanted}: {reason}"
         if self.available:
             named = ", ".join(printable(name) for name in self.available[-3:])
-            self.advice = f"pass {parameter} one of these: {named}"
+            self.advice: str = f"pass {parameter} one of these: {named}"
             message += f"; {self.advice}"
         super().__init__(message)
 

@@ -255,6 +255,26 @@ def test_a_storage_error_says_what_to_do_and_has_the_systems_error_as_cause(code
     assert len(str(error)) > len("cannot write state.json: refused; ")
 
 
+@pytest.mark.parametrize(
+    ("error", "fact"),
+    [
+        (SessionExists("s-1"), "s-1 exists already"),
+        (SessionClaimed("s-1", reason="x", is_unknown=True), "left no record yet (x)"),
+        (SessionCorrupt("s-1", "f", "torn"), "s-1: f is damaged: torn"),
+        (NotResumable("s-1", "no", available=["c1"], wanted="be forked"), "cannot be forked: no"),
+        (InvalidQuery("order", "no such"), "order: no such"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_happened_can_be_told_apart_from_what_to_do(
+    error: SessionStoreError, fact: str
+) -> None:
+    assert error.fact.endswith(fact)
+    assert str(error) == (f"{error.fact}; {error.advice}" if error.advice else error.fact)
+    back = pickle.loads(pickle.dumps(error))
+    assert (back.fact, back.advice, str(back)) == (error.fact, error.advice, str(error))
+
+
 HOSTILE = "\x1b[31m\x07\r\n\u202e\u200d\u2028\ud800\x9b2J"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from click.shell_completion import (
     BashComplete,
@@ -29,7 +29,7 @@ class Bash(BashComplete):
 class Zsh(ZshComplete):
     """Zsh puts what it is told in the place of the whole word, but names files by itself."""
 
-    source_template = ZshComplete.source_template.replace(
+    source_template: ClassVar[str] = ZshComplete.source_template.replace(
         "_path_files", "compset -P '--*='; _path_files"
     )
 
@@ -45,7 +45,7 @@ class Zsh(ZshComplete):
 class Fish(FishComplete):
     """Fish wants whole words, also where they are names of files, and may cut none at a comma."""
 
-    source_template = FishComplete.source_template.replace(
+    source_template: ClassVar[str] = FishComplete.source_template.replace(
         'string split ","', 'string split --max 1 ","'
     )
 
