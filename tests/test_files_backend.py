@@ -241,7 +241,7 @@ def test_the_next_claim_removes_what_a_killed_save_left(tmp_path: Path) -> None:
 
 def test_the_sweep_tidies_the_trash_and_what_was_never_finished(tmp_path: Path) -> None:
     new_session(tmp_path)
-    (tmp_path / "trash" / "old.0123" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "trash" / "old.0123456789abcdef" / "checkpoints").mkdir(parents=True)
     half = tmp_path / "trash" / ".new-0123456789abcdef-s2"
     half.mkdir()
     (half / "state.json").write_text("{}")
