@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
@@ -186,6 +187,10 @@ def brief(error: Exception) -> str:
 
 def plain(value: object) -> Any:
     """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
+    if is_dataclass(value):
+        # Of a summary some fields are made when asked for, in Python: where pydantic asks, it
+        # takes whatever is raised there, a Ctrl-C included, for an attribute that is missing.
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
     try:
         return from_json(to_json(value, inf_nan_mode="null"))
     except PydanticSerializationError as error:  # it asks enums for their values, in Python

@@ -6,6 +6,7 @@ within ``codec.encode``, one after the other: there is no place where it could b
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,7 +57,10 @@ class OwnCode(SessionState):
 def raising_at(
     wanted: int, error: BaseException, within: Callable[..., object] = codec.encode
 ) -> Iterator[Callable[[], bool]]:
-    """Raise ``error`` at the ``wanted``-th call of a Python function within codec.encode."""
+    """Raise ``error`` at the ``wanted``-th call of a Python function within codec.encode.
+
+    The garbage collector waits: what it calls of others (hypothesis, say) is no place of ours.
+    """
     calls = 0
     code = within.__code__
 
@@ -74,11 +78,13 @@ def raising_at(
                 raise error
 
     before = sys.gettrace()
+    gc.disable()
     sys.settrace(trace)
     try:
         yield lambda: calls >= wanted
     finally:
         sys.settrace(before)
+        gc.enable()
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)

@@ -267,11 +267,11 @@ class _Prune:
         except SessionNotFound:
             return  # somebody else deleted it: nothing is left to do, and nothing was ours
         except SessionClaimed as error:
-            self.spared.append(replace(entry, reason=str(error), freed=0, checkpoints=()))
+            self.spared.append(replace(entry, reason=error.fact, freed=0, checkpoints=()))
         except SessionCorrupt as error:
             self.damaged.append(replace(entry, reason=error.reason, freed=0, checkpoints=()))
         except SessionStoreError as error:
-            self.failed.append(replace(entry, reason=str(error), freed=0, checkpoints=()))
+            self.failed.append(replace(entry, reason=error.fact, freed=0, checkpoints=()))
 
     def _preview(self, plan: _Plan) -> None:
         probe = self.backend.probe(plan.entry.session_id)

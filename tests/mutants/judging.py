@@ -95,7 +95,7 @@ MUTANTS = (
         "recovery.py",
         (
             (
-                "        if state.status is not SessionStatus.ACTIVE:\n            return\n"
+                "        if state.status is not SessionStatus.ACTIVE:\n            return None\n"
                 "        verdict = owner.judge",
                 "        verdict = owner.judge",
             ),

@@ -149,7 +149,7 @@ class HeldLock:
         # Only a courtesy to those who are refused: the lock itself holds without it.
         with suppress(OSError):
             self._file.seek(_RECORD_OFFSET)
-            self._file.write(data[_RECORD_OFFSET:])
+            os.write(self._file.fileno(), data[_RECORD_OFFSET:])
             self._file.truncate(len(data))
 
     def remove_file(self) -> None:
