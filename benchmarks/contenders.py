@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from benchmarks.harness import KIB
 from sessionstore import Session, SessionState, SessionStore
+from sessionstore.durable import Directory, exchange
 
 Durability = Literal["power", "process"]
 
@@ -119,6 +120,38 @@ class Floor(Contender):
 
     def close(self) -> None:
         os.close(self._at)
+
+
+class BareExchange(Floor):
+    """The least that a replacement does which only survives the process, serialising included."""
+
+    name = "bare exchange"
+    durability = "process"
+    does = "model_dump_json, write a new file, exchange, unlink the old one; nothing is checked"
+
+    def open(self) -> None:
+        self._directory = Directory(str(self.directory))
+        super().open()
+
+    def save(self) -> None:
+        payload = type(self.state).__pydantic_serializer__.to_json(self.state)
+        name = f"new-{next(self._counter)}"
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._at)
+        try:
+            os.write(fd, payload)
+        finally:
+            os.close(fd)
+        if self._is_there and exchange(self._directory, name, "state.json"):
+            os.unlink(name, dir_fd=self._at)
+        else:
+            os.rename(name, "state.json", src_dir_fd=self._at, dst_dir_fd=self._at)
+            self._is_there = True
+
+    _is_there = False
+
+    def close(self) -> None:
+        self._directory.close()
+        super().close()
 
 
 def open_session(

@@ -10,7 +10,7 @@ import tempfile
 from importlib import import_module, metadata
 from typing import Any, ClassVar
 
-from benchmarks.contenders import Contender, Floor
+from benchmarks.contenders import BareExchange, Contender, Floor
 
 
 class SQLiteRow(Contender):
@@ -255,5 +255,5 @@ def versions() -> dict[str, str]:
 
 def described() -> list[dict[str, str]]:
     """Return what each contender is, for the report."""
-    kinds: tuple[type[Contender], ...] = (Floor, *KINDS)
+    kinds: tuple[type[Contender], ...] = (Floor, BareExchange, *KINDS)
     return [{"name": kind.name, "survives": kind.durability, "does": kind.does} for kind in kinds]

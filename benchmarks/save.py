@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from pydantic_core import from_json
 
 from benchmarks import peers
-from benchmarks.contenders import FLOOR, OURS, Contender, Floor, open_peers, open_session
+from benchmarks.contenders import (
+    FLOOR,
+    OURS,
+    BareExchange,
+    Contender,
+    Floor,
+    open_peers,
+    open_session,
+)
 from benchmarks.figures import TIMES, Figure
 from benchmarks.harness import KIB, SIZES, Group, Options, Sample, interleave, raw, say
 from benchmarks.peers import LangGraph, OriginalWay
@@ -115,6 +124,7 @@ def measure_process(options: Options) -> list[Figure]:
                 say(f"save, process: {label}, {how}")
                 seen = interleave(turns, rounds=max(3, rounds // block), block=block, warm_up=2)
                 figures += _judge_process(seen, label, how)
+            figures += _judge_bare(space, saved.state, label, rounds)
             say(f"save, process: {label}, beside peers")
             more = open_peers(stack, peers.present("process"), space / "peers", saved.state)
             turns |= {name: one.save for name, one in more.items()}
@@ -124,6 +134,20 @@ def measure_process(options: Options) -> list[Figure]:
                 for name, sample in seen.items()
             }
             figures += raw("save, process", named, label, plot="save, process")
+    return figures
+
+
+def _judge_bare(space: Path, state: SessionState, label: str, rounds: int) -> list[Figure]:
+    """Compare the bare calls with the floor in the same way: what no check and no care can beat."""
+    figures: list[Figure] = []
+    with ExitStack() as stack:
+        both = open_peers(stack, [Floor, BareExchange], space / "bare", state)
+        turns = {name: one.save for name, one in both.items()}
+        for how, block in (("one by one", 1), ("ten by ten", 10)):
+            seen = interleave(turns, rounds=max(3, rounds // block), block=block, warm_up=2)
+            ratio = seen[BareExchange.name].median / seen[FLOOR].median
+            name = f"bare exchange / floor with flushes, {label}, {how}"
+            figures.append(Figure("save, process", name, TIMES, [ratio], note=how))
     return figures
 
 
