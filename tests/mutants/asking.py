@@ -120,7 +120,14 @@ MUTANTS = (
         "the index forgets what a session was forked from",
         10,
         "backends/files/rows.py",
-        (("        item.forked_from,\n", "        None,\n"),),
+        (("        forked_from,\n        clock", "        None,\n        clock"),),
         _AS_IF_READ,
+    ),
+    Mutant(
+        "a new index forgets what a session was forked from",
+        10,
+        "backends/files/glance.py",
+        (('parent_of(state["forked_from"])', "None"),),
+        "tests/test_index_rebuild.py::test_a_glance_says_what_a_model_says",
     ),
 )
