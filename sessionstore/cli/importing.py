@@ -11,6 +11,7 @@ from sessionstore.cli import carrying, formats, sizes, streams
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.cli.tally import Tally
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -70,8 +71,15 @@ def import_(
         if sys.stdin is None or sys.stdin.isatty():
             raise click.UsageError("- reads an archive from stdin: pass FILE, or a pipe")
         given = sys.stdin.buffer
-    with settings.open_store(create=create) as store, SweepBar(settings.color, "importing") as bar:
-        report = store.import_sessions(given, session_id=new_id, max_bytes=max_size, progress=bar)
+    with settings.open_store(create=create) as store, Tally("session_imported") as tally:
+        try:
+            with SweepBar(settings.color, "importing") as bar:
+                report = store.import_sessions(
+                    given, session_id=new_id, max_bytes=max_size, progress=bar
+                )
+        except KeyboardInterrupt:
+            tally.say_how_far("imported", form)
+            raise
     _write(report, form)
     for item in (*report.existing, *report.failed):
         streams.warn(f"{printable(item.session_id)} was not imported: {item.reason}")

@@ -13,6 +13,7 @@ from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
+from sessionstore.cli.tally import Tally
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -63,12 +64,17 @@ def recover(
     Exits with 1 if marking one failed, 4 if --assume-dead names a live one, 5 if sessions are
     damaged: the others are marked all the same.
     """
-    with settings.open_store() as store:
+    with settings.open_store() as store, Tally("session_swept") as tally:
         assumed = list(resolve_all(store, named, settings.root))
-        with SweepBar(settings.color) as bar:
-            report = store.recover(
-                dry_run=not apply, mark_as=mark_as, assume_dead=assumed, progress=bar
-            )
+        try:
+            with SweepBar(settings.color) as bar:
+                report = store.recover(
+                    dry_run=not apply, mark_as=mark_as, assume_dead=assumed, progress=bar
+                )
+        except KeyboardInterrupt:
+            if apply:
+                tally.say_how_far(f"marked {mark_as}", form)
+            raise
     _write(report, settings, form, mark_as)
     _say_what_next(report, assumed, mark_as)
     if report.failed:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from types import TracebackType
 from typing import Self
 
+from sessionstore.cli import formats, streams
 from sessionstore.log import logger
+from sessionstore.text import count_of
 
 
 class Tally(logging.Handler):
@@ -33,3 +36,11 @@ class Tally(logging.Handler):
         """Remember the session, if the record is of that event."""
         if getattr(record, "event", None) == self._event:
             self.ids.append(str(getattr(record, "session_id", "")))
+
+    def say_how_far(self, what: str, form: str) -> None:
+        """Tell of an interrupted run which sessions ``what`` was done to."""
+        if form == "ids":  # whoever logs ids wants those
+            formats.write_ids(self.ids)
+            sys.stdout.flush()
+        done = f"{count_of(len(self.ids), 'session')} {what}"
+        streams.warn(f"{done} until then; the same command goes on")
