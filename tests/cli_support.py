@@ -56,7 +56,7 @@ def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
 
 
 def unmeasured(changes: dict[str, str] | None = None) -> dict[str, str]:
-    """Return the same without coverage, which loads modules of its own."""
+    """Return the same without coverage, which loads modules of its own, and takes locks."""
     return {
         name: value
         for name, value in environment(changes).items()
@@ -77,9 +77,13 @@ def invoke(
 
 @contextmanager
 def process(*args: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the command; it is ended with the block, whatever happens."""
+    """Start the command; it is ended with the block, whatever happens.
+
+    It runs without coverage: that holds a lock of its own while it records, which a signal handler
+    that raises never gives back, and the command would hang for ever.
+    """
     child = subprocess.Popen(
-        [sys.executable, "-m", "sessionstore", *args], env=environment(), **options
+        [sys.executable, "-m", "sessionstore", *args], env=unmeasured(), **options
     )
     try:
         yield child

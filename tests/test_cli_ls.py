@@ -16,7 +16,7 @@ import pytest
 from sessionstore import MemoryBackend, SessionStore, query
 from sessionstore.cli import columns, fields
 from sessionstore.cli import ls as module
-from tests.cli_support import GONE, HOSTILE, acting, environment, invoke, process, put, state
+from tests.cli_support import GONE, HOSTILE, acting, invoke, process, put, state, unmeasured
 from tests.support import DEADLINE, needs_linux
 
 
@@ -238,7 +238,7 @@ def test_on_a_terminal_a_live_listing_is_redrawn_in_place_and_leaves_the_cursor_
     master, slave = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "sessionstore", "--root", str(tmp_path), "ls", "--watch", "0.1"],
-        env=environment({"COLUMNS": "120", "LINES": "40"}),
+        env=unmeasured({"COLUMNS": "120", "LINES": "40"}),
         stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
     )  # fmt: skip
     os.close(slave)
