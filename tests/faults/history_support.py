@@ -484,9 +484,11 @@ def rewrite_on(root: str, journals: str, seed: str, seconds: str) -> None:
     while time.monotonic() < until:
         session_id = chance.choice(SESSIONS)
         path = os.path.join(root, "sessions", session_id, "state.json")
-        era = eras[session_id] + 1
+        era = eras[session_id]
         is_in_place = False
         while not is_in_place:
+            # Another one each time: somebody may have read, and saved on, what was written before.
+            era += 1
             with open(path, "r+b", buffering=0) as file:
                 before = file.read()
                 state = json.loads(before)
