@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
 import shutil
@@ -21,6 +20,7 @@ import psutil
 import sessionstore
 from sessionstore import Session, SessionClaimed, SessionNotFound, SessionState, SessionStore
 from tests.children import say
+from tests.faults.operations import is_free
 from tests.support import edit_state
 
 PACKAGE = os.path.dirname(sessionstore.__file__)
@@ -106,7 +106,7 @@ class Trial:
             self.session.release()
             self.session = None
         gc.collect()
-        if self.is_locked("s"):
+        if not is_free(self.root, "s"):
             return "s is still locked"
         try:
             with SessionStore(self.root, durability="process").claim("s", force=True) as session:
@@ -116,19 +116,6 @@ class Trial:
                 return "s is gone"
             self.store.create("goal", session_id="s").release()
         return ""
-
-    def is_locked(self, session_id: str) -> bool:
-        try:
-            fd = os.open(self.root / "locks" / f"{session_id}.lock", os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
-        return False
 
 
 def interrupt_everywhere(root: str, operation: str, step: str) -> None:
@@ -173,7 +160,7 @@ def interrupt_everywhere(root: str, operation: str, step: str) -> None:
         kept = None
         gc.collect()
         other = other or trial.store.claim("other")
-        if not trial.is_locked("other"):
+        if is_free(trial.root, "other"):
             wrong.append(f"{tracer.where}: the lock of another session was given back")
         other.release()
         problem = trial.look()

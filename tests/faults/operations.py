@@ -8,6 +8,7 @@ are not among those that are counted.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -318,6 +319,21 @@ def attempt(stage: Stage, perform: Prepare) -> dict[str, Any]:
     except BaseException as error:
         return {"outcome": "untyped", "text": repr(error)[:500]}
     return {"outcome": "returned"}
+
+
+def is_free(root: Path, session_id: str) -> bool:
+    """Return whether a session's lock can be had, without the package's help."""
+    try:
+        fd = os.open(root / "locks" / f"{session_id}.lock", os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def descriptors() -> set[str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionStore
-from tests.faults.operations import OPERATIONS, SESSION, check_listing, is_indexed
+from tests.faults.operations import OPERATIONS, SESSION, check_listing, is_free, is_indexed
 from tests.faults.strace_support import (
     SWEEP_ALL,
     Call,
@@ -207,7 +205,7 @@ def check_nothing_left(
     if failed and operation.startswith(RELEASED):
         assert not look["held"]
         assert not look["descriptors"], "the lock file or the directory is still open"
-        assert is_free(root), "the lock is still held"
+        assert is_free(root, SESSION), "the lock is still held"
     if call.name not in ("unlink", "unlinkat", "rmdir"):
         left = [name for name in leftovers(root) if not planted(name)]
         assert not left, f"temporary files left: {left}"
@@ -216,21 +214,6 @@ def check_nothing_left(
 def planted(name: str) -> bool:
     """Whether an earlier process, which was killed, had left this already."""
     return "0123456789abcdef" in name or "fedcba9876543210" in name
-
-
-def is_free(root: Path) -> bool:
-    """Return whether the session's lock can be had, without the package's help."""
-    try:
-        fd = os.open(root / "locks" / f"{SESSION}.lock", os.O_RDWR)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True
 
 
 def check_listings(root: Path, turn: int, worker: Worker) -> None:

@@ -220,8 +220,7 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
 
 def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
     """Return the lock, or else what the lock file says."""
-    from filelock import lock_descriptor
-
+    lock_descriptor = _lock_descriptor()
     while True:
         keeps = False
         with _mutex:  # a fork in between would leak the descriptor into the child
@@ -292,8 +291,7 @@ def _lock_descriptor() -> Callable[..., bool]:
 
 
 def _look(path: str) -> tuple[bool, Record | None]:
-    from filelock import lock_descriptor
-
+    lock_descriptor = _lock_descriptor()
     try:
         with io.FileIO(path, opener=_look_at) as file:
             _require_regular(file)
