@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from sessionstore.backends.base import Backend, Usage
     from sessionstore.backends.files import FilesBackend
     from sessionstore.backends.memory import MemoryBackend
-    from sessionstore.checkpoints import Checkpoint
-    from sessionstore.conversions import ExecutionResult, LegacyRun
     from sessionstore.diagnosis import Diagnosis, Fitness
     from sessionstore.errors import (
         ArchiveRefused,
@@ -37,6 +35,20 @@ if TYPE_CHECKING:
         WatchTimedOut,
     )
     from sessionstore.findings import CheckReport, Finding, FindingKind
+    from sessionstore.model.checkpoint import Checkpoint
+    from sessionstore.model.legacy import ExecutionResult, LegacyRun
+    from sessionstore.model.query import Page, SessionSummary
+    from sessionstore.model.state import (
+        Part,
+        SessionMetrics,
+        SessionOwner,
+        SessionProgress,
+        SessionRecovery,
+        SessionResult,
+        SessionState,
+        SessionStatus,
+        SessionTimestamps,
+    )
     from sessionstore.ops.cancelling import Cancellation, CancelOutcome
     from sessionstore.ops.carrying import Carried
     from sessionstore.ops.checking import check_store
@@ -52,20 +64,8 @@ if TYPE_CHECKING:
     from sessionstore.ops.stats import Day, Measured, StoreStats, Unfinished
     from sessionstore.ops.watch import SessionChange
     from sessionstore.owner import Liveness, Verdict
-    from sessionstore.query import Page, SessionSummary
     from sessionstore.recovery import RecoveryReport, Swept
     from sessionstore.session import Session
-    from sessionstore.state import (
-        Part,
-        SessionMetrics,
-        SessionOwner,
-        SessionProgress,
-        SessionRecovery,
-        SessionResult,
-        SessionState,
-        SessionStatus,
-        SessionTimestamps,
-    )
     from sessionstore.store import SessionStore
 
 __version__ = "0.1.0"
@@ -159,8 +159,8 @@ _HOMES = {
     "sessionstore.backends.base": ("Backend", "Usage"),
     "sessionstore.backends.files": ("FilesBackend",),
     "sessionstore.backends.memory": ("MemoryBackend",),
-    "sessionstore.checkpoints": ("Checkpoint",),
-    "sessionstore.conversions": (
+    "sessionstore.model.checkpoint": ("Checkpoint",),
+    "sessionstore.model.legacy": (
         "ExecutionResult",
         "LegacyRun",
     ),
@@ -233,7 +233,7 @@ _HOMES = {
         "Liveness",
         "Verdict",
     ),
-    "sessionstore.query": (
+    "sessionstore.model.query": (
         "Page",
         "SessionSummary",
     ),
@@ -242,7 +242,7 @@ _HOMES = {
         "Swept",
     ),
     "sessionstore.session": ("Session",),
-    "sessionstore.state": (
+    "sessionstore.model.state": (
         "Part",
         "SessionMetrics",
         "SessionOwner",

@@ -13,15 +13,15 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 from sessionstore import clock
 from sessionstore.aio_operations import AsyncOperations
 from sessionstore.backends.base import Backend
-from sessionstore.checkpoints import Checkpoint
 from sessionstore.creating import NewSession
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.query import Filters, Page, SessionSummary
+from sessionstore.model.state import SessionState, StateT
 from sessionstore.owner import Liveness
 from sessionstore.preparing import Prepared
-from sessionstore.query import Filters, Page, SessionSummary
 from sessionstore.runner import Runner
 from sessionstore.session import Held, Session
-from sessionstore.state import SessionState, StateT
 from sessionstore.store import SessionStore
 from sessionstore.writing import Writer
 

@@ -11,11 +11,11 @@ from sessionstore.backends.base import Usage
 from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import SessionStoreError
 from sessionstore.findings import CheckReport
-from sessionstore.ids import check_id
-from sessionstore.query import Filters
+from sessionstore.model.ids import check_id
+from sessionstore.model.query import Filters
+from sessionstore.model.state import SessionStatus, StateT
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
-from sessionstore.state import SessionStatus, StateT
 from sessionstore.store import SessionStore
 
 if TYPE_CHECKING:

@@ -16,16 +16,17 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from sessionstore import codec, owner, recovery
+from sessionstore import owner, recovery
 from sessionstore.backends.base import Backend, Claim, Probe, Stored
 from sessionstore.clock import to_text
 from sessionstore.condition import Condition, condition_of, doubled_keys
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.findings import CheckReport, Finding, FindingKind
 from sessionstore.log import about, logger
+from sessionstore.model import codec
+from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.owner import Liveness, Verdict
 from sessionstore.recovery import Progress
-from sessionstore.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.writing import Writer
 
 __all__ = ["CheckReport", "Finding", "FindingKind", "check"]

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sessionstore import checkpoints, codec
 from sessionstore.backends.base import Backend, Claim, Stored
-from sessionstore.checkpoints import BEFORE_RESUME, Checkpoint
 from sessionstore.errors import SessionCorrupt, StorageError
-from sessionstore.ids import is_id
-from sessionstore.state import SessionState
+from sessionstore.model import checkpoint, codec
+from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
+from sessionstore.model.ids import is_id
+from sessionstore.model.state import SessionState
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Condition:
         """
         found = [item for item in self.sound if item.revision is not None or not whole]
         meant = [item for item in found if item.checkpoint_type != BEFORE_RESUME]
-        return checkpoints.in_order(meant or found)[-1] if found else None
+        return checkpoint.in_order(meant or found)[-1] if found else None
 
     def why_dangling(self) -> str | None:
         """Return what is wrong with the latest checkpoint that the state names."""
@@ -99,7 +99,7 @@ def condition_of(backend: Backend, session_id: str, claim: Claim | None) -> Cond
 def _see_checkpoint(seen: Condition, backend: Backend, session_id: str, checkpoint_id: str) -> None:
     try:
         stored = backend.read_checkpoint(session_id, checkpoint_id)
-        seen.sound.append(checkpoints.describe(session_id, checkpoint_id, stored))
+        seen.sound.append(checkpoint.describe(session_id, checkpoint_id, stored))
         if doubled := doubled_keys(stored.payload):
             seen.doubled.append((stored.file, doubled))
     except SessionCorrupt as error:

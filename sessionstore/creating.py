@@ -7,11 +7,12 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from sessionstore import clock, codec
-from sessionstore.chance import random_hex
+from sessionstore import clock
 from sessionstore.errors import StateTypeMismatch
-from sessionstore.ids import check_id, make_session_id
-from sessionstore.state import SessionTimestamps, StateT
+from sessionstore.model import codec
+from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import check_id, make_session_id
+from sessionstore.model.state import SessionTimestamps, StateT
 
 
 class NewSession(TypedDict, total=False):

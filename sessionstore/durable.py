@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
-from sessionstore.chance import random_hex
+from sessionstore.model.chance import random_hex
 
 _T = TypeVar("_T")
 

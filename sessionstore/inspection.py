@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 from sessionstore import owner
 from sessionstore.backends.base import Backend, Stored
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.ids import is_id
+from sessionstore.model.ids import is_id
+from sessionstore.model.query import SessionSummary, summarize
+from sessionstore.model.soundness import is_certainly_sound
+from sessionstore.model.status import SessionStatus
 from sessionstore.owner import Liveness, Verdict
-from sessionstore.query import SessionSummary, summarize
-from sessionstore.soundness import is_certainly_sound
-from sessionstore.status import SessionStatus
 
 if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need none
-    from sessionstore.checkpoints import Checkpoint
-    from sessionstore.state import SessionOwner, SessionState
+    from sessionstore.model.checkpoint import Checkpoint
+    from sessionstore.model.state import SessionOwner, SessionState
 
 _LOOKS = 10
 
 
 def read_base(backend: Backend, session_id: str) -> tuple[SessionState, Stored]:
     """Return the state with its base fields, and the bytes it was read from."""
-    from sessionstore import codec
-    from sessionstore.state import SessionState
+    from sessionstore.model import codec
+    from sessionstore.model.state import SessionState
 
     stored = backend.read(session_id)
     return codec.decode(stored.payload, SessionState, session_id, stored.file), stored
@@ -95,14 +95,14 @@ def why_not_resumable(backend: Backend, item: SessionSummary) -> str | None:
         return str(error)
     # Most are sound, and a listing that decodes none need not load pydantic, which is the better
     # half of `sessionstore ls`. Once that is loaded it is the faster of the two.
-    if "sessionstore.codec" not in sys.modules and is_certainly_sound(
+    if "sessionstore.model.codec" not in sys.modules and is_certainly_sound(
         stored.payload, item.session_id
     ):
         return None
-    from sessionstore import checkpoints
+    from sessionstore.model import checkpoint
 
     try:
-        checkpoints.describe(item.session_id, checkpoint_id, stored)
+        checkpoint.describe(item.session_id, checkpoint_id, stored)
     except SessionCorrupt as error:
         return error.reason
     return None
@@ -110,12 +110,12 @@ def why_not_resumable(backend: Backend, item: SessionSummary) -> str | None:
 
 def describe_checkpoint(backend: Backend, session_id: str, checkpoint_id: str) -> Checkpoint:
     """Return what is known of a checkpoint, with ``damaged`` set if it cannot be read."""
-    from sessionstore import checkpoints
-    from sessionstore.checkpoints import Checkpoint
+    from sessionstore.model import checkpoint
+    from sessionstore.model.checkpoint import Checkpoint
 
     try:
         stored = backend.read_checkpoint(session_id, checkpoint_id)
-        return checkpoints.describe(session_id, checkpoint_id, stored)
+        return checkpoint.describe(session_id, checkpoint_id, stored)
     except SessionCorrupt as error:
         return Checkpoint(checkpoint_id, damaged=error.reason)
     except (SessionNotFound, StorageError) as error:
@@ -124,9 +124,9 @@ def describe_checkpoint(backend: Backend, session_id: str, checkpoint_id: str) -
 
 def list_checkpoints(backend: Backend, session_id: str) -> list[Checkpoint]:
     """Return the checkpoints of a session, oldest first, damaged ones included."""
-    from sessionstore import checkpoints
+    from sessionstore.model import checkpoint
 
-    return checkpoints.in_order(
+    return checkpoint.in_order(
         [
             describe_checkpoint(backend, session_id, checkpoint_id)
             for checkpoint_id in backend.checkpoint_ids(session_id)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sessionstore.backends.base import Claim
 from sessionstore.errors import SessionStoreError
-from sessionstore.ids import parse_checkpoint_id
 from sessionstore.log import about, logger
+from sessionstore.model.ids import parse_checkpoint_id
 
 
 class Keeper:

@@ -11,7 +11,14 @@ from typing import Self, Unpack
 
 from sessionstore import inspection
 from sessionstore.backends.base import Backend
-from sessionstore.query import Filters, Matches, Page, SessionQuery, SessionSummary, make_query
+from sessionstore.model.query import (
+    Filters,
+    Matches,
+    Page,
+    SessionQuery,
+    SessionSummary,
+    make_query,
+)
 
 
 class Listings:
@@ -53,7 +60,7 @@ class Listings:
             order: updated_at, started_at or session_id; with ``-`` in front, descending.
             verify: also notice what other software wrote underneath in sessions that are not
                 on this page: a look at each, about 4 µs.
-            filters: see :class:`~sessionstore.query.Filters`.
+            filters: see :class:`~sessionstore.model.query.Filters`.
 
         Raises:
             InvalidQuery: a filter, the order or the cursor makes no sense.

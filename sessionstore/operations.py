@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Unpack, cast
 from sessionstore import inspection
 from sessionstore.backends.base import Backend
 from sessionstore.errors import InvalidQuery
-from sessionstore.ids import check_id
 from sessionstore.listings import Listings
-from sessionstore.query import Filters, SessionQuery, make_query
-from sessionstore.status import SessionStatus
+from sessionstore.model.ids import check_id
+from sessionstore.model.query import Filters, SessionQuery, make_query
+from sessionstore.model.status import SessionStatus
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
     from sessionstore.diagnosis import Diagnosis

@@ -12,11 +12,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sessionstore import clock
-from sessionstore.chance import random_hex
-from sessionstore.status import SessionStatus
+from sessionstore.model.chance import random_hex
+from sessionstore.model.status import SessionStatus
 
 if TYPE_CHECKING:  # loaded by who makes a record: what only looks at places does without pydantic
-    from sessionstore.state import SessionOwner, SessionState
+    from sessionstore.model.state import SessionOwner, SessionState
 
 _PLATFORM: str = sys.platform  # a plain str: type checkers would drop the other branches
 
@@ -64,7 +64,7 @@ _held_tokens: set[str] = set()
 
 def new_owner(now: datetime) -> SessionOwner:
     """Return an owner record of this process with a fresh token."""
-    from sessionstore.state import SessionOwner
+    from sessionstore.model.state import SessionOwner
 
     pid = os.getpid()
     return SessionOwner(
@@ -251,7 +251,7 @@ def _is_same(owner: SessionOwner, pid: int) -> bool | None:
 
 def _judge_bare_pid(pid: int | None) -> Liveness:
     """Return whether a process runs of which only the pid is known: stores without locks."""
-    from sessionstore.state import SessionOwner
+    from sessionstore.model.state import SessionOwner
 
     if pid is None:
         return Liveness(Verdict.UNKNOWN, "no owner recorded")

@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sessionstore import clock, codec, stamping
-from sessionstore.checkpoints import PAUSE, Checkpoint
+from sessionstore import clock, stamping
 from sessionstore.endings import describe_error, find_request, is_cancellation
 from sessionstore.errors import CancellationRequested, ClaimLost, NotStorable, StateTypeMismatch
-from sessionstore.ids import make_checkpoint_id
-from sessionstore.query import SessionSummary, summarize
-from sessionstore.stamping import Change
-from sessionstore.state import (
+from sessionstore.model import codec
+from sessionstore.model.checkpoint import PAUSE, Checkpoint
+from sessionstore.model.ids import make_checkpoint_id
+from sessionstore.model.query import SessionSummary, summarize
+from sessionstore.model.state import (
     Part,
     SessionOwner,
     SessionProgress,
@@ -28,6 +28,7 @@ from sessionstore.state import (
     SessionTimestamps,
     StateT,
 )
+from sessionstore.stamping import Change
 
 PartT = TypeVar("PartT", bound=Part)
 

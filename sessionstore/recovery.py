@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sessionstore import clock, codec, inspection, owner
+from sessionstore import clock, inspection, owner
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import (
     ClaimLost,
@@ -18,13 +18,14 @@ from sessionstore.errors import (
     SessionStoreError,
 )
 from sessionstore.log import about, logger
-from sessionstore.owner import Liveness
-from sessionstore.query import Filters, SessionSummary, make_query, summarize
-from sessionstore.state import (
+from sessionstore.model import codec
+from sessionstore.model.query import Filters, SessionSummary, make_query, summarize
+from sessionstore.model.state import (
     SessionRecovery,
     SessionState,
     SessionStatus,
 )
+from sessionstore.owner import Liveness
 from sessionstore.writing import Writer
 
 MarkAs = Literal["failed", "paused", "cancelled"]

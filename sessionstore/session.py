@@ -6,9 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
 
-from sessionstore.checkpoints import Checkpoint
 from sessionstore.errors import NotStorable, SessionStoreError
-from sessionstore.state import SessionOwner, SessionStatus, StateT
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.state import SessionOwner, SessionStatus, StateT
 from sessionstore.writing import Writer
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Generic, Literal
 from sessionstore import clock
 from sessionstore.backends.base import Backend, Usage
 from sessionstore.errors import SessionStoreError
-from sessionstore.ids import check_id
-from sessionstore.status import SessionStatus
-from sessionstore.typed import StateT
+from sessionstore.model.ids import check_id
+from sessionstore.model.status import SessionStatus
+from sessionstore.model.typed import StateT
 
 if TYPE_CHECKING:
     from sessionstore.ops.cancelling import Cancellation

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sessionstore import clock
-from sessionstore.state import (
+from sessionstore.model.state import (
     SCHEMA_VERSION,
     Part,
     SessionOwner,

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 from sessionstore import clock, inspection, owner
 from sessionstore.backends.base import Backend
 from sessionstore.errors import NotResumable, SessionCorrupt
-from sessionstore.ids import check_id
 from sessionstore.log import about, logger
+from sessionstore.model.ids import check_id
+from sessionstore.model.typed import StateT
 from sessionstore.operations import Operations
 from sessionstore.owner import Liveness
 from sessionstore.session_operations import SessionOperations
-from sessionstore.typed import StateT
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
     from sessionstore.backends.base import Claim
-    from sessionstore.checkpoints import Checkpoint
     from sessionstore.creating import NewSession
+    from sessionstore.model.checkpoint import Checkpoint
+    from sessionstore.model.state import SessionState
     from sessionstore.preparing import Prepared
     from sessionstore.session import Session
-    from sessionstore.state import SessionState
     from sessionstore.writing import Writer
 
 
@@ -79,7 +79,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
         # All that a first save needs is loaded here: that may run on an event loop, or without
         # the right to read this package any more.
         from sessionstore import creating, session, taking  # noqa: F401
-        from sessionstore.state import SessionState
+        from sessionstore.model.state import SessionState
 
         if state_type is None:
             state_type = SessionState
@@ -244,7 +244,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
         Raises:
             SessionNotFound, InvalidSessionId, SessionCorrupt, StateTypeMismatch, StorageError.
         """
-        from sessionstore import codec
+        from sessionstore.model import codec
 
         stored = self._backend.read(check_id(session_id))
         return codec.decode(stored.payload, self._state_type, session_id, stored.file)
@@ -277,7 +277,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
             SessionCorrupt, StateTypeMismatch: it cannot be read.
             SessionNotFound, InvalidSessionId, StorageError: as for :meth:`load`.
         """
-        from sessionstore import checkpoints
+        from sessionstore.model import checkpoint
 
         current = self.load(session_id)
         chosen = current.latest_checkpoint_id if checkpoint_id is None else checkpoint_id
@@ -285,7 +285,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
             raise NotResumable(session_id, "it has no checkpoint")
         check_id(chosen, kind="checkpoint id")
         stored = self._backend.read_checkpoint(session_id, chosen)
-        return checkpoints.load(current, stored, chosen)
+        return checkpoint.load(current, stored, chosen)
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -303,8 +303,9 @@ class SessionStore(Operations, SessionOperations[StateT]):
             SessionCorrupt: its state cannot be read, and ``force`` is false.
             DurabilityUncertain, StorageError: the system refused.
         """
-        from sessionstore import codec, taking
-        from sessionstore.state import SessionState
+        from sessionstore import taking
+        from sessionstore.model import codec
+        from sessionstore.model.state import SessionState
 
         by = owner.new_owner(self._clock())
         claim = self._backend.claim(check_id(session_id), by, timeout=0.0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sessionstore import checkpoints, codec, inspection, owner
+from sessionstore import inspection, owner
 from sessionstore.backends.base import Backend, Claim
-from sessionstore.checkpoints import BEFORE_RESUME
 from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
-from sessionstore.ids import is_id, make_checkpoint_id
 from sessionstore.log import about, logger
-from sessionstore.state import SessionResult, SessionState, SessionStatus, StateT
+from sessionstore.model import checkpoint, codec
+from sessionstore.model.checkpoint import BEFORE_RESUME
+from sessionstore.model.ids import is_id, make_checkpoint_id
+from sessionstore.model.state import SessionResult, SessionState, SessionStatus, StateT
 
 
 def take(
@@ -93,7 +94,7 @@ def restore(backend: Backend, claim: Claim, current: StateT, checkpoint_id: str 
         )
     try:
         stored = backend.read_checkpoint(session_id, chosen)
-        restored = checkpoints.load(current, stored, chosen)
+        restored = checkpoint.load(current, stored, chosen)
     except SessionCorrupt as error:
         raise NotResumable(
             session_id,

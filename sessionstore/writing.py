@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Self
 
-from sessionstore import clock, codec, stamping
+from sessionstore import clock, stamping
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import (
     CancellationRequested,
@@ -21,9 +21,10 @@ from sessionstore.errors import (
     SessionStoreError,
 )
 from sessionstore.keeping import Keeper
+from sessionstore.model import codec
+from sessionstore.model.query import SessionSummary
+from sessionstore.model.state import SessionOwner, StateT
 from sessionstore.preparing import Prepared, Preparer
-from sessionstore.query import SessionSummary
-from sessionstore.state import SessionOwner, StateT
 
 
 class Writer(Preparer[StateT]):

@@ -23,8 +23,8 @@ from sessionstore import (
 from sessionstore.backends.base import Backend, Survey
 from sessionstore.backends.files import FilesBackend, claim, lock
 from sessionstore.backends.files.index import Index
+from sessionstore.model.query import Examine, Filters, Matches, SessionQuery, make_query
 from sessionstore.ops.stats import StoreStats
-from sessionstore.query import Examine, Filters, Matches, SessionQuery, make_query
 from tests import children
 
 Store = SessionStore[SessionState]

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from sessionstore import MemoryBackend, SessionStore, query
+from sessionstore import MemoryBackend, SessionStore
 from sessionstore.cli import columns, fields
 from sessionstore.cli import ls as module
+from sessionstore.model import query
 from tests.cli_support import GONE, HOSTILE, acting, invoke, process, put, state, unmeasured
 from tests.support import DEADLINE, needs_linux
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessionstore import InvalidSessionId, SessionStore
-from sessionstore.ids import (
+from sessionstore.model.ids import (
     check_id,
     is_id,
     make_checkpoint_id,

@@ -27,7 +27,7 @@ from sessionstore import (
 from sessionstore.backends.base import Backend
 from sessionstore.backends.files import rows
 from sessionstore.backends.files.sighting import Eyes
-from sessionstore.query import Filters, SessionQuery, make_query
+from sessionstore.model.query import Filters, SessionQuery, make_query
 from tests.cli_support import GONE, invoke, put, state
 from tests.index_support import (
     POLICIES,

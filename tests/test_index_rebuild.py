@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from sessionstore import SessionOwner, SessionRecovery, SessionState, SessionStore, codec
+from sessionstore import SessionOwner, SessionRecovery, SessionState, SessionStore
 from sessionstore.backends.files import comparison, glance, rows
 from sessionstore.backends.files.index import Index
 from sessionstore.backends.files.sighting import Eyes
 from sessionstore.durable import Signature
 from sessionstore.errors import SessionCorrupt
-from sessionstore.query import summarize
+from sessionstore.model import codec
+from sessionstore.model.query import summarize
 from tests.index_support import assert_true, fill, index_files, row
 from tests.support import left_active, state_path
 

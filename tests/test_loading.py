@@ -14,7 +14,7 @@ from sessionstore import SessionStore
 from tests.cli_support import run, unmeasured
 from tests.support import DEADLINE, needs_linux
 
-PYDANTIC = ("pydantic", "pydantic_core", "sessionstore.state", "sessionstore.codec")
+PYDANTIC = ("pydantic", "pydantic_core", "sessionstore.model.state", "sessionstore.model.codec")
 SLOW = (*PYDANTIC, "psutil", "filelock", "asyncio", "hashlib", "socket", "rich.console")
 
 

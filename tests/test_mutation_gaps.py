@@ -13,7 +13,7 @@ import pytest
 from sessionstore import FilesBackend, RevisionConflict, SessionClaimed, SessionStore, durable
 from sessionstore.backends.base import Claim
 from sessionstore.durable import Directory
-from sessionstore.state import SessionOwner
+from sessionstore.model.state import SessionOwner
 from tests.children import say
 from tests.faults.tally import tally
 from tests.support import (

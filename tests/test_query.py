@@ -22,7 +22,7 @@ from sessionstore import (
     SessionStore,
     SessionSummary,
 )
-from sessionstore.query import ORDERS, Filters
+from sessionstore.model.query import ORDERS, Filters
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DIRECTIONS = [*ORDERS, *(f"-{order}" for order in ORDERS)]

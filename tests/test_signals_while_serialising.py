@@ -24,8 +24,8 @@ from sessionstore import (
     SessionStore,
     SessionSummary,
     SessionTimestamps,
-    codec,
 )
+from sessionstore.model import codec
 from tests.async_support import Store, run
 from tests.support import read_state
 

@@ -11,9 +11,10 @@ from typing import Any, Union, get_args, get_origin
 
 import pytest
 
-from sessionstore import SessionCorrupt, SessionState, SessionStatus, SessionStore, codec
-from sessionstore.soundness import STATE, Declaration, Declared, Items, is_certainly_sound
-from sessionstore.state import Part, SessionOwner, SessionRecovery, SessionTimestamps
+from sessionstore import SessionCorrupt, SessionState, SessionStatus, SessionStore
+from sessionstore.model import codec
+from sessionstore.model.soundness import STATE, Declaration, Declared, Items, is_certainly_sound
+from sessionstore.model.state import Part, SessionOwner, SessionRecovery, SessionTimestamps
 
 PALETTE: list[Any] = [
     None, True, False, 0, 1, -1, 2**70, 0.0, 1.0, 1.5, "", "active", "7", "true", "é\u202e", [],

@@ -27,12 +27,12 @@ from sessionstore.backends.values import (
 )
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary, summarize
+from sessionstore.model.query import Examine, Matches, SessionQuery, SessionSummary, summarize
 
 if TYPE_CHECKING:  # what most programs do without
     from sessionstore.diagnosis import Diagnosis
     from sessionstore.findings import Finding
-    from sessionstore.state import SessionOwner
+    from sessionstore.model.state import SessionOwner
 
 __all__ = [
     "Alarm",
@@ -358,8 +358,8 @@ class Backend(ABC):
 
     def summary(self, session_id: str) -> SessionSummary | None:
         """Return the summary of a session as its state tells it; None if it is gone."""
-        from sessionstore import codec  # it loads pydantic, which an index does without
-        from sessionstore.state import SessionState
+        from sessionstore.model import codec  # it loads pydantic, which an index does without
+        from sessionstore.model.state import SessionState
 
         try:
             stored = self.read(session_id)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sessionstore.backends.values import Stored
 from sessionstore.errors import StorageError
-from sessionstore.query import SessionSummary
+from sessionstore.model.query import SessionSummary
 
 if TYPE_CHECKING:  # what a listing does without
     from pathlib import Path
 
-    from sessionstore.state import SessionOwner
+    from sessionstore.model.state import SessionOwner
 
 
 class Claim(ABC):

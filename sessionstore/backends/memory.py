@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from sessionstore import clock, codec, owner
+from sessionstore import clock, owner
 from sessionstore.backends.base import Backend, CancelRequest, Claim, Intake, Probe, Stored
 from sessionstore.errors import (
     ClaimLost,
@@ -18,8 +18,9 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.query import SessionSummary
-from sessionstore.state import SessionOwner
+from sessionstore.model import codec
+from sessionstore.model.query import SessionSummary
+from sessionstore.model.state import SessionOwner
 
 
 @dataclass

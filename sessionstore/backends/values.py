@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sessionstore.errors import CancellationRequested
-from sessionstore.query import SessionSummary
+from sessionstore.model.query import SessionSummary
 
 if TYPE_CHECKING:  # it loads pydantic, which a listing does without
-    from sessionstore.state import SessionOwner
+    from sessionstore.model.state import SessionOwner
 
 
 class Stored(NamedTuple):

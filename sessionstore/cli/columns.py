@@ -9,7 +9,7 @@ from datetime import datetime
 from sessionstore.cli import times, words
 from sessionstore.cli.fields import USUAL
 from sessionstore.cli.tables import Cell, Column
-from sessionstore.query import SessionSummary
+from sessionstore.model.query import SessionSummary
 from sessionstore.text import printable
 
 _NOTHING = "-"

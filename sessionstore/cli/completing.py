@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from sessionstore.cli.settings import Settings
-from sessionstore.ids import is_id
+from sessionstore.model.ids import is_id
 
 if TYPE_CHECKING:
     _Text = click.ParamType[str]  # older versions of click cannot be subscripted

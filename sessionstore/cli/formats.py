@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sessionstore.cli import streams
 
 if TYPE_CHECKING:
-    from sessionstore.query import SessionSummary
+    from sessionstore.model.query import SessionSummary
 
 SESSIONS = "sessionstore.sessions/1"
 SESSION = "sessionstore.session/1"
@@ -23,7 +23,7 @@ _PLAIN = (str, int)
 
 def plain(value: Any) -> Any:
     """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
-    from sessionstore import codec  # --help and completion do without
+    from sessionstore.model import codec  # --help and completion do without
 
     return codec.plain(value)
 

@@ -14,7 +14,7 @@ from sessionstore.cli import formats, streams
 from sessionstore.cli.fields import FIELDS
 from sessionstore.cli.settings import Settings
 from sessionstore.listings import Listings
-from sessionstore.query import Filters, Matches, Page, SessionSummary
+from sessionstore.model.query import Filters, Matches, Page, SessionSummary
 from sessionstore.text import count_of
 
 _LOOK = "sessionstore ls --damaged"

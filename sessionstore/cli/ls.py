@@ -13,7 +13,7 @@ from sessionstore.cli.settings import Settings, output_option, read_moment, shar
 from sessionstore.cli.statuses import statuses_option
 
 if TYPE_CHECKING:
-    from sessionstore.query import Filters
+    from sessionstore.model.query import Filters
 
 SORTS = ("updated_at", "started_at", "session_id")  # query.ORDERS, which is slow to import
 _TABLE_LIMIT = 50

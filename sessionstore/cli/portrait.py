@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sessionstore.cli import streams, times, words
 from sessionstore.cli.tables import Cell, Column, write_facts, write_table
+from sessionstore.model.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.ops.forking import to_fork
-from sessionstore.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sessionstore.errors import SessionNotFound
-from sessionstore.ids import check_id, is_id
+from sessionstore.model.ids import check_id, is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:

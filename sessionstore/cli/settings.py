@@ -14,8 +14,8 @@ from sessionstore import clock
 from sessionstore.cli import streams, times
 
 if TYPE_CHECKING:
+    from sessionstore.model.state import SessionState
     from sessionstore.operations import Operations
-    from sessionstore.state import SessionState
     from sessionstore.store import SessionStore
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic_core import to_json
 
 from sessionstore.backends.base import Usage
-from sessionstore.checkpoints import Checkpoint
 from sessionstore.cli import formats
 from sessionstore.errors import SessionCorrupt
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.owner import Liveness
-from sessionstore.state import SessionState, SessionStatus
 from sessionstore.store import SessionStore
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from sessionstore.status import SessionStatus
+from sessionstore.model.status import SessionStatus
 from sessionstore.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])

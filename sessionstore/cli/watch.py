@@ -13,7 +13,7 @@ from sessionstore.cli.exits import Exit
 from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.cli.statuses import statuses_option
-from sessionstore.ids import is_id
+from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sessionstore.cli.tables import Cell
+from sessionstore.model.query import SessionSummary
+from sessionstore.model.status import SessionStatus
 from sessionstore.owner import Liveness
-from sessionstore.query import SessionSummary
-from sessionstore.status import SessionStatus
 from sessionstore.text import printable
 
 _STYLES = {

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Protocol
 
 from sessionstore.durable import TEMPORARY_PREFIX
 from sessionstore.errors import ArchiveRefused
-from sessionstore.ids import is_id
+from sessionstore.model.ids import is_id
 
 SCHEMA = "sessionstore.export/1"
 MANIFEST = "manifest.json"

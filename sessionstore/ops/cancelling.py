@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sessionstore import clock, codec, inspection, owner
+from sessionstore import clock, inspection, owner
 from sessionstore.backends.base import Backend, CancelRequest, Claim
 from sessionstore.endings import describe_error
 from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.log import about, logger
+from sessionstore.model import codec
+from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.ops import marking
 from sessionstore.owner import Liveness
-from sessionstore.state import SessionOwner, SessionState, SessionStatus
 
 _LOOKS = 20
 _TAKING_OVER = 10

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sessionstore import checkpoints, codec, inspection
+from sessionstore import inspection
 from sessionstore.backends.base import Backend
 from sessionstore.errors import CheckpointNotFound, NotResumable, SessionCorrupt
+from sessionstore.model import checkpoint, codec
+from sessionstore.model.json_values import Unstorable
+from sessionstore.model.state import SessionState
 from sessionstore.ops import selecting
 from sessionstore.ops.selecting import CURRENT
-from sessionstore.state import SessionState
-from sessionstore.storable import Unstorable
 
 BOOKKEEPING = frozenset(
     [
@@ -128,7 +129,7 @@ def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dic
     if current is None:
         kept = codec.decode(stored.payload, SessionState, session_id, stored.file)
     else:
-        kept = checkpoints.load(current, stored, chosen)
+        kept = checkpoint.load(current, stored, chosen)
     return _side(chosen, kept)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sessionstore import checkpoints, inspection
+from sessionstore import inspection
 from sessionstore.backends.base import Backend, Probe
-from sessionstore.checkpoints import BEFORE_RESUME, Checkpoint
 from sessionstore.errors import SessionCorrupt, SessionStoreError
-from sessionstore.ids import is_id
+from sessionstore.model import checkpoint
+from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
+from sessionstore.model.ids import is_id
+from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
 from sessionstore.ops.forking import to_fork
 from sessionstore.owner import Liveness
-from sessionstore.state import SessionOwner, SessionState, SessionStatus
 
 _ENDED = {
     SessionStatus.PAUSED: Situation.PAUSED,
@@ -175,7 +176,7 @@ def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -
     if found.damaged is None:
         try:
             stored = backend.read_checkpoint(session_id, latest)
-            lost = _lost(state, checkpoints.load(state, stored, latest))
+            lost = _lost(state, checkpoint.load(state, stored, latest))
         except SessionStoreError as error:
             found = replace(found, damaged=str(error))
         else:

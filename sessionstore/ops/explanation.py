@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sessionstore.checkpoints import Checkpoint
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
 from sessionstore.ops.forking import Fork
 from sessionstore.owner import Liveness
-from sessionstore.state import SessionOwner, SessionRecovery, SessionStatus
 from sessionstore.text import count_of, printable
 
 _LIMIT = 1000

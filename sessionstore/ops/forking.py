@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from sessionstore import checkpoints, clock, codec, creating, inspection, owner
+from sessionstore import clock, creating, inspection, owner
 from sessionstore.backends.base import Backend
 from sessionstore.errors import (
     NotResumable,
@@ -17,12 +17,13 @@ from sessionstore.errors import (
     SessionStoreError,
     StorageError,
 )
-from sessionstore.ids import check_id, make_session_id
 from sessionstore.log import about, logger
+from sessionstore.model import checkpoint, codec
+from sessionstore.model.ids import check_id, make_session_id
+from sessionstore.model.query import SessionQuery
+from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.ops import selecting
-from sessionstore.query import SessionQuery
 from sessionstore.recovery import Progress
-from sessionstore.state import SessionResult, SessionState, SessionStatus
 from sessionstore.writing import Writer
 
 FORK = "fork"
@@ -118,7 +119,7 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
     stored = backend.read_checkpoint(session_id, chosen)
     if current is None:
         return chosen, codec.decode(stored.payload, SessionState, session_id, stored.file)
-    return chosen, checkpoints.load(current, stored, chosen)
+    return chosen, checkpoint.load(current, stored, chosen)
 
 
 def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:

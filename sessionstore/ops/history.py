@@ -11,10 +11,10 @@ from pydantic_core import from_json
 
 from sessionstore import inspection
 from sessionstore.backends.base import Backend
-from sessionstore.checkpoints import Checkpoint
 from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.ops.forking import Fork, to_fork
-from sessionstore.state import SessionState, SessionStatus
 
 
 class MomentKind(StrEnum):

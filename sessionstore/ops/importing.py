@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sessionstore import clock, codec
+from sessionstore import clock
 from sessionstore.backends.base import Backend, Intake
 from sessionstore.errors import (
     ArchiveRefused,
@@ -23,14 +23,15 @@ from sessionstore.errors import (
     SessionExists,
     SessionStoreError,
 )
-from sessionstore.limits import MAX_STATE_BYTES
 from sessionstore.log import about, logger
+from sessionstore.model import codec
+from sessionstore.model.limits import MAX_STATE_BYTES
+from sessionstore.model.state import SessionRecovery, SessionState, SessionStatus
 from sessionstore.ops import archive as archives
 from sessionstore.ops import sources
 from sessionstore.ops.archive import MANIFEST, Digest, Manifest, Member
 from sessionstore.ops.carrying import Carried, damage_of, why_damaged
 from sessionstore.recovery import Progress
-from sessionstore.state import SessionRecovery, SessionState, SessionStatus
 
 MAX_BYTES = 16 * 1024**3
 """What an import takes unless told otherwise."""

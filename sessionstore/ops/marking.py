@@ -6,7 +6,7 @@ from sessionstore import clock, owner, recovery, taking
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.endings import describe_error
 from sessionstore.log import about, logger
-from sessionstore.state import SessionState, SessionStatus
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.writing import Writer
 
 CHOICES = (SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.PAUSED)

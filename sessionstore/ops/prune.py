@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from sessionstore import codec, inspection, owner
+from sessionstore import inspection, owner
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import (
     SessionClaimed,
@@ -20,10 +20,11 @@ from sessionstore.errors import (
     SessionStoreError,
 )
 from sessionstore.log import about, logger
+from sessionstore.model import codec
+from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query, summarize
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.ops.retention import RetentionPolicy
-from sessionstore.query import Filters, SessionQuery, SessionSummary, make_query, summarize
 from sessionstore.recovery import Progress
-from sessionstore.state import SessionState, SessionStatus
 
 _CHUNK = 500
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sessionstore import clock
-from sessionstore.query import SessionSummary
-from sessionstore.status import SessionStatus
+from sessionstore.model.query import SessionSummary
+from sessionstore.model.status import SessionStatus
 
 if TYPE_CHECKING:  # it loads pydantic, and a policy is only numbers
-    from sessionstore.checkpoints import Checkpoint
+    from sessionstore.model.checkpoint import Checkpoint
 
 _ENDED = (SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.CANCELLED)
 _ROUNDING = 1.0

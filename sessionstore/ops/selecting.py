@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from sessionstore import checkpoints, inspection
+from sessionstore import inspection
 from sessionstore.backends.base import Backend
 from sessionstore.errors import CheckpointNotFound, InvalidQuery
-from sessionstore.ids import parse_checkpoint_id
+from sessionstore.model import checkpoint
+from sessionstore.model.ids import parse_checkpoint_id
 
 CURRENT = "current"
 """The stored state itself, which is no checkpoint."""
@@ -56,4 +57,4 @@ def _revision(backend: Backend, session_id: str, checkpoint_id: str) -> int | No
 def in_order(backend: Backend, session_id: str) -> list[str]:
     """Return the ids of the checkpoints that can be read, oldest first."""
     found = inspection.list_checkpoints(backend, session_id)
-    return [item.checkpoint_id for item in checkpoints.in_order(found) if item.damaged is None]
+    return [item.checkpoint_id for item in checkpoint.in_order(found) if item.damaged is None]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from sessionstore import clock, inspection
 from sessionstore.backends.base import Backend, Usage
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.query import Filters, SessionQuery, SessionSummary, make_query
-from sessionstore.status import SessionStatus
+from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
+from sessionstore.model.status import SessionStatus
 
 if TYPE_CHECKING:  # it loads pydantic, which counting does without
     from sessionstore.recovery import Progress

@@ -16,8 +16,8 @@ from typing import Any, Literal, TypedDict
 from sessionstore import inspection
 from sessionstore.backends.base import Alarm, Backend, Patience
 from sessionstore.errors import SessionStoreError, WatchTimedOut
-from sessionstore.query import SessionQuery, SessionSummary
-from sessionstore.state import SessionStatus
+from sessionstore.model.query import SessionQuery, SessionSummary
+from sessionstore.model.state import SessionStatus
 
 Kind = Literal["found", "created", "changed", "deleted"]
 

@@ -15,7 +15,7 @@ import pytest
 
 from sessionstore.aio import AsyncSession, AsyncSessionStore
 from sessionstore.errors import ClaimLost, NotStorable, SessionClaimed
-from sessionstore.state import SessionState
+from sessionstore.model.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import DEADLINE, BackendT, Harness
 

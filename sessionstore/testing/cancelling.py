@@ -11,8 +11,8 @@ import pytest
 
 from sessionstore.backends.base import CancelRequest
 from sessionstore.errors import CancellationRequested, SessionClaimed
+from sessionstore.model.state import SessionState
 from sessionstore.session import Session
-from sessionstore.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget, leave, stranger
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sessionstore.findings import CheckReport, Finding, FindingKind
-from sessionstore.state import SessionState
+from sessionstore.model.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import (
     BackendT,

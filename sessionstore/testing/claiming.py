@@ -15,7 +15,7 @@ import pytest
 from sessionstore import clock, owner
 from sessionstore.backends.base import Claim
 from sessionstore.errors import ClaimLost, RevisionConflict, SessionClaimed, SessionNotFound
-from sessionstore.state import SessionOwner
+from sessionstore.model.state import SessionOwner
 from sessionstore.testing.harness import BackendT, Harness, forked, in_a_thread
 
 

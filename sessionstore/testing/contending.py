@@ -12,8 +12,8 @@ import threading
 import pytest
 
 from sessionstore.errors import RevisionConflict, SessionClaimed, SessionNotFound
+from sessionstore.model.state import SessionState
 from sessionstore.session import Session
-from sessionstore.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import (
     DEADLINE,

@@ -10,7 +10,7 @@ import asyncio
 import pytest
 
 from sessionstore.errors import NotStorable, RevisionConflict
-from sessionstore.state import SessionState
+from sessionstore.model.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, leave
 

@@ -21,8 +21,8 @@ import pytest
 
 from sessionstore import owner
 from sessionstore.backends.base import Backend
+from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.session import Session
-from sessionstore.state import SessionOwner, SessionState
 from sessionstore.store import SessionStore
 
 BackendT = TypeVar("BackendT", bound=Backend)

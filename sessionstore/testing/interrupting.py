@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sessionstore.errors import ClaimLost
+from sessionstore.model.state import SessionState
 from sessionstore.session import Session
-from sessionstore.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forked
 

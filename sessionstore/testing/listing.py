@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 
 from sessionstore.errors import InvalidQuery
+from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
+from sessionstore.model.state import SessionState
 from sessionstore.owner import Verdict
-from sessionstore.query import Filters, SessionQuery, SessionSummary, make_query
-from sessionstore.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget
 

@@ -19,8 +19,8 @@ from sessionstore.errors import (
     SessionExists,
     SessionNotFound,
 )
+from sessionstore.model.state import SessionState, SessionStatus, SessionTimestamps
 from sessionstore.session import Session
-from sessionstore.state import SessionState, SessionStatus, SessionTimestamps
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget, stranger
 

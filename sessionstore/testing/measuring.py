@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from sessionstore.errors import SessionNotFound
-from sessionstore.state import SessionState
+from sessionstore.model.state import SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness
 

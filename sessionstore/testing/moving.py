@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from sessionstore.errors import ArchiveRefused, SessionExists, SessionNotFound
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.ops.retention import RetentionPolicy
-from sessionstore.state import SessionState, SessionStatus
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import DEADLINE, BackendT, Harness, forget
 

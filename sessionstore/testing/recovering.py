@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sessionstore.errors import SessionNotFound
+from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.owner import Verdict
 from sessionstore.recovery import MarkAs, RecoveryReport, Swept
-from sessionstore.state import SessionOwner, SessionState
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import (
     BackendT,

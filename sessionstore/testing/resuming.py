@@ -17,7 +17,7 @@ from sessionstore.errors import (
     RevisionConflict,
     SessionCorrupt,
 )
-from sessionstore.state import SessionState, SessionStatus
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, leave
 

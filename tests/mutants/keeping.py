@@ -9,7 +9,7 @@ MUTANTS = (
     Mutant(
         "NaN is accepted",
         8,
-        "storable.py",
+        "model/json_values.py",
         (("or (kind is float and item - item == 0)", "or kind is float"),),
         "tests/test_storable.py::test_the_message_is_the_one_of_the_design",
     ),
@@ -81,7 +81,7 @@ MUTANTS = (
     Mutant(
         "a page skips what has the same time, where no index is",
         10,
-        "query.py",
+        "model/query.py",
         (
             (
                 "for key, item in placed if key > start]",
@@ -128,7 +128,7 @@ MUTANTS = (
     Mutant(
         "an id may name a parent directory",
         11,
-        "ids.py",
+        "model/ids.py",
         (
             (
                 '_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)',

@@ -24,7 +24,7 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.query import Examine, Matches, SessionQuery, SessionSummary
+from sessionstore.model.query import Examine, Matches, SessionQuery, SessionSummary
 
 # What only some programs do is loaded when it is done: the index loads sqlite3, a claim pydantic.
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sessionstore.backends.files.listing import Listing
     from sessionstore.diagnosis import Diagnosis
     from sessionstore.findings import Finding
-    from sessionstore.state import SessionOwner
+    from sessionstore.model.state import SessionOwner
 
 _BUILDING = 2.0
 """Seconds that a create waits for another one of the same id to come to its end."""

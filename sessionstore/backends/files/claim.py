@@ -10,14 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from sessionstore import codec, durable
+from sessionstore import durable
 from sessionstore.backends.base import Claim, Stored
 from sessionstore.backends.files import requests, states
 from sessionstore.backends.files.entry import Entry
 from sessionstore.backends.files.kept import linked, opened_checkpoints
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
-from sessionstore.chance import random_hex
 from sessionstore.clock import Clock
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import (
@@ -28,7 +27,9 @@ from sessionstore.errors import (
     SessionStoreError,
     StorageError,
 )
-from sessionstore.query import SessionSummary
+from sessionstore.model import codec
+from sessionstore.model.chance import random_hex
+from sessionstore.model.query import SessionSummary
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.backends.files.index import Index

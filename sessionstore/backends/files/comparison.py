@@ -21,8 +21,8 @@ from sessionstore.backends.files.index import Index, Moment, new_mark
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import Row
 from sessionstore.backends.files.sighting import Eyes
-from sessionstore.ids import is_id
 from sessionstore.log import about, logger
+from sessionstore.model.ids import is_id
 
 _WINDOW = 100_000
 """Sessions that are looked at in the order of their inodes: where nothing of them is in memory yet

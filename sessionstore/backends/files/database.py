@@ -16,8 +16,8 @@ from contextlib import suppress
 from sessionstore import durable
 from sessionstore.backends.files.layout import Layout, index_names
 from sessionstore.backends.files.rows import TABLES
-from sessionstore.chance import random_hex
 from sessionstore.log import about, logger
+from sessionstore.model.chance import random_hex
 
 Connection = sqlite3.Connection
 SQLError = sqlite3.Error

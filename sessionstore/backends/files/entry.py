@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.sighting import Sighting, last_row
 from sessionstore.durable import Signature
-from sessionstore.query import SessionSummary
+from sessionstore.model.query import SessionSummary
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.backends.files.index import Index

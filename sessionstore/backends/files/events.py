@@ -14,8 +14,8 @@ from typing import Any
 from sessionstore.backends.base import Alarm
 from sessionstore.backends.files.layout import Layout
 from sessionstore.durable import TEMPORARY_PREFIX
-from sessionstore.ids import is_id
 from sessionstore.log import about, logger
+from sessionstore.model.ids import is_id
 
 _SETTLES_MS = 10
 """Events that follow each other faster than this are of one burst …"""

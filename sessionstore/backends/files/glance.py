@@ -2,7 +2,7 @@
 
 Half the time, and a state of any size costs no more than its parsing: what a row does not tell is
 checked, but not turned into objects. It never accepts what SessionState refuses; what is refused
-here is read again by :mod:`sessionstore.codec`, which knows why.
+here is read again by :mod:`sessionstore.model.codec`, which knows why.
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ from pydantic_core import SchemaValidator, core_schema
 from sessionstore.backends.files import rows
 from sessionstore.backends.files.rows import Row
 from sessionstore.durable import Signature
-from sessionstore.query import parent_of
-from sessionstore.state import Part, SessionOwner, SessionRecovery, SessionState, SessionStatus
+from sessionstore.model.query import parent_of
+from sessionstore.model.state import (
+    Part,
+    SessionOwner,
+    SessionRecovery,
+    SessionState,
+    SessionStatus,
+)
 
 _WHOLE = (SessionOwner, SessionRecovery)
 """What a row tells with all that somebody else added to it."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from sessionstore import codec, durable
+from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.quarantine import put_aside
@@ -21,7 +21,8 @@ from sessionstore.clock import Clock
 from sessionstore.durable import Directory
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.findings import Finding, FindingKind
-from sessionstore.state import SessionState
+from sessionstore.model import codec
+from sessionstore.model.state import SessionState
 
 TEMPORARY: re.Pattern[str] = re.compile(
     re.escape(durable.TEMPORARY_PREFIX) + r"[0-9a-f]{16}", re.ASCII

@@ -35,7 +35,7 @@ from sessionstore.backends.files.database import (
 )
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import COLUMNS, INDEXES, Row
-from sessionstore.chance import random_hex
+from sessionstore.model.chance import random_hex
 
 _MANY = 500
 """Rows that wait at most."""

@@ -15,8 +15,8 @@ from typing import Any
 from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.errors import StorageError
-from sessionstore.ids import is_id
 from sessionstore.log import about, logger
+from sessionstore.model.ids import is_id
 
 FORMAT = 1
 MARKER = "sessionstore.json"

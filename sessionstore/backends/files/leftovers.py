@@ -37,7 +37,7 @@ def _may_be_foreign(directory: Directory, name: str, session_id: str) -> bool:
     A holder that died between the exchange and the swap back leaves such a state behind: it
     is no newer by revision, but was written after ours. The check-up puts it into quarantine.
     """
-    from sessionstore import codec  # rarely needed, and it loads pydantic
+    from sessionstore.model import codec  # rarely needed, and it loads pydantic
 
     left, left_signature = states.read(directory, name, session_id)
     stored, signature = states.read(directory, STATE, session_id)

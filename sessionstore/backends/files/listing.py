@@ -27,7 +27,7 @@ from sessionstore.backends.files.sighting import Eyes
 from sessionstore.backends.values import Survey
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
-from sessionstore.query import Examine, Matches, Position, SessionQuery, SessionSummary
+from sessionstore.model.query import Examine, Matches, Position, SessionQuery, SessionSummary
 
 _FIRST, _LARGEST = 64, 2048
 _TROUBLE = (SQLError, Unusable)

@@ -33,7 +33,7 @@ from sessionstore import clock, owner
 from sessionstore.durable import Directory, retry_sharing
 
 if TYPE_CHECKING:
-    from sessionstore.state import SessionOwner
+    from sessionstore.model.state import SessionOwner
 
 LOOK_GRACE = 2.0
 """Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
@@ -330,7 +330,7 @@ def _before(record: dict[str, Any] | None) -> dict[str, Any] | None:
 def _to_record(record: dict[str, Any] | None) -> Record | None:
     if record is None:
         return None
-    from sessionstore.state import SessionOwner  # it loads pydantic
+    from sessionstore.model.state import SessionOwner  # it loads pydantic
 
     try:
         holder = SessionOwner.model_validate(record["owner"])

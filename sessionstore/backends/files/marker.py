@@ -11,7 +11,7 @@ import re
 import stat
 from dataclasses import replace
 
-from sessionstore import codec, durable
+from sessionstore import durable
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import states
 from sessionstore.backends.files.housekeeping import mended
@@ -20,8 +20,9 @@ from sessionstore.backends.files.quarantine import put_aside
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionStoreError
 from sessionstore.findings import Finding, FindingKind
-from sessionstore.ids import is_id
-from sessionstore.state import SessionState
+from sessionstore.model import codec
+from sessionstore.model.ids import is_id
+from sessionstore.model.state import SessionState
 
 _BY_HAND = (
     f'restore it from a backup, or write {{"format": {FORMAT}}} into it if this is a store of'

@@ -15,7 +15,7 @@ from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.states import storage_errors
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
-from sessionstore.ids import is_id
+from sessionstore.model.ids import is_id
 
 
 class FilesReader(Backend, ABC):

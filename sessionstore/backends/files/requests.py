@@ -24,7 +24,7 @@ from sessionstore.backends.files.layout import Layout
 from sessionstore.durable import Directory
 
 if TYPE_CHECKING:
-    from sessionstore.state import SessionOwner
+    from sessionstore.model.state import SessionOwner
 
 NAME = re.compile(r"(?P<session_id>.+)\.(?P<token>[0-9a-f]{16})\.cancel", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -152,7 +152,7 @@ def _read(layout: Layout, session_id: str, token: str | None) -> CancelRequest |
     with suppress(ValueError, RecursionError):
         content = json.loads(data)
         if isinstance(content, dict):
-            from sessionstore.state import SessionOwner
+            from sessionstore.model.state import SessionOwner
 
             reason, at = content.get("reason"), content.get("at")
             with suppress(ValueError):

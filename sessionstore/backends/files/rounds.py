@@ -28,7 +28,7 @@ from sessionstore.clock import Clock
 from sessionstore.durable import Directory
 from sessionstore.errors import StorageError
 from sessionstore.findings import Finding, FindingKind
-from sessionstore.ids import is_id
+from sessionstore.model.ids import is_id
 
 _STAYS = 60.0
 """Seconds after which a temporary file beside the marker, which no lock guards, is left over."""

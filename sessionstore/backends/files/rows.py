@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable import Signature
-from sessionstore.late import keep
-from sessionstore.query import Position, SessionQuery, SessionSummary
-from sessionstore.status import SessionStatus
+from sessionstore.model.late import keep
+from sessionstore.model.query import Position, SessionQuery, SessionSummary
+from sessionstore.model.status import SessionStatus
 
 _REST_LIMIT = 8 * 1024
 """Bytes of a summary that are kept; of one with a longer text the file is read instead."""

@@ -11,9 +11,9 @@ from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.rows import Row
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.limits import MAX_STATE_BYTES
-from sessionstore.query import SessionSummary, summarize
-from sessionstore.status import SessionStatus
+from sessionstore.model.limits import MAX_STATE_BYTES
+from sessionstore.model.query import SessionSummary, summarize
+from sessionstore.model.status import SessionStatus
 
 
 class Sighting(NamedTuple):
@@ -104,8 +104,8 @@ class Eyes:
         Of one that was just seen to be a directory, and no link, the path is believed: it takes
         half the time.
         """
-        from sessionstore import codec  # pydantic: settled rows need none
-        from sessionstore.state import SessionState
+        from sessionstore.model import codec  # pydantic: settled rows need none
+        from sessionstore.model.state import SessionState
 
         # Named in errors only, and joined a million times for a new index: not by os.path.
         file = f"{self._sessions.path}/{session_id}/{STATE}"

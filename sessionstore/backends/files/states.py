@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from sessionstore.durable import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionStoreError, StorageError
-from sessionstore.ids import is_id
-from sessionstore.limits import MAX_STATE_BYTES
+from sessionstore.model.ids import is_id
+from sessionstore.model.limits import MAX_STATE_BYTES
 
 _DAMAGE = {
     errno.ELOOP: "it is a symbolic link, which is not followed",

@@ -24,7 +24,7 @@ from sessionstore.backends.files.usage import is_checkpoint, walk
 from sessionstore.clock import Clock
 from sessionstore.durable import TEMPORARY_PREFIX, Directory
 from sessionstore.errors import SessionExists
-from sessionstore.state import SessionOwner
+from sessionstore.model.state import SessionOwner
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.backends.files.index import Index

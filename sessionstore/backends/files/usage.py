@@ -12,7 +12,7 @@ from operator import itemgetter
 from sessionstore.backends.base import Usage
 from sessionstore.backends.files.layout import STATE
 from sessionstore.durable import TEMPORARY_PREFIX, Directory
-from sessionstore.ids import is_id
+from sessionstore.model.ids import is_id
 
 _BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own blocks are
 _COUNTS_BLOCKS = hasattr(os.stat_result, "st_blocks")

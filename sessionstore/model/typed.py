@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     # itself has that from 3.13 on; at run time the default has no effect.
     from typing_extensions import TypeVar
 
-    from sessionstore.state import SessionState
+    from sessionstore.model.state import SessionState
 
     StateT = TypeVar("StateT", bound=SessionState, default=SessionState)
 else:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field, model_validator
 
-from sessionstore import clock, conversions
-from sessionstore.status import SessionStatus as SessionStatus  # noqa: PLC0414 - re-exported
-from sessionstore.typed import StateT as StateT  # noqa: PLC0414 - re-exported
+from sessionstore import clock
+from sessionstore.model import legacy
+from sessionstore.model.status import SessionStatus as SessionStatus  # noqa: PLC0414 - re-exported
+from sessionstore.model.typed import StateT as StateT  # noqa: PLC0414 - re-exported
 
 SCHEMA_VERSION = "1.2"
 
@@ -230,7 +231,7 @@ class SessionState(Part):
         cls,
         session_id: str,
         goal_id: str,
-        result: conversions.ExecutionResult,
+        result: legacy.ExecutionResult,
         stream_id: str = "",
         correlation_id: str = "",
         started_at: str = "",
@@ -252,14 +253,14 @@ class SessionState(Part):
                 "agent_id": agent_id,
                 "entry_point": entry_point,
                 "input_data": input_data or {},
-                **conversions.fields_of_result(result, started_at, clock.to_text(clock.utc_now())),
+                **legacy.fields_of_result(result, started_at, clock.to_text(clock.utc_now())),
             }
         )
 
     @classmethod
     def from_legacy_run(
         cls,
-        run: conversions.LegacyRun | Mapping[str, Any],
+        run: legacy.LegacyRun | Mapping[str, Any],
         session_id: str,
         stream_id: str = "",
     ) -> Self:
@@ -272,7 +273,7 @@ class SessionState(Part):
             {
                 "session_id": session_id,
                 "stream_id": stream_id,
-                **conversions.fields_of_run(run, clock.to_text(clock.utc_now())),
+                **legacy.fields_of_run(run, clock.to_text(clock.utc_now())),
             }
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sessionstore.query import SessionSummary
+    from sessionstore.model.query import SessionSummary
 
 
 class Late:
@@ -22,7 +22,7 @@ class Late:
             """Return the model that belongs into an empty field, and fill the field."""
             if name not in ("recovery", "owner"):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            from sessionstore import state
+            from sessionstore.model import state
 
             kind = state.SessionRecovery if name == "recovery" else state.SessionOwner
             model = kind.model_validate(self._kept[name])

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from sessionstore import clock
 from sessionstore.errors import InvalidQuery
-from sessionstore.late import Late
+from sessionstore.model.late import Late
+from sessionstore.model.status import SessionStatus
 from sessionstore.owner import Liveness
-from sessionstore.status import SessionStatus
 
 if TYPE_CHECKING:  # a listing needs no pydantic as long as it shows nobody's owner record
-    from sessionstore.state import SessionOwner, SessionRecovery, SessionState
+    from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState
 
 ORDERS = ("updated_at", "started_at", "session_id")
 

@@ -6,8 +6,8 @@ import re
 from datetime import datetime
 from typing import NamedTuple
 
-from sessionstore.chance import random_hex
 from sessionstore.errors import InvalidSessionId
+from sessionstore.model.chance import random_hex
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 # Names that Windows gives to devices, with any extension and in any case.

@@ -20,7 +20,7 @@ class SessionStatus(StrEnum):
         """Have the word written as the string that it is.
 
         pydantic would ask for ``.value``, which is Python code: what a signal handler raises in
-        there is lost (see :mod:`sessionstore.codec`).
+        there is lost (see :mod:`sessionstore.model.codec`).
         """
         schema = handler(source)
         schema["serialization"] = {"type": "str"}

@@ -16,8 +16,15 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
-from sessionstore.state import Part
-from sessionstore.storable import SAFE_INTEGER, Unstorable, check_json, check_keys, offence, shown
+from sessionstore.model.json_values import (
+    SAFE_INTEGER,
+    Unstorable,
+    check_json,
+    check_keys,
+    offence,
+    shown,
+)
+from sessionstore.model.state import Part
 
 Check = Callable[[Any, int], None]
 

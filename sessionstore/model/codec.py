@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from sessionstore import declared, storable
 from sessionstore.errors import NotStorable, SessionCorrupt, StateTypeMismatch
-from sessionstore.limits import MAX_STATE_BYTES
-from sessionstore.state import SessionState, StateT
+from sessionstore.model import field_checks, json_values
+from sessionstore.model.limits import MAX_STATE_BYTES
+from sessionstore.model.state import SessionState, StateT
 from sessionstore.text import printable
 
 
@@ -25,16 +25,16 @@ def encode(state: SessionState) -> bytes:
     """
     kind = type(state)
     try:
-        declared.check(state)
+        field_checks.check(state)
         payload = _serialize(state)
-        if typed := declared.typed_fields(kind):
+        if typed := field_checks.typed_fields(kind):
             _compare_typed(state, payload, typed)
-    except storable.Unstorable as bad:
+    except json_values.Unstorable as bad:
         raise NotStorable(state.session_id, bad.path, bad.reason) from None
     except (PydanticSerializationError, UnicodeEncodeError) as error:
         if signalled := _raised_by_signal(error):
             raise signalled from error
-        culprit = storable.find_bad_text(state) or _find_unserializable(state, error)
+        culprit = json_values.find_bad_text(state) or _find_unserializable(state, error)
         raise NotStorable(state.session_id, culprit.path, culprit.reason) from error
     except RuntimeError as error:  # dict or list changed size: another thread edits the state
         if type(error) is not RuntimeError:
@@ -111,14 +111,14 @@ def _raised_by_signal(error: Exception) -> BaseException | None:
     return KeyboardInterrupt(*([said] if said else []))
 
 
-def _find_unserializable(state: SessionState, error: Exception) -> storable.Unstorable:
+def _find_unserializable(state: SessionState, error: Exception) -> json_values.Unstorable:
     """Return the field that pydantic could not turn into JSON, by trying each alone."""
     for name in type(state).__pydantic_fields__:
         try:
             state.model_dump_json(include={name}, warnings=False)
         except (PydanticSerializationError, UnicodeEncodeError) as trouble:
-            return storable.Unstorable(brief(trouble), name)
-    return storable.Unstorable(brief(error))
+            return json_values.Unstorable(brief(trouble), name)
+    return json_values.Unstorable(brief(error))
 
 
 def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) -> None:
@@ -129,11 +129,11 @@ def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) 
         steps = error.errors(include_url=False, include_context=False, include_input=False)[0][
             "loc"
         ]
-        raise storable.Unstorable(f"would not load back: {brief(error)}", *steps) from None
+        raise json_values.Unstorable(f"would not load back: {brief(error)}", *steps) from None
     for name in names:
         try:
-            storable.difference(getattr(state, name), getattr(back, name))
-        except storable.Unstorable as bad:
+            json_values.difference(getattr(state, name), getattr(back, name))
+        except json_values.Unstorable as bad:
             raise bad.under(name) from None
 
 

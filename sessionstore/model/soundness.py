@@ -1,9 +1,9 @@
 """Tell that a stored state is sound, without pydantic, wherever that is certain.
 
 A listing looks whether the checkpoint of each session loads, and shows nothing of it. What is said
-here to be sound :func:`sessionstore.codec.decode` certainly accepts as a SessionState; of anything
-else nothing is said: whoever asks decodes it. Nothing is converted, so ``"7"`` for a number, which
-pydantic would take, is left to it.
+here to be sound :func:`sessionstore.model.codec.decode` certainly accepts as a SessionState; of
+anything else nothing is said: whoever asks decodes it. Nothing is converted, so ``"7"`` for a
+number, which pydantic would take, is left to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sessionstore.status import SessionStatus
+from sessionstore.model.status import SessionStatus
 
 _BRACKETS = 200
 """Objects and arrays of a state that cannot be nested too deep, however they are nested: it is as
