@@ -15,7 +15,7 @@ import sessionstore
 from benchmarks import claims, growth, imports, listing, peers, report, save, together
 from benchmarks.figures import Results
 from benchmarks.harness import Group, Options, say
-from sessionstore.owner import is_local
+from sessionstore.process.liveness import is_local
 
 GROUPS: dict[str, Group] = {
     **save.GROUPS,

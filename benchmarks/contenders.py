@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from benchmarks.harness import KIB
 from sessionstore import Session, SessionState, SessionStore
-from sessionstore.durable import Directory, exchange
+from sessionstore.durable.replace import Directory, exchange
 
 Durability = Literal["power", "process"]
 

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from sessionstore.ops.retention import RetentionPolicy
     from sessionstore.ops.stats import Day, Measured, StoreStats, Unfinished
     from sessionstore.ops.watch import SessionChange
-    from sessionstore.owner import Liveness, Verdict
+    from sessionstore.process.liveness import Liveness, Verdict
     from sessionstore.recovery import RecoveryReport, Swept
     from sessionstore.session import Session
     from sessionstore.store import SessionStore
@@ -229,7 +229,7 @@ _HOMES = {
     "sessionstore.ops.prune": ("PruneReport", "Pruned"),
     "sessionstore.ops.retention": ("RetentionPolicy",),
     "sessionstore.ops.watch": ("SessionChange",),
-    "sessionstore.owner": (
+    "sessionstore.process.liveness": (
         "Liveness",
         "Verdict",
     ),

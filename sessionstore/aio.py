@@ -18,8 +18,8 @@ from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.query import Filters, Page, SessionSummary
 from sessionstore.model.state import SessionState, StateT
-from sessionstore.owner import Liveness
 from sessionstore.preparing import Prepared
+from sessionstore.process.liveness import Liveness
 from sessionstore.runner import Runner
 from sessionstore.session import Held, Session
 from sessionstore.store import SessionStore

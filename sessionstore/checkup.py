@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from sessionstore import owner, recovery
+from sessionstore import recovery
 from sessionstore.backends.base import Backend, Claim, Probe, Stored
 from sessionstore.clock import to_text
 from sessionstore.condition import Condition, condition_of, doubled_keys
@@ -25,7 +25,8 @@ from sessionstore.findings import CheckReport, Finding, FindingKind
 from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
-from sessionstore.owner import Liveness, Verdict
+from sessionstore.process import liveness
+from sessionstore.process.liveness import Liveness, Verdict
 from sessionstore.recovery import Progress
 from sessionstore.writing import Writer
 
@@ -144,7 +145,7 @@ class _Session:
     ) -> list[Finding]:
         if state.status is not SessionStatus.ACTIVE or not _names_nobody(state):
             return []
-        verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
         if not verdict.is_unknown or (claim is None and self.backend.probe(self.session_id).held):
             return []
         what = (
@@ -169,7 +170,7 @@ class _Session:
     def _claim_and_repair(self, found: list[Finding]) -> list[Finding]:
         # Before the claim: it says whether the last holder gave the session back.
         last = self.backend.probe(self.session_id)
-        by = owner.new_owner(self.backend.clock())
+        by = liveness.new_owner(self.backend.clock())
         try:
             claim = self.backend.claim_for_repair(self.session_id, by)
         except SessionNotFound:
@@ -258,7 +259,7 @@ class _Session:
     def _may_live(self, state: SessionState) -> str | None:
         if state.status is not SessionStatus.ACTIVE:
             return None
-        verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
         return None if verdict.is_dead else f"it is active, and its owner {verdict}"
 
     def _load(self, checkpoint_id: str) -> SessionState:

@@ -6,14 +6,14 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sessionstore import owner
 from sessionstore.backends.base import Backend, Stored
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.model.query import SessionSummary, summarize
 from sessionstore.model.soundness import is_certainly_sound
 from sessionstore.model.status import SessionStatus
-from sessionstore.owner import Liveness, Verdict
+from sessionstore.process import liveness
+from sessionstore.process.liveness import Liveness, Verdict
 
 if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need none
     from sessionstore.model.checkpoint import Checkpoint
@@ -48,7 +48,7 @@ def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
             return state, Liveness(Verdict.ALIVE, _holding(holder), holder)
         again = backend.read(session_id)
         if again.payload == stored.payload:
-            return state, owner.judge(state, lock_is_proof=backend.lock_is_proof)
+            return state, liveness.judge(state, lock_is_proof=backend.lock_is_proof)
         state, stored = read_base(backend, session_id)
     return state, Liveness(Verdict.ALIVE, "its state is being written right now", state.owner)
 

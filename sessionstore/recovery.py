@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sessionstore import clock, inspection, owner
+from sessionstore import clock, inspection
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import (
     ClaimLost,
@@ -25,7 +25,8 @@ from sessionstore.model.state import (
     SessionState,
     SessionStatus,
 )
-from sessionstore.owner import Liveness
+from sessionstore.process import liveness as owner
+from sessionstore.process.liveness import Liveness
 from sessionstore.writing import Writer
 
 MarkAs = Literal["failed", "paused", "cancelled"]

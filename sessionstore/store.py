@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
-from sessionstore import clock, inspection, owner
+from sessionstore import clock, inspection
 from sessionstore.backends.base import Backend
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model.ids import check_id
 from sessionstore.model.typed import StateT
 from sessionstore.operations import Operations
-from sessionstore.owner import Liveness
+from sessionstore.process import liveness as owner
+from sessionstore.process.liveness import Liveness
 from sessionstore.session_operations import SessionOperations
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic

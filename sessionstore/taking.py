@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessionstore import inspection, owner
+from sessionstore import inspection
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
 from sessionstore.log import about, logger
@@ -10,6 +10,7 @@ from sessionstore.model import checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.ids import is_id, make_checkpoint_id
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus, StateT
+from sessionstore.process import liveness
 
 
 def take(
@@ -25,7 +26,7 @@ def take(
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
-    claim = backend.claim(session_id, owner.new_owner(backend.clock()), timeout=timeout)
+    claim = backend.claim(session_id, liveness.new_owner(backend.clock()), timeout=timeout)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)
@@ -48,7 +49,7 @@ def refuse_unless_dead(backend: Backend, state: SessionState, *, force: bool) ->
     """Refuse an ACTIVE session whose lock is free, but whose owner may live without one."""
     if state.status is not SessionStatus.ACTIVE:
         return
-    verdict = owner.judge(state, lock_is_proof=backend.lock_is_proof)
+    verdict = liveness.judge(state, lock_is_proof=backend.lock_is_proof)
     if verdict.is_alive or (verdict.is_unknown and not force):
         raise SessionClaimed(
             state.session_id,

@@ -11,13 +11,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sessionstore import (
-    AsyncSession,
-    AsyncSessionStore,
-    FilesBackend,
-    SessionState,
-    durable,
-)
+from sessionstore import AsyncSession, AsyncSessionStore, FilesBackend, SessionState
+from sessionstore.durable import replace
 
 T = TypeVar("T")
 Store = AsyncSessionStore[SessionState]
@@ -56,12 +51,12 @@ async def opened(opening: Any) -> AsyncSession[SessionState]:
 @contextmanager
 def gated_flush(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let every flush of a file wait at the gate."""
-    real = durable.flush
+    real = replace.flush
 
     def flush(fd: int) -> None:
         gate.passes()
         real(fd)
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "flush", flush)
+        patch.setattr(replace, "flush", flush)
         yield

@@ -18,11 +18,11 @@ from sessionstore import (
     SessionStore,
     SessionStoreError,
     SessionSummary,
-    durable,
 )
 from sessionstore.backends.base import Backend, Survey
 from sessionstore.backends.files import FilesBackend, claim, lock
 from sessionstore.backends.files.index import Index
+from sessionstore.durable import replace as durable
 from sessionstore.model.query import Examine, Filters, Matches, SessionQuery, make_query
 from sessionstore.ops.stats import StoreStats
 from tests import children

@@ -11,15 +11,9 @@ from typing import Any
 
 import pytest
 
-from sessionstore import (
-    FilesBackend,
-    NotStorable,
-    SessionClaimed,
-    SessionOwner,
-    SessionStore,
-    durable,
-)
+from sessionstore import FilesBackend, NotStorable, SessionClaimed, SessionOwner, SessionStore
 from sessionstore.backends.base import Claim, Stored
+from sessionstore.durable import replace
 from tests.async_support import Gate, Store, gated_flush, opened, run
 from tests.support import Child, read_state
 
@@ -182,14 +176,14 @@ def test_no_file_is_touched_in_the_thread_of_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = RecordingBackend(tmp_path)
-    real: Callable[..., Any] = durable.Directory.__init__
+    real: Callable[..., Any] = replace.Directory.__init__
 
-    def noted(directory: durable.Directory, *arguments: Any) -> None:
+    def noted(directory: replace.Directory, *arguments: Any) -> None:
         backend.note("open a directory")  # each read and write begins with this
         real(directory, *arguments)
 
     async def work(store: Store) -> None:
-        monkeypatch.setattr(durable.Directory, "__init__", noted)
+        monkeypatch.setattr(replace.Directory, "__init__", noted)
         async with store.create("goal", session_id="s1") as session:
             await session.save()
             await session.checkpoint()

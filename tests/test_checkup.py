@@ -22,11 +22,11 @@ from sessionstore import (
     SessionStore,
     checkup,
     clock,
-    durable,
-    owner,
 )
 from sessionstore.backends.files import lock as locks
-from sessionstore.durable import Directory
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory
+from sessionstore.process import liveness
 from tests.cli_support import copy_of_hive_home, hashes
 from tests.faults.tally import tally
 from tests.support import (
@@ -194,7 +194,7 @@ def test_a_repair_that_the_disk_refuses_leaves_all_as_it_was(
         state_path(tmp_path, name).chmod(0o600)
     refused: list[str] = []
 
-    def refuse(*_: object, **__: object) -> durable.Signature:
+    def refuse(*_: object, **__: object) -> replace.Signature:
         refused.append("write")
         raise OSError(28, "No space left on device")
 
@@ -202,7 +202,7 @@ def test_a_repair_that_the_disk_refuses_leaves_all_as_it_was(
     store.create("g", session_id="s3").complete()  # it need not write its marker any more
     sessions = tree(tmp_path / "sessions")
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "write_file", refuse)
+        patch.setattr(replace, "write_file", refuse)
         report = store.check(repair=True)
     assert len(refused) == 2
     assert report.has_damage
@@ -221,7 +221,7 @@ def test_a_store_that_cannot_be_written_is_checked_all_the_same(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(durable, "write_file", refuse)
+    monkeypatch.setattr(replace, "write_file", refuse)
     report = check(tmp_path, repair=True)
     assert only(report).kind is FindingKind.DAMAGED_STATE
     assert "Read-only" in only(report).repair
@@ -233,8 +233,8 @@ STEPS: list[tuple[object, str]] = [
     (Directory, "link"),
     (Directory, "unlink"),
     (Directory, "make_directory"),
-    (durable, "write_file"),
-    (durable, "_rename_with_flags"),
+    (replace, "write_file"),
+    (replace, "_rename_with_flags"),
 ]
 """Everything by which a repair changes a store."""
 
@@ -364,7 +364,7 @@ def test_a_session_that_was_being_made_is_removed_unless_its_maker_lives(tmp_pat
     new_session(tmp_path)
     aside = tmp_path / "trash" / f"{TEMPORARY}-s2"
     shutil.copytree(session_path(tmp_path, "s1"), aside)
-    by = owner.new_owner(clock.utc_now())
+    by = liveness.new_owner(clock.utc_now())
     lock = locks.acquire(str(tmp_path / "locks" / "s2.lock"), by, timeout=0.0)
     try:
         assert check(tmp_path, repair=True).findings == ()

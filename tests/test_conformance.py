@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import FilesBackend, MemoryBackend, SessionStore, durable
+from sessionstore import FilesBackend, MemoryBackend, SessionStore
+from sessionstore.durable import replace as durable
 from sessionstore.testing import BackendContract, Harness
 
 

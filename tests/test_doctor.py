@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import Diagnosis, SessionStore, diagnose, durable
+from sessionstore import Diagnosis, SessionStore, diagnose
 from sessionstore.backends.files import place, trials
+from sessionstore.durable import replace
 from tests.cli_support import HOSTILE, acting, environment, hashes, invoke, put, state
 from tests.faults.images import Unavailable, memory, read_only
 from tests.support import DEADLINE, needs_linux, needs_root
@@ -224,10 +225,10 @@ def test_without_an_exchange_or_links_it_warns(
     """No file system here lacks them: the one call that reaches the system is replaced."""
 
     def no_links(*_: object) -> None:
-        raise OSError(next(iter(durable.NO_LINKS)), "not supported")
+        raise OSError(next(iter(replace.NO_LINKS)), "not supported")
 
-    monkeypatch.setattr(durable, "_rename_with_flags", lambda *_: False)
-    monkeypatch.setattr(durable.Directory, "link", no_links)
+    monkeypatch.setattr(replace, "_rename_with_flags", lambda *_: False)
+    monkeypatch.setattr(replace.Directory, "link", no_links)
     found = by_check(diagnose(tmp_path))
     assert found["exchange"].fitness == "warn"
     assert found["hard links"].fitness == "warn"

@@ -14,14 +14,9 @@ from typing import Any
 
 import pytest
 
-from sessionstore import (
-    DurabilityUncertain,
-    RevisionConflict,
-    SessionStore,
-    StorageError,
-    durable,
-)
-from sessionstore.durable import Directory, Displaced, Signature, Staged
+from sessionstore import DurabilityUncertain, RevisionConflict, SessionStore, StorageError
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory, Displaced, Signature, Staged
 from tests.support import (
     Child,
     leftovers,
@@ -58,7 +53,7 @@ def write(path: Path, data: bytes) -> Signature:
 def test_an_exchange_hands_back_what_was_there(tmp_path: Path) -> None:
     one, other = write(tmp_path / "one", b"1"), write(tmp_path / "other", b"22")
     with Directory(str(tmp_path)) as directory:
-        assert durable.exchange(directory, "one", "other")
+        assert replace.exchange(directory, "one", "other")
     assert (tmp_path / "one").read_bytes() == b"22"
     assert Signature.of((tmp_path / "one").stat()) == other
     assert Signature.of((tmp_path / "other").stat()) == one
@@ -68,8 +63,8 @@ def test_an_exchange_hands_back_what_was_there(tmp_path: Path) -> None:
 def swap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to swap a file in."""
     if request.param == "rename":
-        monkeypatch.setattr(durable, "_renameat2", None)
-        monkeypatch.setattr(durable, "_looked_up", True)
+        monkeypatch.setattr(replace, "_renameat2", None)
+        monkeypatch.setattr(replace, "_looked_up", True)
     return str(request.param)
 
 
@@ -102,15 +97,15 @@ def test_a_writer_that_comes_right_before_the_swap_keeps_its_state(
 ) -> None:
     session = SessionStore(tmp_path).create("goal", session_id="s1")
     foreign = state_path(tmp_path, "s1").read_bytes().replace(b"goal", b"them")
-    real = durable.exchange
+    real = replace.exchange
 
     def late(directory: Directory, one: str, other: str) -> bool:
-        monkeypatch.setattr(durable, "exchange", real)
+        monkeypatch.setattr(replace, "exchange", real)
         (session_path(tmp_path, "s1") / "theirs").write_bytes(foreign)
         os.replace(session_path(tmp_path, "s1") / "theirs", state_path(tmp_path, "s1"))
         return real(directory, one, other)
 
-    monkeypatch.setattr(durable, "exchange", late)
+    monkeypatch.setattr(replace, "exchange", late)
     with pytest.raises(RevisionConflict):
         session.checkpoint()
     assert state_path(tmp_path, "s1").read_bytes() == foreign
@@ -126,8 +121,8 @@ def test_moving_in_never_replaces(tmp_path: Path, swap: str) -> None:
     write(tmp_path / "there", b"old")
     with Directory(str(tmp_path)) as directory:
         with pytest.raises(FileExistsError):
-            durable.write_new(directory, "there", b"new", flush_file=False)
-        durable.write_new(directory, "free", b"new", flush_file=False)
+            replace.write_new(directory, "there", b"new", flush_file=False)
+        replace.write_new(directory, "free", b"new", flush_file=False)
     assert (tmp_path / "there").read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == ["free", "there"]
 
@@ -156,7 +151,7 @@ def test_short_writes_go_on_until_every_byte_is_written(
 
     with Directory(str(tmp_path)) as directory, monkeypatch.context() as patch:
         patch.setattr(os, "write", stingy)
-        durable.write_new(directory, "file", b"0123456789" * 10, flush_file=True)
+        replace.write_new(directory, "file", b"0123456789" * 10, flush_file=True)
     assert (tmp_path / "file").read_bytes() == b"0123456789" * 10
     assert len(calls) == 15
 
@@ -306,7 +301,7 @@ def test_macos_flushes_through_the_cache_of_the_drive(
     monkeypatch.setattr(os, "fsync", synced.append)
     with (tmp_path / "file").open("wb") as file, monkeypatch.context() as patch:
         patch.setattr(sys, "platform", "darwin")
-        durable.flush(file.fileno())
+        replace.flush(file.fileno())
     assert commands == [51]  # F_FULLFSYNC of <sys/fcntl.h>
     assert synced == []
 
@@ -319,7 +314,7 @@ def test_a_volume_without_full_flush_is_flushed_by_fsync(
     monkeypatch.setattr(fcntl, "fcntl", refuse_with(code))
     monkeypatch.setattr(os, "fsync", synced.append)
     with (tmp_path / "file").open("wb") as file:
-        durable.full_flush(file.fileno())
+        replace.full_flush(file.fileno())
         assert synced == [file.fileno()]
 
 
@@ -330,7 +325,7 @@ def test_a_full_flush_that_fails_is_no_reason_to_try_a_weaker_one(
     monkeypatch.setattr(fcntl, "fcntl", refuse_with(errno.EIO))
     monkeypatch.setattr(os, "fsync", synced.append)
     with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match="Input/output"):
-        durable.full_flush(file.fileno())
+        replace.full_flush(file.fileno())
     assert synced == []
 
 
@@ -344,7 +339,7 @@ class Sharing(PermissionError):
 
 @pytest.mark.parametrize("winerror", [5, 32, 33])
 def test_a_sharing_violation_is_waited_out(monkeypatch: pytest.MonkeyPatch, winerror: int) -> None:
-    monkeypatch.setattr(durable, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
     troubles = [Sharing(winerror)] * 3
 
     def action() -> str:
@@ -352,14 +347,14 @@ def test_a_sharing_violation_is_waited_out(monkeypatch: pytest.MonkeyPatch, wine
             raise troubles.pop()
         return "done"
 
-    assert durable.retry_sharing(action) == "done"
+    assert replace.retry_sharing(action) == "done"
 
 
 @pytest.mark.parametrize(("winerror", "tries"), [(32, 41), (2, 1)])
 def test_a_sharing_violation_is_not_waited_out_for_ever(
     monkeypatch: pytest.MonkeyPatch, winerror: int, tries: int
 ) -> None:
-    monkeypatch.setattr(durable, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
     calls = list[int]()
 
     def action() -> None:
@@ -367,15 +362,15 @@ def test_a_sharing_violation_is_not_waited_out_for_ever(
         raise Sharing(winerror)
 
     with pytest.raises(Sharing):
-        durable.retry_sharing(action)
+        replace.retry_sharing(action)
     assert len(calls) == tries
 
 
 @pytest.fixture
 def no_directory_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work by path, as on Windows."""
-    monkeypatch.setattr(durable, "_HAS_DIRECTORIES", False)
-    monkeypatch.setattr(durable, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(replace, "_HAS_DIRECTORIES", False)
+    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
 
 
 @pytest.mark.usefixtures("no_directory_descriptors")

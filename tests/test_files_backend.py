@@ -29,7 +29,7 @@ from sessionstore import (
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files import reading
 from sessionstore.backends.files.lock import PROBE_GRACE, HeldLock
-from sessionstore.durable import Directory
+from sessionstore.durable.replace import Directory
 from tests.support import (
     DEADLINE,
     Child,

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import SessionState, SessionStore, StorageError, owner
+from sessionstore import SessionState, SessionStore, StorageError
 from sessionstore.backends.files import FilesBackend, database
+from sessionstore.process import liveness
 from tests.index_support import (
     assert_true,
     fill,
@@ -184,7 +185,7 @@ def test_an_index_that_is_older_than_the_files_is_compared_after_another_boot(
     store.close()
     remove(file)
     file.write_bytes(before)  # sessions/ did not change, and tells nothing
-    monkeypatch.setattr(owner, "boot_id", lambda: "the next one")
+    monkeypatch.setattr(liveness, "boot_id", lambda: "the next one")
     booted = SessionStore(tmp_path)
     assert booted.count(status="failed") == len(expected) == 3
     assert booted.count(goal_id="moved") == 1

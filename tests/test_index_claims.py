@@ -14,7 +14,7 @@ import pytest
 from sessionstore import SessionState, SessionStore, StorageError
 from sessionstore.backends.files import comparison, lock
 from sessionstore.backends.files.claim import FilesClaim
-from sessionstore.durable import Directory
+from sessionstore.durable.replace import Directory
 from tests.index_support import assert_true, fill, index_files, row
 from tests.support import Child, needs_linux
 

@@ -222,7 +222,7 @@ def test_measuring_notices_what_others_wrote(store: Store, tmp_path: Path) -> No
 def test_without_an_index_every_operation_reads_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessionstore.owner.is_local", lambda _: (False, "nfs"))
+    monkeypatch.setattr("sessionstore.process.liveness.is_local", lambda _: (False, "nfs"))
     fill(tmp_path)
     put(tmp_path, "torn", "{")
     store = SessionStore(tmp_path)

@@ -16,7 +16,7 @@ from sessionstore import SessionOwner, SessionRecovery, SessionState, SessionSto
 from sessionstore.backends.files import comparison, glance, rows
 from sessionstore.backends.files.index import Index
 from sessionstore.backends.files.sighting import Eyes
-from sessionstore.durable import Signature
+from sessionstore.durable.replace import Signature
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import codec
 from sessionstore.model.query import summarize

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import pytest
 
-from sessionstore import FilesBackend, RevisionConflict, SessionClaimed, SessionStore, durable
+from sessionstore import FilesBackend, RevisionConflict, SessionClaimed, SessionStore
 from sessionstore.backends.base import Claim
-from sessionstore.durable import Directory
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory
 from sessionstore.model.state import SessionOwner
 from tests.children import say
 from tests.faults.tally import tally
@@ -41,13 +42,13 @@ def test_a_state_that_others_changed_is_not_replaced_even_for_an_instant(
     session = SessionStore(tmp_path).create("goal", session_id="s1")
     edit_state(tmp_path, "s1", revision=5)
     foreign = state_path(tmp_path, "s1").read_bytes()
-    real, swaps = durable.exchange, list[str]()
+    real, swaps = replace.exchange, list[str]()
 
     def exchange(directory: Directory, one: str, other: str) -> bool:
         swaps.append(other)
         return real(directory, one, other)
 
-    monkeypatch.setattr(durable, "exchange", exchange)
+    monkeypatch.setattr(replace, "exchange", exchange)
     for write in (session.save, session.checkpoint, session.pause):
         with pytest.raises(RevisionConflict):
             write()
@@ -65,7 +66,7 @@ def test_a_claim_is_held_until_its_last_write_is_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     session = SessionStore(tmp_path).create("goal", session_id="s1")
-    real, met = durable.exchange, list[str]()
+    real, met = replace.exchange, list[str]()
 
     def exchange(directory: Directory, one: str, other: str) -> bool:
         for when in ("before", "after"):
@@ -76,7 +77,7 @@ def test_a_claim_is_held_until_its_last_write_is_in_place(
                 swapped = real(directory, one, other)
         return swapped
 
-    monkeypatch.setattr(durable, "exchange", exchange)
+    monkeypatch.setattr(replace, "exchange", exchange)
     ends: dict[str, Callable[[], object]] = {
         "pause": session.pause,
         "complete": session.complete,
@@ -94,14 +95,14 @@ def test_an_interrupt_right_after_the_swap_leaves_the_session_usable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = SessionStore(tmp_path).create("goal", session_id="s1")
-    real = durable.exchange
+    real = replace.exchange
 
     def exchange(directory: Directory, one: str, other: str) -> bool:
         real(directory, one, other)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "exchange", exchange)
+        patch.setattr(replace, "exchange", exchange)
         with pytest.raises(KeyboardInterrupt):
             session.save()
     assert read_state(tmp_path, "s1")["revision"] == 2  # it took effect
@@ -139,7 +140,7 @@ def test_a_checkpoint_is_durable_before_a_state_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Literal["power", "process"]
 ) -> None:
     session = SessionStore(tmp_path, durability=durability).create("goal", session_id="s1")
-    real_flush, real_exchange = os.fsync, durable.exchange
+    real_flush, real_exchange = os.fsync, replace.exchange
     events = list[Any]()
 
     def fsync(fd: int) -> None:
@@ -151,7 +152,7 @@ def test_a_checkpoint_is_durable_before_a_state_that_names_it(
         return real_exchange(directory, one, other)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(durable, "exchange", exchange)
+    monkeypatch.setattr(replace, "exchange", exchange)
     kept = session.checkpoint().checkpoint_id
     monkeypatch.undo()
     directory = session_path(tmp_path, "s1")

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from sessionstore import Liveness, SessionClaimed, SessionOwner, SessionStore, Verdict, owner
+from sessionstore import Liveness, SessionClaimed, SessionOwner, SessionStore, Verdict
 from sessionstore.clock import utc_now
+from sessionstore.process import liveness as owner
 from tests.support import (
     Child,
     edit_state,

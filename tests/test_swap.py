@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import ClaimLost, RevisionConflict, SessionStore, StorageError, durable
-from sessionstore.durable import Directory
+from sessionstore import ClaimLost, RevisionConflict, SessionStore, StorageError
+from sessionstore.durable import replace as durable
+from sessionstore.durable.replace import Directory
 from tests.support import (
     leftovers,
     needs_linux,

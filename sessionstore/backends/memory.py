@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from sessionstore import clock, owner
+from sessionstore import clock
 from sessionstore.backends.base import Backend, CancelRequest, Claim, Intake, Probe, Stored
 from sessionstore.errors import (
     ClaimLost,
@@ -21,6 +21,7 @@ from sessionstore.errors import (
 from sessionstore.model import codec
 from sessionstore.model.query import SessionSummary
 from sessionstore.model.state import SessionOwner
+from sessionstore.process import liveness as owner
 
 
 @dataclass

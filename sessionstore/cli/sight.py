@@ -13,7 +13,7 @@ from sessionstore.cli import formats
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.owner import Liveness
+from sessionstore.process.liveness import Liveness
 from sessionstore.store import SessionStore
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sessionstore.cli.tables import Cell
 from sessionstore.model.query import SessionSummary
 from sessionstore.model.status import SessionStatus
-from sessionstore.owner import Liveness
+from sessionstore.process.liveness import Liveness
 from sessionstore.text import printable
 
 _STYLES = {

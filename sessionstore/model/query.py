@@ -15,7 +15,7 @@ from sessionstore import clock
 from sessionstore.errors import InvalidQuery
 from sessionstore.model.late import Late
 from sessionstore.model.status import SessionStatus
-from sessionstore.owner import Liveness
+from sessionstore.process.liveness import Liveness
 
 if TYPE_CHECKING:  # a listing needs no pydantic as long as it shows nobody's owner record
     from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState

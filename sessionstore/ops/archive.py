@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
-from sessionstore.durable import TEMPORARY_PREFIX
+from sessionstore.durable.replace import TEMPORARY_PREFIX
 from sessionstore.errors import ArchiveRefused
 from sessionstore.model.ids import is_id
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sessionstore import clock, inspection, owner
+from sessionstore import clock, inspection
 from sessionstore.backends.base import Backend, CancelRequest, Claim
 from sessionstore.endings import describe_error
 from sessionstore.errors import SessionClaimed, SessionStoreError
@@ -20,7 +20,8 @@ from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.ops import marking
-from sessionstore.owner import Liveness
+from sessionstore.process import liveness as owner
+from sessionstore.process.liveness import Liveness
 
 _LOOKS = 20
 _TAKING_OVER = 10

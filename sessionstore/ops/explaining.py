@@ -13,7 +13,7 @@ from sessionstore.model.ids import is_id
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
 from sessionstore.ops.forking import to_fork
-from sessionstore.owner import Liveness
+from sessionstore.process.liveness import Liveness
 
 _ENDED = {
     SessionStatus.PAUSED: Situation.PAUSED,

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from sessionstore import clock, creating, inspection, owner
+from sessionstore import clock, creating, inspection
 from sessionstore.backends.base import Backend
 from sessionstore.errors import (
     NotResumable,
@@ -23,6 +23,7 @@ from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.ops import selecting
+from sessionstore.process import liveness
 from sessionstore.recovery import Progress
 from sessionstore.writing import Writer
 
@@ -69,7 +70,7 @@ def fork(
     state.timestamps.paused_at_time = text
     first = creating.first_state(SessionState, None, state, {}, now)
     writer, write = Writer.for_new_session(
-        owner.new_owner(now), first, clock=backend.clock, keep_checkpoints=None
+        liveness.new_owner(now), first, clock=backend.clock, keep_checkpoints=None
     )
     writer.finish_create(backend, write)
     try:

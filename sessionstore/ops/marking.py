@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sessionstore import clock, owner, recovery, taking
+from sessionstore import clock, recovery, taking
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.endings import describe_error
 from sessionstore.log import about, logger
 from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.process import liveness
 from sessionstore.writing import Writer
 
 CHOICES = (SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.PAUSED)
@@ -32,7 +33,7 @@ def store_verdict(
     now = clock.to_text(backend.clock())
     was = state.status
     if was is SessionStatus.ACTIVE:
-        verdict = owner.judge(state, lock_is_proof=backend.lock_is_proof)
+        verdict = liveness.judge(state, lock_is_proof=backend.lock_is_proof)
         recovery.mark(state, verdict, status, now)
     elif status is SessionStatus.PAUSED:
         state.timestamps.paused_at_time = now

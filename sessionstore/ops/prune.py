@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from sessionstore import inspection, owner
+from sessionstore import inspection
 from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import (
     SessionClaimed,
@@ -24,6 +24,7 @@ from sessionstore.model import codec
 from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query, summarize
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.ops.retention import RetentionPolicy
+from sessionstore.process import liveness
 from sessionstore.recovery import Progress
 
 _CHUNK = 500
@@ -281,7 +282,7 @@ class _Prune:
         self._record(plan, self._measured(plan))
 
     def _apply(self, plan: _Plan) -> None:
-        by = owner.new_owner(self.backend.clock())
+        by = liveness.new_owner(self.backend.clock())
         claim = self.backend.claim(plan.entry.session_id, by, timeout=0.0)
         try:
             # Read again under the claim: it may have been resumed, or changed, since.

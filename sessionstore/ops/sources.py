@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
-from sessionstore.durable import Directory
+from sessionstore.durable.replace import Directory
 from sessionstore.errors import ArchiveRefused, SessionStoreError, StorageError
 from sessionstore.ops import archive as archives
 from sessionstore.ops.archive import MANIFEST, MAX_MANIFEST_BYTES, Member

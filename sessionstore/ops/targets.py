@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from sessionstore import durable
-from sessionstore.durable import Directory
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory
 from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
 from sessionstore.ops.archive import Target, pieces
 from sessionstore.text import printable
@@ -95,13 +95,13 @@ def _aside(parent: Directory, name: str, *, is_directory: bool) -> Iterator[Targ
                 with _TarTarget(file, compressed=not name.lower().endswith(".tar")) as target:
                     yield target
                 file.flush()
-                durable.flush(file.fileno())
+                replace.flush(file.fileno())
         else:
             parent.make_directory(aside)
             with Directory(aside, parent) as root:
                 yield _DirectoryTarget(root)
                 root.flush()
-        durable.move_new(parent, aside, parent, name)
+        replace.move_new(parent, aside, parent, name)
         parent.flush()
     finally:
         path = os.path.join(parent.path, aside)
@@ -116,7 +116,7 @@ def _aside_name(name: str) -> str:
     After a ``kill -9`` it stays, and no sweep comes by here.
     """
     called = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
-    return f"{durable.temporary_name()}-{called}"
+    return f"{replace.temporary_name()}-{called}"
 
 
 class _TarTarget:
@@ -191,12 +191,12 @@ class _DirectoryTarget:
             fd = directory.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 for piece in pieces(content, size):
-                    durable.write_all(fd, piece)
+                    replace.write_all(fd, piece)
                 if executable and hasattr(os, "fchmod"):
                     os.fchmod(fd, 0o700)
                 if os.utime in os.supports_fd:
                     os.utime(fd, (mtime, mtime))
-                durable.flush(fd)
+                replace.flush(fd)
             finally:
                 os.close(fd)
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from sessionstore import clock, owner
+from sessionstore import clock
 from sessionstore.backends.base import Claim
 from sessionstore.errors import ClaimLost, RevisionConflict, SessionClaimed, SessionNotFound
 from sessionstore.model.state import SessionOwner
+from sessionstore.process import liveness
 from sessionstore.testing.harness import BackendT, Harness, forked, in_a_thread
 
 
@@ -26,7 +27,7 @@ def payload(revision: int, filling: str = "") -> bytes:
 
 def new_owner() -> SessionOwner:
     """Return an owner record of this process with a token of its own."""
-    return owner.new_owner(clock.utc_now())
+    return liveness.new_owner(clock.utc_now())
 
 
 class ClaimingContract(Harness[BackendT]):

@@ -14,7 +14,7 @@ import pytest
 from sessionstore.errors import InvalidQuery
 from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
 from sessionstore.model.state import SessionState
-from sessionstore.owner import Verdict
+from sessionstore.process.liveness import Verdict
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget
 

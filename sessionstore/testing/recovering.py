@@ -12,7 +12,7 @@ import pytest
 
 from sessionstore.errors import SessionNotFound
 from sessionstore.model.state import SessionOwner, SessionState
-from sessionstore.owner import Verdict
+from sessionstore.process.liveness import Verdict
 from sessionstore.recovery import MarkAs, RecoveryReport, Swept
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import (

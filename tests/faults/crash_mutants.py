@@ -8,23 +8,23 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from sessionstore import durable
 from sessionstore.backends.files import building, claim, states
 from sessionstore.backends.files.building import Built
 from sessionstore.backends.files.layout import Layout
-from sessionstore.durable import Directory, Signature
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory, Signature
 
 # Each of these changes the package in this process for good: it runs in a child.
 
 
 def no_file_flush() -> None:
-    real = durable.flush
+    real = replace.flush
 
     def flush(fd: int) -> None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             real(fd)
 
-    durable.flush = flush
+    replace.flush = flush
 
 
 def no_directory_flush() -> None:
@@ -42,7 +42,7 @@ def checkpoint_after_state() -> None:
     ) -> None:
         del heeds_requests
         with self._opened("save") as directory:
-            staged = durable.Staged(directory, payload, flush_file=True)
+            staged = replace.Staged(directory, payload, flush_file=True)
             self._swap(directory, staged, revision)
             directory.flush()
             if checkpoint_id is not None:
@@ -88,7 +88,7 @@ def create_in_place() -> None:
             sessions.flush()
             with Directory(session_id, sessions) as directory:
                 directory.make_directory("checkpoints")
-                written = durable.write_file(directory, "state.json", payload, flush_file=True)
+                written = replace.write_file(directory, "state.json", payload, flush_file=True)
                 directory.flush()
                 return Built(directory.identity(), written, None)
 
@@ -96,12 +96,12 @@ def create_in_place() -> None:
 
 
 def save_in_place() -> None:
-    def swap(self: Any, directory: Directory, staged: durable.Staged, revision: int) -> None:
+    def swap(self: Any, directory: Directory, staged: replace.Staged, revision: int) -> None:
         payload, _ = states.read(directory, staged.name, self.session_id)
         fd = directory.open("state.json", os.O_WRONLY | os.O_TRUNC)
         try:
             os.write(fd, payload)
-            durable.flush(fd)
+            replace.flush(fd)
             self._expected = Signature.of(os.fstat(fd))
         finally:
             os.close(fd)
@@ -125,19 +125,19 @@ def checkpoint_name_not_flushed() -> None:
 
 
 def checkpoint_bytes_not_flushed() -> None:
-    real = durable.Staged
+    real = replace.Staged
 
     def staged(
         directory: Directory, data: bytes, *, flush_file: bool, **named: Any
-    ) -> durable.Staged:
+    ) -> replace.Staged:
         return real(directory, data, flush_file=False, **named)
 
-    durable.Staged = staged  # type: ignore[assignment, misc]
+    replace.Staged = staged  # type: ignore[assignment, misc]
 
 
 def plain_rename() -> None:
     """Not a mutant: what happens where the file system has no exchange."""
-    durable._renameat2, durable._looked_up = None, True
+    replace._renameat2, replace._looked_up = None, True
 
 
 def copies() -> None:

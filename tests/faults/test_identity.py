@@ -20,10 +20,10 @@ from sessionstore import (
     SessionOwner,
     SessionStore,
     SessionStoreError,
-    owner,
 )
 from sessionstore.backends.files import lock
 from sessionstore.clock import utc_now
+from sessionstore.process import liveness as owner
 from tests.faults.identity_support import (
     CONTAINER,
     HIDDEN,

@@ -25,7 +25,7 @@ MUTANTS = (
     Mutant(
         "what the exchange handed back is not looked at",
         5,
-        "durable.py",
+        "durable/replace.py",
         (
             (
                 "            if displaced != expected:\n                raise Displaced\n",
@@ -105,7 +105,7 @@ MUTANTS = (
     Mutant(
         "a foreign state is put back once, whatever comes meanwhile",
         5,
-        "durable.py",
+        "durable/replace.py",
         (("                    if held == put:\n", "                    if held:\n"),),
         "tests/test_swap.py::test_of_two_foreign_states_around_a_swap_the_newest_is_in_place[save]",
     ),

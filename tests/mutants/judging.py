@@ -18,7 +18,7 @@ MUTANTS = (
     Mutant(
         "the boot id is ignored",
         7,
-        "owner.py",
+        "process/liveness.py",
         (
             (
                 'same_boot = owner.boot_id is not None and owner.boot_id == here["boot_id"]',
@@ -31,7 +31,7 @@ MUTANTS = (
     Mutant(
         "the start token is ignored",
         7,
-        "owner.py",
+        "process/liveness.py",
         (
             (
                 "        return token == owner.start_token\n",
@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "a process is judged by create_time()",
         7,
-        "owner.py",
+        "process/liveness.py",
         (
             (
                 'return file.read().rpartition(b")")[2].split()[19].decode("ascii")',
@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant(
         "a zombie counts as alive",
         7,
-        "owner.py",
+        "process/liveness.py",
         (
             (
                 "ended = status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
@@ -67,7 +67,7 @@ MUTANTS = (
     Mutant(
         "what cannot be known counts as dead",
         7,
-        "owner.py",
+        "process/liveness.py",
         (
             (
                 'return Liveness(Verdict.UNKNOWN, "no owner recorded")',
@@ -79,7 +79,7 @@ MUTANTS = (
     Mutant(
         "another host's owner counts as dead",
         7,
-        "owner.py",
+        "process/liveness.py",
         (
             (
                 'return Liveness(Verdict.UNKNOWN, f"{elsewhere}, whose',

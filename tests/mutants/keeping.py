@@ -94,14 +94,14 @@ MUTANTS = (
     Mutant(
         "links are followed",
         11,
-        "durable.py",
+        "durable/replace.py",
         (("        flags |= _NO_FOLLOW | _BINARY", "        flags |= _BINARY"),),
         "tests/test_links.py::test_something_else_in_place_of_the_state_is_damage[link]",
     ),
     Mutant(
         "a FIFO is waited for",
         11,
-        "durable.py",
+        "durable/replace.py",
         (("| _BINARY | _NON_BLOCKING\n", "| _BINARY\n"),),
         "tests/test_links.py::test_something_else_in_place_of_the_state_is_damage[FIFO]",
     ),
@@ -116,7 +116,7 @@ MUTANTS = (
     Mutant(
         "files are readable by everybody",
         11,
-        "durable.py",
+        "durable/replace.py",
         (
             (
                 "os.open(name, flags, 0o600, dir_fd=self._fd)",

@@ -41,7 +41,7 @@ MUTANTS = (
     Mutant(
         "no flush of the file",
         2,
-        "durable.py",
+        "durable/replace.py",
         (
             (
                 "            if flush_file:\n                flush(fd)\n",
@@ -53,7 +53,7 @@ MUTANTS = (
     Mutant(
         "no flush of the directory",
         2,
-        "durable.py",
+        "durable/replace.py",
         (
             (
                 "        if self._fd is not None:\n            flush(self._fd)\n",
@@ -92,7 +92,7 @@ MUTANTS = (
     Mutant(
         "a failed flush is tried again",
         3,
-        "durable.py",
+        "durable/replace.py",
         (
             (
                 "        os.fsync(fd)\n\n\ndef full_flush(",
@@ -133,7 +133,7 @@ MUTANTS = (
     Mutant(
         "the file that was displaced stays",
         3,
-        "durable.py",
+        "durable/replace.py",
         (
             (
                 "            with suppress(OSError):\n                directory.unlink(self.name)\n"
@@ -147,7 +147,7 @@ MUTANTS = (
     Mutant(
         "the state is removed, then the new one renamed",
         4,
-        "durable.py",
+        "durable/replace.py",
         (
             (
                 "        if exchange(directory, self.name, name):\n            try",

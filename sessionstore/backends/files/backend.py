@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Literal
 
-from sessionstore import clock, owner
+from sessionstore import clock
 from sessionstore.backends.base import Alarm, CancelRequest, Claim, Intake, Probe, Survey
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.reading import FilesReader
 from sessionstore.backends.files.states import storage_errors
-from sessionstore.durable import Directory, Signature
+from sessionstore.durable.replace import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -25,6 +25,7 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.model.query import Examine, Matches, SessionQuery, SessionSummary
+from sessionstore.process import liveness as owner
 
 # What only some programs do is loaded when it is done: the index loads sqlite3, a claim pydantic.
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from sessionstore import durable
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.states import storage_errors
-from sessionstore.durable import Directory, Signature
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory, Signature
 from sessionstore.errors import SessionExists
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
@@ -47,7 +47,7 @@ def build_session(
         SessionExists: there is one with this id; it was not touched.
         StorageError: the place refused.
     """
-    aside = f"{durable.temporary_name()}-{session_id}"
+    aside = f"{replace.temporary_name()}-{session_id}"
     identity: tuple[int, int] | None = None
     with (
         storage_errors("create", layout.session(session_id)),
@@ -59,12 +59,12 @@ def build_session(
             with Directory(aside, trash) as directory:
                 identity = directory.identity()
                 directory.make_directory("checkpoints")
-                written = durable.write_file(directory, STATE, payload, flush_file=power)
+                written = replace.write_file(directory, STATE, payload, flush_file=power)
                 if power:
                     directory.flush()
             known = index()
             with known.adding(session_id) if known else nullcontext() as mark:
-                durable.move_new(trash, aside, sessions, session_id)
+                replace.move_new(trash, aside, sessions, session_id)
             if power:
                 sessions.flush()
         except BaseException as error:
@@ -86,5 +86,5 @@ def _undo(
     with suppress(OSError):
         status = sessions.status(session_id)
         if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
-            durable.move_new(sessions, session_id, trash, aside)
+            replace.move_new(sessions, session_id, trash, aside)
     shutil.rmtree(os.path.join(trash.path, aside), ignore_errors=True)

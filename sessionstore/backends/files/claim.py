@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from sessionstore import durable
 from sessionstore.backends.base import Claim, Stored
 from sessionstore.backends.files import requests, states
 from sessionstore.backends.files.entry import Entry
@@ -18,7 +17,8 @@ from sessionstore.backends.files.kept import linked, opened_checkpoints
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
 from sessionstore.clock import Clock
-from sessionstore.durable import Directory, Signature
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory, Signature
 from sessionstore.errors import (
     ClaimLost,
     DurabilityUncertain,
@@ -138,11 +138,11 @@ class FilesClaim(Claim):
         with self._opened("save", checks_lock=False) as directory:  # but before the swap
             self.entry.announce()
             if checkpoint_id is None:
-                staged = durable.Staged(directory, payload, flush_file=self._power)
+                staged = replace.Staged(directory, payload, flush_file=self._power)
                 self._swap(directory, staged, revision)
             else:
                 self._anchor(directory)
-                staged = durable.Staged(directory, payload, flush_file=True)
+                staged = replace.Staged(directory, payload, flush_file=True)
                 with self._kept(directory, staged, payload, checkpoint_id):
                     self._swap(directory, staged, revision)
             if self._power:
@@ -156,7 +156,7 @@ class FilesClaim(Claim):
         if request is not None:
             raise request.to_error(self.session_id)
 
-    def _swap(self, directory: Directory, staged: durable.Staged, revision: int) -> None:
+    def _swap(self, directory: Directory, staged: replace.Staged, revision: int) -> None:
         try:
             # Not before the staged file is there. If somebody deletes the lock file after this
             # look, whoever claims the session next removes what is left over, the staged file
@@ -174,11 +174,11 @@ class FilesClaim(Claim):
         self._attempted = (revision, staged.signature)
         try:
             staged.swap_in(STATE, self._expected)
-        except durable.Displaced:
+        except replace.Displaced:
             self._attempted = None
             self.check_held()
             raise self._conflict(directory, revision - 1) from None
-        except durable.Unseen:
+        except replace.Unseen:
             # Either way what we wrote is in place, and a checkpoint of it has to stay.
             self._expected = staged.signature
             if not self._lock.is_in_place():
@@ -201,7 +201,7 @@ class FilesClaim(Claim):
 
     @contextmanager
     def _kept(
-        self, directory: Directory, staged: durable.Staged, payload: bytes, checkpoint_id: str
+        self, directory: Directory, staged: replace.Staged, payload: bytes, checkpoint_id: str
     ) -> Iterator[None]:
         """Keep the staged bytes as a checkpoint too, unless the block fails to swap them in."""
         name = f"{checkpoint_id}.json"
@@ -209,7 +209,7 @@ class FilesClaim(Claim):
             with opened_checkpoints(directory) as checkpoints:
                 try:
                     if self._copies or not linked(directory, staged.name, checkpoints, name):
-                        durable.write_new(checkpoints, name, payload, flush_file=True)
+                        replace.write_new(checkpoints, name, payload, flush_file=True)
                     # Durable before a state that refers to it can be seen.
                     checkpoints.flush()
                     yield
@@ -246,12 +246,12 @@ class FilesClaim(Claim):
             with opened_checkpoints(directory) as checkpoints:
                 fd = directory.open(STATE, os.O_RDONLY)
                 try:
-                    durable.flush(fd)  # in process mode, or by somebody else, it was not flushed
+                    replace.flush(fd)  # in process mode, or by somebody else, it was not flushed
                 finally:
                     os.close(fd)
                 if self._copies or not linked(directory, STATE, checkpoints, name):
                     payload, _ = states.read(directory, STATE, self.session_id)
-                    durable.write_new(checkpoints, name, payload, flush_file=True)
+                    replace.write_new(checkpoints, name, payload, flush_file=True)
                 checkpoints.flush()
 
     def checkpoint_ids(self) -> list[str]:
@@ -284,7 +284,7 @@ class FilesClaim(Claim):
         trashed = f"{self.session_id}.{random_hex(8)}"
         with self._opened("delete"), Directory(self._layout.sessions) as sessions:
             with opened_trash(self._layout) as trash, self.entry.leaving():
-                durable.move_new(sessions, self.session_id, trash, trashed)
+                replace.move_new(sessions, self.session_id, trash, trashed)
             # Before anything in it is removed: half a session must not come back (rmtree
             # without this comes back whole or in part after a power loss).
             try:

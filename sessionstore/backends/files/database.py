@@ -13,9 +13,9 @@ import threading
 import weakref
 from contextlib import suppress
 
-from sessionstore import durable
 from sessionstore.backends.files.layout import Layout, index_names
 from sessionstore.backends.files.rows import TABLES
+from sessionstore.durable import replace
 from sessionstore.log import about, logger
 from sessionstore.model.chance import random_hex
 
@@ -168,7 +168,7 @@ class Database:
     def _make(self) -> None:
         """Make an empty database aside, and give it its name once it is whole."""
         name = f"index-{random_hex(8)}.sqlite"
-        aside = os.path.join(self._layout.root, durable.temporary_name())
+        aside = os.path.join(self._layout.root, replace.temporary_name())
         os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:
             connection = self._connect(aside)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.sighting import Sighting, last_row
-from sessionstore.durable import Signature
+from sessionstore.durable.replace import Signature
 from sessionstore.model.query import SessionSummary
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs

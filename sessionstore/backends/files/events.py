@@ -13,7 +13,7 @@ from typing import Any
 
 from sessionstore.backends.base import Alarm
 from sessionstore.backends.files.layout import Layout
-from sessionstore.durable import TEMPORARY_PREFIX
+from sessionstore.durable.replace import TEMPORARY_PREFIX
 from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
 

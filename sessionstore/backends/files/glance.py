@@ -17,7 +17,7 @@ from pydantic_core import SchemaValidator, core_schema
 
 from sessionstore.backends.files import rows
 from sessionstore.backends.files.rows import Row
-from sessionstore.durable import Signature
+from sessionstore.durable.replace import Signature
 from sessionstore.model.query import parent_of
 from sessionstore.model.state import (
     Part,

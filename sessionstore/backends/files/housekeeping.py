@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.quarantine import put_aside
 from sessionstore.clock import Clock
-from sessionstore.durable import Directory
+from sessionstore.durable import replace as durable
+from sessionstore.durable.replace import Directory
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.findings import Finding, FindingKind
 from sessionstore.model import codec

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
-from sessionstore import owner
 from sessionstore.backends.files.database import (
     MUTEX,
     Connection,
@@ -36,6 +35,7 @@ from sessionstore.backends.files.database import (
 from sessionstore.backends.files.layout import Layout
 from sessionstore.backends.files.rows import COLUMNS, INDEXES, Row
 from sessionstore.model.chance import random_hex
+from sessionstore.process import liveness
 
 _MANY = 500
 """Rows that wait at most."""
@@ -304,7 +304,7 @@ class Index:
         facts = dict(self.rows("SELECT name, value FROM facts", ()))
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
-        if facts.get("boot") != owner.boot_id():
+        if facts.get("boot") != liveness.boot_id():
             return "the machine was started since, or the store comes from another one"
         if facts.get("directory") != self.directory_identity() and not self.change(
             # One of ours may be between the change and its record: this waits for it.
@@ -322,7 +322,7 @@ class Index:
 
         def write(connection: Connection) -> str | None:
             set_fact(connection, "complete", "0")
-            set_fact(connection, "boot", owner.boot_id() or "")
+            set_fact(connection, "boot", liveness.boot_id() or "")
             set_fact(connection, "directory", self.directory_identity())
             return self._database.name
 

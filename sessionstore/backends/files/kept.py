@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sessionstore import durable
-from sessionstore.durable import Directory
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def linked(source: Directory, name: str, target: Directory, target_name: str) ->
     try:
         source.link(name, target, target_name)
     except OSError as error:
-        if error.errno in durable.NO_LINKS:
+        if error.errno in replace.NO_LINKS:
             return False
         raise
     return True

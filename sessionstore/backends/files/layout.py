@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sessionstore import durable
 from sessionstore.backends.files import states
+from sessionstore.durable import replace
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
@@ -23,7 +23,7 @@ MARKER = "sessionstore.json"
 STATE = "state.json"
 MARKER_LIMIT = 64 * 1024
 _BUILT = re.compile(
-    re.escape(durable.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
+    re.escape(replace.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
 )
 _RANDOM = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _INDEX = re.compile(r"index-[0-9a-f]{16}\.sqlite", re.ASCII)
@@ -107,11 +107,11 @@ def index_names(layout: Layout) -> list[str]:
 
 
 @contextmanager
-def opened_trash(layout: Layout) -> Iterator[durable.Directory]:
+def opened_trash(layout: Layout) -> Iterator[replace.Directory]:
     """Open trash/, made now if somebody removed it."""
     with suppress(FileExistsError):
         os.mkdir(layout.trash, 0o700)
-    with durable.Directory(layout.trash) as trash:
+    with replace.Directory(layout.trash) as trash:
         yield trash
 
 
@@ -135,7 +135,7 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
         StorageError: the root is no directory, or a store that this version cannot use.
     """
     try:
-        with durable.Directory(layout.root) as root:
+        with replace.Directory(layout.root) as root:
             data, _ = states.read_regular(root, MARKER, MARKER_LIMIT)
     except FileNotFoundError:
         return None
@@ -204,7 +204,7 @@ def prepare(layout: Layout, *, foreign: bool) -> None:
     """
     try:
         _make_directories(layout.root)
-        with durable.Directory(layout.root) as root:
+        with replace.Directory(layout.root) as root:
             # The marker comes first: without it, sessions/ tells of a foreign store.
             if not _has_marker(root):
                 write_marker(root, foreign=foreign)
@@ -216,7 +216,7 @@ def prepare(layout: Layout, *, foreign: bool) -> None:
         raise StorageError("write the store", layout.root, error) from error
 
 
-def _has_marker(root: durable.Directory) -> bool:
+def _has_marker(root: replace.Directory) -> bool:
     try:
         root.status(MARKER)
     except FileNotFoundError:
@@ -224,7 +224,7 @@ def _has_marker(root: durable.Directory) -> bool:
     return True
 
 
-def write_marker(root: durable.Directory, *, foreign: bool) -> None:
+def write_marker(root: replace.Directory, *, foreign: bool) -> None:
     """Write the marker of a store, durably but for its name, unless there is one by now."""
     marker: dict[str, Any] = {"format": FORMAT}
     if foreign:
@@ -232,7 +232,7 @@ def write_marker(root: durable.Directory, *, foreign: bool) -> None:
         marker["foreign_writers"] = True
     data = json.dumps(marker).encode() + b"\n"
     try:
-        durable.write_new(root, MARKER, data, flush_file=True)
+        replace.write_new(root, MARKER, data, flush_file=True)
     except FileExistsError:
         return  # another process was faster
     except FileNotFoundError:
@@ -244,10 +244,10 @@ def write_marker(root: durable.Directory, *, foreign: bool) -> None:
 def remove_unfinished_markers(layout: Layout) -> int:
     """Remove markers that a process left half written, where a whole one is; return how many."""
     removed = 0
-    with suppress(OSError), durable.Directory(layout.root) as root:
+    with suppress(OSError), replace.Directory(layout.root) as root:
         if _has_marker(root):
             for name in root.names():
-                if name.startswith(durable.TEMPORARY_PREFIX):
+                if name.startswith(replace.TEMPORARY_PREFIX):
                     with suppress(OSError):
                         root.unlink(name)
                         removed += 1
@@ -260,7 +260,7 @@ def remove_index_remains(layout: Layout) -> int:
     A database has its name before it has a log, and a name is never used again.
     """
     removed = 0
-    with suppress(OSError), durable.Directory(layout.root) as root:
+    with suppress(OSError), replace.Directory(layout.root) as root:
         for name in root.names():
             found = _BESIDE_INDEX.fullmatch(name)
             if found and not os.path.lexists(os.path.join(layout.root, found[1])):
@@ -279,7 +279,7 @@ def _make_directories(path: str) -> None:
         _make_directories(parent)
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
-        with durable.Directory(parent) as directory:
+        with replace.Directory(parent) as directory:
             directory.flush()
         return
     if not stat.S_ISDIR(status.st_mode):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from sessionstore import durable
 from sessionstore.backends.files import states
 from sessionstore.backends.files.layout import STATE
-from sessionstore.durable import Directory
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory
 from sessionstore.errors import SessionCorrupt
 
 
@@ -48,4 +48,4 @@ def _may_be_foreign(directory: Directory, name: str, session_id: str) -> bool:
 
 
 def _temporaries(directory: Directory) -> list[str]:
-    return [name for name in directory.names() if name.startswith(durable.TEMPORARY_PREFIX)]
+    return [name for name in directory.names() if name.startswith(replace.TEMPORARY_PREFIX)]

@@ -17,7 +17,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
-from sessionstore import owner
 from sessionstore.backends.files import rows
 from sessionstore.backends.files.database import SQLError, Unusable
 from sessionstore.backends.files.index import Index
@@ -28,6 +27,7 @@ from sessionstore.backends.values import Survey
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
 from sessionstore.model.query import Examine, Matches, Position, SessionQuery, SessionSummary
+from sessionstore.process import liveness
 
 _FIRST, _LARGEST = 64, 2048
 _TROUBLE = (SQLError, Unusable)
@@ -125,7 +125,7 @@ class Listing:
         marker = read_marker(self._layout)
         if marker is None:
             raise Unusable("nothing was written to this store yet")
-        if not owner.is_local(self._layout.root)[0]:
+        if not liveness.is_local(self._layout.root)[0]:
             raise Unusable("the store lies on a network file system, or on an unknown one")
         if not os.access(self._layout.root, os.W_OK):
             raise Unusable("the store can only be read")

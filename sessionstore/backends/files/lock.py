@@ -29,8 +29,9 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sessionstore import clock, owner
-from sessionstore.durable import Directory, retry_sharing
+from sessionstore import clock
+from sessionstore.durable.replace import Directory, retry_sharing
+from sessionstore.process import liveness
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
@@ -95,7 +96,7 @@ class HeldLock:
         """Whether the last look at the lock file saw :data:`MARK`."""
         previous = _to_record(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
-        owner.hold(holder)
+        liveness.hold(holder)
         _held.add(self)
 
     def __del__(self) -> None:
@@ -168,7 +169,7 @@ class HeldLock:
             # Closing the last descriptor unlocks. An explicit unlock would also end the
             # lock of a parent that shares the description with a forked child.
             self._file.close()
-            owner.let_go(self.holder)
+            liveness.let_go(self.holder)
             _held.discard(self)
 
 
@@ -342,10 +343,10 @@ def _to_record(record: dict[str, Any] | None) -> Record | None:
 def _names_gone_holder(record: Record | None) -> bool:
     if record is None or record.released_at is not None or record.is_tentative:
         return True
-    return owner.judge_owner(record.holder, lock_is_proof=False).is_dead
+    return liveness.judge_owner(record.holder, lock_is_proof=False).is_dead
 
 
 def _names_live_holder(record: Record | None) -> bool:
     if record is None or record.released_at is not None or record.is_tentative:
         return False
-    return owner.judge_owner(record.holder, lock_is_proof=False).is_alive
+    return liveness.judge_owner(record.holder, lock_is_proof=False).is_alive

@@ -11,13 +11,13 @@ import re
 import stat
 from dataclasses import replace
 
-from sessionstore import durable
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import states
 from sessionstore.backends.files.housekeeping import mended
 from sessionstore.backends.files.layout import FORMAT, MARKER, MARKER_LIMIT, STATE, Layout
 from sessionstore.backends.files.quarantine import put_aside
 from sessionstore.clock import Clock
+from sessionstore.durable import replace as durable
 from sessionstore.errors import SessionStoreError
 from sessionstore.findings import Finding, FindingKind
 from sessionstore.model import codec

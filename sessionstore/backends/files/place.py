@@ -8,13 +8,14 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sessionstore import clock, owner
+from sessionstore import clock
 from sessionstore.backends.files import layout as layouts
 from sessionstore.backends.files import states, trials
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.diagnosis import Diagnosis, Fitness
-from sessionstore.durable import Directory
+from sessionstore.durable.replace import Directory
 from sessionstore.errors import StorageError
+from sessionstore.process import liveness
 from sessionstore.text import printable
 
 OK, WARN, FAIL = Fitness.OK, Fitness.WARN, Fitness.FAIL
@@ -136,7 +137,7 @@ def _format(layout: Layout) -> Diagnosis:
 
 
 def _file_system(layout: Layout) -> Diagnosis:
-    local, kind = owner.is_local(layout.root)
+    local, kind = liveness.is_local(layout.root)
     name = printable(kind, limit=40)
     if kind in _VOLATILE:
         return Diagnosis("file system", WARN, name, _VOLATILE[kind])

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sessionstore import clock, durable
+from sessionstore import clock
 from sessionstore.backends.files.claim import FilesClaim
 from sessionstore.backends.files.kept import linked
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.clock import Clock
-from sessionstore.durable import Directory, Signature
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory, Signature
 from sessionstore.errors import DurabilityUncertain
 
 QUARANTINE = "quarantine"
@@ -41,7 +42,7 @@ class Shelf:
             raise
         try:
             reason = json.dumps({"schema": _SCHEMA, **facts}, indent=2).encode() + b"\n"
-            durable.write_file(self.directory, "reason.json", reason, flush_file=True)
+            replace.write_file(self.directory, "reason.json", reason, flush_file=True)
             self.directory.flush()
             self._room.flush()
         except BaseException:
@@ -102,7 +103,7 @@ def put_aside(
     """Move ``name`` of ``source`` into quarantine, where it is called ``called``; return where."""
     file = os.path.join(source.path, name)
     with shelf(layout, session_id, file, reason, now) as place:
-        durable.move_new(source, name, place.directory, called)
+        replace.move_new(source, name, place.directory, called)
         place.directory.flush()
         source.flush()
         return place.path
@@ -133,7 +134,7 @@ def restore(
                 _swap(claim, directory, payload, revision, place)
             else:
                 # Meanwhile there is no state: a crash leaves one that is missing, not lost.
-                durable.move_new(directory, STATE, place.directory, STATE)
+                replace.move_new(directory, STATE, place.directory, STATE)
                 place.directory.flush()
                 _write_state(claim, directory, payload)
             return place.path
@@ -156,7 +157,7 @@ def _swap(
 
 
 def _write_state(claim: FilesClaim, directory: Directory, payload: bytes) -> None:
-    durable.write_new(directory, STATE, payload, flush_file=True)
+    replace.write_new(directory, STATE, payload, flush_file=True)
     directory.flush()
     claim._expected = Signature.of(directory.status(STATE))
 
@@ -189,7 +190,7 @@ def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> s
         shelf(layout, session_id, file, reason, now) as place,
     ):
         with claim.entry.leaving():
-            durable.move_new(sessions, session_id, place.directory, "session")
+            replace.move_new(sessions, session_id, place.directory, "session")
         try:
             place.directory.flush()
             sessions.flush()

@@ -13,7 +13,7 @@ from sessionstore.backends.base import ApplicationFile, Backend, Stored, Usage
 from sessionstore.backends.files import states
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.states import storage_errors
-from sessionstore.durable import Directory, Signature
+from sessionstore.durable.replace import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import is_id
 

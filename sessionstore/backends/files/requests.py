@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sessionstore import durable
 from sessionstore.backends.base import CancelRequest
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files import states
 from sessionstore.backends.files.layout import Layout
-from sessionstore.durable import Directory
+from sessionstore.durable import replace as durable
+from sessionstore.durable.replace import Directory
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from sessionstore import owner
 from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files import requests
 from sessionstore.backends.files.housekeeping import (
@@ -25,10 +24,11 @@ from sessionstore.backends.files.housekeeping import (
 from sessionstore.backends.files.layout import MARKER, Layout, built_session, is_trashed
 from sessionstore.backends.files.quarantine import QUARANTINE, put_aside
 from sessionstore.clock import Clock
-from sessionstore.durable import Directory
+from sessionstore.durable.replace import Directory
 from sessionstore.errors import StorageError
 from sessionstore.findings import Finding, FindingKind
 from sessionstore.model.ids import is_id
+from sessionstore.process import liveness
 
 _STAYS = 60.0
 """Seconds after which a temporary file beside the marker, which no lock guards, is left over."""
@@ -274,13 +274,13 @@ class Rounds:
     def _locked(self, session_id: str) -> Iterator[locks.HeldLock]:
         path = self._layout.lock(session_id)
         try:
-            lock = locks.acquire(path, owner.new_owner(self._now()), timeout=0.0)
+            lock = locks.acquire(path, liveness.new_owner(self._now()), timeout=0.0)
         except locks.Held:
             raise StorageError("repair", path, "a live process holds its lock") from None
         except FileNotFoundError:  # a store that nobody of ours has written to yet
             with suppress(FileExistsError):
                 os.mkdir(self._layout.locks, 0o700)
-            lock = locks.acquire(path, owner.new_owner(self._now()), timeout=0.0)
+            lock = locks.acquire(path, liveness.new_owner(self._now()), timeout=0.0)
         try:
             yield lock
         finally:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable import Signature
+from sessionstore.durable.replace import Signature
 from sessionstore.model.late import keep
 from sessionstore.model.query import Position, SessionQuery, SessionSummary
 from sessionstore.model.status import SessionStatus

@@ -9,7 +9,7 @@ from sessionstore.backends.files import lock as locks
 from sessionstore.backends.files import rows, states
 from sessionstore.backends.files.layout import STATE, Layout
 from sessionstore.backends.files.rows import Row
-from sessionstore.durable import Directory, Signature
+from sessionstore.durable.replace import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.limits import MAX_STATE_BYTES
 from sessionstore.model.query import SessionSummary, summarize

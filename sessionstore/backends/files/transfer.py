@@ -15,16 +15,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from sessionstore import durable, owner
 from sessionstore.backends.base import ApplicationFile, Intake
 from sessionstore.backends.files.layout import STATE, Layout, opened_trash
 from sessionstore.backends.files.lock import HeldLock
 from sessionstore.backends.files.states import storage_errors
 from sessionstore.backends.files.usage import is_checkpoint, walk
 from sessionstore.clock import Clock
-from sessionstore.durable import TEMPORARY_PREFIX, Directory
+from sessionstore.durable import replace
+from sessionstore.durable.replace import TEMPORARY_PREFIX, Directory
 from sessionstore.errors import SessionExists
 from sessionstore.model.state import SessionOwner
+from sessionstore.process import liveness
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.backends.files.index import Index
@@ -100,8 +101,8 @@ class FilesIntake(Intake):
         self._acquire = acquire
         self._now = now
         name = f"import.{secrets.token_hex(8)}"
-        self._lock = acquire(name, owner.new_owner(now()), 0.0)
-        self._name = f"{durable.temporary_name()}-{name}"
+        self._lock = acquire(name, liveness.new_owner(now()), 0.0)
+        self._name = f"{replace.temporary_name()}-{name}"
         try:
             self._lock.confirm()
             with (
@@ -135,11 +136,11 @@ class FilesIntake(Intake):
 
     def put_state(self, session_id: str, payload: bytes) -> None:
         with self._below(session_id, ()) as directory:
-            durable.write_file(directory, STATE, payload, flush_file=True)
+            replace.write_file(directory, STATE, payload, flush_file=True)
 
     def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
         with self._below(session_id, ("checkpoints",)) as directory:
-            durable.write_file(directory, f"{checkpoint_id}.json", payload, flush_file=True)
+            replace.write_file(directory, f"{checkpoint_id}.json", payload, flush_file=True)
 
     def put_file(
         self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
@@ -149,10 +150,10 @@ class FilesIntake(Intake):
             fd = directory.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 for piece in pieces:
-                    durable.write_all(fd, piece)
+                    replace.write_all(fd, piece)
                 if is_executable and hasattr(os, "fchmod"):
                     os.fchmod(fd, 0o700)
-                durable.flush(fd)
+                replace.flush(fd)
             finally:
                 os.close(fd)
 
@@ -163,7 +164,7 @@ class FilesIntake(Intake):
     def adopt(self, session_id: str) -> None:
         if os.path.lexists(self._layout.session(session_id)):
             raise SessionExists(session_id)
-        lock = self._acquire(session_id, owner.new_owner(self._now()), 0.0)
+        lock = self._acquire(session_id, liveness.new_owner(self._now()), 0.0)
         try:
             with self._below(session_id, ("checkpoints",)):
                 pass  # a session of ours has that directory
@@ -184,7 +185,7 @@ class FilesIntake(Intake):
         try:
             # Its row is live: whoever lists next reads the file, and settles it.
             with index.adding(session_id) if index else nullcontext():
-                durable.move_new(aside, session_id, sessions, session_id)
+                replace.move_new(aside, session_id, sessions, session_id)
         except FileExistsError:
             raise SessionExists(session_id) from None
         try:
@@ -192,7 +193,7 @@ class FilesIntake(Intake):
             aside.flush()
         except BaseException:
             with suppress(OSError):  # it might not survive a power loss: take it back
-                durable.move_new(sessions, session_id, aside, session_id)
+                replace.move_new(sessions, session_id, aside, session_id)
             raise
 
     def close(self) -> None:

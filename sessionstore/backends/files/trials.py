@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
-from sessionstore import clock, durable, owner
+from sessionstore import clock
 from sessionstore.backends.files import lock as locks
 from sessionstore.diagnosis import Diagnosis, Fitness
-from sessionstore.durable import Directory
+from sessionstore.durable import replace
+from sessionstore.durable.replace import Directory
+from sessionstore.process import liveness
 
 OK, WARN, FAIL = Fitness.OK, Fitness.WARN, Fitness.FAIL
 
@@ -90,7 +92,7 @@ def _flush(path: str) -> Diagnosis:
     with Directory(path) as directory:
         for number in range(_FLUSHES):
             started = time.perf_counter()
-            durable.write_file(directory, f"flushed-{number}", b"{}\n", flush_file=True)
+            replace.write_file(directory, f"flushed-{number}", b"{}\n", flush_file=True)
             directory.flush()
             took.append(time.perf_counter() - started)
     typical = sorted(took)[_FLUSHES // 2] * 1000
@@ -100,8 +102,8 @@ def _flush(path: str) -> Diagnosis:
 def _exchange(path: str) -> Diagnosis:
     with Directory(path) as directory:
         for name in ("one", "two"):
-            durable.write_file(directory, name, name.encode(), flush_file=False)
-        done = durable.exchange(directory, "one", "two")
+            replace.write_file(directory, name, name.encode(), flush_file=False)
+        done = replace.exchange(directory, "one", "two")
         with open(os.path.join(path, "one"), "rb") as file:
             swapped = file.read() == b"two"
     if done and swapped:
@@ -119,11 +121,11 @@ def _exchange(path: str) -> Diagnosis:
 
 def _link(path: str) -> Diagnosis:
     with Directory(path) as directory:
-        durable.write_file(directory, "first", b"{}", flush_file=False)
+        replace.write_file(directory, "first", b"{}", flush_file=False)
         try:
             directory.link("first", directory, "second")
         except OSError as error:
-            if error.errno not in durable.NO_LINKS:
+            if error.errno not in replace.NO_LINKS:
                 raise
             return Diagnosis(
                 "hard links",
@@ -161,7 +163,7 @@ def _locks(path: str, now: clock.Clock) -> Diagnosis:
     file = os.path.join(path, "trial.lock")
     if not sys.executable:
         return Diagnosis("locks", WARN, "not tried: there is no interpreter to start")
-    mine = locks.acquire(file, owner.new_owner(now()), timeout=0.0)
+    mine = locks.acquire(file, liveness.new_owner(now()), timeout=0.0)
     try:
         child = subprocess.Popen(  # noqa: S603 - this very Python, and a constant
             [sys.executable, "-c", _CHILD, file, json.dumps(sys.path)],

@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from sessionstore.backends.base import Usage
 from sessionstore.backends.files.layout import STATE
-from sessionstore.durable import TEMPORARY_PREFIX, Directory
+from sessionstore.durable.replace import TEMPORARY_PREFIX, Directory
 from sessionstore.model.ids import is_id
 
 _BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own blocks are
