@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sessionstore.aio import AsyncSession, AsyncSessionStore
-    from sessionstore.backends.base import Backend, Usage
-    from sessionstore.backends.files import FilesBackend
-    from sessionstore.backends.memory import MemoryBackend
-    from sessionstore.diagnosis import Diagnosis, Fitness
     from sessionstore.errors import (
         ArchiveRefused,
         CancellationRequested,
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
         StorageError,
         WatchTimedOut,
     )
-    from sessionstore.findings import CheckReport, Finding, FindingKind
     from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.model.legacy import ExecutionResult, LegacyRun
     from sessionstore.model.query import Page, SessionSummary
@@ -66,6 +61,11 @@ if TYPE_CHECKING:
     from sessionstore.process.liveness import Liveness, Verdict
     from sessionstore.recovery import RecoveryReport, Swept
     from sessionstore.session import Session
+    from sessionstore.storage.backend import Backend, Usage
+    from sessionstore.storage.diagnosis import Diagnosis, Fitness
+    from sessionstore.storage.files import FilesBackend
+    from sessionstore.storage.memory import MemoryBackend
+    from sessionstore.storage.report import CheckReport, Finding, FindingKind
     from sessionstore.store import SessionStore
 
 __version__ = "0.1.0"
@@ -156,15 +156,15 @@ _HOMES = {
         "AsyncSession",
         "AsyncSessionStore",
     ),
-    "sessionstore.backends.base": ("Backend", "Usage"),
-    "sessionstore.backends.files": ("FilesBackend",),
-    "sessionstore.backends.memory": ("MemoryBackend",),
+    "sessionstore.storage.backend": ("Backend", "Usage"),
+    "sessionstore.storage.files": ("FilesBackend",),
+    "sessionstore.storage.memory": ("MemoryBackend",),
     "sessionstore.model.checkpoint": ("Checkpoint",),
     "sessionstore.model.legacy": (
         "ExecutionResult",
         "LegacyRun",
     ),
-    "sessionstore.diagnosis": (
+    "sessionstore.storage.diagnosis": (
         "Diagnosis",
         "Fitness",
     ),
@@ -188,7 +188,7 @@ _HOMES = {
         "StorageError",
         "WatchTimedOut",
     ),
-    "sessionstore.findings": (
+    "sessionstore.storage.report": (
         "CheckReport",
         "Finding",
         "FindingKind",

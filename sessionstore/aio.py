@@ -12,7 +12,6 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from sessionstore import clock
 from sessionstore.aio_operations import AsyncOperations
-from sessionstore.backends.base import Backend
 from sessionstore.creating import NewSession
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.model.checkpoint import Checkpoint
@@ -22,6 +21,7 @@ from sessionstore.preparing import Prepared
 from sessionstore.process.liveness import Liveness
 from sessionstore.runner import Runner
 from sessionstore.session import Held, Session
+from sessionstore.storage.backend import Backend
 from sessionstore.store import SessionStore
 from sessionstore.writing import Writer
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, Unpack
 
-from sessionstore.backends.base import Usage
-from sessionstore.diagnosis import Diagnosis
 from sessionstore.errors import SessionStoreError
-from sessionstore.findings import CheckReport
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters
 from sessionstore.model.state import SessionStatus, StateT
 from sessionstore.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.runner import Runner
+from sessionstore.storage.backend import Usage
+from sessionstore.storage.diagnosis import Diagnosis
+from sessionstore.storage.report import CheckReport
 from sessionstore.store import SessionStore
 
 if TYPE_CHECKING:

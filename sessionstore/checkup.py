@@ -17,17 +17,17 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from sessionstore import recovery
-from sessionstore.backends.base import Backend, Claim, Probe, Stored
 from sessionstore.clock import to_text
 from sessionstore.condition import Condition, condition_of, doubled_keys
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
-from sessionstore.findings import CheckReport, Finding, FindingKind
 from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.process import liveness
 from sessionstore.process.liveness import Liveness, Verdict
 from sessionstore.recovery import Progress
+from sessionstore.storage.backend import Backend, Claim, Probe, Stored
+from sessionstore.storage.report import CheckReport, Finding, FindingKind
 from sessionstore.writing import Writer
 
 __all__ = ["CheckReport", "Finding", "FindingKind", "check"]

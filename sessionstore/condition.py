@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sessionstore.backends.base import Backend, Claim, Stored
 from sessionstore.errors import SessionCorrupt, StorageError
 from sessionstore.model import checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import is_id
 from sessionstore.model.state import SessionState
+from sessionstore.storage.backend import Backend, Claim, Stored
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sessionstore.backends.base import Backend, Stored
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.model.query import SessionSummary, summarize
@@ -14,6 +13,7 @@ from sessionstore.model.soundness import is_certainly_sound
 from sessionstore.model.status import SessionStatus
 from sessionstore.process import liveness
 from sessionstore.process.liveness import Liveness, Verdict
+from sessionstore.storage.backend import Backend, Stored
 
 if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need none
     from sessionstore.model.checkpoint import Checkpoint

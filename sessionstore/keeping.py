@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sessionstore.backends.base import Claim
 from sessionstore.errors import SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.storage.backend import Claim
 
 
 class Keeper:

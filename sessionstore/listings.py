@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Self, Unpack
 
 from sessionstore import inspection
-from sessionstore.backends.base import Backend
 from sessionstore.model.query import (
     Filters,
     Matches,
@@ -19,6 +18,7 @@ from sessionstore.model.query import (
     SessionSummary,
     make_query,
 )
+from sessionstore.storage.backend import Backend
 
 
 class Listings:

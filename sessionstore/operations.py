@@ -10,16 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Unpack, cast
 
 from sessionstore import inspection
-from sessionstore.backends.base import Backend
 from sessionstore.errors import InvalidQuery
 from sessionstore.listings import Listings
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.status import SessionStatus
+from sessionstore.storage.backend import Backend
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
-    from sessionstore.diagnosis import Diagnosis
-    from sessionstore.findings import CheckReport
     from sessionstore.ops.export import ExportReport
     from sessionstore.ops.importing import ImportReport
     from sessionstore.ops.prune import PruneReport
@@ -29,6 +27,8 @@ if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few o
     from sessionstore.ops.targets import Place
     from sessionstore.ops.watch import SessionChange, Watch, Watched
     from sessionstore.recovery import MarkAs, Progress, RecoveryReport
+    from sessionstore.storage.diagnosis import Diagnosis
+    from sessionstore.storage.report import CheckReport
 
 
 class Operations(Listings):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sessionstore import clock, inspection
-from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import (
     ClaimLost,
     RevisionConflict,
@@ -27,6 +26,7 @@ from sessionstore.model.state import (
 )
 from sessionstore.process import liveness as owner
 from sessionstore.process.liveness import Liveness
+from sessionstore.storage.backend import Backend, Claim
 from sessionstore.writing import Writer
 
 MarkAs = Literal["failed", "paused", "cancelled"]

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, Literal
 
 from sessionstore import clock
-from sessionstore.backends.base import Backend, Usage
 from sessionstore.errors import SessionStoreError
 from sessionstore.model.ids import check_id
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.typed import StateT
+from sessionstore.storage.backend import Backend, Usage
 
 if TYPE_CHECKING:
     from sessionstore.ops.cancelling import Cancellation

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
 from sessionstore import clock, inspection
-from sessionstore.backends.base import Backend
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model.ids import check_id
@@ -15,14 +14,15 @@ from sessionstore.operations import Operations
 from sessionstore.process import liveness as owner
 from sessionstore.process.liveness import Liveness
 from sessionstore.session_operations import SessionOperations
+from sessionstore.storage.backend import Backend
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
-    from sessionstore.backends.base import Claim
     from sessionstore.creating import NewSession
     from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.model.state import SessionState
     from sessionstore.preparing import Prepared
     from sessionstore.session import Session
+    from sessionstore.storage.backend import Claim
     from sessionstore.writing import Writer
 
 
@@ -93,8 +93,9 @@ class SessionStore(Operations, SessionOperations[StateT]):
         if isinstance(root, Backend):
             super().__init__(root)
         else:
-            from sessionstore.backends.files import building, claim, leftovers  # noqa: F401 - as above
-            from sessionstore.backends.files.backend import FilesBackend
+            from sessionstore.storage.files import claim, leftovers  # noqa: F401 - as above
+            from sessionstore.storage.files import create as building  # noqa: F401 - as above
+            from sessionstore.storage.files.backend import FilesBackend
 
             files = FilesBackend(root, durability=durability, create=create, clock=clock)
             super().__init__(files)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sessionstore import inspection
-from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model import checkpoint, codec
@@ -11,6 +10,7 @@ from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.ids import is_id, make_checkpoint_id
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus, StateT
 from sessionstore.process import liveness
+from sessionstore.storage.backend import Backend, Claim
 
 
 def take(

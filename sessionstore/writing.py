@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any, Self
 
 from sessionstore import clock, stamping
-from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import (
     CancellationRequested,
     ClaimLost,
@@ -25,6 +24,7 @@ from sessionstore.model import codec
 from sessionstore.model.query import SessionSummary
 from sessionstore.model.state import SessionOwner, StateT
 from sessionstore.preparing import Prepared, Preparer
+from sessionstore.storage.backend import Backend, Claim
 
 
 class Writer(Preparer[StateT]):
@@ -88,7 +88,7 @@ class Writer(Preparer[StateT]):
     def finish(self, prepared: Prepared) -> int:
         """Store what was prepared; return the new revision.
 
-        Raises what :meth:`sessionstore.backends.base.Claim.write` raises.
+        Raises what :meth:`sessionstore.storage.backend.Claim.write` raises.
         """
         with self.queue:
             try:
@@ -104,7 +104,7 @@ class Writer(Preparer[StateT]):
     def finish_create(self, backend: Backend, prepared: Prepared) -> None:
         """Create the session with the first write that was prepared.
 
-        Raises what :meth:`sessionstore.backends.base.Backend.create` raises.
+        Raises what :meth:`sessionstore.storage.backend.Backend.create` raises.
         """
         with self.queue:
             self.abandon()

@@ -89,7 +89,7 @@ def _nothing_is_left(_temporary_directory: Path) -> Iterator[None]:
 
 def _close_indexes() -> None:
     """Close what a store keeps open once it has listed: pytest refers to fixtures until later."""
-    database = sys.modules.get("sessionstore.backends.files.database")
+    database = sys.modules.get("sessionstore.storage.files.index.database")
     if database is not None:
         for one in list(database._all):
             one.close()

@@ -19,12 +19,12 @@ from sessionstore import (
     SessionStoreError,
     SessionSummary,
 )
-from sessionstore.backends.base import Backend, Survey
-from sessionstore.backends.files import FilesBackend, claim, lock
-from sessionstore.backends.files.index import Index
 from sessionstore.durable import replace as durable
 from sessionstore.model.query import Examine, Filters, Matches, SessionQuery, make_query
 from sessionstore.ops.stats import StoreStats
+from sessionstore.storage.backend import Backend, Survey
+from sessionstore.storage.files import FilesBackend, claim, lock
+from sessionstore.storage.files.index.index import Index
 from tests import children
 
 Store = SessionStore[SessionState]

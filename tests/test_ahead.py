@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from sessionstore.backends.files import ahead, comparison
-from sessionstore.backends.files.sighting import Eyes
+from sessionstore.storage.files.index import ahead, rebuild
+from sessionstore.storage.files.index.observe import Eyes
 from tests.index_support import assert_true, fill
 
 ALWAYS, NEVER = -1e9, 1e9
@@ -64,8 +64,8 @@ def test_an_index_says_the_same_from_a_slow_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(ahead, "_COLD", ALWAYS)
-    monkeypatch.setattr(comparison, "_BATCH", 2)
-    monkeypatch.setattr(comparison, "_WINDOW", 7)
+    monkeypatch.setattr(rebuild, "_BATCH", 2)
+    monkeypatch.setattr(rebuild, "_WINDOW", 7)
     real, by = getattr(Eyes, name), set[int]()
 
     def look(self: Eyes, session_id: str) -> object:

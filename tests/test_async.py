@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sessionstore import FilesBackend, NotStorable, SessionClaimed, SessionOwner, SessionStore
-from sessionstore.backends.base import Claim, Stored
 from sessionstore.durable import replace
+from sessionstore.storage.backend import Claim, Stored
 from tests.async_support import Gate, Store, gated_flush, opened, run
 from tests.support import Child, read_state
 

@@ -16,7 +16,7 @@ from sessionstore import (
     SessionOwner,
     SessionStore,
 )
-from sessionstore.backends.base import Claim
+from sessionstore.storage.backend import Claim
 from tests.async_support import Gate, Store, gated_flush, opened, run
 from tests.support import Child, leftovers, new_session, read_state, rounds
 

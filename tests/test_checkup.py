@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import sessionstore.backends.files.quarantine as quarantines
+import sessionstore.storage.files.repair.quarantine as quarantines
 from sessionstore import (
     AsyncSessionStore,
     CheckReport,
@@ -23,10 +23,10 @@ from sessionstore import (
     checkup,
     clock,
 )
-from sessionstore.backends.files import lock as locks
 from sessionstore.durable import replace
 from sessionstore.durable.replace import Directory
 from sessionstore.process import liveness
+from sessionstore.storage.files import lock as locks
 from tests.cli_support import copy_of_hive_home, hashes
 from tests.faults.tally import tally
 from tests.support import (

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from sessionstore import Diagnosis, SessionStore, diagnose
-from sessionstore.backends.files import place, trials
 from sessionstore.durable import replace
+from sessionstore.storage.files.doctor import environment as place
+from sessionstore.storage.files.doctor import trials
 from tests.cli_support import HOSTILE, acting, environment, hashes, invoke, put, state
 from tests.faults.images import Unavailable, memory, read_only
 from tests.support import DEADLINE, needs_linux, needs_root

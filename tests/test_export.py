@@ -26,7 +26,7 @@ from sessionstore import (
     SessionStore,
     StorageError,
 )
-from sessionstore.backends.base import Backend
+from sessionstore.storage.backend import Backend
 from tests.support import (
     Child,
     edit_state,

@@ -26,10 +26,10 @@ from sessionstore import (
     SessionStoreError,
     StorageError,
 )
-from sessionstore.backends.files import lock as locks
-from sessionstore.backends.files import reading
-from sessionstore.backends.files.lock import PROBE_GRACE, HeldLock
 from sessionstore.durable.replace import Directory
+from sessionstore.storage.files import lock as locks
+from sessionstore.storage.files import reader
+from sessionstore.storage.files.lock import PROBE_GRACE, HeldLock
 from tests.support import (
     DEADLINE,
     Child,
@@ -332,13 +332,13 @@ def test_a_checkpoint_of_a_session_that_is_deleted_meanwhile_is_no_damage(
     class Late(Directory):
         def __init__(self, path: str, inside: Directory | None = None) -> None:
             if path == "checkpoints":
-                monkeypatch.setattr(reading, "Directory", Directory)
+                monkeypatch.setattr(reader, "Directory", Directory)
                 store.delete("s1")
                 if again:
                     new_session(tmp_path)
             super().__init__(path, inside)
 
-    monkeypatch.setattr(reading, "Directory", Late)
+    monkeypatch.setattr(reader, "Directory", Late)
     with pytest.raises(SessionNotFound):
         store.load_checkpoint("s1", kept.checkpoint_id)
     assert store.exists("s1") == again

@@ -28,8 +28,8 @@ from sessionstore import (
     SessionStore,
     StorageError,
 )
-from sessionstore.backends.files.claim import FilesClaim
 from sessionstore.ops import diffing
+from sessionstore.storage.files.claim import FilesClaim
 from tests.cli_support import GONE, put
 from tests.support import (
     Child,

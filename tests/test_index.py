@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionState, SessionStore, StorageError
-from sessionstore.backends.files import FilesBackend, database
 from sessionstore.process import liveness
+from sessionstore.storage.files import FilesBackend
+from sessionstore.storage.files.index import database
 from tests.index_support import (
     assert_true,
     fill,

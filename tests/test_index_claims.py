@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionState, SessionStore, StorageError
-from sessionstore.backends.files import comparison, lock
-from sessionstore.backends.files.claim import FilesClaim
 from sessionstore.durable.replace import Directory
+from sessionstore.storage.files import lock
+from sessionstore.storage.files.claim import FilesClaim
+from sessionstore.storage.files.index import rebuild
 from tests.index_support import assert_true, fill, index_files, row
 from tests.support import Child, needs_linux
 
@@ -65,7 +66,7 @@ def test_what_a_release_knows_it_does_not_read_again(
 ) -> None:
     session = store.claim("s0")
     session.save()
-    monkeypatch.setattr("sessionstore.backends.files.sighting.Eyes.read", None)
+    monkeypatch.setattr("sessionstore.storage.files.index.observe.Eyes.read", None)
     session.complete({"answer": 42})
     found = row(tmp_path, "s0")
     assert found is not None
@@ -165,7 +166,7 @@ def test_a_session_leaves_the_index_as_it_leaves_the_store(store: Store, tmp_pat
 def test_what_comes_and_goes_by_us_costs_no_comparison(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "compare", None)
+    monkeypatch.setattr(rebuild, "compare", None)
     store.create("new", session_id="new").pause()
     assert store.count(goal_id="new") == 1
     store.delete("new")

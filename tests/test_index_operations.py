@@ -24,10 +24,10 @@ from sessionstore import (
     SessionStore,
     SessionSummary,
 )
-from sessionstore.backends.base import Backend
-from sessionstore.backends.files import rows
-from sessionstore.backends.files.sighting import Eyes
 from sessionstore.model.query import Filters, SessionQuery, make_query
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.files.index import schema
+from sessionstore.storage.files.index.observe import Eyes
 from tests.cli_support import GONE, invoke, put, state
 from tests.index_support import (
     POLICIES,
@@ -314,11 +314,11 @@ def plan(order: str, **filters: Any) -> list[str]:
     """Return how SQLite goes about each part of a listing, and whether it has to sort."""
     connection = sqlite3.connect(":memory:")
     try:
-        for sql in (*rows.TABLES, *rows.INDEXES):
+        for sql in (*schema.TABLES, *schema.INDEXES):
             connection.execute(sql)
         query = make_query(Filters(**filters), limit=None, cursor=None, order=order)  # type: ignore[typeddict-item]
         found = []
-        for stream in rows.streams(query):
+        for stream in schema.streams(query):
             sql, values = stream.chunk(query, None, 64)
             steps = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
             found.append("; ".join(step[3] for step in steps))

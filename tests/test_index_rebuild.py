@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionOwner, SessionRecovery, SessionState, SessionStore
-from sessionstore.backends.files import comparison, glance, rows
-from sessionstore.backends.files.index import Index
-from sessionstore.backends.files.sighting import Eyes
 from sessionstore.durable.replace import Signature
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import codec
 from sessionstore.model.query import summarize
+from sessionstore.storage.files.index import glance, rebuild, schema
+from sessionstore.storage.files.index.index import Index
+from sessionstore.storage.files.index.observe import Eyes
 from tests.index_support import assert_true, fill, index_files, row
 from tests.support import left_active, state_path
 
@@ -149,9 +149,9 @@ def test_a_glance_says_what_a_model_says() -> None:
             assert state.owner is None
             continue
         quick += 1
-        assert glanced == rows.settled_row(summarize(state), SIGNATURE), what
+        assert glanced == schema.settled_row(summarize(state), SIGNATURE), what
         if glanced.rest is not None:
-            assert rows.summary_of(glanced) == summarize(state), what
+            assert schema.summary_of(glanced) == summarize(state), what
     assert quick > 100
 
 
@@ -245,7 +245,7 @@ def test_an_index_that_is_replaced_while_it_is_made_does_not_count_as_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
 ) -> None:
     fill(tmp_path)
-    monkeypatch.setattr(comparison, "_BATCH", 2)
+    monkeypatch.setattr(rebuild, "_BATCH", 2)
     store, other = SessionStore(tmp_path), SessionStore(tmp_path)
 
     def replace() -> None:

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import pytest
 
 from sessionstore import FilesBackend, RevisionConflict, SessionClaimed, SessionStore
-from sessionstore.backends.base import Claim
 from sessionstore.durable import replace
 from sessionstore.durable.replace import Directory
 from sessionstore.model.state import SessionOwner
+from sessionstore.storage.backend import Claim
 from tests.children import say
 from tests.faults.tally import tally
 from tests.support import (

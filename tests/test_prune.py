@@ -23,7 +23,7 @@ from sessionstore import (
     SessionStatus,
     SessionStore,
 )
-from sessionstore.backends.base import Backend
+from sessionstore.storage.backend import Backend
 from tests.support import (
     Child,
     edit_state,

@@ -25,9 +25,9 @@ from sessionstore import (
     SessionStore,
     StorageError,
 )
-from sessionstore.backends.base import CancelRequest
-from sessionstore.backends.files import lock, requests, states
 from sessionstore.ops import cancelling
+from sessionstore.storage.backend import CancelRequest
+from sessionstore.storage.files import cancel_request, lock, state_file
 from tests.async_support import run
 from tests.support import Child, left_active, needs_linux, read_state, rounds, until
 
@@ -230,7 +230,7 @@ def test_a_save_that_nobody_asked_to_cancel_looks_for_nothing(
     store: SessionStore[SessionState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    monkeypatch.setattr(requests, "find", lambda *_: looked.append("looked"))
+    monkeypatch.setattr(cancel_request, "find", lambda *_: looked.append("looked"))
     with store.create("goal", session_id="s1") as session:
         session.save()
         session.checkpoint()
@@ -258,7 +258,7 @@ def test_a_mark_that_stands_for_nothing_costs_one_save_a_look(
 def test_a_request_that_comes_while_an_empty_mark_is_taken_away_is_not_lost(
     root: Path, store: SessionStore[SessionState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unmark = requests._unmark
+    unmark = cancel_request._unmark
 
     def ask_then_unmark(*args: Any) -> None:
         monkeypatch.undo()
@@ -267,7 +267,7 @@ def test_a_request_that_comes_while_an_empty_mark_is_taken_away_is_not_lost(
 
     with store.create("goal", session_id="s1") as session:
         os.utime(root / "locks" / "s1.lock", ns=(lock.MARK, lock.MARK))
-        monkeypatch.setattr(requests, "_unmark", ask_then_unmark)
+        monkeypatch.setattr(cancel_request, "_unmark", ask_then_unmark)
         session.save()  # the look was just before the request
         with pytest.raises(CancellationRequested):
             session.save()
@@ -283,7 +283,7 @@ def test_a_request_that_cannot_be_read_now_is_met_later(
     with store.create("goal", session_id="s1") as session:
         store.cancel("s1")
         with monkeypatch.context() as patch:
-            patch.setattr(states, "read_regular", refuse)
+            patch.setattr(state_file, "read_regular", refuse)
             assert session.save() == 2
         with pytest.raises(CancellationRequested):
             session.save()
@@ -307,7 +307,7 @@ def test_an_asker_that_is_killed_or_fails_leaves_nothing_that_stops_anybody(
     root: Path, store: SessionStore[SessionState], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     with store.create("goal", session_id="s1") as session:
-        real: Callable[..., object] = getattr(requests, place)
+        real: Callable[..., object] = getattr(cancel_request, place)
 
         def fail(*args: Any) -> object:
             if place == "_put":
@@ -315,14 +315,14 @@ def test_an_asker_that_is_killed_or_fails_leaves_nothing_that_stops_anybody(
             raise OSError(errno.EACCES, "Permission denied")
 
         with monkeypatch.context() as patch:
-            patch.setattr(requests, place, fail)
+            patch.setattr(cancel_request, place, fail)
             with pytest.raises(StorageError, match="ask the holder"):
                 store.cancel("s1")
         assert strays(root) == []
         assert session.save() == 2
         token = str(session.owner.token)
         if place == "_put":  # one that is killed has left its file, but no mark
-            requests._put(store._backend._layout, "s1", CancelRequest(token))  # type: ignore[attr-defined]
+            cancel_request._put(store._backend._layout, "s1", CancelRequest(token))  # type: ignore[attr-defined]
             assert strays(root) == [f"s1.{token}.cancel"]
             assert session.save() == 3
         session.complete()

@@ -26,7 +26,7 @@ from sessionstore import (
     SessionSummary,
     WatchTimedOut,
 )
-from sessionstore.backends.files.events import FilesAlarm
+from sessionstore.storage.files.changes import FilesAlarm
 from tests.support import (
     DEADLINE,
     Child,

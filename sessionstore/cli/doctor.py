@@ -13,7 +13,7 @@ from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.diagnosis import Diagnosis
+    from sessionstore.storage.diagnosis import Diagnosis
 
 DIAGNOSES = "sessionstore.diagnoses/1"
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}

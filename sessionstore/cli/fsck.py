@@ -11,7 +11,7 @@ from sessionstore.cli import formats, streams
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.progress import SweepBar
 from sessionstore.cli.settings import Settings, output_option, shared_options
-from sessionstore.findings import CheckReport, Finding
+from sessionstore.storage.report import CheckReport, Finding
 from sessionstore.text import count_of, printable
 
 CHECKUP = "sessionstore.checkup/1"

@@ -13,8 +13,8 @@ from sessionstore.ops.forking import to_fork
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.backends.base import Usage
     from sessionstore.cli.sight import Sight
+    from sessionstore.storage.backend import Usage
 
 Fact = tuple[str, Cell | str]
 

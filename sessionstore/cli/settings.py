@@ -44,9 +44,9 @@ class Settings:
         A SessionStore can do more, and loads pydantic for it, which takes as long as all else.
         """
         root = self.require_root()
-        from sessionstore.backends.files.backend import FilesBackend
         from sessionstore.cli import notices
         from sessionstore.operations import Operations
+        from sessionstore.storage.files.backend import FilesBackend
 
         notices.show(click.get_current_context())
         return Operations(FilesBackend(root, create=False, clock=self.clock))

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from sessionstore.backends.base import Usage
 from sessionstore.cli import formats
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.process.liveness import Liveness
+from sessionstore.storage.backend import Usage
 from sessionstore.store import SessionStore
 
 

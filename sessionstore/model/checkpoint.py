@@ -10,11 +10,11 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from sessionstore import clock
-from sessionstore.backends.base import Stored
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import codec
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionState, StateT
+from sessionstore.storage.backend import Stored
 
 BEFORE_RESUME = "before_resume"
 PAUSE = "pause"

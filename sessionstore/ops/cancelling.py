@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sessionstore import clock, inspection
-from sessionstore.backends.base import Backend, CancelRequest, Claim
 from sessionstore.endings import describe_error
 from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.log import about, logger
@@ -22,6 +21,7 @@ from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.ops import marking
 from sessionstore.process import liveness as owner
 from sessionstore.process.liveness import Liveness
+from sessionstore.storage.backend import Backend, CancelRequest, Claim
 
 _LOOKS = 20
 _TAKING_OVER = 10

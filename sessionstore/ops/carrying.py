@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sessionstore.backends.base import Stored
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import checkpoint as checkpoints
 from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.storage.backend import Stored
 
 
 @dataclass(frozen=True, slots=True)

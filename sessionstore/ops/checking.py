@@ -6,11 +6,11 @@ import os
 from dataclasses import replace
 
 from sessionstore import checkup, clock
-from sessionstore.backends.files import FilesBackend
-from sessionstore.backends.files.layout import Layout
-from sessionstore.backends.files.marker import check_marker
-from sessionstore.findings import CheckReport
 from sessionstore.recovery import Progress
+from sessionstore.storage.files import FilesBackend
+from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.repair.marker import check_marker
+from sessionstore.storage.report import CheckReport
 
 
 def check_store(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from sessionstore.backends.files import place
-from sessionstore.diagnosis import Diagnosis
+from sessionstore.storage.diagnosis import Diagnosis
+from sessionstore.storage.files.doctor import environment
 
 
 def diagnose(root: str | os.PathLike[str]) -> Sequence[Diagnosis]:
@@ -15,4 +15,4 @@ def diagnose(root: str | os.PathLike[str]) -> Sequence[Diagnosis]:
     Files are made in it and removed again, and two processes are started, which take a lock in
     turn. The sessions are not touched. A place that refuses to be tried is a diagnosis, too.
     """
-    return place.diagnose(os.path.realpath(os.path.expanduser(os.fspath(root))))
+    return environment.diagnose(os.path.realpath(os.path.expanduser(os.fspath(root))))

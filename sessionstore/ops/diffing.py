@@ -8,13 +8,13 @@ from enum import StrEnum
 from typing import Any
 
 from sessionstore import inspection
-from sessionstore.backends.base import Backend
 from sessionstore.errors import CheckpointNotFound, NotResumable, SessionCorrupt
 from sessionstore.model import checkpoint, codec
 from sessionstore.model.json_values import Unstorable
 from sessionstore.model.state import SessionState
 from sessionstore.ops import selecting
 from sessionstore.ops.selecting import CURRENT
+from sessionstore.storage.backend import Backend
 
 BOOKKEEPING = frozenset(
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sessionstore import inspection
-from sessionstore.backends.base import Backend, Probe
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import checkpoint
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
@@ -14,6 +13,7 @@ from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
 from sessionstore.ops.forking import to_fork
 from sessionstore.process.liveness import Liveness
+from sessionstore.storage.backend import Backend, Probe
 
 _ENDED = {
     SessionStatus.PAUSED: Situation.PAUSED,

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from sessionstore import clock, inspection
-from sessionstore.backends.base import ApplicationFile, Backend
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionState
@@ -24,6 +23,7 @@ from sessionstore.ops import targets
 from sessionstore.ops.archive import Digest, Listed, Manifest, Target
 from sessionstore.ops.carrying import Carried, damage_of, why_damaged
 from sessionstore.recovery import Progress
+from sessionstore.storage.backend import ApplicationFile, Backend
 
 _LOOKS = 10
 _FILE_LOOKS = 3

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic_core import from_json
 
 from sessionstore import clock, creating, inspection
-from sessionstore.backends.base import Backend
 from sessionstore.errors import (
     NotResumable,
     SessionCorrupt,
@@ -25,6 +24,7 @@ from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.ops import selecting
 from sessionstore.process import liveness
 from sessionstore.recovery import Progress
+from sessionstore.storage.backend import Backend
 from sessionstore.writing import Writer
 
 FORK = "fork"

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic_core import from_json
 
 from sessionstore import inspection
-from sessionstore.backends.base import Backend
 from sessionstore.errors import SessionCorrupt, StorageError
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.ops.forking import Fork, to_fork
+from sessionstore.storage.backend import Backend
 
 
 class MomentKind(StrEnum):

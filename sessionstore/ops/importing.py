@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import Any
 
 from sessionstore import clock
-from sessionstore.backends.base import Backend, Intake
 from sessionstore.errors import (
     ArchiveRefused,
     NotStorable,
@@ -32,6 +31,7 @@ from sessionstore.ops import sources
 from sessionstore.ops.archive import MANIFEST, Digest, Manifest, Member
 from sessionstore.ops.carrying import Carried, damage_of, why_damaged
 from sessionstore.recovery import Progress
+from sessionstore.storage.backend import Backend, Intake
 
 MAX_BYTES = 16 * 1024**3
 """What an import takes unless told otherwise."""

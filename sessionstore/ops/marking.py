@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sessionstore import clock, recovery, taking
-from sessionstore.backends.base import Backend, Claim
 from sessionstore.endings import describe_error
 from sessionstore.log import about, logger
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.process import liveness
+from sessionstore.storage.backend import Backend, Claim
 from sessionstore.writing import Writer
 
 CHOICES = (SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.PAUSED)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from sessionstore import inspection
-from sessionstore.backends.base import Backend, Claim
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -26,6 +25,7 @@ from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.ops.retention import RetentionPolicy
 from sessionstore.process import liveness
 from sessionstore.recovery import Progress
+from sessionstore.storage.backend import Backend, Claim
 
 _CHUNK = 500
 

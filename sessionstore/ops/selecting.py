@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from sessionstore import inspection
-from sessionstore.backends.base import Backend
 from sessionstore.errors import CheckpointNotFound, InvalidQuery
 from sessionstore.model import checkpoint
 from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.storage.backend import Backend
 
 CURRENT = "current"
 """The stored state itself, which is no checkpoint."""

@@ -14,10 +14,10 @@ from heapq import heappush, heappushpop, nsmallest
 from typing import TYPE_CHECKING
 
 from sessionstore import clock, inspection
-from sessionstore.backends.base import Backend, Usage
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
 from sessionstore.model.status import SessionStatus
+from sessionstore.storage.backend import Backend, Usage
 
 if TYPE_CHECKING:  # it loads pydantic, which counting does without
     from sessionstore.recovery import Progress

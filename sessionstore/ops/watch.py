@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from sessionstore import inspection
-from sessionstore.backends.base import Alarm, Backend, Patience
 from sessionstore.errors import SessionStoreError, WatchTimedOut
 from sessionstore.model.query import SessionQuery, SessionSummary
 from sessionstore.model.state import SessionStatus
+from sessionstore.storage.backend import Alarm, Backend, Patience
 
 Kind = Literal["found", "created", "changed", "deleted"]
 

@@ -9,10 +9,10 @@ from typing import Literal
 
 import pytest
 
-from sessionstore.backends.base import CancelRequest
 from sessionstore.errors import CancellationRequested, SessionClaimed
 from sessionstore.model.state import SessionState
 from sessionstore.session import Session
+from sessionstore.storage.backend import CancelRequest
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget, leave, stranger
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sessionstore.findings import CheckReport, Finding, FindingKind
 from sessionstore.model.state import SessionState
+from sessionstore.storage.report import CheckReport, Finding, FindingKind
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import (
     BackendT,

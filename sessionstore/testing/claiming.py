@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import pytest
 
 from sessionstore import clock
-from sessionstore.backends.base import Claim
 from sessionstore.errors import ClaimLost, RevisionConflict, SessionClaimed, SessionNotFound
 from sessionstore.model.state import SessionOwner
 from sessionstore.process import liveness
+from sessionstore.storage.backend import Claim
 from sessionstore.testing.harness import BackendT, Harness, forked, in_a_thread
 
 

@@ -19,10 +19,10 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
-from sessionstore.backends.base import Backend
 from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.process import liveness
 from sessionstore.session import Session
+from sessionstore.storage.backend import Backend
 from sessionstore.store import SessionStore
 
 BackendT = TypeVar("BackendT", bound=Backend)

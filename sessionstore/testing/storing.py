@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from sessionstore.backends.base import Claim
 from sessionstore.errors import SessionClaimed, SessionCorrupt, SessionExists, SessionNotFound
+from sessionstore.storage.backend import Claim
 from sessionstore.testing.claiming import new_owner, payload
 from sessionstore.testing.harness import DEADLINE, BackendT, Harness, in_threads
 

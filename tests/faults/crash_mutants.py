@@ -8,11 +8,11 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from sessionstore.backends.files import building, claim, states
-from sessionstore.backends.files.building import Built
-from sessionstore.backends.files.layout import Layout
 from sessionstore.durable import replace
 from sessionstore.durable.replace import Directory, Signature
+from sessionstore.storage.files import claim, create, state_file
+from sessionstore.storage.files.create import Built
+from sessionstore.storage.files.layout import Layout
 
 # Each of these changes the package in this process for good: it runs in a child.
 
@@ -92,12 +92,12 @@ def create_in_place() -> None:
                 directory.flush()
                 return Built(directory.identity(), written, None)
 
-    building.build_session = build
+    create.build_session = build
 
 
 def save_in_place() -> None:
     def swap(self: Any, directory: Directory, staged: replace.Staged, revision: int) -> None:
-        payload, _ = states.read(directory, staged.name, self.session_id)
+        payload, _ = state_file.read(directory, staged.name, self.session_id)
         fd = directory.open("state.json", os.O_WRONLY | os.O_TRUNC)
         try:
             os.write(fd, payload)

@@ -24,7 +24,7 @@ from sessionstore import (
     SessionStoreError,
     checkup,
 )
-from sessionstore.backends.files import layout
+from sessionstore.storage.files import layout
 from tests.children import say
 from tests.faults import crash_calls, crash_model
 from tests.faults.crash_mutants import MUTANTS

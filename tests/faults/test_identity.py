@@ -21,9 +21,9 @@ from sessionstore import (
     SessionStore,
     SessionStoreError,
 )
-from sessionstore.backends.files import lock
 from sessionstore.clock import utc_now
 from sessionstore.process import liveness as owner
+from sessionstore.storage.files import lock
 from tests.faults.identity_support import (
     CONTAINER,
     HIDDEN,

@@ -91,14 +91,14 @@ MUTANTS = (
     Mutant(
         "live rows are counted by what they said before",
         10,
-        "backends/files/listing.py",
+        "storage/files/index/lookup.py",
         (("(0 if query.damaged else total - not_settled)", "(0 if query.damaged else total)"),),
         _AS_IF_READ,
     ),
     Mutant(
         "a survey does not read the live sessions",
         10,
-        "backends/files/listing.py",
+        "storage/files/index/lookup.py",
         (("            self._live = before._live\n", "            self._live = {}\n"),),
         _AS_IF_READ,
     ),
@@ -119,14 +119,14 @@ MUTANTS = (
     Mutant(
         "the index forgets what a session was forked from",
         10,
-        "backends/files/rows.py",
+        "storage/files/index/schema.py",
         (("        forked_from,\n        clock", "        None,\n        clock"),),
         _AS_IF_READ,
     ),
     Mutant(
         "a new index forgets what a session was forked from",
         10,
-        "backends/files/glance.py",
+        "storage/files/index/glance.py",
         (('parent_of(state["forked_from"])', "None"),),
         "tests/test_index_rebuild.py::test_a_glance_says_what_a_model_says",
     ),

@@ -11,7 +11,7 @@ MUTANTS = (
     Mutant(
         "the signature is not checked before the write",
         5,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "            self._check_state(directory, revision - 1)\n"
@@ -52,7 +52,7 @@ MUTANTS = (
     Mutant(
         "the lock file at the path is not compared with the locked one",
         5,
-        "backends/files/lock.py",
+        "storage/files/lock.py",
         (
             (
                 "return status.st_ino == self._inode",
@@ -64,7 +64,7 @@ MUTANTS = (
     Mutant(
         "a directory that stays open is not compared with the one at its path",
         5,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "                identity = (status.st_dev, status.st_ino)\n",
@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant(
         "the lock is looked at before the new file is written",
         5,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 '        with self._opened("save", checks_lock=False) as directory:',
@@ -92,7 +92,7 @@ MUTANTS = (
     Mutant(
         "a save that displaced nobody knows what counts without the lock",
         5,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "            if not self._lock.is_in_place():\n",
@@ -112,7 +112,7 @@ MUTANTS = (
     Mutant(
         "a forked child keeps the descriptor of the lock",
         5,
-        "backends/files/lock.py",
+        "storage/files/lock.py",
         (
             (
                 "    for held in list(_held):\n        held.close()\n    _mutex.release()\n",
@@ -150,7 +150,7 @@ MUTANTS = (
     Mutant(
         "the loser does not wait until the winner has said who it is",
         6,
-        "backends/files/lock.py",
+        "storage/files/lock.py",
         (("LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE", "PROBE_GRACE"),),
         "tests/test_files_backend.py::"
         "test_who_is_refused_learns_who_has_the_lock_though_it_says_so_late[one that died]",

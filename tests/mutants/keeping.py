@@ -17,7 +17,7 @@ MUTANTS = (
     Mutant(
         "a session is created in place",
         9,
-        "backends/files/building.py",
+        "storage/files/create.py",
         (
             ('aside = f"{durable.temporary_name()}-{session_id}"', "aside = session_id"),
             (
@@ -32,7 +32,7 @@ MUTANTS = (
     Mutant(
         "a session is deleted without a rename",
         9,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "durable.move_new(sessions, self.session_id, trash, trashed)",
@@ -45,7 +45,7 @@ MUTANTS = (
     Mutant(
         "a late claim does not look which directory it finds",
         9,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (("if identity != self._identity:", "if self._identity is None:"),),
         "tests/test_files_backend.py::test_a_session_that_was_moved_away_is_lost",
     ),
@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant(
         "a page skips what has the same time",
         10,
-        "backends/files/rows.py",
+        "storage/files/index/schema.py",
         (
             (
                 "{self.order} {sign}= ? AND ({self.order} {sign} ? OR id {sign} ?)",

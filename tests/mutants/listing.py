@@ -14,7 +14,7 @@ MUTANTS = (
     Mutant(
         "a first save does not make the row live",
         10,
-        "backends/files/entry.py",
+        "storage/files/index/claim_row.py",
         (
             (
                 "self._mark = index.mark_live(self._session_id) if index else None",
@@ -26,7 +26,7 @@ MUTANTS = (
     Mutant(
         "the row is made live after the file was changed",
         10,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "            self.entry.announce()\n            if checkpoint_id is None:\n",
@@ -45,14 +45,14 @@ MUTANTS = (
     Mutant(
         "a release settles a row that is not its own",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (('    " WHERE id = ? AND live = ?"\n', '    " WHERE id = ? AND ? <> 0"\n'),),
         _CLAIMS + "test_a_release_settles_no_row_that_another_has_made_live",
     ),
     Mutant(
         "who cannot list the root takes it for a store without an index",
         10,
-        "backends/files/layout.py",
+        "storage/files/layout.py",
         (
             (
                 "    except FileNotFoundError:\n        return []\n",
@@ -64,14 +64,14 @@ MUTANTS = (
     Mutant(
         "an index that could not be written stays",
         10,
-        "backends/files/database.py",
+        "storage/files/index/database.py",
         (("reason)\n            self._remove(name)\n", "reason)\n"),),
         _INDEX + "test_an_index_that_cannot_be_kept_true_is_removed",
     ),
     Mutant(
         "a writer does not notice that its index was removed",
         10,
-        "backends/files/database.py",
+        "storage/files/index/database.py",
         (("            if names and names[0] == self._name:\n", "            if names:\n"),),
         _INDEX + "test_a_writer_whose_index_was_removed_does_not_write_to_nowhere",
     ),
@@ -79,7 +79,7 @@ MUTANTS = (
     Mutant(
         "a delete leaves its row",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (
             (
                 'connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))',
@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant(
         "what changes in sessions/ is not looked at",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (
             (
                 'if facts.get("directory") != self.directory_identity() and',
@@ -103,7 +103,7 @@ MUTANTS = (
     Mutant(
         "what we change in sessions/ is not recorded",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (
             (
                 "                    if not foreign:\n",
@@ -115,7 +115,7 @@ MUTANTS = (
     Mutant(
         "what others changed in sessions/ is recorded as ours",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (("                    if not foreign:\n", "                    if True:\n"),),
         _CLAIMS + "test_what_others_added_is_not_passed_over_since_we_add_something_too",
     ),
@@ -123,7 +123,7 @@ MUTANTS = (
     Mutant(
         "whoever lists settles a row though its session is held",
         10,
-        "backends/files/sighting.py",
+        "storage/files/index/observe.py",
         (
             (
                 "not locks.is_free(self._locks, session_id):\n                return False",
@@ -135,7 +135,7 @@ MUTANTS = (
     Mutant(
         "whoever lists settles a row on what it read before the lock was free",
         10,
-        "backends/files/sighting.py",
+        "storage/files/index/observe.py",
         (
             (
                 "        return self.signature(session_id) == seen.signature\n",
@@ -147,7 +147,7 @@ MUTANTS = (
     Mutant(
         "rows are shown as they are, whatever became of their files",
         10,
-        "backends/files/listing.py",
+        "storage/files/index/lookup.py",
         (
             (
                 "now is not None and rows.signature_values(now) == row.signature:",
@@ -159,7 +159,7 @@ MUTANTS = (
     Mutant(
         "a filter's value becomes part of the SQL",
         10,
-        "backends/files/rows.py",
+        "storage/files/index/schema.py",
         (
             (
                 '        where.append(f"{name} = ?")\n',
@@ -173,14 +173,14 @@ MUTANTS = (
     Mutant(
         "another boot is no reason to compare",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (('if facts.get("boot") != owner.boot_id():', 'if facts.get("boot") is None:'),),
         _INDEX + "test_an_index_that_is_older_than_the_files_is_compared_after_another_boot",
     ),
     Mutant(
         "a comparison settles what is held",
         10,
-        "backends/files/comparison.py",
+        "storage/files/index/rebuild.py",
         (
             (
                 "    if seen.signature is not None and eyes.is_settled(seen):\n",
@@ -192,7 +192,7 @@ MUTANTS = (
     Mutant(
         "a comparison settles what is held, at a glance",
         10,
-        "backends/files/sighting.py",
+        "storage/files/index/observe.py",
         (
             (
                 "not locks.is_free(self._locks, session_id):\n                return None",
@@ -204,35 +204,35 @@ MUTANTS = (
     Mutant(
         "a comparison brings back what was deleted meanwhile",
         10,
-        "backends/files/comparison.py",
+        "storage/files/index/rebuild.py",
         (("[row for row in added if eyes.is_there(row.id)]", "added"),),
         _REBUILD + "test_who_is_deleted_while_it_is_compared_does_not_come_back[False]",
     ),
     Mutant(
         "a comparison does not notice what its own process deletes",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (("others, connection.total_changes)", "others, 0)"),),
         _REBUILD + "test_who_is_deleted_while_it_is_compared_does_not_come_back[True]",
     ),
     Mutant(
         "a comparison replaces the row of who claimed meanwhile",
         10,
-        "backends/files/comparison.py",
+        "storage/files/index/rebuild.py",
         (("INSERT OR IGNORE", "INSERT OR REPLACE"),),
         _REBUILD + "test_who_is_claimed_while_it_is_compared_stays_live",
     ),
     Mutant(
         "a comparison counts rows though others removed some",
         10,
-        "backends/files/comparison.py",
+        "storage/files/index/rebuild.py",
         (("if self._others_wrote or self._index.moment() != self._moment:", "if False:"),),
         _REBUILD + "test_a_row_too_many_is_found_though_the_number_is_right",
     ),
     Mutant(
         "a comparison ends in another index than it began with",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (
             (
                 "if database not in (None, self._database.name):",
@@ -244,14 +244,14 @@ MUTANTS = (
     Mutant(
         "a glance takes a state for that of another session",
         10,
-        "backends/files/glance.py",
+        "storage/files/index/glance.py",
         (('if state["session_id"] != session_id or (', "if (False or "),),
         _REBUILD + "test_a_glance_says_what_a_model_says",
     ),
     Mutant(
         "a glance takes a damaged field for a sound one",
         10,
-        "backends/files/glance.py",
+        "storage/files/index/glance.py",
         (
             (
                 "        return core_schema.list_schema(_schema(args[0]))\n",
@@ -263,7 +263,7 @@ MUTANTS = (
     Mutant(
         "a sweep settles a row that another has made live since",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (('    " WHERE id = ? AND live = ?"\n', '    " WHERE id = ? AND ? <> 0"\n'),),
         _REBUILD
         + "test_what_is_resumed_in_the_middle_of_a_sweep_is_not_settled_as_the_sweep_left_it",
@@ -271,7 +271,7 @@ MUTANTS = (
     Mutant(
         "a comparison that was not finished counts as one",
         10,
-        "backends/files/index.py",
+        "storage/files/index/index.py",
         (('if facts.get("complete") != "1":', 'if facts.get("complete") is None:'),),
         _INDEX + "test_a_harmed_index_does_no_harm[False-unfinished]",
     ),

@@ -11,7 +11,7 @@ MUTANTS = (
     Mutant(
         "a save is only remembered",
         1,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "                staged = durable.Staged(directory, payload,"
@@ -24,7 +24,7 @@ MUTANTS = (
     Mutant(
         "the checkpoint is linked after the state",
         1,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "                with self._kept(directory, staged, payload, checkpoint_id):\n"
@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant(
         "checkpoints are flushed in power mode only",
         2,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "durable.Staged(directory, payload, flush_file=True)",
@@ -78,7 +78,7 @@ MUTANTS = (
     Mutant(
         "the checkpoint's name is not flushed before the state",
         2,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "                    checkpoints.flush()\n                    yield\n",
@@ -105,7 +105,7 @@ MUTANTS = (
     Mutant(
         "a failed flush of the directory is kept quiet",
         3,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "raise DurabilityUncertain(self.session_id, revision, error) from error",
@@ -118,7 +118,7 @@ MUTANTS = (
     Mutant(
         "the new signature is remembered after the swap",
         3,
-        "backends/files/claim.py",
+        "storage/files/claim.py",
         (
             (
                 "        self._attempted = (revision, staged.signature)\n        try:\n"
