@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from sessionstore.ops.watch import SessionChange
     from sessionstore.process.liveness import Liveness, Verdict
     from sessionstore.recovery import RecoveryReport, Swept
-    from sessionstore.session import Session
+    from sessionstore.session.session import Session
     from sessionstore.storage.backend import Backend, Usage
     from sessionstore.storage.diagnosis import Diagnosis, Fitness
     from sessionstore.storage.files import FilesBackend
@@ -241,7 +241,7 @@ _HOMES = {
         "RecoveryReport",
         "Swept",
     ),
-    "sessionstore.session": ("Session",),
+    "sessionstore.session.session": ("Session",),
     "sessionstore.model.state": (
         "Part",
         "SessionMetrics",

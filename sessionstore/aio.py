@@ -12,18 +12,18 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from sessionstore import clock
 from sessionstore.aio_operations import AsyncOperations
-from sessionstore.creating import NewSession
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.query import Filters, Page, SessionSummary
 from sessionstore.model.state import SessionState, StateT
-from sessionstore.preparing import Prepared
 from sessionstore.process.liveness import Liveness
 from sessionstore.runner import Runner
-from sessionstore.session import Held, Session
+from sessionstore.session.create import NewSession
+from sessionstore.session.prepare import Prepared
+from sessionstore.session.session import Held, Session
+from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend
 from sessionstore.store import SessionStore
-from sessionstore.writing import Writer
 
 _BATCH = 200
 """Summaries that iter_find fetches at a time."""

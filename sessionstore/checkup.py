@@ -26,9 +26,9 @@ from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.process import liveness
 from sessionstore.process.liveness import Liveness, Verdict
 from sessionstore.recovery import Progress
+from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend, Claim, Probe, Stored
 from sessionstore.storage.report import CheckReport, Finding, FindingKind
-from sessionstore.writing import Writer
 
 __all__ = ["CheckReport", "Finding", "FindingKind", "check"]
 

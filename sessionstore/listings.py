@@ -9,7 +9,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import Self, Unpack
 
-from sessionstore import inspection
 from sessionstore.model.query import (
     Filters,
     Matches,
@@ -18,6 +17,7 @@ from sessionstore.model.query import (
     SessionSummary,
     make_query,
 )
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
 
@@ -97,4 +97,4 @@ class Listings:
         return self._backend.find(query, self._examine, verify=verify)
 
     def _examine(self, item: SessionSummary) -> SessionSummary:
-        return inspection.examine(self._backend, item)
+        return inspect.examine(self._backend, item)

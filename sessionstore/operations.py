@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Unpack, cast
 
-from sessionstore import inspection
 from sessionstore.errors import InvalidQuery
 from sessionstore.listings import Listings
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.status import SessionStatus
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
@@ -291,5 +291,5 @@ class Operations(Listings):
 
 
 def _ids(backend: Backend, query: SessionQuery) -> Iterable[str]:
-    matches = backend.find(query, lambda item: inspection.examine(backend, item))
+    matches = backend.find(query, lambda item: inspect.examine(backend, item))
     return [item.session_id for item in matches]

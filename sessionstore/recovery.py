@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sessionstore import clock, inspection
+from sessionstore import clock
 from sessionstore.errors import (
     ClaimLost,
     RevisionConflict,
@@ -26,8 +26,9 @@ from sessionstore.model.state import (
 )
 from sessionstore.process import liveness as owner
 from sessionstore.process.liveness import Liveness
+from sessionstore.session import inspect
+from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend, Claim
-from sessionstore.writing import Writer
 
 MarkAs = Literal["failed", "paused", "cancelled"]
 
@@ -136,7 +137,7 @@ class _Sweep:
 
     def _judge(self, session_id: str) -> None:
         try:
-            state, verdict = inspection.look(self.backend, session_id)
+            state, verdict = inspect.look(self.backend, session_id)
             if state.status is not SessionStatus.ACTIVE:
                 return  # it ended since the scan
             if verdict.is_alive:
@@ -156,7 +157,7 @@ class _Sweep:
 
     def _record(self, item: SessionSummary, verdict: Liveness) -> None:
         count = item.recoveries + (1 if self.dry_run else 0)
-        resumable = inspection.is_resumable(self.backend, item)
+        resumable = inspect.is_resumable(self.backend, item)
         self.swept.append(Swept(item.session_id, verdict.reason, verdict, count, resumable))
 
     def _mark(self, session_id: str) -> None:

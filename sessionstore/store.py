@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
-from sessionstore import clock, inspection
+from sessionstore import clock
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model.ids import check_id
@@ -13,17 +13,18 @@ from sessionstore.model.typed import StateT
 from sessionstore.operations import Operations
 from sessionstore.process import liveness as owner
 from sessionstore.process.liveness import Liveness
+from sessionstore.session import inspect
 from sessionstore.session_operations import SessionOperations
 from sessionstore.storage.backend import Backend
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
-    from sessionstore.creating import NewSession
     from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.model.state import SessionState
-    from sessionstore.preparing import Prepared
-    from sessionstore.session import Session
+    from sessionstore.session.create import NewSession
+    from sessionstore.session.prepare import Prepared
+    from sessionstore.session.session import Session
+    from sessionstore.session.writer import Writer
     from sessionstore.storage.backend import Claim
-    from sessionstore.writing import Writer
 
 
 class SessionStore(Operations, SessionOperations[StateT]):
@@ -79,8 +80,10 @@ class SessionStore(Operations, SessionOperations[StateT]):
     ) -> None:
         # All that a first save needs is loaded here: that may run on an event loop, or without
         # the right to read this package any more.
-        from sessionstore import creating, session, taking  # noqa: F401
         from sessionstore.model.state import SessionState
+        from sessionstore.session import create as creating  # noqa: F401
+        from sessionstore.session import resume as taking  # noqa: F401
+        from sessionstore.session import session  # noqa: F401
 
         if state_type is None:
             state_type = SessionState
@@ -126,7 +129,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
             SessionExists, InvalidSessionId, NotStorable, StateTypeMismatch, StorageError: and
                 no session is there.
         """
-        from sessionstore.session import Session
+        from sessionstore.session.session import Session
 
         writer, first = self._begin_create(goal_id, state, fields)
         writer.finish_create(self._backend, first)
@@ -136,8 +139,8 @@ class SessionStore(Operations, SessionOperations[StateT]):
         self, goal_id: str | None, state: StateT | None, fields: NewSession
     ) -> tuple[Writer[StateT], Prepared]:
         """Return the writer of a new session, and its first write: what remains is I/O."""
-        from sessionstore import creating
-        from sessionstore.writing import Writer
+        from sessionstore.session import create as creating
+        from sessionstore.session.writer import Writer
 
         return Writer.for_new_session(
             owner.new_owner(self._clock()),
@@ -171,8 +174,8 @@ class SessionStore(Operations, SessionOperations[StateT]):
             RevisionConflict: it is not at ``expected_revision``; who held it last is named.
             SessionCorrupt, StateTypeMismatch, StorageError: its state cannot be read.
         """
-        from sessionstore import taking
-        from sessionstore.session import Session
+        from sessionstore.session import resume as taking
+        from sessionstore.session.session import Session
 
         claim, state = taking.take(
             self._backend,
@@ -215,8 +218,8 @@ class SessionStore(Operations, SessionOperations[StateT]):
             SessionNotFound, InvalidSessionId, SessionClaimed, RevisionConflict, SessionCorrupt,
                 StateTypeMismatch, StorageError: as for :meth:`claim`.
         """
-        from sessionstore import taking
-        from sessionstore.session import Session
+        from sessionstore.session import resume as taking
+        from sessionstore.session.session import Session
 
         if checkpoint_id is not None:
             check_id(checkpoint_id, kind="checkpoint id")
@@ -261,7 +264,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
         Raises:
             SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
         """
-        return inspection.look(self._backend, check_id(session_id))[1]
+        return inspect.look(self._backend, check_id(session_id))[1]
 
     def checkpoints(self, session_id: str) -> list[Checkpoint]:
         """Return the checkpoints of a session, oldest first, damaged ones included.
@@ -269,7 +272,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
         Raises:
             SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
         """
-        return inspection.list_checkpoints(self._backend, check_id(session_id))
+        return inspect.list_checkpoints(self._backend, check_id(session_id))
 
     def load_checkpoint(self, session_id: str, checkpoint_id: str | None = None) -> StateT:
         """Return the state that a checkpoint holds; by default that of the latest.
@@ -305,9 +308,9 @@ class SessionStore(Operations, SessionOperations[StateT]):
             SessionCorrupt: its state cannot be read, and ``force`` is false.
             DurabilityUncertain, StorageError: the system refused.
         """
-        from sessionstore import taking
         from sessionstore.model import codec
         from sessionstore.model.state import SessionState
+        from sessionstore.session import resume as taking
 
         by = owner.new_owner(self._clock())
         claim = self._backend.claim(check_id(session_id), by, timeout=0.0)
@@ -327,6 +330,6 @@ class SessionStore(Operations, SessionOperations[StateT]):
             claim.release()
 
     def _writer(self, claim: Claim, state: StateT) -> Writer[StateT]:
-        from sessionstore.writing import Writer
+        from sessionstore.session.writer import Writer
 
         return Writer(claim, state, clock=self._clock, keep_checkpoints=self._keep_checkpoints)

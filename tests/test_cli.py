@@ -315,7 +315,7 @@ def test_show_tells_status_owner_liveness_progress_and_checkpoints(tmp_path: Pat
 def test_show_as_json_gives_the_whole_state(tmp_path: Path) -> None:
     leave_behind(tmp_path, "left")
     answer = json.loads(invoke(tmp_path, "show", "left", "-o", "json").stdout)
-    assert answer["schema"] == "sessionstore.session/1"
+    assert answer["schema"] == "sessionstore.session.session/1"
     session = answer["session"]
     assert session["state"] == stored(tmp_path, "left")
     assert session["liveness"]["verdict"] == "dead"

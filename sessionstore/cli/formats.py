@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sessionstore.model.query import SessionSummary
 
 SESSIONS = "sessionstore.sessions/1"
-SESSION = "sessionstore.session/1"
+SESSION = "sessionstore.session.session/1"
 RECOVERY = "sessionstore.recovery/1"
 
 Item = dict[str, Any]

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sessionstore import clock, inspection
-from sessionstore.endings import describe_error
+from sessionstore import clock
 from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model import codec
@@ -21,6 +20,8 @@ from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.ops import marking
 from sessionstore.process import liveness as owner
 from sessionstore.process.liveness import Liveness
+from sessionstore.session import inspect
+from sessionstore.session.outcome import describe_error
 from sessionstore.storage.backend import Backend, CancelRequest, Claim
 
 _LOOKS = 20
@@ -90,7 +91,7 @@ class Canceller:
 
     def _step(self, *, is_patient: bool) -> Cancellation | None:
         """Return what was seen or done; None if it has to be looked at again."""
-        state, verdict = inspection.look(self._backend, self._session_id)
+        state, verdict = inspect.look(self._backend, self._session_id)
         if state.status is SessionStatus.CANCELLED:
             return self._seen(CancelOutcome.CANCELLED, state, "it is cancelled")
         if state.status is not SessionStatus.ACTIVE:

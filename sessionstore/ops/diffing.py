@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sessionstore import inspection
 from sessionstore.errors import CheckpointNotFound, NotResumable, SessionCorrupt
 from sessionstore.model import checkpoint, codec
 from sessionstore.model.json_values import Unstorable
 from sessionstore.model.state import SessionState
 from sessionstore.ops import selecting
 from sessionstore.ops.selecting import CURRENT
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
 BOOKKEEPING = frozenset(
@@ -96,7 +96,7 @@ def diff(
 
 
 def _latest(backend: Backend, session_id: str) -> str:
-    state = inspection.read_base(backend, session_id)[0]
+    state = inspect.read_base(backend, session_id)[0]
     if not state.is_resumable or state.latest_checkpoint_id is None:
         raise NotResumable(
             session_id,
@@ -111,7 +111,7 @@ def _latest(backend: Backend, session_id: str) -> str:
 def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dict[str, Any]]:
     current: SessionState | None = None
     try:
-        current = inspection.read_base(backend, session_id)[0]
+        current = inspect.read_base(backend, session_id)[0]
     except SessionCorrupt:
         if named == CURRENT:
             raise  # two checkpoints can be compared all the same

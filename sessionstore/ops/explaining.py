@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sessionstore import inspection
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import checkpoint
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
@@ -13,6 +12,7 @@ from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
 from sessionstore.ops.forking import to_fork
 from sessionstore.process.liveness import Liveness
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Probe
 
 _ENDED = {
@@ -30,7 +30,7 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         SessionNotFound, StorageError: it is not there, or cannot be looked at.
     """
     try:
-        state, liveness = inspection.look(backend, session_id)
+        state, liveness = inspect.look(backend, session_id)
     except SessionCorrupt as error:
         return _explain_damaged(backend, session_id, error)
     probe = backend.probe(session_id)
@@ -158,7 +158,7 @@ def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -
     """Add which checkpoint a resume would restore, and what that would not bring back."""
     session_id, latest = state.session_id, state.latest_checkpoint_id
     try:
-        known = inspection.list_checkpoints(backend, session_id)
+        known = inspect.list_checkpoints(backend, session_id)
     except SessionStoreError as error:  # something else is in the place of all checkpoints
         return replace(told, unresumable=str(error), checkpoint=_missing(latest, str(error)))
     sound = tuple(item.checkpoint_id for item in known if item.damaged is None)
@@ -325,7 +325,7 @@ def _see(backend: Backend, session_id: str) -> tuple[Probe, list[Checkpoint]]:
     except SessionStoreError:
         probe = Probe(held=False)
     try:
-        known = inspection.list_checkpoints(backend, session_id)
+        known = inspect.list_checkpoints(backend, session_id)
     except SessionStoreError:
         known = []
     return probe, [item for item in known if item.damaged is None]

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from sessionstore import clock, inspection
+from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionState
@@ -23,6 +23,7 @@ from sessionstore.ops import targets
 from sessionstore.ops.archive import Digest, Listed, Manifest, Target
 from sessionstore.ops.carrying import Carried, damage_of, why_damaged
 from sessionstore.recovery import Progress
+from sessionstore.session import inspect
 from sessionstore.storage.backend import ApplicationFile, Backend
 
 _LOOKS = 10
@@ -179,7 +180,7 @@ def _take(backend: Backend, session_id: str, stack: ExitStack) -> _Snapshot:
 
 def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapshot | None, bool]:
     """Return a session if its parts belong together, and whether it stood still meanwhile."""
-    state, stored = inspection.read_base(backend, session_id)
+    state, stored = inspect.read_base(backend, session_id)
     ids = sorted(backend.checkpoint_ids(session_id))
     spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - on the stack
     snapshot = _Snapshot(state, cast("BinaryIO", stack.enter_context(spool)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from sessionstore import clock, creating, inspection
+from sessionstore import clock
 from sessionstore.errors import (
     NotResumable,
     SessionCorrupt,
@@ -24,8 +24,9 @@ from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.ops import selecting
 from sessionstore.process import liveness
 from sessionstore.recovery import Progress
+from sessionstore.session import create, inspect
+from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend
-from sessionstore.writing import Writer
 
 FORK = "fork"
 """The type of the checkpoint with which a fork begins."""
@@ -68,7 +69,7 @@ def fork(
     state.timestamps.started_at = text
     state.timestamps.completed_at = None
     state.timestamps.paused_at_time = text
-    first = creating.first_state(SessionState, None, state, {}, now)
+    first = create.first_state(SessionState, None, state, {}, now)
     writer, write = Writer.for_new_session(
         liveness.new_owner(now), first, clock=backend.clock, keep_checkpoints=None
     )
@@ -101,7 +102,7 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
     """Return the id of the checkpoint that is meant, and the state in it."""
     current: SessionState | None = None
     try:
-        current = inspection.read_base(backend, session_id)[0]
+        current = inspect.read_base(backend, session_id)[0]
     except SessionCorrupt:
         if named is None:
             raise
@@ -127,7 +128,7 @@ def forks(backend: Backend, session_id: str, progress: Progress | None = None) -
     """Return the sessions that were forked from this one, oldest first."""
     incarnation: str | None = None
     with suppress(SessionStoreError):  # it may be damaged, or deleted: its forks live on
-        incarnation = inspection.read_base(backend, session_id)[0].incarnation
+        incarnation = inspect.read_base(backend, session_id)[0].incarnation
     # What is damaged may say where it came from all the same.
     query = SessionQuery(equal=(("forked_from", session_id),), keeps_damaged=True, limit=None)
     found: list[Fork] = []

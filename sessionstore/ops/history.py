@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from sessionstore import inspection
 from sessionstore.errors import SessionCorrupt, StorageError
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.ops.forking import Fork, to_fork
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
 
@@ -77,7 +77,7 @@ def history(backend: Backend, session_id: str) -> History:
     """Return the history of a session; what is damaged is part of it."""
     state: SessionState | None = None
     try:
-        state, stored = inspection.read_base(backend, session_id)
+        state, stored = inspect.read_base(backend, session_id)
     except SessionCorrupt as error:
         present = Moment(MomentKind.PRESENT, damaged=error.reason)
     else:
@@ -85,7 +85,7 @@ def history(backend: Backend, session_id: str) -> History:
     moments: list[Moment] = [] if state is None else [_created(state)]
     latest = state.latest_checkpoint_id if state is not None and state.is_resumable else None
     try:
-        kept = inspection.list_checkpoints(backend, session_id)
+        kept = inspect.list_checkpoints(backend, session_id)
     except SessionCorrupt as error:  # something else stands in the place of all checkpoints
         moments.append(Moment(MomentKind.CHECKPOINT, damaged=error.reason))
     else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sessionstore import clock, recovery, taking
-from sessionstore.endings import describe_error
+from sessionstore import clock, recovery
 from sessionstore.log import about, logger
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.process import liveness
+from sessionstore.session import resume
+from sessionstore.session.outcome import describe_error
+from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend, Claim
-from sessionstore.writing import Writer
 
 CHOICES = (SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.PAUSED)
 
@@ -17,7 +18,7 @@ def mark(
     backend: Backend, session_id: str, status: SessionStatus, *, reason: str, force: bool
 ) -> int:
     """Store the verdict of a person; return the new revision."""
-    claim, state = taking.take(
+    claim, state = resume.take(
         backend, session_id, SessionState, timeout=0.0, expected_revision=None, force=force
     )
     try:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from sessionstore import inspection
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -25,6 +24,7 @@ from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.ops.retention import RetentionPolicy
 from sessionstore.process import liveness
 from sessionstore.recovery import Progress
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Claim
 
 _CHUNK = 500
@@ -257,7 +257,7 @@ class _Prune:
         names = self.backend.checkpoint_ids(item.session_id)
         if not self.policy.may_choose(names, latest):
             return ()  # most have few: they need not be read
-        kept = inspection.list_checkpoints(self.backend, item.session_id)
+        kept = inspect.list_checkpoints(self.backend, item.session_id)
         return tuple(self.policy.choose_checkpoints(kept, latest, self.now))
 
     # --- doing -----------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from sessionstore import inspection
 from sessionstore.errors import CheckpointNotFound, InvalidQuery
 from sessionstore.model import checkpoint
 from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
 CURRENT = "current"
@@ -51,10 +51,10 @@ def _revision(backend: Backend, session_id: str, checkpoint_id: str) -> int | No
     name = parse_checkpoint_id(checkpoint_id)
     if name is not None:
         return name.revision
-    return inspection.describe_checkpoint(backend, session_id, checkpoint_id).revision
+    return inspect.describe_checkpoint(backend, session_id, checkpoint_id).revision
 
 
 def in_order(backend: Backend, session_id: str) -> list[str]:
     """Return the ids of the checkpoints that can be read, oldest first."""
-    found = inspection.list_checkpoints(backend, session_id)
+    found = inspect.list_checkpoints(backend, session_id)
     return [item.checkpoint_id for item in checkpoint.in_order(found) if item.damaged is None]

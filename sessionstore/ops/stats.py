@@ -13,10 +13,11 @@ from datetime import UTC, date, datetime, timedelta
 from heapq import heappush, heappushpop, nsmallest
 from typing import TYPE_CHECKING
 
-from sessionstore import clock, inspection
+from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
 from sessionstore.model.status import SessionStatus
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Usage
 
 if TYPE_CHECKING:  # it loads pydantic, which counting does without
@@ -144,7 +145,7 @@ def _survey(backend: Backend) -> StoreStats:
             _query(Filters(status=_UNFINISHED), limit=OLDEST, order="started_at"),
         ],
     )
-    seen = {item.session_id: inspection.examine(backend, item) for item in active}
+    seen = {item.session_id: inspect.examine(backend, item) for item in active}
     oldest = (seen.get(item.session_id, item) for item in unfinished)
     return StoreStats(
         taken_at=clock.to_text(now),
@@ -204,7 +205,7 @@ class _Counting:
 
     def add(self, item: SessionSummary) -> None:
         if item.damaged is None:
-            item = inspection.examine(self._backend, item)
+            item = inspect.examine(self._backend, item)
         used = self._measure(item)
         self._seen["sessions"] += 1
         self._seen["damaged"] += item.damaged is not None

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
-from sessionstore import inspection
 from sessionstore.errors import SessionStoreError, WatchTimedOut
 from sessionstore.model.query import SessionQuery, SessionSummary
 from sessionstore.model.state import SessionStatus
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Alarm, Backend, Patience
 
 Kind = Literal["found", "created", "changed", "deleted"]
@@ -168,7 +168,7 @@ class Watch:
         if not self._query.matches(now):
             return None
         with suppress(SessionStoreError):  # it goes right now: the next look tells
-            now = inspection.examine(self._backend, now)
+            now = inspect.examine(self._backend, now)
         before = self._shown.get(session_id)
         if not self._query.finally_matches(now):
             return None

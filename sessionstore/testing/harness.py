@@ -21,7 +21,7 @@ import pytest
 
 from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.process import liveness
-from sessionstore.session import Session
+from sessionstore.session.session import Session
 from sessionstore.storage.backend import Backend
 from sessionstore.store import SessionStore
 

@@ -20,7 +20,7 @@ from sessionstore.errors import (
     SessionNotFound,
 )
 from sessionstore.model.state import SessionState, SessionStatus, SessionTimestamps
-from sessionstore.session import Session
+from sessionstore.session.session import Session
 from sessionstore.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget, stranger
 

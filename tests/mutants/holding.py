@@ -37,7 +37,7 @@ MUTANTS = (
     Mutant(
         "the lock is given back before the last write",
         5,
-        "writing.py",
+        "session/writer.py",
         (
             (
                 "            try:\n                revision = self._store(prepared)\n",
@@ -126,7 +126,7 @@ MUTANTS = (
     Mutant(
         "the expected revision is not compared",
         6,
-        "taking.py",
+        "session/resume.py",
         (
             (
                 "if expected_revision is not None and state.revision != expected_revision:",
@@ -138,7 +138,7 @@ MUTANTS = (
     Mutant(
         "the expected revision is not compared, as other backends would see it",
         6,
-        "taking.py",
+        "session/resume.py",
         (
             (
                 "if expected_revision is not None and state.revision != expected_revision:",
@@ -158,7 +158,7 @@ MUTANTS = (
     Mutant(
         "the loser is not told who won",
         6,
-        "taking.py",
+        "session/resume.py",
         (("                owner=claim.previous_owner,\n", ""),),
         FILES + "test_a_revision_that_has_passed_is_refused",
     ),

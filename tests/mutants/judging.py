@@ -11,7 +11,7 @@ MUTANTS = (
     Mutant(
         "a held lock proves nothing",
         7,
-        "inspection.py",
+        "session/inspect.py",
         (("        if probe.held:\n", "        if probe.held and probe is None:\n"),),
         "tests/test_owner.py::test_a_held_lock_means_alive_whatever_the_record_says",
     ),
@@ -106,7 +106,7 @@ MUTANTS = (
     Mutant(
         "a paused session keeps its owner",
         7,
-        "stamping.py",
+        "session/stamp.py",
         (
             (
                 "holder = owner if status is SessionStatus.ACTIVE else None",

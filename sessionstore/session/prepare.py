@@ -1,7 +1,7 @@
 """Prepare the writes of a claimed session: stamp, serialise and check, without any I/O.
 
-What was prepared is stored by :class:`sessionstore.writing.Writer`, perhaps in another thread:
-nothing that happens to the state meanwhile changes it any more.
+What was prepared is stored by :class:`sessionstore.session.writer.Writer`, perhaps in another
+thread: nothing that happens to the state meanwhile changes it any more.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sessionstore import clock, stamping
-from sessionstore.endings import describe_error, find_request, is_cancellation
+from sessionstore import clock
 from sessionstore.errors import CancellationRequested, ClaimLost, NotStorable, StateTypeMismatch
 from sessionstore.model import codec
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
@@ -28,7 +27,9 @@ from sessionstore.model.state import (
     SessionTimestamps,
     StateT,
 )
-from sessionstore.stamping import Change
+from sessionstore.session import stamp
+from sessionstore.session.outcome import describe_error, find_request, is_cancellation
+from sessionstore.session.stamp import Change
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -212,7 +213,7 @@ class Preparer(Generic[StateT]):
                 )
                 stamped.append((state, "latest_checkpoint_id", checkpoint.checkpoint_id))
                 stamped.append((state, "checkpoint_enabled", True))
-            stamped += stamping.stamps(
+            stamped += stamp.stamps(
                 state,
                 stamped,
                 times=self._times(),
@@ -221,12 +222,12 @@ class Preparer(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
-            before = stamping.apply(stamped)
+            before = stamp.apply(stamped)
             try:
                 payload = codec.encode(state)
                 summary = summarize(state) if ends else None
             finally:
-                stamping.apply(before)
+                stamp.apply(before)
             self._planned += 1
             return Prepared(payload, revision, tuple(stamped), checkpoint, summary, heeds)
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, Self
 from sessionstore.errors import NotStorable, SessionStoreError
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionOwner, SessionStatus, StateT
-from sessionstore.writing import Writer
+from sessionstore.session.writer import Writer
 
 
 class Held(Generic[StateT]):

@@ -12,18 +12,19 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Self
 
-from sessionstore import clock, stamping
+from sessionstore import clock
 from sessionstore.errors import (
     CancellationRequested,
     ClaimLost,
     DurabilityUncertain,
     SessionStoreError,
 )
-from sessionstore.keeping import Keeper
 from sessionstore.model import codec
 from sessionstore.model.query import SessionSummary
 from sessionstore.model.state import SessionOwner, StateT
-from sessionstore.preparing import Prepared, Preparer
+from sessionstore.session import stamp
+from sessionstore.session.checkpoint_limit import Keeper
+from sessionstore.session.prepare import Prepared, Preparer
 from sessionstore.storage.backend import Backend, Claim
 
 
@@ -154,7 +155,7 @@ class Writer(Preparer[StateT]):
     def _landed(self, attempt: Prepared) -> None:
         with self._mutex:
             self.revision: int = attempt.revision
-            stamping.apply(attempt.changes)
+            stamp.apply(attempt.changes)
             self._state.__dict__["revision"] = attempt.revision
             self._attempt = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sessionstore import inspection
 from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model import checkpoint, codec
@@ -10,6 +9,7 @@ from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.ids import is_id, make_checkpoint_id
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus, StateT
 from sessionstore.process import liveness
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Claim
 
 
@@ -126,5 +126,5 @@ def _same_state(restored: SessionState, current: SessionState) -> bool:
 
 
 def _sound_checkpoints(backend: Backend, session_id: str) -> list[str]:
-    found = inspection.list_checkpoints(backend, session_id)
+    found = inspect.list_checkpoints(backend, session_id)
     return [item.checkpoint_id for item in found if item.damaged is None]
