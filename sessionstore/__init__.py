@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sessionstore.aio import AsyncSession, AsyncSessionStore
     from sessionstore.errors import (
         ArchiveRefused,
         CancellationRequested,
@@ -44,29 +43,30 @@ if TYPE_CHECKING:
         SessionStatus,
         SessionTimestamps,
     )
-    from sessionstore.ops.cancelling import Cancellation, CancelOutcome
-    from sessionstore.ops.carrying import Carried
-    from sessionstore.ops.checking import check_store
-    from sessionstore.ops.diagnosing import diagnose
-    from sessionstore.ops.diffing import Difference, DifferenceKind, DiffSide, StateDiff
-    from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
-    from sessionstore.ops.export import ExportReport
-    from sessionstore.ops.forking import Fork
-    from sessionstore.ops.history import History, Moment, MomentKind
-    from sessionstore.ops.importing import ImportReport
-    from sessionstore.ops.prune import Pruned, PruneReport
-    from sessionstore.ops.retention import RetentionPolicy
-    from sessionstore.ops.stats import Day, Measured, StoreStats, Unfinished
-    from sessionstore.ops.watch import SessionChange
+    from sessionstore.operations.cancel import Cancellation, CancelOutcome
+    from sessionstore.operations.check.store import check_store
+    from sessionstore.operations.diff import Difference, DifferenceKind, DiffSide, StateDiff
+    from sessionstore.operations.doctor import diagnose
+    from sessionstore.operations.explanation import Advice, Explanation, Lost, Situation
+    from sessionstore.operations.fork import Fork
+    from sessionstore.operations.history import History, Moment, MomentKind
+    from sessionstore.operations.prune import Pruned, PruneReport
+    from sessionstore.operations.recovery import RecoveryReport, Swept
+    from sessionstore.operations.retention import RetentionPolicy
+    from sessionstore.operations.stats import Day, Measured, StoreStats, Unfinished
+    from sessionstore.operations.transfer.export import ExportReport
+    from sessionstore.operations.transfer.import_ import ImportReport
+    from sessionstore.operations.transfer.report import Carried
+    from sessionstore.operations.watch import SessionChange
     from sessionstore.process.liveness import Liveness, Verdict
-    from sessionstore.recovery import RecoveryReport, Swept
     from sessionstore.session.session import Session
     from sessionstore.storage.backend import Backend, Usage
     from sessionstore.storage.diagnosis import Diagnosis, Fitness
     from sessionstore.storage.files import FilesBackend
     from sessionstore.storage.memory import MemoryBackend
     from sessionstore.storage.report import CheckReport, Finding, FindingKind
-    from sessionstore.store import SessionStore
+    from sessionstore.store.aio import AsyncSession, AsyncSessionStore
+    from sessionstore.store.store import SessionStore
 
 __version__ = "0.1.0"
 
@@ -152,7 +152,7 @@ __all__ = [
 # Loaded when first used, so that importing the package costs next to nothing: pydantic needs
 # time to build the models, asyncio to load.
 _HOMES = {
-    "sessionstore.aio": (
+    "sessionstore.store.aio": (
         "AsyncSession",
         "AsyncSessionStore",
     ),
@@ -193,42 +193,42 @@ _HOMES = {
         "Finding",
         "FindingKind",
     ),
-    "sessionstore.ops.cancelling": (
+    "sessionstore.operations.cancel": (
         "CancelOutcome",
         "Cancellation",
     ),
-    "sessionstore.ops.checking": ("check_store",),
-    "sessionstore.ops.diagnosing": ("diagnose",),
-    "sessionstore.ops.diffing": (
+    "sessionstore.operations.check.store": ("check_store",),
+    "sessionstore.operations.doctor": ("diagnose",),
+    "sessionstore.operations.diff": (
         "DiffSide",
         "Difference",
         "DifferenceKind",
         "StateDiff",
     ),
-    "sessionstore.ops.explanation": (
+    "sessionstore.operations.explanation": (
         "Advice",
         "Explanation",
         "Lost",
         "Situation",
     ),
-    "sessionstore.ops.forking": ("Fork",),
-    "sessionstore.ops.history": (
+    "sessionstore.operations.fork": ("Fork",),
+    "sessionstore.operations.history": (
         "History",
         "Moment",
         "MomentKind",
     ),
-    "sessionstore.ops.stats": (
+    "sessionstore.operations.stats": (
         "Day",
         "Measured",
         "StoreStats",
         "Unfinished",
     ),
-    "sessionstore.ops.carrying": ("Carried",),
-    "sessionstore.ops.export": ("ExportReport",),
-    "sessionstore.ops.importing": ("ImportReport",),
-    "sessionstore.ops.prune": ("PruneReport", "Pruned"),
-    "sessionstore.ops.retention": ("RetentionPolicy",),
-    "sessionstore.ops.watch": ("SessionChange",),
+    "sessionstore.operations.transfer.report": ("Carried",),
+    "sessionstore.operations.transfer.export": ("ExportReport",),
+    "sessionstore.operations.transfer.import_": ("ImportReport",),
+    "sessionstore.operations.prune": ("PruneReport", "Pruned"),
+    "sessionstore.operations.retention": ("RetentionPolicy",),
+    "sessionstore.operations.watch": ("SessionChange",),
     "sessionstore.process.liveness": (
         "Liveness",
         "Verdict",
@@ -237,7 +237,7 @@ _HOMES = {
         "Page",
         "SessionSummary",
     ),
-    "sessionstore.recovery": (
+    "sessionstore.operations.recovery": (
         "RecoveryReport",
         "Swept",
     ),
@@ -253,7 +253,7 @@ _HOMES = {
         "SessionStatus",
         "SessionTimestamps",
     ),
-    "sessionstore.store": ("SessionStore",),
+    "sessionstore.store.store": ("SessionStore",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -21,7 +21,7 @@ from sessionstore import (
 )
 from sessionstore.durable import replace as durable
 from sessionstore.model.query import Examine, Filters, Matches, SessionQuery, make_query
-from sessionstore.ops.stats import StoreStats
+from sessionstore.operations.stats import StoreStats
 from sessionstore.storage.backend import Backend, Survey
 from sessionstore.storage.files import FilesBackend, claim, lock
 from sessionstore.storage.files.index.index import Index

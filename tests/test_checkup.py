@@ -14,17 +14,10 @@ from typing import Any
 import pytest
 
 import sessionstore.storage.files.repair.quarantine as quarantines
-from sessionstore import (
-    AsyncSessionStore,
-    CheckReport,
-    Finding,
-    FindingKind,
-    SessionStore,
-    checkup,
-    clock,
-)
+from sessionstore import AsyncSessionStore, CheckReport, Finding, FindingKind, SessionStore, clock
 from sessionstore.durable import replace
 from sessionstore.durable.replace import Directory
+from sessionstore.operations.check import session as checkup
 from sessionstore.process import liveness
 from sessionstore.storage.files import lock as locks
 from tests.cli_support import copy_of_hive_home, hashes

@@ -392,7 +392,7 @@ def test_apply_marks_what_dead_processes_left(tmp_path: Path, status: str) -> No
     result = invoke(tmp_path, "recover", "--apply", "--mark-as", status, "-o", "json")
     assert result.exit_code == 0
     report = json.loads(result.stdout)
-    assert (report["schema"], report["dry_run"]) == ("sessionstore.recovery/1", False)
+    assert (report["schema"], report["dry_run"]) == ("sessionstore.operations.recovery/1", False)
     assert [item["session_id"] for item in report["swept"]] == ["left"]
     assert stored(tmp_path, "left")["status"] == status
     assert stored(tmp_path, "left")["pid"] is None

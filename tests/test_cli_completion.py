@@ -124,7 +124,7 @@ def test_an_id_is_completed_without_loading_pydantic_or_the_store(root: Path) ->
         "from sessionstore.cli import main\n"
         "main()\n"
         "heavy = ('pydantic', 'pydantic_core', 'rich', 'psutil', 'filelock', 'sqlite3', 'asyncio',"
-        " 'sessionstore.model.state', 'sessionstore.store')\n"
+        " 'sessionstore.model.state', 'sessionstore.store.store')\n"
         "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run(

@@ -28,7 +28,7 @@ from sessionstore import (
     SessionStore,
     StorageError,
 )
-from sessionstore.ops import diffing
+from sessionstore.operations import diff
 from sessionstore.storage.files.claim import FilesClaim
 from tests.cli_support import GONE, put
 from tests.support import (
@@ -218,7 +218,7 @@ JSON = st.recursive(
 @given(JSON, JSON)
 def test_differences_turn_the_one_into_the_other(old: Any, new: Any) -> None:
     """Made from the paths alone: nothing that differs is left out, and nothing else is named."""
-    found = list(diffing.compare({"x": old}, {"x": new}))
+    found = list(diff.compare({"x": old}, {"x": new}))
     assert (found == []) is (json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True))
     assert apply({"x": old}, found, after=True) == canonical({"x": new})
     assert apply({"x": new}, found, after=False) == canonical({"x": old})
@@ -277,7 +277,7 @@ def test_deep_nesting_costs_no_more_than_its_size() -> None:
     new: Any = 2
     for _ in range(150):
         old, new = [0, old, 0], [0, new, 0]
-    (item,) = diffing.compare(old, new, "x")
+    (item,) = diff.compare(old, new, "x")
     assert item.path == "x" + "[1]" * 150
 
 

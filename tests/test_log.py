@@ -15,7 +15,7 @@ import pytest
 import sessionstore
 from sessionstore import AsyncSessionStore, CancellationRequested, SessionStore, StorageError
 from sessionstore.log import EVENTS, about
-from sessionstore.runner import Runner
+from sessionstore.store.threads import Runner
 from tests.cli_support import GONE, leave_behind, put, state
 from tests.support import CHECKOUT, DEADLINE
 

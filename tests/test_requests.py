@@ -25,7 +25,7 @@ from sessionstore import (
     SessionStore,
     StorageError,
 )
-from sessionstore.ops import cancelling
+from sessionstore.operations import cancel
 from sessionstore.storage.backend import CancelRequest
 from sessionstore.storage.files import cancel_request, lock, state_file
 from tests.async_support import run
@@ -133,7 +133,7 @@ def test_whoever_holds_the_session_next_is_not_the_one_who_was_asked(
             second.append(store.resume("s1"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sessionstore.ops.cancelling.time.sleep", move_on)
+        patch.setattr("sessionstore.operations.cancel.time.sleep", move_on)
         seen = store.cancel("s1", timeout=60.0)
     assert seen.outcome is CancelOutcome.MOVED_ON
     assert second[0].save() == 4
@@ -146,7 +146,7 @@ def test_a_session_that_was_resumed_and_left_again_is_not_cancelled_for_the_one_
 ) -> None:
     """Between the look at the dead one and the claim somebody resumes it, and dies in turn."""
     backend = store._backend
-    canceller = cancelling.Canceller(backend, "s1", "only the first")
+    canceller = cancel.Canceller(backend, "s1", "only the first")
     with Child("act", root) as other, Child("cancelling_children.work", root) as owner:
         other.hear()
         owner.hear()

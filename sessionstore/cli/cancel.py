@@ -17,7 +17,7 @@ from sessionstore.errors import SessionStoreError
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.cancelling import Cancellation
+    from sessionstore.operations.cancel import Cancellation
 
 SCHEMA = "sessionstore.cancellations/1"
 

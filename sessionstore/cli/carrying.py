@@ -8,7 +8,7 @@ from sessionstore.cli import streams
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.carrying import Carried
+    from sessionstore.operations.transfer.report import Carried
 
 _SHOWN = 5
 

@@ -17,7 +17,7 @@ from sessionstore.errors import SessionStoreError
 from sessionstore.text import count_of
 
 if TYPE_CHECKING:
-    from sessionstore.store import SessionStore
+    from sessionstore.store.store import SessionStore
 
 SCHEMA = "sessionstore.deleted/1"
 _SHOWN = 20

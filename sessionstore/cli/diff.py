@@ -14,7 +14,7 @@ from sessionstore.cli.settings import Settings, shared_options
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.diffing import Difference, DiffSide, StateDiff
+    from sessionstore.operations.diff import Difference, DiffSide, StateDiff
 
 SCHEMA = "sessionstore.diff/1"
 _WIDTH = 100

@@ -12,7 +12,7 @@ from sessionstore.cli.resolve import resolve_all
 from sessionstore.cli.settings import Settings, output_option, shared_options
 
 if TYPE_CHECKING:
-    from sessionstore.ops.explanation import Explanation
+    from sessionstore.operations.explanation import Explanation
 
 SCHEMA = "sessionstore.explanation/1"
 

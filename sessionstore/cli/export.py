@@ -17,8 +17,8 @@ from sessionstore.cli.statuses import statuses_option
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.carrying import Carried
-    from sessionstore.ops.export import ExportReport
+    from sessionstore.operations.transfer.export import ExportReport
+    from sessionstore.operations.transfer.report import Carried
 
 EXPORTED = "sessionstore.exported/1"
 

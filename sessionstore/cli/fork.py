@@ -49,7 +49,7 @@ def fork(
     application's files in the parent's directory are not copied. ID is a session id, a beginning
     of it that no other has, or - for the one on stdin.
     """
-    from sessionstore.ops.forking import to_fork
+    from sessionstore.operations.fork import to_fork
 
     with settings.open_store() as store:
         parent = resolve_one(store, session_id, settings.root)

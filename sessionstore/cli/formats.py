@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SESSIONS = "sessionstore.sessions/1"
 SESSION = "sessionstore.session.session/1"
-RECOVERY = "sessionstore.recovery/1"
+RECOVERY = "sessionstore.operations.recovery/1"
 
 Item = dict[str, Any]
 

@@ -14,7 +14,7 @@ from sessionstore.cli.settings import Settings, output_option, shared_options
 from sessionstore.storage.report import CheckReport, Finding
 from sessionstore.text import count_of, printable
 
-CHECKUP = "sessionstore.checkup/1"
+CHECKUP = "sessionstore.operations.check.session/1"
 
 
 @click.command(

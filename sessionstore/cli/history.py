@@ -15,8 +15,8 @@ from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.cli.tables import Row
-    from sessionstore.ops.forking import Fork
-    from sessionstore.ops.history import History, Moment
+    from sessionstore.operations.fork import Fork
+    from sessionstore.operations.history import History, Moment
 
 SCHEMA = "sessionstore.history/1"
 

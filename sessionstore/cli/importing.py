@@ -15,7 +15,7 @@ from sessionstore.cli.tally import Tally
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.importing import ImportReport
+    from sessionstore.operations.transfer.import_ import ImportReport
 
 IMPORTED = "sessionstore.imported/1"
 

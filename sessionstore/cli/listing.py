@@ -13,8 +13,8 @@ from typing import Any
 from sessionstore.cli import formats, streams
 from sessionstore.cli.fields import FIELDS
 from sessionstore.cli.settings import Settings
-from sessionstore.listings import Listings
 from sessionstore.model.query import Filters, Matches, Page, SessionSummary
+from sessionstore.store.queries import Listings
 from sessionstore.text import count_of
 
 _LOOK = "sessionstore ls --damaged"

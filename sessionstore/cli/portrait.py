@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sessionstore.cli import streams, times, words
 from sessionstore.cli.tables import Cell, Column, write_facts, write_table
 from sessionstore.model.state import SessionOwner, SessionProgress, SessionState, SessionStatus
-from sessionstore.ops.forking import to_fork
+from sessionstore.operations.fork import to_fork
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:

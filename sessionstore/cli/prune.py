@@ -18,8 +18,8 @@ from sessionstore.cli.tally import Tally
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.prune import Pruned, PruneReport
-    from sessionstore.store import SessionStore
+    from sessionstore.operations.prune import Pruned, PruneReport
+    from sessionstore.store.store import SessionStore
 
 PRUNED = "sessionstore.pruned/1"
 
@@ -110,7 +110,7 @@ def prune(
     the same.
     """
     chosen: dict[str, Any] = {"statuses": statuses} if statuses else {}
-    from sessionstore.ops.retention import RetentionPolicy
+    from sessionstore.operations.retention import RetentionPolicy
 
     try:
         policy = RetentionPolicy(

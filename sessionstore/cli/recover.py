@@ -17,7 +17,7 @@ from sessionstore.cli.tally import Tally
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.recovery import MarkAs, RecoveryReport, Swept
+    from sessionstore.operations.recovery import MarkAs, RecoveryReport, Swept
 
 _OUTCOMES = ("swept", "failed", "unknown", "alive", "damaged")
 

@@ -15,7 +15,7 @@ from sessionstore.model.ids import check_id, is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
-    from sessionstore.store import SessionStore
+    from sessionstore.store.store import SessionStore
 
 _NAMED = 5
 

@@ -15,8 +15,8 @@ from sessionstore.cli import streams, times
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionState
-    from sessionstore.operations import Operations
-    from sessionstore.store import SessionStore
+    from sessionstore.store.maintenance import Operations
+    from sessionstore.store.store import SessionStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,7 +33,7 @@ class Settings:
         """Return the store, which must be there, unless somebody asked to make it."""
         root = self.require_root()
         from sessionstore.cli import notices
-        from sessionstore.store import SessionStore
+        from sessionstore.store.store import SessionStore
 
         notices.show(click.get_current_context())
         return SessionStore(root, create=create, clock=self.clock)
@@ -45,8 +45,8 @@ class Settings:
         """
         root = self.require_root()
         from sessionstore.cli import notices
-        from sessionstore.operations import Operations
         from sessionstore.storage.files.backend import FilesBackend
+        from sessionstore.store.maintenance import Operations
 
         notices.show(click.get_current_context())
         return Operations(FilesBackend(root, create=False, clock=self.clock))

@@ -15,7 +15,7 @@ from sessionstore.cli.settings import Settings, output_option, shared_options
 
 if TYPE_CHECKING:
     from sessionstore.cli.sight import Sight
-    from sessionstore.store import SessionStore
+    from sessionstore.store.store import SessionStore
 
 SEVERAL = "sessionstore.several/1"
 

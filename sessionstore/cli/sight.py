@@ -14,7 +14,7 @@ from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.process.liveness import Liveness
 from sessionstore.storage.backend import Usage
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 
 
 @dataclass

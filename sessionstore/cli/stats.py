@@ -16,7 +16,7 @@ from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.cli.tables import Cell, Row
-    from sessionstore.ops.stats import StoreStats
+    from sessionstore.operations.stats import StoreStats
 
 STATS = "sessionstore.stats/1"
 

@@ -18,7 +18,7 @@ from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.model.query import SessionSummary
-    from sessionstore.store import SessionStore
+    from sessionstore.store.store import SessionStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
-    from sessionstore.ops.watch import SessionChange
-    from sessionstore.store import SessionStore
+    from sessionstore.operations.watch import SessionChange
+    from sessionstore.store.store import SessionStore
 
 
 @click.command(

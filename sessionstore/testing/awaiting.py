@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from sessionstore.aio import AsyncSession, AsyncSessionStore
 from sessionstore.errors import ClaimLost, NotStorable, SessionClaimed
 from sessionstore.model.state import SessionState
-from sessionstore.store import SessionStore
+from sessionstore.store.aio import AsyncSession, AsyncSessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import DEADLINE, BackendT, Harness
 
 Store = SessionStore[SessionState]

@@ -13,7 +13,7 @@ from sessionstore.errors import CancellationRequested, SessionClaimed
 from sessionstore.model.state import SessionState
 from sessionstore.session.session import Session
 from sessionstore.storage.backend import CancelRequest
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget, leave, stranger
 
 Store = SessionStore[SessionState]

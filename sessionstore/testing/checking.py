@@ -12,7 +12,7 @@ import pytest
 
 from sessionstore.model.state import SessionState
 from sessionstore.storage.report import CheckReport, Finding, FindingKind
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import (
     BackendT,
     Harness,

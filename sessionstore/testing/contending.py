@@ -14,7 +14,7 @@ import pytest
 from sessionstore.errors import RevisionConflict, SessionClaimed, SessionNotFound
 from sessionstore.model.state import SessionState
 from sessionstore.session.session import Session
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import (
     DEADLINE,
     BackendT,

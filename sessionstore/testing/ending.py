@@ -11,7 +11,7 @@ import pytest
 
 from sessionstore.errors import NotStorable, RevisionConflict
 from sessionstore.model.state import SessionState
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, leave
 
 Store = SessionStore[SessionState]

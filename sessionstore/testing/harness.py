@@ -23,7 +23,7 @@ from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.process import liveness
 from sessionstore.session.session import Session
 from sessionstore.storage.backend import Backend
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 
 BackendT = TypeVar("BackendT", bound=Backend)
 T = TypeVar("T")

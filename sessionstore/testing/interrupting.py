@@ -14,7 +14,7 @@ import pytest
 from sessionstore.errors import ClaimLost
 from sessionstore.model.state import SessionState
 from sessionstore.session.session import Session
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forked
 
 Store = SessionStore[SessionState]

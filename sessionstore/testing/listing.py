@@ -15,7 +15,7 @@ from sessionstore.errors import InvalidQuery
 from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
 from sessionstore.model.state import SessionState
 from sessionstore.process.liveness import Verdict
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget
 
 Store = SessionStore[SessionState]

@@ -21,7 +21,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model.state import SessionState, SessionStatus, SessionTimestamps
 from sessionstore.session.session import Session
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget, stranger
 
 Store = SessionStore[SessionState]

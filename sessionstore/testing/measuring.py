@@ -9,7 +9,7 @@ import pytest
 
 from sessionstore.errors import SessionNotFound
 from sessionstore.model.state import SessionState
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness
 
 Store = SessionStore[SessionState]

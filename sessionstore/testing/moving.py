@@ -12,8 +12,8 @@ import pytest
 
 from sessionstore.errors import ArchiveRefused, SessionExists, SessionNotFound
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.ops.retention import RetentionPolicy
-from sessionstore.store import SessionStore
+from sessionstore.operations.retention import RetentionPolicy
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import DEADLINE, BackendT, Harness, forget
 
 Store = SessionStore[SessionState]

@@ -12,9 +12,9 @@ import pytest
 
 from sessionstore.errors import SessionNotFound
 from sessionstore.model.state import SessionOwner, SessionState
+from sessionstore.operations.recovery import MarkAs, RecoveryReport, Swept
 from sessionstore.process.liveness import Verdict
-from sessionstore.recovery import MarkAs, RecoveryReport, Swept
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import (
     BackendT,
     Harness,

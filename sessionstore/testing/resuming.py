@@ -18,7 +18,7 @@ from sessionstore.errors import (
     SessionCorrupt,
 )
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, leave
 
 Store = SessionStore[SessionState]

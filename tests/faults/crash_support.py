@@ -17,13 +17,8 @@ from typing import Any
 
 import pytest
 
-from sessionstore import (
-    SessionCorrupt,
-    SessionNotFound,
-    SessionStore,
-    SessionStoreError,
-    checkup,
-)
+from sessionstore import SessionCorrupt, SessionNotFound, SessionStore, SessionStoreError
+from sessionstore.operations.check import session as checkup
 from sessionstore.storage.files import layout
 from tests.children import say
 from tests.faults import crash_calls, crash_model

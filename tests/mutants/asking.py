@@ -12,7 +12,7 @@ MUTANTS = (
     Mutant(
         "a session with few checkpoints loses some",
         10,
-        "ops/retention.py",
+        "operations/retention.py",
         (
             (
                 "max(0, len(candidates) - (self.keep_checkpoints or 0))",
@@ -24,7 +24,7 @@ MUTANTS = (
     Mutant(
         "the newest are taken from among the old ones",
         10,
-        "ops/prune.py",
+        "operations/prune.py",
         (
             (
                 "if until is None or not found or not self.policy.keep_last:",
@@ -36,7 +36,7 @@ MUTANTS = (
     Mutant(
         "what has no readable time does not count among the newest",
         10,
-        "ops/prune.py",
+        "operations/prune.py",
         (
             (
                 "chain(self.backend.find(unknown, _as_it_is), self.backend.find(order, _as_it_is))",
@@ -48,7 +48,7 @@ MUTANTS = (
     Mutant(
         "a policy that looks at those that stay does not see them",
         10,
-        "ops/retention.py",
+        "operations/retention.py",
         (
             (
                 "if limit is None or self.max_total_size is not None or self.judges_checkpoints:",
@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         "checkpoints are not looked at where as many are there as stay and one more",
         10,
-        "ops/retention.py",
+        "operations/retention.py",
         (
             (
                 "return len(checkpoint_ids) > (self.keep_checkpoints or 0) and any(",
@@ -72,7 +72,7 @@ MUTANTS = (
     Mutant(
         "a size limit does not know of what others wrote",
         10,
-        "ops/prune.py",
+        "operations/prune.py",
         (
             (
                 "self.backend.find(every, _as_it_is, verify=True)",
@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant(
         "damaged sessions are not on record",
         10,
-        "ops/prune.py",
+        "operations/prune.py",
         (("every = replace(query, keeps_damaged=True)", "every = query"),),
         "tests/test_prune.py::test_damage_is_reported_and_kept",
     ),
@@ -105,14 +105,14 @@ MUTANTS = (
     Mutant(
         "what is measured is not looked at again",
         10,
-        "ops/stats.py",
+        "operations/stats.py",
         (("    return counting.result()\n", "    return _survey(backend)\n"),),
         _HERE + "test_a_checkpoint_that_does_not_load_is_found_while_sizes_are_measured",
     ),
     Mutant(
         "a damaged session has no parent",
         10,
-        "ops/forking.py",
+        "operations/fork.py",
         ((", keeps_damaged=True, limit=None)", ", limit=None)"),),
         _HERE + "test_a_fork_that_is_damaged_is_found_if_it_says_so",
     ),

@@ -92,7 +92,7 @@ MUTANTS = (
     Mutant(
         "the sweep does not look again under the claim",
         7,
-        "recovery.py",
+        "operations/recovery.py",
         (
             (
                 "        if state.status is not SessionStatus.ACTIVE:\n            return None\n"

@@ -53,7 +53,7 @@ MUTANTS = (
     Mutant(
         "the sweep hides damage",
         10,
-        "recovery.py",
+        "operations/recovery.py",
         (
             (
                 "                self.damaged.append(Swept(item.session_id, item.damaged))\n",

@@ -11,19 +11,19 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from sessionstore import clock
-from sessionstore.aio_operations import AsyncOperations
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.query import Filters, Page, SessionSummary
 from sessionstore.model.state import SessionState, StateT
 from sessionstore.process.liveness import Liveness
-from sessionstore.runner import Runner
 from sessionstore.session.create import NewSession
 from sessionstore.session.prepare import Prepared
 from sessionstore.session.session import Held, Session
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend
-from sessionstore.store import SessionStore
+from sessionstore.store.aio_operations import AsyncOperations
+from sessionstore.store.store import SessionStore
+from sessionstore.store.threads import Runner
 
 _BATCH = 200
 """Summaries that iter_find fetches at a time."""

@@ -16,12 +16,12 @@ from sessionstore.model.typed import StateT
 from sessionstore.storage.backend import Backend, Usage
 
 if TYPE_CHECKING:
-    from sessionstore.ops.cancelling import Cancellation
-    from sessionstore.ops.diffing import StateDiff
-    from sessionstore.ops.explanation import Explanation
-    from sessionstore.ops.forking import Fork
-    from sessionstore.ops.history import History
-    from sessionstore.recovery import Progress
+    from sessionstore.operations.cancel import Cancellation
+    from sessionstore.operations.diff import StateDiff
+    from sessionstore.operations.explanation import Explanation
+    from sessionstore.operations.fork import Fork
+    from sessionstore.operations.history import History
+    from sessionstore.operations.recovery import Progress
 
 
 class SessionOperations(Generic[StateT]):
@@ -81,7 +81,7 @@ class SessionOperations(Generic[StateT]):
             SessionClaimed: a live process holds it, or one that may live; it is named.
             SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
         """
-        from sessionstore.ops import marking
+        from sessionstore.operations import mark as marking
 
         if status not in marking.CHOICES:
             raise ValueError(f"status is 'failed', 'cancelled' or 'paused', not {status!r}")
@@ -112,7 +112,7 @@ class SessionOperations(Generic[StateT]):
             SessionClaimed: its owner cannot be asked, or it cannot be known whether it lives.
             SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
         """
-        from sessionstore.ops import cancelling
+        from sessionstore.operations import cancel as cancelling
 
         return cancelling.cancel(
             self._backend, check_id(session_id), reason=reason, timeout=timeout
@@ -134,7 +134,7 @@ class SessionOperations(Generic[StateT]):
         Raises:
             InvalidSessionId: one of them can be no id; nobody was asked.
         """
-        from sessionstore.ops import cancelling
+        from sessionstore.operations import cancel as cancelling
 
         chosen = [check_id(session_id) for session_id in session_ids]
         return cancelling.cancel_all(self._backend, chosen, reason=reason, timeout=timeout)
@@ -150,7 +150,7 @@ class SessionOperations(Generic[StateT]):
         Raises:
             SessionNotFound, InvalidSessionId, StorageError.
         """
-        from sessionstore.ops import explaining
+        from sessionstore.operations import explain as explaining
 
         return explaining.explain(self._backend, check_id(session_id))
 
@@ -162,7 +162,7 @@ class SessionOperations(Generic[StateT]):
         Raises:
             SessionNotFound, InvalidSessionId, StorageError.
         """
-        from sessionstore.ops import history
+        from sessionstore.operations import history
 
         return history.history(self._backend, check_id(session_id))
 
@@ -173,9 +173,9 @@ class SessionOperations(Generic[StateT]):
             CheckpointNotFound, InvalidQuery: it names none, or several.
             SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError: they cannot be listed.
         """
-        from sessionstore.ops import selecting
+        from sessionstore.operations import checkpoint_names
 
-        return selecting.find_checkpoint(self._backend, check_id(session_id), named)
+        return checkpoint_names.find_checkpoint(self._backend, check_id(session_id), named)
 
     def diff(
         self,
@@ -203,7 +203,7 @@ class SessionOperations(Generic[StateT]):
             SessionCorrupt: one of the two cannot be read.
             SessionNotFound, InvalidSessionId, StorageError.
         """
-        from sessionstore.ops import diffing
+        from sessionstore.operations import diff as diffing
 
         return diffing.diff(self._backend, check_id(session_id), a, b, everything=everything)
 
@@ -231,7 +231,7 @@ class SessionOperations(Generic[StateT]):
             SessionCorrupt: the checkpoint cannot be read.
             SessionNotFound, InvalidSessionId, StorageError.
         """
-        from sessionstore.ops import forking
+        from sessionstore.operations import fork as forking
 
         return forking.fork(
             self._backend, check_id(session_id), checkpoint_id=checkpoint_id, new_id=new_id
@@ -252,6 +252,6 @@ class SessionOperations(Generic[StateT]):
         Raises:
             InvalidSessionId, StorageError: the store cannot be listed.
         """
-        from sessionstore.ops import forking
+        from sessionstore.operations import fork as forking
 
         return forking.forks(self._backend, check_id(session_id), progress)

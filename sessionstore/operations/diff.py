@@ -11,8 +11,8 @@ from sessionstore.errors import CheckpointNotFound, NotResumable, SessionCorrupt
 from sessionstore.model import checkpoint, codec
 from sessionstore.model.json_values import Unstorable
 from sessionstore.model.state import SessionState
-from sessionstore.ops import selecting
-from sessionstore.ops.selecting import CURRENT
+from sessionstore.operations import checkpoint_names
+from sessionstore.operations.checkpoint_names import CURRENT
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
@@ -101,7 +101,7 @@ def _latest(backend: Backend, session_id: str) -> str:
         raise NotResumable(
             session_id,
             "it has no checkpoint that it names as its latest",
-            available=selecting.in_order(backend, session_id),
+            available=checkpoint_names.in_order(backend, session_id),
             wanted="be compared with its checkpoint",
             parameter="as a",
         )
@@ -119,10 +119,10 @@ def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dic
         assert current is not None
         return _side(CURRENT, current)
     try:
-        chosen = selecting.find_checkpoint(backend, session_id, named)
+        chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
     except CheckpointNotFound:
         # Of the states that are no checkpoint, only the present one is kept.
-        if current is not None and selecting.revision_named(named) == current.revision:
+        if current is not None and checkpoint_names.revision_named(named) == current.revision:
             return _side(CURRENT, current)
         raise
     stored = backend.read_checkpoint(session_id, chosen)

@@ -20,8 +20,8 @@ from typing import BinaryIO, cast
 
 from sessionstore.durable.replace import Directory
 from sessionstore.errors import ArchiveRefused, SessionStoreError, StorageError
-from sessionstore.ops import archive as archives
-from sessionstore.ops.archive import MANIFEST, MAX_MANIFEST_BYTES, Member
+from sessionstore.operations.transfer import archive as archives
+from sessionstore.operations.transfer.archive import MANIFEST, MAX_MANIFEST_BYTES, Member
 
 Source = str | os.PathLike[str] | BinaryIO
 """A path, or something binary that is open for reading."""

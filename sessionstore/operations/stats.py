@@ -21,7 +21,7 @@ from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Usage
 
 if TYPE_CHECKING:  # it loads pydantic, which counting does without
-    from sessionstore.recovery import Progress
+    from sessionstore.operations.recovery import Progress
 
 DAYS = 7
 LARGEST = 10

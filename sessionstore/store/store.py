@@ -10,12 +10,12 @@ from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model.ids import check_id
 from sessionstore.model.typed import StateT
-from sessionstore.operations import Operations
 from sessionstore.process import liveness as owner
 from sessionstore.process.liveness import Liveness
 from sessionstore.session import inspect
-from sessionstore.session_operations import SessionOperations
 from sessionstore.storage.backend import Backend
+from sessionstore.store.inspection import SessionOperations
+from sessionstore.store.maintenance import Operations
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
     from sessionstore.model.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
-from sessionstore.ops.forking import Fork
+from sessionstore.operations.fork import Fork
 from sessionstore.process.liveness import Liveness
 from sessionstore.text import count_of, printable
 

@@ -26,11 +26,11 @@ from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.limits import MAX_STATE_BYTES
 from sessionstore.model.state import SessionRecovery, SessionState, SessionStatus
-from sessionstore.ops import archive as archives
-from sessionstore.ops import sources
-from sessionstore.ops.archive import MANIFEST, Digest, Manifest, Member
-from sessionstore.ops.carrying import Carried, damage_of, why_damaged
-from sessionstore.recovery import Progress
+from sessionstore.operations.recovery import Progress
+from sessionstore.operations.transfer import archive as archives
+from sessionstore.operations.transfer import import_source
+from sessionstore.operations.transfer.archive import MANIFEST, Digest, Manifest, Member
+from sessionstore.operations.transfer.report import Carried, damage_of, why_damaged
 from sessionstore.storage.backend import Backend, Intake
 
 MAX_BYTES = 16 * 1024**3
@@ -60,14 +60,14 @@ class ImportReport:
 
 def import_(
     backend: Backend,
-    source: sources.Source,
+    source: import_source.Source,
     *,
     session_id: str | None,
     max_bytes: int,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Take in all sessions of ``source``; a single one under the name ``session_id``."""
-    with sources.opened(source, max_bytes) as (called, members), backend.receive() as intake:
+    with import_source.opened(source, max_bytes) as (called, members), backend.receive() as intake:
         return _Import(backend, intake, called, session_id, progress or _in_silence).run(members)
 
 
@@ -319,7 +319,7 @@ class _Counted:
     def pieces(self) -> Iterator[bytes]:
         pieces = archives.pieces(self._content, self._member.size)
         while True:
-            with sources.readable(self._called):
+            with import_source.readable(self._called):
                 piece = next(pieces, b"")
             if not piece:
                 break

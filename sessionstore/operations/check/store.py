@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from sessionstore import checkup, clock
-from sessionstore.recovery import Progress
+from sessionstore import clock
+from sessionstore.operations.check import session
+from sessionstore.operations.recovery import Progress
 from sessionstore.storage.files import FilesBackend
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.repair.marker import check_marker
@@ -40,5 +41,5 @@ def check_store(
     if finding is not None and not finding.is_repaired:
         return CheckReport((finding,), 0, repair)
     backend = FilesBackend(layout.root, create=False, clock=clock)
-    report = checkup.check(backend, repair=repair, progress=progress)
+    report = session.check(backend, repair=repair, progress=progress)
     return report if finding is None else replace(report, findings=(finding, *report.findings))

@@ -1,4 +1,4 @@
-"""What looks after sessions, awaited: the counterparts of :mod:`sessionstore.operations`."""
+"""What looks after sessions, awaited: the counterparts of :mod:`sessionstore.store.maintenance`."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from sessionstore.errors import SessionStoreError
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters
 from sessionstore.model.state import SessionStatus, StateT
-from sessionstore.recovery import MarkAs, Progress, RecoveryReport
-from sessionstore.runner import Runner
+from sessionstore.operations.recovery import MarkAs, Progress, RecoveryReport
 from sessionstore.storage.backend import Usage
 from sessionstore.storage.diagnosis import Diagnosis
 from sessionstore.storage.report import CheckReport
-from sessionstore.store import SessionStore
+from sessionstore.store.store import SessionStore
+from sessionstore.store.threads import Runner
 
 if TYPE_CHECKING:
-    from sessionstore.ops.cancelling import Cancellation
-    from sessionstore.ops.diffing import StateDiff
-    from sessionstore.ops.explanation import Explanation
-    from sessionstore.ops.export import ExportReport
-    from sessionstore.ops.forking import Fork
-    from sessionstore.ops.history import History
-    from sessionstore.ops.importing import ImportReport
-    from sessionstore.ops.prune import PruneReport
-    from sessionstore.ops.retention import RetentionPolicy
-    from sessionstore.ops.sources import Source
-    from sessionstore.ops.stats import Counted, StoreStats
-    from sessionstore.ops.targets import Place
-    from sessionstore.ops.watch import SessionChange, Watched
+    from sessionstore.operations.cancel import Cancellation
+    from sessionstore.operations.diff import StateDiff
+    from sessionstore.operations.explanation import Explanation
+    from sessionstore.operations.fork import Fork
+    from sessionstore.operations.history import History
+    from sessionstore.operations.prune import PruneReport
+    from sessionstore.operations.retention import RetentionPolicy
+    from sessionstore.operations.stats import Counted, StoreStats
+    from sessionstore.operations.transfer.export import ExportReport
+    from sessionstore.operations.transfer.export_target import Place
+    from sessionstore.operations.transfer.import_ import ImportReport
+    from sessionstore.operations.transfer.import_source import Source
+    from sessionstore.operations.watch import SessionChange, Watched
 
 _GLANCE = 0.1
 """Seconds that a watch waits in a thread at a time: a cancellation is delivered as soon."""
@@ -134,7 +134,7 @@ class AsyncOperations(Generic[StateT]):
         timeout: float = 0.0,  # noqa: ASYNC109 - as above
     ) -> AsyncIterator[tuple[str, Cancellation | SessionStoreError]]:
         """Cancel several sessions; ask all before any is waited for, without a thread."""
-        from sessionstore.ops import cancelling
+        from sessionstore.operations import cancel as cancelling
 
         chosen = [check_id(session_id) for session_id in session_ids]
         together = cancelling.Together(self._store._backend, chosen, reason)

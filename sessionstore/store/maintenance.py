@@ -10,23 +10,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Unpack, cast
 
 from sessionstore.errors import InvalidQuery
-from sessionstore.listings import Listings
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.status import SessionStatus
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
+from sessionstore.store.queries import Listings
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
-    from sessionstore.ops.export import ExportReport
-    from sessionstore.ops.importing import ImportReport
-    from sessionstore.ops.prune import PruneReport
-    from sessionstore.ops.retention import RetentionPolicy
-    from sessionstore.ops.sources import Source
-    from sessionstore.ops.stats import Counted, StoreStats
-    from sessionstore.ops.targets import Place
-    from sessionstore.ops.watch import SessionChange, Watch, Watched
-    from sessionstore.recovery import MarkAs, Progress, RecoveryReport
+    from sessionstore.operations.prune import PruneReport
+    from sessionstore.operations.recovery import MarkAs, Progress, RecoveryReport
+    from sessionstore.operations.retention import RetentionPolicy
+    from sessionstore.operations.stats import Counted, StoreStats
+    from sessionstore.operations.transfer.export import ExportReport
+    from sessionstore.operations.transfer.export_target import Place
+    from sessionstore.operations.transfer.import_ import ImportReport
+    from sessionstore.operations.transfer.import_source import Source
+    from sessionstore.operations.watch import SessionChange, Watch, Watched
     from sessionstore.storage.diagnosis import Diagnosis
     from sessionstore.storage.report import CheckReport
 
@@ -58,7 +58,7 @@ class Operations(Listings):
             SessionNotFound, InvalidSessionId: ``assume_dead`` names no session.
             StorageError: the store cannot be listed.
         """
-        from sessionstore import recovery
+        from sessionstore.operations import recovery
 
         if mark_as not in ("failed", "paused", "cancelled"):
             raise ValueError(f"mark_as is 'failed', 'paused' or 'cancelled', not {mark_as!r}")
@@ -88,9 +88,9 @@ class Operations(Listings):
         Raises:
             StorageError: the store cannot be listed.
         """
-        from sessionstore import checkup
+        from sessionstore.operations.check import session
 
-        return checkup.check(self._backend, repair=repair, progress=progress)
+        return session.check(self._backend, repair=repair, progress=progress)
 
     def stats(
         self,
@@ -112,7 +112,7 @@ class Operations(Listings):
         Raises:
             StorageError: the store cannot be listed.
         """
-        from sessionstore.ops import stats
+        from sessionstore.operations import stats
 
         return stats.count(self._backend, sizes=sizes, progress=progress, counted=counted)
 
@@ -144,7 +144,7 @@ class Operations(Listings):
         Raises:
             StorageError: the store cannot be listed.
         """
-        from sessionstore.ops import prune
+        from sessionstore.operations import prune
 
         return prune.prune(self._backend, policy, apply=apply, progress=progress)
 
@@ -178,7 +178,7 @@ class Operations(Listings):
             InvalidSessionId, InvalidQuery: nothing was written.
             StorageError: the target cannot be written. An open one raises errors of its own.
         """
-        from sessionstore.ops import export
+        from sessionstore.operations.transfer import export
 
         if session_ids is None:
             query = make_query(filters, limit=None, cursor=None, order="session_id")
@@ -218,12 +218,12 @@ class Operations(Listings):
             InvalidSessionId: nothing was imported.
             StorageError: it cannot be read, or the store cannot be written.
         """
-        from sessionstore.ops import importing
+        from sessionstore.operations.transfer import import_
 
         if session_id is not None:
             check_id(session_id)
-        limit = importing.MAX_BYTES if max_bytes is None else max_bytes
-        return importing.import_(
+        limit = import_.MAX_BYTES if max_bytes is None else max_bytes
+        return import_.import_(
             self._backend, source, session_id=session_id, max_bytes=limit, progress=progress
         )
 
@@ -261,7 +261,7 @@ class Operations(Listings):
             InvalidSessionId, InvalidQuery, ValueError: an argument makes no sense.
             StorageError: the store cannot be listed.
         """
-        from sessionstore.ops import watch
+        from sessionstore.operations import watch
 
         return watch.watch(self._watching(session_ids, until, timeout, poll, events, filters))
 
@@ -274,7 +274,7 @@ class Operations(Listings):
         events: bool,
         filters: Watched,
     ) -> Watch:
-        from sessionstore.ops import watch
+        from sessionstore.operations import watch
 
         if not poll > 0 or (timeout is not None and not timeout >= 0):
             raise ValueError("poll is more than 0 seconds, timeout 0 or more, or None")

@@ -21,9 +21,9 @@ from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query, summarize
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.ops.retention import RetentionPolicy
+from sessionstore.operations.recovery import Progress
+from sessionstore.operations.retention import RetentionPolicy
 from sessionstore.process import liveness
-from sessionstore.recovery import Progress
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Claim
 

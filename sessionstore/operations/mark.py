@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sessionstore import clock, recovery
+from sessionstore import clock
 from sessionstore.log import about, logger
 from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.operations import recovery
 from sessionstore.process import liveness
 from sessionstore.session import resume
 from sessionstore.session.outcome import describe_error

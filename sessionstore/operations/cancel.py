@@ -17,7 +17,7 @@ from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
-from sessionstore.ops import marking
+from sessionstore.operations import mark
 from sessionstore.process import liveness as owner
 from sessionstore.process.liveness import Liveness
 from sessionstore.session import inspect
@@ -187,7 +187,7 @@ class Canceller:
             return None
         claim.confirm()
         self._holder = verdict.owner or state.owner
-        marking.store_verdict(self._backend, claim, state, SessionStatus.CANCELLED, self._reason)
+        mark.store_verdict(self._backend, claim, state, SessionStatus.CANCELLED, self._reason)
         detail = f"cancelled at once, since its process died: {verdict.reason}"
         return self._seen(CancelOutcome.CANCELLED, state, detail)
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, Self
 from sessionstore.durable import replace
 from sessionstore.durable.replace import Directory
 from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
-from sessionstore.ops.archive import Target, pieces
+from sessionstore.operations.transfer.archive import Target, pieces
 from sessionstore.text import printable
 
 _LEVEL = 6  # what gzip itself takes

@@ -16,16 +16,16 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from sessionstore import recovery
 from sessionstore.clock import to_text
-from sessionstore.condition import Condition, condition_of, doubled_keys
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.operations import recovery
+from sessionstore.operations.check.condition import Condition, condition_of, doubled_keys
+from sessionstore.operations.recovery import Progress
 from sessionstore.process import liveness
 from sessionstore.process.liveness import Liveness, Verdict
-from sessionstore.recovery import Progress
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend, Claim, Probe, Stored
 from sessionstore.storage.report import CheckReport, Finding, FindingKind

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from sessionstore.errors import SessionCorrupt, StorageError
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.ops.forking import Fork, to_fork
+from sessionstore.operations.fork import Fork, to_fork
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 

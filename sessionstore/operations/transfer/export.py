@@ -18,11 +18,11 @@ from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionState
-from sessionstore.ops import archive as archives
-from sessionstore.ops import targets
-from sessionstore.ops.archive import Digest, Listed, Manifest, Target
-from sessionstore.ops.carrying import Carried, damage_of, why_damaged
-from sessionstore.recovery import Progress
+from sessionstore.operations.recovery import Progress
+from sessionstore.operations.transfer import archive as archives
+from sessionstore.operations.transfer import export_target
+from sessionstore.operations.transfer.archive import Digest, Listed, Manifest, Target
+from sessionstore.operations.transfer.report import Carried, damage_of, why_damaged
 from sessionstore.session import inspect
 from sessionstore.storage.backend import ApplicationFile, Backend
 
@@ -59,7 +59,7 @@ class ExportReport:
 def export(
     backend: Backend,
     session_ids: Iterable[str],
-    place: targets.Place,
+    place: export_target.Place,
     *,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -68,7 +68,7 @@ def export(
         name: [] for name in ("exported", "missing", "damaged", "failed")
     }
     manifest: Manifest = {}
-    with targets.opened(place) as target:
+    with export_target.opened(place) as target:
         # Each once, however often it was named: an archive has no name twice.
         wanted = list(dict.fromkeys(session_ids))
         for done, session_id in enumerate(wanted):

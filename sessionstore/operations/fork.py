@@ -21,9 +21,9 @@ from sessionstore.model import checkpoint, codec
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
-from sessionstore.ops import selecting
+from sessionstore.operations import checkpoint_names
+from sessionstore.operations.recovery import Progress
 from sessionstore.process import liveness
-from sessionstore.recovery import Progress
 from sessionstore.session import create, inspect
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend
@@ -108,14 +108,14 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
             raise
         # A sound checkpoint of a damaged session is worth all the more.
     if named is not None:
-        chosen = selecting.find_checkpoint(backend, session_id, named)
+        chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
     elif current is not None and current.is_resumable and current.latest_checkpoint_id:
         chosen = check_id(current.latest_checkpoint_id, kind="checkpoint id")
     else:
         raise NotResumable(
             session_id,
             "it has no checkpoint that it names as its latest",
-            available=selecting.in_order(backend, session_id),
+            available=checkpoint_names.in_order(backend, session_id),
             wanted="be forked",
         )
     stored = backend.read_checkpoint(session_id, chosen)
