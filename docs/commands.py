@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 
 from sessionstore.cli.app import NAME, app
+from sessionstore.cli.commands import COMMANDS
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.lazy import COMMANDS
-from sessionstore.cli.settings import Settings
+from sessionstore.cli.options.shared import Settings
 
 PAGE = Path(__file__).with_suffix(".md")
 _WIDTH = 100

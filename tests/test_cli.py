@@ -12,7 +12,7 @@ import pytest
 
 import sessionstore
 from sessionstore import Session, SessionState, SessionStore
-from sessionstore.cli import times
+from sessionstore.cli.options import times
 from tests.cli_support import (
     GONE,
     HOSTILE,

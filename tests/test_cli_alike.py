@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from sessionstore.cli.durations import Duration
-from sessionstore.cli.lazy import COMMANDS
+from sessionstore.cli.commands import COMMANDS
+from sessionstore.cli.options.units import Duration
 from tests.cli_support import invoke, put
 from tests.support import new_session, session_path
 from tests.test_cli_every_command import forms_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from sessionstore.cli.completing import LIMIT
+from sessionstore.cli.completion.ids import LIMIT
 from tests.cli_support import HOSTILE, acting, environment, put, run, unmeasured
 from tests.support import DEADLINE
 

@@ -15,9 +15,9 @@ import pytest
 
 from sessionstore import SessionStore
 from sessionstore.cli.app import app
+from sessionstore.cli.commands import COMMANDS
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.fields import FIELDS
-from sessionstore.cli.lazy import COMMANDS
+from sessionstore.cli.options.fields import FIELDS
 from tests.cli_support import (
     HOSTILE,
     acting,
@@ -284,7 +284,7 @@ def test_every_session_that_a_command_takes_is_completed(hostile: Path, name: st
 
 
 def _settings(root: Path) -> Any:
-    from sessionstore.cli.settings import Settings
+    from sessionstore.cli.options.shared import Settings
 
     return Settings(root=str(root))
 

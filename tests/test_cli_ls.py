@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from sessionstore import MemoryBackend, SessionStore
-from sessionstore.cli import columns, fields
-from sessionstore.cli import ls as module
+from sessionstore.cli.commands import ls as module
+from sessionstore.cli.options import fields
+from sessionstore.cli.output import columns
 from sessionstore.model import query
 from tests.cli_support import GONE, HOSTILE, acting, invoke, process, put, state, unmeasured
 from tests.support import DEADLINE, needs_linux

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionStore
-from sessionstore.cli.lazy import COMMANDS
+from sessionstore.cli.commands import COMMANDS
 from tests.cli_support import HOSTILE, acting, invoke, leave_behind, process, put_hostile, run
 from tests.support import Child, left_active, new_session, read_state, rounds, state_path, until
 

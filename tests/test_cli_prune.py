@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore.cli.sizes import parse_size
+from sessionstore.cli.options.sizes import parse_size
 from tests.cli_support import HOSTILE, acting, hashes, invoke, process, put, run, state
 from tests.support import DEADLINE, Child, needs_linux, until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from sessionstore.cli.lazy import COMMANDS
+from sessionstore.cli.commands import COMMANDS
 from tests.pages import Reader, blocks
 from tests.support import CHECKOUT
 
