@@ -16,8 +16,8 @@ import sessionstore
 from sessionstore import AsyncSessionStore, CancellationRequested, SessionStore, StorageError
 from sessionstore.log import EVENTS, about
 from sessionstore.store.threads import Runner
-from tests.cli_support import GONE, leave_behind, put, state
-from tests.support import CHECKOUT, DEADLINE
+from tests.support.cli import GONE, leave_behind, put, state
+from tests.support.processes import CHECKOUT, DEADLINE
 
 ATTRIBUTES = tuple(about("any"))
 PACKAGE = Path(sessionstore.__file__).parent

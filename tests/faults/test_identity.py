@@ -24,7 +24,7 @@ from sessionstore import (
 from sessionstore.clock import utc_now
 from sessionstore.process import liveness as owner
 from sessionstore.storage.files import lock
-from tests.faults.identity_support import (
+from tests.faults.support.identity import (
     CONTAINER,
     HIDDEN,
     NOBODY,
@@ -33,8 +33,8 @@ from tests.faults.identity_support import (
     actor,
     lock_record,
 )
-from tests.faults.tally import tally
-from tests.support import (
+from tests.faults.support.tally import tally
+from tests.support.processes import (
     DEADLINE,
     Child,
     edit_state,

@@ -15,10 +15,10 @@ import pytest
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError
 from sessionstore.durable import replace
 from sessionstore.process import liveness
-from tests.faults.images import Image, Unavailable, image
-from tests.faults.tally import tally
-from tests.index_support import assert_true, index_files, row
-from tests.support import needs_root, rounds
+from tests.faults.support.images import Image, Unavailable, image
+from tests.faults.support.tally import tally
+from tests.support.index import assert_true, index_files, row
+from tests.support.processes import needs_root, rounds
 
 KINDS = ("ext4", "xfs")
 BALLAST = "x" * 20_000  # several blocks
