@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.model.legacy import ExecutionResult, LegacyRun
-    from sessionstore.model.query import Page, SessionSummary
+    from sessionstore.model.liveness import Liveness, Verdict
     from sessionstore.model.state import (
         Part,
         SessionMetrics,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         SessionStatus,
         SessionTimestamps,
     )
+    from sessionstore.model.summary import Page, SessionSummary
     from sessionstore.operations.cancel import Cancellation, CancelOutcome
     from sessionstore.operations.check.store import check_store
     from sessionstore.operations.diff import Difference, DifferenceKind, DiffSide, StateDiff
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from sessionstore.operations.transfer.import_ import ImportReport
     from sessionstore.operations.transfer.report import Carried
     from sessionstore.operations.watch import SessionChange
-    from sessionstore.process.liveness import Liveness, Verdict
     from sessionstore.session.session import Session
     from sessionstore.storage.backend import Backend, Usage
     from sessionstore.storage.diagnosis import Diagnosis, Fitness

@@ -16,10 +16,11 @@ from sessionstore import clock
 from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model import codec
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import mark
+from sessionstore.process import identity
 from sessionstore.process import liveness as owner
-from sessionstore.process.liveness import Liveness
 from sessionstore.session import inspect
 from sessionstore.session.outcome import describe_error
 from sessionstore.storage.backend import Backend, CancelRequest, Claim
@@ -140,7 +141,7 @@ class Canceller:
             if holder.token != named and is_patient:
                 return None  # a resume is about to write, or a sweep about to end it
             now = self._backend.clock()
-            by = owner.new_owner(now)
+            by = identity.new_owner(now)
             # From here on it is this claim or none: it may meet the request, end, and be followed
             # by another one before it can be seen that the request was delivered.
             self._asked = CancelRequest(holder.token, self._reason, clock.to_text(now), by)
@@ -166,7 +167,7 @@ class Canceller:
 
     def _cancel_dead(self, seen: SessionState) -> Cancellation | None:
         """Cancel the session of a process that died, unless somebody was faster."""
-        by = owner.new_owner(self._backend.clock())
+        by = identity.new_owner(self._backend.clock())
         try:
             claim = self._backend.claim(self._session_id, by, timeout=0.0)
         except SessionClaimed:

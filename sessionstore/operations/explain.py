@@ -8,10 +8,10 @@ from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import checkpoint
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import is_id
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations.explanation import Advice, Explanation, Lost, Situation
 from sessionstore.operations.fork import to_fork
-from sessionstore.process.liveness import Liveness
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Probe
 

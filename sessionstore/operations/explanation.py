@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
 from sessionstore.operations.fork import Fork
-from sessionstore.process.liveness import Liveness
 from sessionstore.text import count_of, printable
 
 _LIMIT = 1000

@@ -18,14 +18,16 @@ from sessionstore.errors import (
 )
 from sessionstore.log import about, logger
 from sessionstore.model import codec
-from sessionstore.model.query import Filters, SessionSummary, make_query, summarize
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.query import Filters, make_query
 from sessionstore.model.state import (
     SessionRecovery,
     SessionState,
     SessionStatus,
 )
+from sessionstore.model.summary import SessionSummary, summarize
+from sessionstore.process import identity
 from sessionstore.process import liveness as owner
-from sessionstore.process.liveness import Liveness
 from sessionstore.session import inspect
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend, Claim
@@ -161,7 +163,7 @@ class _Sweep:
         self.swept.append(Swept(item.session_id, verdict.reason, verdict, count, resumable))
 
     def _mark(self, session_id: str) -> None:
-        by = owner.new_owner(self.backend.clock())
+        by = identity.new_owner(self.backend.clock())
         try:
             claim = self.backend.claim(session_id, by, timeout=0.0)
         except SessionClaimed as error:

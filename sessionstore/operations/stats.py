@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
+from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.summary import SessionSummary
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Usage
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from sessionstore.errors import SessionStoreError, WatchTimedOut
-from sessionstore.model.query import SessionQuery, SessionSummary
+from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionStatus
+from sessionstore.model.summary import SessionSummary
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Alarm, Backend, Patience
 

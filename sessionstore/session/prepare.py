@@ -17,7 +17,6 @@ from sessionstore.errors import CancellationRequested, ClaimLost, NotStorable, S
 from sessionstore.model import codec
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
-from sessionstore.model.query import SessionSummary, summarize
 from sessionstore.model.state import (
     Part,
     SessionOwner,
@@ -27,6 +26,7 @@ from sessionstore.model.state import (
     SessionTimestamps,
     StateT,
 )
+from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.session import stamp
 from sessionstore.session.outcome import describe_error, find_request, is_cancellation
 from sessionstore.session.stamp import Change

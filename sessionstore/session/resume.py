@@ -8,7 +8,7 @@ from sessionstore.model import checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.ids import is_id, make_checkpoint_id
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus, StateT
-from sessionstore.process import liveness
+from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Claim
 
@@ -26,7 +26,7 @@ def take(
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
-    claim = backend.claim(session_id, liveness.new_owner(backend.clock()), timeout=timeout)
+    claim = backend.claim(session_id, identity.new_owner(backend.clock()), timeout=timeout)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)

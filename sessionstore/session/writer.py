@@ -20,8 +20,8 @@ from sessionstore.errors import (
     SessionStoreError,
 )
 from sessionstore.model import codec
-from sessionstore.model.query import SessionSummary
 from sessionstore.model.state import SessionOwner, StateT
+from sessionstore.model.summary import SessionSummary
 from sessionstore.session import stamp
 from sessionstore.session.checkpoint_limit import Keeper
 from sessionstore.session.prepare import Prepared, Preparer

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.query import Examine, Matches, SessionQuery, SessionSummary, summarize
+from sessionstore.model.query import Examine, SessionQuery
+from sessionstore.model.summary import Matches, SessionSummary, summarize
 from sessionstore.storage.changes import Alarm, Patience
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import Intake

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from sessionstore.errors import StorageError
-from sessionstore.model.query import SessionSummary
+from sessionstore.model.summary import SessionSummary
 from sessionstore.storage.values import Stored
 
 if TYPE_CHECKING:  # what a listing does without

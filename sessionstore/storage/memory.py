@@ -18,9 +18,9 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.model import codec
-from sessionstore.model.query import SessionSummary
 from sessionstore.model.state import SessionOwner
-from sessionstore.process import liveness as owner
+from sessionstore.model.summary import SessionSummary
+from sessionstore.process import identity
 from sessionstore.storage.backend import Backend, CancelRequest, Claim, Intake, Probe, Stored
 
 
@@ -157,7 +157,7 @@ class MemoryBackend(Backend):
     def _claimed(self, session_id: str, by: SessionOwner) -> MemoryClaim:
         claim = MemoryClaim(self, session_id, by, self._last_holders.get(session_id))
         self._claims[session_id] = claim
-        owner.hold(by)
+        identity.hold(by)
         return claim
 
 
@@ -233,7 +233,7 @@ class MemoryClaim(Claim):
         with self._backend._changed:
             if self._backend._claims.get(self.session_id) is self:
                 del self._backend._claims[self.session_id]
-                owner.let_go(self.owner)
+                identity.let_go(self.owner)
                 self._backend._changed.notify_all()
 
     def _check_held(self) -> None:

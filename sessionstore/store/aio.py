@@ -13,9 +13,10 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 from sessionstore import clock
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.model.checkpoint import Checkpoint
-from sessionstore.model.query import Filters, Page, SessionSummary
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.query import Filters
 from sessionstore.model.state import SessionState, StateT
-from sessionstore.process.liveness import Liveness
+from sessionstore.model.summary import Page, SessionSummary
 from sessionstore.session.create import NewSession
 from sessionstore.session.prepare import Prepared
 from sessionstore.session.session import Held, Session

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sessionstore.errors import SessionNotFound
+from sessionstore.model.liveness import Verdict
 from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.operations.recovery import MarkAs, RecoveryReport, Swept
-from sessionstore.process.liveness import Verdict
 from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import (
     BackendT,

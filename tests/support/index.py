@@ -20,7 +20,8 @@ from sessionstore import (
     SessionSummary,
 )
 from sessionstore.durable import replace as durable
-from sessionstore.model.query import Examine, Filters, Matches, SessionQuery, make_query
+from sessionstore.model.query import Examine, Filters, SessionQuery, make_query
+from sessionstore.model.summary import Matches
 from sessionstore.operations.stats import StoreStats
 from sessionstore.storage.backend import Backend, Survey
 from sessionstore.storage.files import FilesBackend, claim, lock

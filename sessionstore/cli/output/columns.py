@@ -10,7 +10,7 @@ from sessionstore.cli.options import times
 from sessionstore.cli.options.fields import USUAL
 from sessionstore.cli.output import labels
 from sessionstore.cli.output.tables import Cell, Column
-from sessionstore.model.query import SessionSummary
+from sessionstore.model.summary import SessionSummary
 from sessionstore.text import printable
 
 _NOTHING = "-"

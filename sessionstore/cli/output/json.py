@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sessionstore.cli.output import streams
 
 if TYPE_CHECKING:
-    from sessionstore.model.query import SessionSummary
+    from sessionstore.model.summary import SessionSummary
 
 SESSIONS = "sessionstore.sessions/1"
 SESSION = "sessionstore.session.session/1"

@@ -13,7 +13,8 @@ from typing import Any
 from sessionstore.cli.options.fields import FIELDS
 from sessionstore.cli.options.shared import Settings
 from sessionstore.cli.output import json, streams
-from sessionstore.model.query import Filters, Matches, Page, SessionSummary
+from sessionstore.model.query import Filters
+from sessionstore.model.summary import Matches, Page, SessionSummary
 from sessionstore.store.queries import Listings
 from sessionstore.text import count_of
 

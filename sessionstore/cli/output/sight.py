@@ -11,8 +11,8 @@ from pydantic_core import to_json
 from sessionstore.cli.output import json
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.process.liveness import Liveness
 from sessionstore.storage.backend import Usage
 from sessionstore.store.store import SessionStore
 

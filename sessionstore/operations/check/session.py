@@ -20,12 +20,12 @@ from sessionstore.clock import to_text
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model import codec
+from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import recovery
 from sessionstore.operations.check.condition import Condition, condition_of, doubled_keys
 from sessionstore.operations.recovery import Progress
-from sessionstore.process import liveness
-from sessionstore.process.liveness import Liveness, Verdict
+from sessionstore.process import identity, liveness
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend, Claim, Probe, Stored
 from sessionstore.storage.report import CheckReport, Finding, FindingKind
@@ -170,7 +170,7 @@ class _Session:
     def _claim_and_repair(self, found: list[Finding]) -> list[Finding]:
         # Before the claim: it says whether the last holder gave the session back.
         last = self.backend.probe(self.session_id)
-        by = liveness.new_owner(self.backend.clock())
+        by = identity.new_owner(self.backend.clock())
         try:
             claim = self.backend.claim_for_repair(self.session_id, by)
         except SessionNotFound:

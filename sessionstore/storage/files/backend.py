@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable import mounts
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -19,10 +20,11 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.model.query import Examine, Matches, SessionQuery, SessionSummary
-from sessionstore.process import liveness as owner
+from sessionstore.model.query import Examine, SessionQuery
+from sessionstore.model.summary import Matches, SessionSummary
 from sessionstore.storage.backend import Alarm, CancelRequest, Claim, Intake, Probe, Survey
 from sessionstore.storage.files import layout as layouts
+from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
@@ -71,8 +73,8 @@ class FilesBackend(FilesReader):
         super().__init__(Layout(os.path.realpath(os.path.expanduser(os.fspath(root)))))
         self.clock = clock
         self._power = durability == "power"
-        marker = layouts.read_marker(self._layout)
-        layouts.check_root(self._layout, warns=True)
+        marker = store_marker.read_marker(self._layout)
+        store_marker.check_root(self._layout, warns=True)
         self._prepared = False
         self._copies = False
         self._local: bool | None = None
@@ -92,17 +94,17 @@ class FilesBackend(FilesReader):
     def lock_is_proof(self) -> bool:
         """Whether the root lies on a local file system, which has one kernel."""
         if self._local is None:
-            self._local = owner.is_local(self._layout.root)[0]
+            self._local = mounts.is_local(self._layout.root)[0]
         return self._local
 
     def _prepare(self) -> None:
         """Make the store if it is not there yet; before the first write of this backend."""
         if self._prepared:
             return
-        marker = layouts.read_marker(self._layout)
-        layouts.check_root(self._layout, warns=False)  # it may be new since
-        foreign = marker is None and layouts.holds_foreign_sessions(self._layout)
-        layouts.prepare(self._layout, foreign=foreign)
+        marker = store_marker.read_marker(self._layout)
+        store_marker.check_root(self._layout, warns=False)  # it may be new since
+        foreign = marker is None and store_marker.holds_foreign_sessions(self._layout)
+        store_marker.prepare(self._layout, foreign=foreign)
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))
         self._prepared = True
 
@@ -217,7 +219,7 @@ class FilesBackend(FilesReader):
             try:
                 return locks.acquire(path, by, timeout=timeout)
             except FileNotFoundError:  # somebody removed locks/
-                layouts.prepare(self._layout, foreign=self._copies)
+                store_marker.prepare(self._layout, foreign=self._copies)
                 return locks.acquire(path, by, timeout=timeout)
             except locks.Held as held:
                 raise SessionClaimed(session_id, held.holder) from None
@@ -353,7 +355,7 @@ class FilesBackend(FilesReader):
     # --- cleaning up -----------------------------------------------------------------------------
 
     def tidy(self) -> int:
-        removed = layouts.remove_unfinished_markers(self._layout)
+        removed = store_marker.remove_unfinished_markers(self._layout)
         removed += layouts.remove_index_remains(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [

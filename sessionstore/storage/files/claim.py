@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sessionstore.clock import Clock
+from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import (
     ClaimLost,
     DurabilityUncertain,
@@ -23,7 +24,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model import codec
 from sessionstore.model.chance import random_hex
-from sessionstore.model.query import SessionSummary
+from sessionstore.model.summary import SessionSummary
 from sessionstore.storage.backend import Claim, Stored
 from sessionstore.storage.files import cancel_request, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
@@ -246,7 +247,7 @@ class FilesClaim(Claim):
             with opened_checkpoints(directory) as checkpoints:
                 fd = directory.open(STATE, os.O_RDONLY)
                 try:
-                    replace.flush(fd)  # in process mode, or by somebody else, it was not flushed
+                    directory_.flush(fd)  # in process mode, or by somebody else, it was not flushed
                 finally:
                     os.close(fd)
                 if self._copies or not linked(directory, STATE, checkpoints, name):

@@ -13,7 +13,7 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionExists
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.state_file import storage_errors

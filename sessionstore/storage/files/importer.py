@@ -6,26 +6,26 @@ being made, and guarded by a lock of its own: whoever tidies up after a dead pro
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from sessionstore.clock import Clock
+from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
-from sessionstore.durable.replace import TEMPORARY_PREFIX, Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.errors import SessionExists
 from sessionstore.model.state import SessionOwner
-from sessionstore.process import liveness
-from sessionstore.storage.backend import ApplicationFile, Intake
+from sessionstore.process import identity
+from sessionstore.storage.backend import Intake
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.files.state_file import storage_errors
-from sessionstore.storage.files.usage import is_checkpoint, walk
+from sessionstore.storage.files.usage import walk
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.storage.files.index.index import Index
@@ -34,53 +34,6 @@ Acquire = Callable[[str, SessionOwner, float], HeldLock]
 
 
 # --- out ----------------------------------------------------------------------------------------
-
-
-def application_files(directory: Directory) -> Iterator[ApplicationFile]:
-    """Yield what is in a session's directory besides states, checkpoints and left-overs."""
-    for _, place, name, status in walk(directory):
-        if _belongs_to_the_store(place, name):
-            continue
-        mode = status.st_mode
-        yield ApplicationFile(
-            f"{place}/{name}" if place else name,
-            is_directory=stat.S_ISDIR(mode),
-            is_executable=stat.S_ISREG(mode) and bool(mode & stat.S_IXUSR),
-            mtime=max(0, int(status.st_mtime)),
-            omitted=None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else _kind(mode),
-        )
-
-
-def _belongs_to_the_store(place: str, name: str) -> bool:
-    if place.startswith(TEMPORARY_PREFIX):  # below a directory that is being written
-        return True
-    if place not in ("", "checkpoints"):
-        return False
-    if name.startswith(TEMPORARY_PREFIX):
-        return True
-    return is_checkpoint(name) if place else name in (STATE, "checkpoints")
-
-
-def _kind(mode: int) -> str:
-    return "a symbolic link" if stat.S_ISLNK(mode) else "a FIFO, socket or device"
-
-
-def open_file(directory: Directory, name: str) -> BinaryIO:
-    """Open the regular file ``name``, a path with ``/``, below ``directory``."""
-    *places, last = name.split("/")
-    with storage_errors("read", os.path.join(directory.path, name)), ExitStack() as stack:
-        try:
-            for place in places:
-                directory = stack.enter_context(Directory(place, directory))
-            fd = directory.open(last, os.O_RDONLY)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
-                raise FileNotFoundError(errno.ENOENT, "it was removed or replaced") from None
-            raise
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise FileNotFoundError(errno.ENOENT, "it was replaced by something else")
-        return os.fdopen(fd, "rb", buffering=0)
 
 
 # --- in -----------------------------------------------------------------------------------------
@@ -101,7 +54,7 @@ class FilesIntake(Intake):
         self._acquire = acquire
         self._now = now
         name = f"import.{secrets.token_hex(8)}"
-        self._lock = acquire(name, liveness.new_owner(now()), 0.0)
+        self._lock = acquire(name, identity.new_owner(now()), 0.0)
         self._name = f"{replace.temporary_name()}-{name}"
         try:
             self._lock.confirm()
@@ -153,7 +106,7 @@ class FilesIntake(Intake):
                     replace.write_all(fd, piece)
                 if is_executable and hasattr(os, "fchmod"):
                     os.fchmod(fd, 0o700)
-                replace.flush(fd)
+                directory_.flush(fd)
             finally:
                 os.close(fd)
 
@@ -164,7 +117,7 @@ class FilesIntake(Intake):
     def adopt(self, session_id: str) -> None:
         if os.path.lexists(self._layout.session(session_id)):
             raise SessionExists(session_id)
-        lock = self._acquire(session_id, liveness.new_owner(self._now()), 0.0)
+        lock = self._acquire(session_id, identity.new_owner(self._now()), 0.0)
         try:
             with self._below(session_id, ("checkpoints",)):
                 pass  # a session of ours has that directory

@@ -30,8 +30,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable.replace import Directory, retry_sharing
-from sessionstore.process import liveness
+from sessionstore.durable.directory import Directory, retry_sharing
+from sessionstore.process import identity, liveness
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
@@ -96,7 +96,7 @@ class HeldLock:
         """Whether the last look at the lock file saw :data:`MARK`."""
         previous = _to_record(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
-        liveness.hold(holder)
+        identity.hold(holder)
         _held.add(self)
 
     def __del__(self) -> None:
@@ -169,7 +169,7 @@ class HeldLock:
             # Closing the last descriptor unlocks. An explicit unlock would also end the
             # lock of a parent that shares the description with a forked child.
             self._file.close()
-            liveness.let_go(self.holder)
+            identity.let_go(self.holder)
             _held.discard(self)
 
 

@@ -15,10 +15,10 @@ import pytest
 
 import sessionstore.storage.files.repair.quarantine as quarantines
 from sessionstore import AsyncSessionStore, CheckReport, Finding, FindingKind, SessionStore, clock
-from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory
+from sessionstore.durable import directory, replace
+from sessionstore.durable.directory import Directory
 from sessionstore.operations.check import session as checkup
-from sessionstore.process import liveness
+from sessionstore.process import identity
 from sessionstore.storage.files import lock as locks
 from tests.faults.support.tally import tally
 from tests.support.cli import copy_of_hive_home, hashes
@@ -187,7 +187,7 @@ def test_a_repair_that_the_disk_refuses_leaves_all_as_it_was(
         state_path(tmp_path, name).chmod(0o600)
     refused: list[str] = []
 
-    def refuse(*_: object, **__: object) -> replace.Signature:
+    def refuse(*_: object, **__: object) -> directory.Signature:
         refused.append("write")
         raise OSError(28, "No space left on device")
 
@@ -357,7 +357,7 @@ def test_a_session_that_was_being_made_is_removed_unless_its_maker_lives(tmp_pat
     new_session(tmp_path)
     aside = tmp_path / "trash" / f"{TEMPORARY}-s2"
     shutil.copytree(session_path(tmp_path, "s1"), aside)
-    by = liveness.new_owner(clock.utc_now())
+    by = identity.new_owner(clock.utc_now())
     lock = locks.acquire(str(tmp_path / "locks" / "s2.lock"), by, timeout=0.0)
     try:
         assert check(tmp_path, repair=True).findings == ()

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 
 from sessionstore import clock
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory
-from sessionstore.process import liveness
+from sessionstore.durable.directory import Directory
+from sessionstore.process import identity
 from sessionstore.storage.diagnosis import Diagnosis, Fitness
 from sessionstore.storage.files import lock as locks
 
@@ -163,7 +163,7 @@ def _locks(path: str, now: clock.Clock) -> Diagnosis:
     file = os.path.join(path, "trial.lock")
     if not sys.executable:
         return Diagnosis("locks", WARN, "not tried: there is no interpreter to start")
-    mine = locks.acquire(file, liveness.new_owner(now()), timeout=0.0)
+    mine = locks.acquire(file, identity.new_owner(now()), timeout=0.0)
     try:
         child = subprocess.Popen(  # noqa: S603 - this very Python, and a constant
             [sys.executable, "-c", _CHILD, file, json.dumps(sys.path)],

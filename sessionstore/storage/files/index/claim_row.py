@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from sessionstore.durable.replace import Signature
-from sessionstore.model.query import SessionSummary
+from sessionstore.durable.directory import Signature
+from sessionstore.model.summary import SessionSummary
 from sessionstore.storage.files.index.observe import Sighting, last_row
 from sessionstore.storage.files.layout import Layout
 

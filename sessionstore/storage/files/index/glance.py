@@ -15,8 +15,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import AliasChoices, AliasPath, ValidationError
 from pydantic_core import SchemaValidator, core_schema
 
-from sessionstore.durable.replace import Signature
-from sessionstore.model.query import parent_of
+from sessionstore.durable.directory import Signature
 from sessionstore.model.state import (
     Part,
     SessionOwner,
@@ -24,6 +23,7 @@ from sessionstore.model.state import (
     SessionState,
     SessionStatus,
 )
+from sessionstore.model.summary import parent_of
 from sessionstore.storage.files.index import schema as rows
 from sessionstore.storage.files.index.schema import Row
 

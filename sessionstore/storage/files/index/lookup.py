@@ -17,16 +17,19 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
+from sessionstore.durable import mounts
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
-from sessionstore.model.query import Examine, Matches, Position, SessionQuery, SessionSummary
-from sessionstore.process import liveness
-from sessionstore.storage.files.index import schema
+from sessionstore.model.query import Examine, Position, SessionQuery
+from sessionstore.model.summary import Matches, SessionSummary
+from sessionstore.storage.files.index import query_sql, schema
 from sessionstore.storage.files.index.database import SQLError, Unusable
 from sessionstore.storage.files.index.index import Index
 from sessionstore.storage.files.index.observe import Eyes
-from sessionstore.storage.files.index.schema import Row, Stream
-from sessionstore.storage.files.layout import Layout, read_marker
+from sessionstore.storage.files.index.query_sql import Stream
+from sessionstore.storage.files.index.schema import Row
+from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.store_marker import read_marker
 from sessionstore.storage.values import Survey
 
 _FIRST, _LARGEST = 64, 2048
@@ -125,7 +128,7 @@ class Listing:
         marker = read_marker(self._layout)
         if marker is None:
             raise Unusable("nothing was written to this store yet")
-        if not liveness.is_local(self._layout.root)[0]:
+        if not mounts.is_local(self._layout.root)[0]:
             raise Unusable("the store lies on a network file system, or on an unknown one")
         if not os.access(self._layout.root, os.W_OK):
             raise Unusable("the store can only be read")
@@ -234,7 +237,9 @@ class _Run:
     def counts(self, queries: Sequence[SessionQuery]) -> list[int]:
         """Return how many sessions match each query, as far as their states say."""
         asked = [
-            schema.count_sql(query, live_only=only) for query in queries for only in (False, True)
+            query_sql.count_sql(query, live_only=only)
+            for query in queries
+            for only in (False, True)
         ]
         # All of one moment: a session that is claimed in between is counted once.
         live, *found = self._index.snapshot([(_LIVE, ()), *asked])
@@ -293,7 +298,7 @@ class _Run:
         live = [item for item in self._live.values() if item is not None and query.matches(item)]
         sources: list[Iterator[_Placed]] = [
             ((query.position(item), item) for item in query.sort(live)),
-            *(self._rows(stream, after) for stream in schema.streams(query)),
+            *(self._rows(stream, after) for stream in query_sql.streams(query)),
         ]
         merged = heapq.merge(*sources, key=lambda one: query.sort_key(one[0]))
         size = _FIRST
@@ -348,4 +353,4 @@ class _Run:
         return not found or Row(*found[0]) != row
 
 
-_LIVE = f"SELECT {schema.LIVE} FROM sessions WHERE live <> 0"  # noqa: S608 - names of ours
+_LIVE = f"SELECT {query_sql.LIVE} FROM sessions WHERE live <> 0"  # noqa: S608 - names of ours

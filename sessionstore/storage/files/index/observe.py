@@ -5,11 +5,11 @@ from __future__ import annotations
 import stat
 from typing import NamedTuple
 
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.limits import MAX_STATE_BYTES
-from sessionstore.model.query import SessionSummary, summarize
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files import state_file
 from sessionstore.storage.files.index import schema

@@ -13,7 +13,7 @@ from typing import Any
 from sessionstore import clock
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import DurabilityUncertain
 from sessionstore.storage.files.checkpoint_file import linked
 from sessionstore.storage.files.claim import FilesClaim

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace as durable
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import codec
 from sessionstore.model.state import SessionState

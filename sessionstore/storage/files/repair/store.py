@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from sessionstore.clock import Clock
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.errors import StorageError
 from sessionstore.model.ids import is_id
-from sessionstore.process import liveness
+from sessionstore.process import identity
 from sessionstore.storage.files import cancel_request
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
@@ -274,13 +274,13 @@ class Rounds:
     def _locked(self, session_id: str) -> Iterator[locks.HeldLock]:
         path = self._layout.lock(session_id)
         try:
-            lock = locks.acquire(path, liveness.new_owner(self._now()), timeout=0.0)
+            lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
         except locks.Held:
             raise StorageError("repair", path, "a live process holds its lock") from None
         except FileNotFoundError:  # a store that nobody of ours has written to yet
             with suppress(FileExistsError):
                 os.mkdir(self._layout.locks, 0o700)
-            lock = locks.acquire(path, liveness.new_owner(self._now()), timeout=0.0)
+            lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
         try:
             yield lock
         finally:

@@ -26,7 +26,7 @@ from sessionstore import (
 )
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.storage.backend import Backend
-from sessionstore.storage.files.index import schema
+from sessionstore.storage.files.index import query_sql, schema
 from sessionstore.storage.files.index.observe import Eyes
 from tests.support.cli import GONE, invoke, put, state
 from tests.support.index import (
@@ -318,7 +318,7 @@ def plan(order: str, **filters: Any) -> list[str]:
             connection.execute(sql)
         query = make_query(Filters(**filters), limit=None, cursor=None, order=order)  # type: ignore[typeddict-item]
         found = []
-        for stream in schema.streams(query):
+        for stream in query_sql.streams(query):
             sql, values = stream.chunk(query, None, 64)
             steps = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
             found.append("; ".join(step[3] for step in steps))
