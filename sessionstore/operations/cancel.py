@@ -62,7 +62,7 @@ class Cancellation:
         return self.outcome is CancelOutcome.REQUESTED
 
 
-class Canceller:
+class CancelRequester:
     """One cancellation, looked at as often as its caller wants to wait."""
 
     def __init__(self, backend: Backend, session_id: str, reason: str | None) -> None:
@@ -210,7 +210,7 @@ def cancel_all(
     backend: Backend, session_ids: Iterable[str], *, reason: str | None, timeout: float
 ) -> Iterator[Outcome]:
     """Ask all, then wait for them together; yield each session with what became of it."""
-    together = Together(backend, session_ids, reason)
+    together = CancelBatch(backend, session_ids, reason)
     deadline = time.monotonic() + timeout
     pause = FIRST_PAUSE
     while True:
@@ -222,11 +222,11 @@ def cancel_all(
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-class Together:
+class CancelBatch:
     """Several cancellations, looked at in turn."""
 
     def __init__(self, backend: Backend, session_ids: Iterable[str], reason: str | None) -> None:
-        self._waiting = [(name, Canceller(backend, name, reason)) for name in session_ids]
+        self._waiting = [(name, CancelRequester(backend, name, reason)) for name in session_ids]
 
     @property
     def is_done(self) -> bool:
@@ -236,7 +236,7 @@ class Together:
     def look(self, *, is_last: bool) -> list[Outcome]:
         """Look at each that is waited for; return those that came to something, or all at last."""
         found: list[Outcome] = []
-        waiting: list[tuple[str, Canceller]] = []
+        waiting: list[tuple[str, CancelRequester]] = []
         for session_id, canceller in self._waiting:
             try:
                 seen = canceller.look()

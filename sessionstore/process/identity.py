@@ -13,9 +13,10 @@ from sessionstore.model.chance import random_hex
 
 if TYPE_CHECKING:  # loaded by who makes a record: what only looks at places does without pydantic
     from sessionstore.model.state import SessionOwner
-from sessionstore.process.liveness import _PLATFORM
 
-_held_tokens: set[str] = set()
+PLATFORM: str = sys.platform  # a plain str: type checkers would drop the other branches
+
+held_tokens: set[str] = set()
 """Tokens of the claims that this process holds: it alone knows which it has dropped."""
 
 
@@ -34,12 +35,12 @@ def new_owner(now: datetime) -> SessionOwner:
 def hold(owner: SessionOwner) -> None:
     """Remember that this process holds the claim of ``owner``."""
     if owner.token:
-        _held_tokens.add(owner.token)
+        held_tokens.add(owner.token)
 
 
 def let_go(owner: SessionOwner) -> None:
     """Forget a claim that this process no longer holds."""
-    _held_tokens.discard(owner.token or "")
+    held_tokens.discard(owner.token or "")
 
 
 @cache
@@ -51,9 +52,9 @@ def _identity(pid: int) -> dict[str, Any]:
         "host": socket.gethostname(),
         "boot_id": boot_id(),
         "pid": pid,
-        "start_token": _start_token(pid),
-        "pidfd_inode": _pidfd_inode(pid),
-        "pid_namespace": _pid_namespace(),
+        "start_token": start_token_of(pid),
+        "pidfd_inode": pidfd_inode(pid),
+        "pid_namespace": pid_namespace(),
         "command": _command(),
     }
 
@@ -75,14 +76,15 @@ def boot_id() -> str:
         return f"booted-at-{round(psutil.boot_time(), -1):.0f}"
 
 
-def _pid_namespace() -> str | None:
+def pid_namespace() -> str | None:
+    """Return the name of this process's PID namespace; None where that cannot be told."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return None
 
 
-def _start_token(pid: int) -> str | None:
+def start_token_of(pid: int) -> str | None:
     """Return when the kernel started ``pid``, in ticks since boot; None if it cannot be read.
 
     psutil's ``create_time()`` follows the wall clock, so that the same process has another one
@@ -95,7 +97,7 @@ def _start_token(pid: int) -> str | None:
             return file.read().rpartition(b")")[2].split()[19].decode("ascii")
     except (OSError, IndexError):
         pass
-    if _PLATFORM == "linux":
+    if PLATFORM == "linux":
         return None
     import psutil
 
@@ -105,12 +107,12 @@ def _start_token(pid: int) -> str | None:
         return None
 
 
-def _pidfd_inode(pid: int) -> int | None:
+def pidfd_inode(pid: int) -> int | None:
     """Return the inode of the pidfd of ``pid``; None where it does not identify a process.
 
     Since Linux 6.9 (pidfs) it is unique until the next boot; before, all pidfds share one.
     """
-    if not _has_pidfs():
+    if not has_pidfs():
         return None
     try:
         fd = os.pidfd_open(pid)
@@ -123,8 +125,9 @@ def _pidfd_inode(pid: int) -> int | None:
 
 
 @cache
-def _has_pidfs() -> bool:
-    if _PLATFORM != "linux" or not hasattr(os, "pidfd_open"):
+def has_pidfs() -> bool:
+    """Return whether the inode of a pidfd names one process for ever."""
+    if PLATFORM != "linux" or not hasattr(os, "pidfd_open"):
         return False
     major, minor = os.uname().release.split(".")[:2]
     try:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.status import SessionStatus
 from sessionstore.process.identity import (
-    _held_tokens,
+    PLATFORM,
     _identity,
-    _pidfd_inode,
-    _start_token,
+    held_tokens,
+    pidfd_inode,
+    start_token_of,
 )
 
 if TYPE_CHECKING:  # loaded by who makes a record: what only looks at places does without pydantic
     from sessionstore.model.state import SessionOwner, SessionState
-
-_PLATFORM: str = sys.platform  # a plain str: type checkers would drop the other branches
 
 
 # --- this process -------------------------------------------------------------------------------
@@ -67,7 +65,7 @@ def judge_owner(owner: SessionOwner, *, lock_is_proof: bool) -> Liveness:
 
 def _look_at(owner: SessionOwner, pid: int) -> tuple[Verdict, str]:
     """Return whether ``pid``, in our own PID namespace and boot, is still the owner's process."""
-    if pid == os.getpid() and owner.token not in _held_tokens and _is_same(owner, pid):
+    if pid == os.getpid() and owner.token not in held_tokens and _is_same(owner, pid):
         return Verdict.DEAD, "this very process dropped its claim without releasing it"
     state = _process_state(pid)
     if state == "gone":
@@ -84,13 +82,13 @@ def _look_at(owner: SessionOwner, pid: int) -> tuple[Verdict, str]:
 
 def _is_same(owner: SessionOwner, pid: int) -> bool | None:
     """Return whether ``pid`` is the process of the record; None if that cannot be told."""
-    inode = _pidfd_inode(pid)
+    inode = pidfd_inode(pid)
     if inode is not None and owner.pidfd_inode is not None:
         return inode == owner.pidfd_inode
-    token = _start_token(pid)
+    token = start_token_of(pid)
     if token is None or owner.start_token is None:
         return None
-    if _PLATFORM == "linux":
+    if PLATFORM == "linux":
         return token == owner.start_token
     try:  # elsewhere the token is a difference of two clocks, rounded to seconds
         return abs(float(token) - float(owner.start_token)) <= 2
@@ -119,7 +117,7 @@ def _judge_bare_pid(pid: int | None) -> Liveness:
 
 def _process_state(pid: int) -> str:
     """Return "running", "zombie", "gone" or "unreadable"."""
-    if _PLATFORM == "linux":
+    if PLATFORM == "linux":
         # What psutil would find in the same places, where that is plain: it is slow to load.
         if _is_seen_to_run(pid):
             return "running"
@@ -172,7 +170,7 @@ def _kernel_says(pid: int) -> str:
     A pidfd exists for any process, visible or not, but not for a thread that is no process.
     """
     if not hasattr(os, "pidfd_open"):
-        return "gone" if _PLATFORM == "win32" else _signal_says(pid)
+        return "gone" if PLATFORM == "win32" else _signal_says(pid)
     try:
         os.close(os.pidfd_open(pid))
     except OSError as error:

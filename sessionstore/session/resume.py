@@ -13,7 +13,7 @@ from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Claim
 
 
-def take(
+def claim_session(
     backend: Backend,
     session_id: str,
     state_type: type[StateT],
@@ -37,7 +37,7 @@ def take(
                 found=state.revision,
                 owner=claim.previous_owner,
             )
-        refuse_unless_dead(backend, state, force=force)
+        check_owner_dead(backend, state, force=force)
         claim.confirm()
     except BaseException:
         claim.release()
@@ -45,7 +45,7 @@ def take(
     return claim, state
 
 
-def refuse_unless_dead(backend: Backend, state: SessionState, *, force: bool) -> None:
+def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> None:
     """Refuse an ACTIVE session whose lock is free, but whose owner may live without one."""
     if state.status is not SessionStatus.ACTIVE:
         return

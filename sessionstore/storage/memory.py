@@ -21,7 +21,14 @@ from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.summary import SessionSummary
 from sessionstore.process import identity
-from sessionstore.storage.backend import Backend, CancelRequest, Claim, Intake, Probe, Stored
+from sessionstore.storage.backend import (
+    Backend,
+    CancelRequest,
+    Claim,
+    Probe,
+    SessionImporter,
+    Stored,
+)
 
 
 @dataclass
@@ -119,8 +126,8 @@ class MemoryBackend(Backend):
         kept = self._kept(session_id)
         return kept.checkpoints.get(checkpoint_id) is kept.payload
 
-    def receive(self) -> Intake:
-        return MemoryIntake(self)
+    def importer(self) -> SessionImporter:
+        return MemoryImporter(self)
 
     # --- the check-up ----------------------------------------------------------------------------
 
@@ -253,7 +260,7 @@ class MemoryClaim(Claim):
             )
 
 
-class MemoryIntake(Intake):
+class MemoryImporter(SessionImporter):
     """Sessions that nobody sees yet."""
 
     def __init__(self, backend: MemoryBackend) -> None:
@@ -278,7 +285,7 @@ class MemoryIntake(Intake):
     def put_directory(self, session_id: str, name: str) -> None:
         raise StorageError("take in", f"{session_id}/{name}", "this store keeps no files")
 
-    def adopt(self, session_id: str) -> None:
+    def publish(self, session_id: str) -> None:
         with self._backend._changed:
             if session_id in self._backend._sessions:
                 raise SessionExists(session_id)

@@ -20,7 +20,7 @@ class Stored(NamedTuple):
     file: str
 
 
-class Survey(NamedTuple):
+class CountsAndPages(NamedTuple):
     """Counts and listings of a store, as far as the states of its sessions say."""
 
     counts: Sequence[int]

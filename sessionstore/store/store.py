@@ -177,7 +177,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
         from sessionstore.session import resume as taking
         from sessionstore.session.session import Session
 
-        claim, state = taking.take(
+        claim, state = taking.claim_session(
             self._backend,
             check_id(session_id),
             self._state_type,
@@ -223,7 +223,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
 
         if checkpoint_id is not None:
             check_id(checkpoint_id, kind="checkpoint id")
-        claim, state = taking.take(
+        claim, state = taking.claim_session(
             self._backend,
             check_id(session_id),
             self._state_type,
@@ -318,7 +318,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
             try:
                 stored = claim.read()
                 state = codec.decode(stored.payload, SessionState, session_id, stored.file)
-                taking.refuse_unless_dead(self._backend, state, force=force)
+                taking.check_owner_dead(self._backend, state, force=force)
             except SessionCorrupt:
                 if not force:
                     raise

@@ -117,7 +117,7 @@ class ListingContract(Harness[BackendT]):
                 ]
                 found = {item.session_id: item for item in backend.select(query)}
                 assert found == {item.session_id: item for item in expected}, filters
-                counts, (first, all_of_them) = backend.survey(
+                counts, (first, all_of_them) = backend.count_and_list(
                     [query, SessionQuery()], [query, replace(query, limit=None)]
                 )
                 assert list(counts) == [len(expected), len(everything)], filters

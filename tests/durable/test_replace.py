@@ -343,7 +343,7 @@ class Sharing(PermissionError):
 
 @pytest.mark.parametrize("winerror", [5, 32, 33])
 def test_a_sharing_violation_is_waited_out(monkeypatch: pytest.MonkeyPatch, winerror: int) -> None:
-    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
     troubles = [Sharing(winerror)] * 3
 
     def action() -> str:
@@ -358,7 +358,7 @@ def test_a_sharing_violation_is_waited_out(monkeypatch: pytest.MonkeyPatch, wine
 def test_a_sharing_violation_is_not_waited_out_for_ever(
     monkeypatch: pytest.MonkeyPatch, winerror: int, tries: int
 ) -> None:
-    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
     calls = list[int]()
 
     def action() -> None:
@@ -373,8 +373,8 @@ def test_a_sharing_violation_is_not_waited_out_for_ever(
 @pytest.fixture
 def no_directory_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work by path, as on Windows."""
-    monkeypatch.setattr(replace, "_HAS_DIRECTORIES", False)
-    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(directory_, "_HAS_DIRECTORIES", False)
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
 
 
 @pytest.mark.usefixtures("no_directory_descriptors")

@@ -22,8 +22,8 @@ from sessionstore import (
     SessionStoreError,
 )
 from sessionstore.clock import utc_now
+from sessionstore.durable import mounts
 from sessionstore.process import identity
-from sessionstore.process import liveness as owner
 from sessionstore.storage.files import lock
 from tests.faults.support.identity import (
     CONTAINER,
@@ -207,7 +207,7 @@ def test_this_very_process_of_an_earlier_boot_is_dead(tmp_path: Path) -> None:
 def test_on_a_shared_file_system_another_boot_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot_id: str | None
 ) -> None:
-    monkeypatch.setattr(owner, "is_local", lambda path: (False, "nfs4"))
+    monkeypatch.setattr(mounts, "is_local", lambda path: (False, "nfs4"))
     mine = identity.new_owner(utc_now())
     left_active(tmp_path, owner={**mine.model_dump(), "boot_id": boot_id}, pid=os.getpid())
     before = state_path(tmp_path, "s1").read_bytes()

@@ -17,7 +17,6 @@ from sessionstore import Liveness, SessionClaimed, SessionOwner, SessionStore, V
 from sessionstore.clock import utc_now
 from sessionstore.durable import mounts
 from sessionstore.process import identity
-from sessionstore.process import liveness as owner
 from tests.support.processes import (
     Child,
     edit_state,
@@ -74,7 +73,7 @@ def judged(root: Path) -> Liveness:
 
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the root's file system be one that other hosts share."""
-    monkeypatch.setattr(owner, "is_local", lambda path: (False, "nfs4"))
+    monkeypatch.setattr(mounts, "is_local", lambda path: (False, "nfs4"))
 
 
 # --- the lock is held ---------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from sessionstore.durable import replace as durable
 from sessionstore.model.query import Examine, Filters, SessionQuery, make_query
 from sessionstore.model.summary import Matches
 from sessionstore.operations.stats import StoreStats
-from sessionstore.storage.backend import Backend, Survey
+from sessionstore.storage.backend import Backend, CountsAndPages
 from sessionstore.storage.files import FilesBackend, claim, lock
 from sessionstore.storage.files.index.index import Index
 from tests.support import children
@@ -146,8 +146,10 @@ class Scanned(FilesBackend):
     def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
         return Backend.select(self, query)
 
-    def survey(self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]) -> Survey:
-        return Backend.survey(self, counted, listed)
+    def count_and_list(
+        self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
+    ) -> CountsAndPages:
+        return Backend.count_and_list(self, counted, listed)
 
 
 class JudgesAll(RetentionPolicy):

@@ -157,5 +157,5 @@ def _write_line(line: Line, settings: Settings) -> None:
             "kept" if line.checkpoint_id else "",
             f"{count_of(line.unseen, 'save')} before it not seen" if line.unseen else "",
         ]
-    columns = [Column("", folds=place == len(row) - 1) for place in range(len(row))]
+    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
     write_table(columns, [row], colored=settings.colored, headed=False)

@@ -79,9 +79,9 @@ class Listing:
 
     def table(self, page: Page) -> Any:
         """Return columns and rows."""
-        from sessionstore.cli.output.columns import Look, table_of
+        from sessionstore.cli.output.columns import TimeFormat, table_of
 
-        return table_of(page.items, self.fields, Look(self.settings.now(), iso=self.iso))
+        return table_of(page.items, self.fields, TimeFormat(self.settings.now(), iso=self.iso))
 
     def _write_table(self, page: Page) -> list[str]:
         """Write the table; return what the terminal is too narrow for."""

@@ -12,9 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory
+from sessionstore.durable.directory import Directory, flush
 from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
 from sessionstore.operations.transfer.archive import Target, pieces
 from sessionstore.text import printable
@@ -96,7 +95,7 @@ def _aside(parent: Directory, name: str, *, is_directory: bool) -> Iterator[Targ
                 with _TarTarget(file, compressed=not name.lower().endswith(".tar")) as target:
                     yield target
                 file.flush()
-                directory_.flush(file.fileno())
+                flush(file.fileno())
         else:
             parent.make_directory(aside)
             with Directory(aside, parent) as root:
@@ -197,7 +196,7 @@ class _DirectoryTarget:
                     os.fchmod(fd, 0o700)
                 if os.utime in os.supports_fd:
                     os.utime(fd, (mtime, mtime))
-                directory_.flush(fd)
+                flush(fd)
             finally:
                 os.close(fd)
 

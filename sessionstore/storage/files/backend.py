@@ -22,7 +22,14 @@ from sessionstore.errors import (
 )
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.summary import Matches, SessionSummary
-from sessionstore.storage.backend import Alarm, CancelRequest, Claim, Intake, Probe, Survey
+from sessionstore.storage.backend import (
+    CancelRequest,
+    ChangeNotifier,
+    Claim,
+    CountsAndPages,
+    Probe,
+    SessionImporter,
+)
 from sessionstore.storage.files import layout as layouts
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.layout import Layout
@@ -120,9 +127,11 @@ class FilesBackend(FilesReader):
         found = self._listing().select(query)
         return super().select(query) if found is None else found
 
-    def survey(self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]) -> Survey:
-        found = self._listing().survey(counted, listed)
-        return super().survey(counted, listed) if found is None else found
+    def count_and_list(
+        self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
+    ) -> CountsAndPages:
+        found = self._listing().count_and_list(counted, listed)
+        return super().count_and_list(counted, listed) if found is None else found
 
     def _index(self) -> Index | None:
         """Return the index if there is one: who never lists does not need sqlite3 either.
@@ -281,18 +290,18 @@ class FilesBackend(FilesReader):
 
     # --- changes ---------------------------------------------------------------------------------
 
-    def alarm(self, session_ids: Collection[str] | None) -> Alarm:
+    def notifier(self, session_ids: Collection[str] | None) -> ChangeNotifier:
         from sessionstore.storage.files import changes
 
         return changes.FilesAlarm(self._layout, session_ids)
 
     # --- whole sessions out and in ---------------------------------------------------------------
 
-    def receive(self) -> Intake:
+    def importer(self) -> SessionImporter:
         self._prepare()
         from sessionstore.storage.files import importer
 
-        return importer.FilesIntake(self._layout, self._acquire, self.clock, self._index)
+        return importer.FilesImporter(self._layout, self._acquire, self.clock, self._index)
 
     # --- the check-up ----------------------------------------------------------------------------
 
@@ -306,9 +315,9 @@ class FilesBackend(FilesReader):
         with suppress(OSError):  # the rounds tell what is wrong with the root
             if layouts.index_names(self._layout):
                 self._listing().verify()
-        from sessionstore.storage.files.repair.store import Rounds
+        from sessionstore.storage.files.repair.store import StoreCheck
 
-        return Rounds(self._layout, repair=repair, now=self.clock).findings()
+        return StoreCheck(self._layout, repair=repair, now=self.clock).findings()
 
     def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
         in_use = claim is None and self.probe(session_id).held

@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sessionstore.clock import Clock
-from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature, flush
 from sessionstore.errors import (
     ClaimLost,
     DurabilityUncertain,
@@ -247,7 +246,7 @@ class FilesClaim(Claim):
             with opened_checkpoints(directory) as checkpoints:
                 fd = directory.open(STATE, os.O_RDONLY)
                 try:
-                    directory_.flush(fd)  # in process mode, or by somebody else, it was not flushed
+                    flush(fd)  # in process mode, or by somebody else, it was not flushed
                 finally:
                     os.close(fd)
                 if self._copies or not linked(directory, STATE, checkpoints, name):

@@ -15,13 +15,12 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from sessionstore.clock import Clock
-from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory
+from sessionstore.durable.directory import Directory, flush
 from sessionstore.errors import SessionExists
 from sessionstore.model.state import SessionOwner
 from sessionstore.process import identity
-from sessionstore.storage.backend import Intake
+from sessionstore.storage.backend import SessionImporter
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.files.state_file import storage_errors
@@ -39,7 +38,7 @@ Acquire = Callable[[str, SessionOwner, float], HeldLock]
 # --- in -----------------------------------------------------------------------------------------
 
 
-class FilesIntake(Intake):
+class FilesImporter(SessionImporter):
     """A directory beside the sessions, in which whole ones are built."""
 
     def __init__(
@@ -106,7 +105,7 @@ class FilesIntake(Intake):
                     replace.write_all(fd, piece)
                 if is_executable and hasattr(os, "fchmod"):
                     os.fchmod(fd, 0o700)
-                directory_.flush(fd)
+                flush(fd)
             finally:
                 os.close(fd)
 
@@ -114,7 +113,7 @@ class FilesIntake(Intake):
         with self._below(session_id, name.split("/")):
             pass
 
-    def adopt(self, session_id: str) -> None:
+    def publish(self, session_id: str) -> None:
         if os.path.lexists(self._layout.session(session_id)):
             raise SessionExists(session_id)
         lock = self._acquire(session_id, identity.new_owner(self._now()), 0.0)

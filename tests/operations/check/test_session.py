@@ -57,7 +57,7 @@ def repair(root: Path) -> Finding:
     return finding
 
 
-def shelf(root: Path) -> Path:
+def quarantine_entry(root: Path) -> Path:
     """Return the one place in quarantine, whose reason must be there."""
     (place,) = (root / "quarantine").iterdir()
     reason = json.loads((place / "reason.json").read_bytes())
@@ -87,7 +87,7 @@ def test_a_damaged_state_lies_in_quarantine_byte_by_byte(tmp_path: Path) -> None
     state_path(tmp_path, "s1").write_bytes(torn)
     state_path(tmp_path, "s1").chmod(0o600)
     repair(tmp_path)
-    assert (shelf(tmp_path) / "state.json").read_bytes() == torn
+    assert (quarantine_entry(tmp_path) / "state.json").read_bytes() == torn
     assert read_state(tmp_path, "s1")["status"] == "paused"
 
 
@@ -115,7 +115,7 @@ def test_a_session_is_put_aside_whole_with_the_applications_files(tmp_path: Path
     (session_path(tmp_path, "s1") / "notes.txt").write_text("the application's")
     finding = repair(tmp_path)
     assert "missing" in finding.detail
-    assert (shelf(tmp_path) / "session" / "notes.txt").read_text() == "the application's"
+    assert (quarantine_entry(tmp_path) / "session" / "notes.txt").read_text() == "the application's"
     assert list((tmp_path / "locks").iterdir()) == []
     assert list((tmp_path / "sessions").iterdir()) == []
 
@@ -337,7 +337,7 @@ def test_a_leftover_that_may_be_data_is_put_aside(
     repair(tmp_path)
     assert not left.exists()
     if kept:
-        assert (shelf(tmp_path) / "leftover").read_bytes() == payload
+        assert (quarantine_entry(tmp_path) / "leftover").read_bytes() == payload
     assert (tmp_path / "quarantine").exists() is kept
     assert state_path(tmp_path, "s1").read_bytes() == state
 

@@ -30,7 +30,7 @@ from sessionstore.storage.files.index.query_sql import Stream
 from sessionstore.storage.files.index.schema import Row
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.store_marker import read_marker
-from sessionstore.storage.values import Survey
+from sessionstore.storage.values import CountsAndPages
 
 _FIRST, _LARGEST = 64, 2048
 _TROUBLE = (SQLError, Unusable)
@@ -82,16 +82,18 @@ class Listing:
             self._say_once(error)
             return None
 
-    def survey(
+    def count_and_list(
         self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
-    ) -> Survey | None:
+    ) -> CountsAndPages | None:
         """Return what the contract asks for; None where the index does not work."""
 
-        def answer() -> Survey:
+        def answer() -> CountsAndPages:
             first = _Run(self, SessionQuery(), _as_it_is)
             counts = first.counts(counted)
             runs = [(_Run(self, query, _as_it_is), query.limit) for query in listed]
-            return Survey(counts, [list(islice(run.matches(first), limit)) for run, limit in runs])
+            return CountsAndPages(
+                counts, [list(islice(run.matches(first), limit)) for run, limit in runs]
+            )
 
         try:
             return self._attempt(answer, verify=False)

@@ -19,7 +19,7 @@ from sessionstore.model.ids import is_id
 from sessionstore.model.state import SessionState
 from sessionstore.storage.files import state_file, store_marker
 from sessionstore.storage.files.layout import MARKER, STATE, Layout
-from sessionstore.storage.files.repair.quarantine import put_aside
+from sessionstore.storage.files.repair.quarantine import quarantine
 from sessionstore.storage.files.repair.session import mended
 from sessionstore.storage.files.store_marker import FORMAT, MARKER_LIMIT
 from sessionstore.storage.report import Finding, FindingKind
@@ -62,7 +62,7 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
         copies = not _shares_bytes(layout)
         with directory_.Directory(layout.root) as root:
             # Whoever opens the store in between finds none, and takes other software into account.
-            place = put_aside(
+            place = quarantine(
                 layout, root, MARKER, called="marker", session_id=None, reason=detail, now=now
             )
             store_marker.write_marker(root, foreign=copies)

@@ -21,7 +21,7 @@ from sessionstore.process import identity
 from sessionstore.storage.files import cancel_request
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
-from sessionstore.storage.files.repair.quarantine import QUARANTINE, put_aside
+from sessionstore.storage.files.repair.quarantine import QUARANTINE, quarantine
 from sessionstore.storage.files.repair.session import (
     TEMPORARY,
     check_modes,
@@ -34,7 +34,7 @@ _STAYS = 60.0
 """Seconds after which a temporary file beside the marker, which no lock guards, is left over."""
 
 
-class Rounds:
+class StoreCheck:
     """One look at everything in a store that is no session."""
 
     def __init__(self, layout: Layout, *, repair: bool, now: Clock) -> None:
@@ -113,7 +113,7 @@ class Rounds:
 
         def mend() -> str:
             with self._locked(name) as lock:
-                place = put_aside(
+                place = quarantine(
                     self._layout,
                     sessions,
                     name,
@@ -197,7 +197,7 @@ class Rounds:
         )
 
         def mend() -> str:
-            place = put_aside(
+            place = quarantine(
                 self._layout,
                 directory,
                 name,

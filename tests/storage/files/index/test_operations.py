@@ -222,7 +222,7 @@ def test_measuring_notices_what_others_wrote(store: Store, tmp_path: Path) -> No
 def test_without_an_index_every_operation_reads_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessionstore.process.liveness.is_local", lambda _: (False, "nfs"))
+    monkeypatch.setattr("sessionstore.durable.mounts.is_local", lambda _: (False, "nfs"))
     fill(tmp_path)
     put(tmp_path, "torn", "{")
     store = SessionStore(tmp_path)
@@ -252,7 +252,7 @@ def test_a_selection_is_what_a_listing_finds_without_a_look_at_owners(
         chosen = list(backend.select(query))
         assert sorted(item.session_id for item in chosen) == ["held", "s0", "s2", "s4"]
         assert all(item.liveness is None for item in chosen)
-        counted, listed = backend.survey(
+        counted, listed = backend.count_and_list(
             [SessionQuery(), query, SessionQuery(damaged=True)],
             [SessionQuery(order="-session_id", limit=2), query],
         )
