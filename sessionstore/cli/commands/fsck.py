@@ -14,7 +14,7 @@ from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.storage.report import CheckReport, Finding
 from sessionstore.text import count_of, printable
 
-CHECKUP = "sessionstore.operations.check.session/1"
+CHECKUP = "sessionstore.checkup/1"
 
 
 @click.command(

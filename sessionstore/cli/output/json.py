@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from sessionstore.model.summary import SessionSummary
 
 SESSIONS = "sessionstore.sessions/1"
-SESSION = "sessionstore.session.session/1"
-RECOVERY = "sessionstore.operations.recovery/1"
+SESSION = "sessionstore.session/1"
+RECOVERY = "sessionstore.recovery/1"
 
 Item = dict[str, Any]
 

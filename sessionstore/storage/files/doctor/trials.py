@@ -145,12 +145,12 @@ _CHILD = """
 import json, sys
 path, sys.path[:] = sys.argv[1], json.loads(sys.argv[2])
 from datetime import UTC, datetime
-from sessionstore import owner
+from sessionstore.process import identity
 from sessionstore.storage.files import lock
 print("held" if lock.probe(path)[0] else "free", flush=True)
 sys.stdin.readline()
 try:
-    mine = lock.acquire(path, owner.new_owner(datetime.now(UTC)), timeout=10)
+    mine = lock.acquire(path, identity.new_owner(datetime.now(UTC)), timeout=10)
     print("taken", flush=True)
 except lock.Held:
     print("refused", flush=True)
