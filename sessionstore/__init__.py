@@ -65,7 +65,8 @@ if TYPE_CHECKING:
     from sessionstore.storage.files import FilesBackend
     from sessionstore.storage.memory import MemoryBackend
     from sessionstore.storage.report import CheckReport, Finding, FindingKind
-    from sessionstore.store.aio import AsyncSession, AsyncSessionStore
+    from sessionstore.store.aio import AsyncSessionStore
+    from sessionstore.store.aio_session import AsyncSession
     from sessionstore.store.store import SessionStore
 
 __version__ = "0.1.0"
@@ -152,10 +153,8 @@ __all__ = [
 # Loaded when first used, so that importing the package costs next to nothing: pydantic needs
 # time to build the models, asyncio to load.
 _HOMES = {
-    "sessionstore.store.aio": (
-        "AsyncSession",
-        "AsyncSessionStore",
-    ),
+    "sessionstore.store.aio_session": ("AsyncSession",),
+    "sessionstore.store.aio": ("AsyncSessionStore",),
     "sessionstore.storage.backend": ("Backend", "Usage"),
     "sessionstore.storage.files": ("FilesBackend",),
     "sessionstore.storage.memory": ("MemoryBackend",),
