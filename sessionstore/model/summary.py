@@ -110,7 +110,7 @@ class Page:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[SessionSummary]:
         return iter(self.items)
 
 
