@@ -72,7 +72,7 @@ def test_the_reference_of_commands_is_what_the_commands_say() -> None:
 def test_the_reference_of_python_has_every_public_name() -> None:
     page = (DOCS / "api.md").read_text(encoding="utf-8")
     shown = re.findall(r"^::: sessionstore\.(\w+)$", page, flags=re.MULTILINE)
-    assert sorted(shown) == sorted(sessionstore.__all__)
+    assert sorted(shown) == sorted(vars(sessionstore)["__all__"])
 
 
 def test_each_page_is_in_the_navigation_and_each_link_leads_somewhere() -> None:
