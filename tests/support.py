@@ -20,8 +20,6 @@ import pytest
 from sessionstore import SessionStore
 
 CHECKOUT = Path(__file__).parents[1]
-DATA = CHECKOUT.parent / "shared" / "data"
-"""Real inputs, where they lie beside the checkout."""
 
 DEADLINE = 60.0
 """Seconds after which something that never comes is given up; nothing is expected to take long."""
