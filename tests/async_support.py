@@ -18,6 +18,7 @@ from sessionstore import (
     SessionState,
     durable,
 )
+from tests.support import DEADLINE
 
 T = TypeVar("T")
 Store = AsyncSessionStore[SessionState]
@@ -42,7 +43,7 @@ class Gate:
 
     def passes(self) -> None:
         self.reached.set()
-        assert self.open.wait(60)
+        assert self.open.wait(DEADLINE)
 
     async def wait(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self.reached.wait)

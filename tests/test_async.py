@@ -21,7 +21,7 @@ from sessionstore import (
 )
 from sessionstore.backends.base import Claim, Stored
 from tests.async_support import Gate, Store, gated_flush, opened, run
-from tests.support import Child, read_state
+from tests.support import DEADLINE, Child, read_state
 
 # --- waiting ------------------------------------------------------------------------------------
 
@@ -43,7 +43,9 @@ def test_a_claim_that_waits_too_long_is_refused_and_names_the_holder(tmp_path: P
 def test_a_waiting_claim_gets_the_session_once_it_is_free(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         holder = await store.create("goal", session_id="s1")
-        waiters = [asyncio.create_task(opened(store.claim("s1", timeout=60))) for _ in range(3)]
+        waiters = [
+            asyncio.create_task(opened(store.claim("s1", timeout=DEADLINE))) for _ in range(3)
+        ]
         await asyncio.sleep(0)
         await holder.release()
         got = set[str | None]()

@@ -19,13 +19,11 @@ import pytest
 
 from sessionstore import SessionState, SessionStore
 from tests.run_records import RunRecord, each_run_set, write_runs
+from tests.support import DEADLINE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-DEADLINE = 300.0  # seconds; generous, as nothing is asserted about time
 SLOWER = (1, 3, 9, 27)
 """How many times slower steps are in each try, where a busy machine let a child end too early."""
-
-pytestmark = pytest.mark.timeout(2 * DEADLINE)
 
 # What a session that was killed and resumed may have different from one that was not.
 OWN = {"revision", "incarnation", "latest_checkpoint_id", "recovery"}

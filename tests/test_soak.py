@@ -15,8 +15,6 @@ from benchmarks.soak_verdict import Verdict, judge
 from tests.faults.tally import tally
 from tests.support import needs_linux
 
-pytestmark = pytest.mark.timeout(400)
-
 KILLS = 6
 LONGEST = 80.0
 """Seconds of the longest soak, on a machine that was too busy for enough in a shorter one."""
