@@ -29,6 +29,7 @@ $(BIN)/.dev: pyproject.toml constraints.txt
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 # --verifytypes looks at an installed copy: an editable one has no package directory.
 types: $(BIN)/.dev
@@ -72,19 +73,19 @@ mutants: $(BIN)/.dev
 
 # Ten minutes of writers, resumers, sweepers and readers, with random kills and pauses.
 soak: $(BIN)/.dev
-	$(BIN)/python -m benchmarks.soak --seconds 600 $(ARGS)
+	$(BIN)/python -m tests.soak.run --seconds 600 $(ARGS)
 
 # The tests, counted, and the counts written into docs/durability.md.
 durability: $(BIN)/.dev
 	rm -f $(VENV)/tally
 	SESSIONSTORE_TALLY=$(abspath $(VENV))/tally $(BIN)/python -m pytest -q -n $(JOBS)
-	$(BIN)/python -m tests.faults.durability_table $(VENV)/tally docs/durability.md
+	$(BIN)/python -m tools.docs.durability_table $(VENV)/tally docs/durability.md
 
 # A warning is an error, and so is anything that a page would load from elsewhere.
 docs: $(VENV)-docs/bin/.docs
-	$(VENV)-docs/bin/python -m docs.commands
+	$(VENV)-docs/bin/python -m tools.docs.commands
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
-	$(VENV)-docs/bin/python -m docs.outside build/site
+	$(VENV)-docs/bin/python -m tools.docs.outside build/site
 
 $(VENV)-docs/bin/.docs: constraints.txt docs/constraints.txt
 	$(PYTHON) -m venv $(VENV)-docs
@@ -94,7 +95,7 @@ $(VENV)-docs/bin/.docs: constraints.txt docs/constraints.txt
 
 # What a person types, and what the terminal shows: 80 and 140 columns, with colours and without.
 tour: $(BIN)/.dev
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m docs.tour $(ARGS)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.docs.tour $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench $(VENV)-docs build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -12,15 +12,15 @@ from pathlib import Path
 import pydantic
 
 import sessionstore
-from benchmarks import claims, growth, imports, listing, peers, report, save, together
-from benchmarks.figures import Results
+from benchmarks import claims, concurrency, growth, imports, listing, peers, report, save
 from benchmarks.harness import Group, Options, say
-from sessionstore.owner import is_local
+from benchmarks.limits import Results
+from sessionstore.durable.mounts import is_local
 
 GROUPS: dict[str, Group] = {
     **save.GROUPS,
     **growth.GROUPS,
-    **together.GROUPS,
+    **concurrency.GROUPS,
     **claims.GROUPS,
     **imports.GROUPS,
     **listing.GROUPS,
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what is asked for; return 1 if a limit is missed and ``--strict`` was given."""
     given = _parser().parse_args(arguments)
     if given.render:
-        _write(report.load(given.out / "performance.json"), given.out)
+        _write(report.load(_results_file(given.out)), given.out)
         return 0
     # Not the system's temporary directory: it may be a tmpfs, where a flush costs nothing.
     with tempfile.TemporaryDirectory(dir=given.dir or Path.cwd(), prefix=".bench-") as path:
@@ -76,6 +76,7 @@ def run(results: Results, options: Options, names: list[str]) -> None:
 
 
 _DOCS = Path("docs")
+_RESULTS = Path("benchmarks/results/performance.json")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--million-in",
         type=Path,
         metavar="DIR",
-        help="the same, in a store that `python -m benchmarks.population DIR` made (once: it is"
+        help="the same, in a store that `python -m benchmarks.fixtures DIR` made (once: it is"
         " swept)",
     )
     parser.add_argument("--dir", type=Path, help="measure the file system of this directory")
@@ -112,9 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _results_file(out: Path) -> Path:
+    """Return where the JSON goes: not among the pages of the docs, which are read by people."""
+    return _RESULTS if out == _DOCS else out / "performance.json"
+
+
 def _write(results: Results, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    file = out / "performance.json"
+    file = _results_file(out)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(report.as_json(results), encoding="utf-8")
     results = report.load(file)  # as rounded: --render makes the same bytes of it
     (out / "performance.md").write_text(report.as_markdown(results), encoding="utf-8")

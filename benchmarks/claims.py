@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import open_session
-from benchmarks.figures import Figure
+from benchmarks.backends import open_session
 from benchmarks.harness import KIB, SIZES, Group, Options, interleave, raw, say
+from benchmarks.limits import Figure
 from sessionstore import Session, SessionState, SessionStore, StorageError
 
 

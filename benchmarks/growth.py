@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.contenders import Contender, Floor, make_message, open_peers
-from benchmarks.figures import Figure
+from benchmarks.backends import Contender, Floor, make_message, open_peers
 from benchmarks.harness import KIB, Group, Options, say
+from benchmarks.limits import Figure
 from sessionstore import SessionState, SessionStore
 
 STEPS = 200

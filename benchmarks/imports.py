@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 
-from benchmarks.figures import Figure
 from benchmarks.harness import Group, Options, Sample, raw, say
+from benchmarks.limits import Figure
 
 _ON_DEMAND = ("psutil", "click", "rich")
 _ALSO = ("asyncio", "filelock", "ctypes", "sqlite3")

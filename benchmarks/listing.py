@@ -15,9 +15,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.figures import TIMES, Figure
+from benchmarks.fixtures import STALE, Population, lacks_room, populated, standing
 from benchmarks.harness import KIB, Group, Options, Sample, repeat, say
-from benchmarks.population import STALE, Population, lacks_room, populated, standing
+from benchmarks.limits import TIMES, Figure
 from sessionstore import SessionStore
 
 _MILLION = 1_000_000

@@ -10,7 +10,7 @@ import tempfile
 from importlib import import_module, metadata
 from typing import Any, ClassVar
 
-from benchmarks.contenders import BareExchange, Contender, Floor
+from benchmarks.backends import BareExchange, Contender, Floor
 
 
 class SQLiteRow(Contender):

@@ -32,8 +32,8 @@ from matplotlib.axis import Axis  # noqa: E402
 from matplotlib.figure import Figure as Drawing  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: E402
 
-from benchmarks.contenders import FLOOR, OURS  # noqa: E402
-from benchmarks.figures import Figure, Results  # noqa: E402
+from benchmarks.backends import FLOOR, OURS  # noqa: E402
+from benchmarks.limits import Figure, Results  # noqa: E402
 from benchmarks.report import row_name  # noqa: E402
 
 _OURS, _OURS_TOO, _FLOOR, _PEER = "#0b5cad", "#6aa7e0", "#222222", "#8c8c8c"

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import FLOOR, OURS
-from benchmarks.figures import GOALS, TIMES, Figure, Results
+from benchmarks.backends import FLOOR, OURS
+from benchmarks.limits import GOALS, TIMES, Figure, Results
 
 _MICROSECONDS = "median in µs, the middle half in brackets"
 

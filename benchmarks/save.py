@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic_core import from_json
 
 from benchmarks import peers
-from benchmarks.contenders import (
+from benchmarks.backends import (
     FLOOR,
     OURS,
     BareExchange,
@@ -19,8 +19,8 @@ from benchmarks.contenders import (
     open_peers,
     open_session,
 )
-from benchmarks.figures import TIMES, Figure
 from benchmarks.harness import KIB, SIZES, Group, Options, Sample, interleave, raw, say
+from benchmarks.limits import TIMES, Figure
 from benchmarks.peers import LangGraph, OriginalWay
 from sessionstore import SessionState, SessionStore
 

@@ -9,13 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sessionstore.aio import AsyncSession, AsyncSessionStore
-    from sessionstore.backends.base import Backend, Usage
-    from sessionstore.backends.files import FilesBackend
-    from sessionstore.backends.memory import MemoryBackend
-    from sessionstore.checkpoints import Checkpoint
-    from sessionstore.conversions import ExecutionResult, LegacyRun
-    from sessionstore.diagnosis import Diagnosis, Fitness
     from sessionstore.errors import (
         ArchiveRefused,
         CancellationRequested,
@@ -36,26 +29,10 @@ if TYPE_CHECKING:
         StorageError,
         WatchTimedOut,
     )
-    from sessionstore.findings import CheckReport, Finding, FindingKind
-    from sessionstore.ops.cancelling import Cancellation, CancelOutcome
-    from sessionstore.ops.carrying import Carried
-    from sessionstore.ops.checking import check_store
-    from sessionstore.ops.diagnosing import diagnose
-    from sessionstore.ops.diffing import Difference, DifferenceKind, DiffSide, StateDiff
-    from sessionstore.ops.explanation import Advice, Explanation, Lost, Situation
-    from sessionstore.ops.export import ExportReport
-    from sessionstore.ops.forking import Fork
-    from sessionstore.ops.history import History, Moment, MomentKind
-    from sessionstore.ops.importing import ImportReport
-    from sessionstore.ops.prune import Pruned, PruneReport
-    from sessionstore.ops.retention import RetentionPolicy
-    from sessionstore.ops.stats import Day, Measured, StoreStats, Unfinished
-    from sessionstore.ops.watch import SessionChange
-    from sessionstore.owner import Liveness, Verdict
-    from sessionstore.query import Page, SessionSummary
-    from sessionstore.recovery import RecoveryReport, Swept
-    from sessionstore.session import Session
-    from sessionstore.state import (
+    from sessionstore.model.checkpoint import Checkpoint
+    from sessionstore.model.legacy import ExecutionResult, LegacyRun
+    from sessionstore.model.liveness import Liveness, Verdict
+    from sessionstore.model.state import (
         Part,
         SessionMetrics,
         SessionOwner,
@@ -66,7 +43,30 @@ if TYPE_CHECKING:
         SessionStatus,
         SessionTimestamps,
     )
-    from sessionstore.store import SessionStore
+    from sessionstore.model.summary import Page, SessionSummary
+    from sessionstore.operations.cancel import Cancellation, CancelOutcome
+    from sessionstore.operations.check.store import check_store
+    from sessionstore.operations.diff import Difference, DifferenceKind, DiffSide, StateDiff
+    from sessionstore.operations.doctor import diagnose
+    from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
+    from sessionstore.operations.fork import Fork
+    from sessionstore.operations.history import History, HistoryEntry, HistoryEntryKind
+    from sessionstore.operations.prune import Pruned, PruneReport
+    from sessionstore.operations.recovery import RecoveryReport, SweptSession
+    from sessionstore.operations.retention import RetentionPolicy
+    from sessionstore.operations.stats import DayCount, SessionSize, StoreStats, Unfinished
+    from sessionstore.operations.transfer.export import ExportReport
+    from sessionstore.operations.transfer.import_ import ImportReport
+    from sessionstore.operations.transfer.report import TransferredSession
+    from sessionstore.operations.watch import SessionChange
+    from sessionstore.session.session import Session
+    from sessionstore.storage.backend import Backend, Usage
+    from sessionstore.storage.diagnosis import Diagnosis, Fitness
+    from sessionstore.storage.files import FilesBackend
+    from sessionstore.storage.memory import MemoryBackend
+    from sessionstore.storage.report import CheckReport, Finding, FindingKind
+    from sessionstore.store.aio import AsyncSession, AsyncSessionStore
+    from sessionstore.store.store import SessionStore
 
 __version__ = "0.1.0"
 
@@ -79,12 +79,11 @@ __all__ = [
     "CancelOutcome",
     "Cancellation",
     "CancellationRequested",
-    "Carried",
     "CheckReport",
     "Checkpoint",
     "CheckpointNotFound",
     "ClaimLost",
-    "Day",
+    "DayCount",
     "Diagnosis",
     "DiffSide",
     "Difference",
@@ -99,16 +98,14 @@ __all__ = [
     "Fitness",
     "Fork",
     "History",
+    "HistoryEntry",
+    "HistoryEntryKind",
     "ImportReport",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
     "Liveness",
-    "Lost",
-    "Measured",
     "MemoryBackend",
-    "Moment",
-    "MomentKind",
     "NotResumable",
     "NotStorable",
     "Page",
@@ -116,6 +113,7 @@ __all__ = [
     "PruneReport",
     "Pruned",
     "RecoveryReport",
+    "ResumeLoss",
     "RetentionPolicy",
     "RevisionConflict",
     "Session",
@@ -129,6 +127,7 @@ __all__ = [
     "SessionProgress",
     "SessionRecovery",
     "SessionResult",
+    "SessionSize",
     "SessionState",
     "SessionStatus",
     "SessionStore",
@@ -140,7 +139,8 @@ __all__ = [
     "StateTypeMismatch",
     "StorageError",
     "StoreStats",
-    "Swept",
+    "SweptSession",
+    "TransferredSession",
     "Unfinished",
     "Usage",
     "Verdict",
@@ -152,19 +152,19 @@ __all__ = [
 # Loaded when first used, so that importing the package costs next to nothing: pydantic needs
 # time to build the models, asyncio to load.
 _HOMES = {
-    "sessionstore.aio": (
+    "sessionstore.store.aio": (
         "AsyncSession",
         "AsyncSessionStore",
     ),
-    "sessionstore.backends.base": ("Backend", "Usage"),
-    "sessionstore.backends.files": ("FilesBackend",),
-    "sessionstore.backends.memory": ("MemoryBackend",),
-    "sessionstore.checkpoints": ("Checkpoint",),
-    "sessionstore.conversions": (
+    "sessionstore.storage.backend": ("Backend", "Usage"),
+    "sessionstore.storage.files": ("FilesBackend",),
+    "sessionstore.storage.memory": ("MemoryBackend",),
+    "sessionstore.model.checkpoint": ("Checkpoint",),
+    "sessionstore.model.legacy": (
         "ExecutionResult",
         "LegacyRun",
     ),
-    "sessionstore.diagnosis": (
+    "sessionstore.storage.diagnosis": (
         "Diagnosis",
         "Fitness",
     ),
@@ -188,61 +188,61 @@ _HOMES = {
         "StorageError",
         "WatchTimedOut",
     ),
-    "sessionstore.findings": (
+    "sessionstore.storage.report": (
         "CheckReport",
         "Finding",
         "FindingKind",
     ),
-    "sessionstore.ops.cancelling": (
+    "sessionstore.operations.cancel": (
         "CancelOutcome",
         "Cancellation",
     ),
-    "sessionstore.ops.checking": ("check_store",),
-    "sessionstore.ops.diagnosing": ("diagnose",),
-    "sessionstore.ops.diffing": (
+    "sessionstore.operations.check.store": ("check_store",),
+    "sessionstore.operations.doctor": ("diagnose",),
+    "sessionstore.operations.diff": (
         "DiffSide",
         "Difference",
         "DifferenceKind",
         "StateDiff",
     ),
-    "sessionstore.ops.explanation": (
+    "sessionstore.operations.explanation": (
         "Advice",
         "Explanation",
-        "Lost",
+        "ResumeLoss",
         "Situation",
     ),
-    "sessionstore.ops.forking": ("Fork",),
-    "sessionstore.ops.history": (
+    "sessionstore.operations.fork": ("Fork",),
+    "sessionstore.operations.history": (
         "History",
-        "Moment",
-        "MomentKind",
+        "HistoryEntry",
+        "HistoryEntryKind",
     ),
-    "sessionstore.ops.stats": (
-        "Day",
-        "Measured",
+    "sessionstore.operations.stats": (
+        "DayCount",
+        "SessionSize",
         "StoreStats",
         "Unfinished",
     ),
-    "sessionstore.ops.carrying": ("Carried",),
-    "sessionstore.ops.export": ("ExportReport",),
-    "sessionstore.ops.importing": ("ImportReport",),
-    "sessionstore.ops.prune": ("PruneReport", "Pruned"),
-    "sessionstore.ops.retention": ("RetentionPolicy",),
-    "sessionstore.ops.watch": ("SessionChange",),
-    "sessionstore.owner": (
+    "sessionstore.operations.transfer.report": ("TransferredSession",),
+    "sessionstore.operations.transfer.export": ("ExportReport",),
+    "sessionstore.operations.transfer.import_": ("ImportReport",),
+    "sessionstore.operations.prune": ("PruneReport", "Pruned"),
+    "sessionstore.operations.retention": ("RetentionPolicy",),
+    "sessionstore.operations.watch": ("SessionChange",),
+    "sessionstore.process.liveness": (
         "Liveness",
         "Verdict",
     ),
-    "sessionstore.query": (
+    "sessionstore.model.query": (
         "Page",
         "SessionSummary",
     ),
-    "sessionstore.recovery": (
+    "sessionstore.operations.recovery": (
         "RecoveryReport",
-        "Swept",
+        "SweptSession",
     ),
-    "sessionstore.session": ("Session",),
-    "sessionstore.state": (
+    "sessionstore.session.session": ("Session",),
+    "sessionstore.model.state": (
         "Part",
         "SessionMetrics",
         "SessionOwner",
@@ -253,7 +253,7 @@ _HOMES = {
         "SessionStatus",
         "SessionTimestamps",
     ),
-    "sessionstore.store": ("SessionStore",),
+    "sessionstore.store.store": ("SessionStore",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.support import DEADLINE
+from tests.support.processes import DEADLINE
 
 NO_SKIPS = "SESSIONSTORE_NO_SKIPS"
 
@@ -96,7 +96,7 @@ def _nothing_is_left(request: pytest.FixtureRequest, _temporary_directory: Path)
 
 def _close_indexes() -> None:
     """Close what a store keeps open once it has listed: pytest refers to fixtures until later."""
-    database = sys.modules.get("sessionstore.backends.files.database")
+    database = sys.modules.get("sessionstore.storage.files.index.database")
     if database is not None:
         for one in list(database._all):
             one.close()

@@ -15,9 +15,9 @@ import pytest
 import sessionstore
 from sessionstore import AsyncSessionStore, CancellationRequested, SessionStore, StorageError
 from sessionstore.log import EVENTS, about
-from sessionstore.runner import Runner
-from tests.cli_support import GONE, leave_behind, put, state
-from tests.support import CHECKOUT, DEADLINE
+from sessionstore.store.threads import Runner
+from tests.support.cli import GONE, leave_behind, put, state
+from tests.support.processes import CHECKOUT, DEADLINE
 
 ATTRIBUTES = tuple(about("any"))
 PACKAGE = Path(sessionstore.__file__).parent

@@ -9,12 +9,13 @@ from typing import Any, NoReturn
 import click
 
 import sessionstore
-from sessionstore.cli import signals, streams
-from sessionstore.cli.advice import refused
-from sessionstore.cli.completing import VARIABLE, attach
+from sessionstore.cli import signals
+from sessionstore.cli.commands import LazyGroup
+from sessionstore.cli.completion.ids import VARIABLE, attach
+from sessionstore.cli.errors import refused
 from sessionstore.cli.exits import Exit
-from sessionstore.cli.lazy import LazyGroup
-from sessionstore.cli.settings import Settings, shared_options
+from sessionstore.cli.options.shared import Settings, shared_options
+from sessionstore.cli.output import streams
 from sessionstore.errors import SessionStoreError
 
 NAME = "sessionstore"
@@ -57,7 +58,7 @@ class Application(LazyGroup):
         """Answer a shell that completes; what was typed is in its environment, not in our args."""
         from click.shell_completion import shell_complete
 
-        from sessionstore.cli import shells
+        from sessionstore.cli.completion import shells
 
         shells.add_all()
         attach(self)

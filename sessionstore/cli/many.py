@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sessionstore.cli.advice import refused
+from sessionstore.cli.errors import refused
 from sessionstore.cli.exits import Exit
 from sessionstore.errors import SessionStoreError
 

@@ -7,12 +7,12 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from sessionstore.cli import formats, streams
+from sessionstore.cli.output import json, streams
 from sessionstore.log import logger
 from sessionstore.text import count_of
 
 
-class Tally(logging.Handler):
+class EventCounter(logging.Handler):
     """Collects, from what the store logs, the ids of the sessions that something was done to."""
 
     def __init__(self, event: str) -> None:
@@ -40,7 +40,7 @@ class Tally(logging.Handler):
     def say_how_far(self, what: str, form: str) -> None:
         """Tell of an interrupted run which sessions ``what`` was done to."""
         if form == "ids":  # whoever logs ids wants those
-            formats.write_ids(self.ids)
+            json.write_ids(self.ids)
             sys.stdout.flush()
         done = f"{count_of(len(self.ids), 'session')} {what}"
         streams.warn(f"{done} until then; the same command goes on")

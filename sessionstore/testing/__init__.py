@@ -43,22 +43,22 @@ _TOPICS = (
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in _TOPICS))
 
-from sessionstore.testing.awaiting import AwaitingContract  # noqa: E402 - after the line above
-from sessionstore.testing.cancelling import CancellingContract  # noqa: E402
-from sessionstore.testing.checking import CheckingContract  # noqa: E402
-from sessionstore.testing.claiming import ClaimingContract  # noqa: E402
-from sessionstore.testing.contending import ContendingContract  # noqa: E402
+from sessionstore.testing.aio import AwaitingContract  # noqa: E402 - after the line above
+from sessionstore.testing.backend import StoringContract  # noqa: E402
+from sessionstore.testing.cancel import CancellingContract  # noqa: E402
+from sessionstore.testing.check import CheckingContract  # noqa: E402
+from sessionstore.testing.claim import ClaimingContract  # noqa: E402
+from sessionstore.testing.concurrency import ContendingContract  # noqa: E402
 from sessionstore.testing.counting import CountingContract  # noqa: E402
 from sessionstore.testing.ending import EndingContract  # noqa: E402
+from sessionstore.testing.find import ListingContract  # noqa: E402
 from sessionstore.testing.harness import BackendT, Harness  # noqa: E402
 from sessionstore.testing.interrupting import InterruptingContract  # noqa: E402
-from sessionstore.testing.listing import ListingContract  # noqa: E402
-from sessionstore.testing.living import LivingContract  # noqa: E402
+from sessionstore.testing.lifecycle import LivingContract  # noqa: E402
 from sessionstore.testing.measuring import MeasuringContract  # noqa: E402
-from sessionstore.testing.moving import MovingContract  # noqa: E402
-from sessionstore.testing.recovering import RecoveringContract  # noqa: E402
-from sessionstore.testing.resuming import ResumingContract  # noqa: E402
-from sessionstore.testing.storing import StoringContract  # noqa: E402
+from sessionstore.testing.recovery import RecoveringContract  # noqa: E402
+from sessionstore.testing.resume import ResumingContract  # noqa: E402
+from sessionstore.testing.transfer import MovingContract  # noqa: E402
 
 __all__ = ["BackendContract", "Harness"]
 

@@ -10,8 +10,8 @@ import asyncio
 import pytest
 
 from sessionstore.errors import NotStorable, RevisionConflict
-from sessionstore.state import SessionState
-from sessionstore.store import SessionStore
+from sessionstore.model.state import SessionState
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, leave
 
 Store = SessionStore[SessionState]

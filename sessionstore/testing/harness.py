@@ -19,11 +19,11 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
-from sessionstore import owner
-from sessionstore.backends.base import Backend
-from sessionstore.session import Session
-from sessionstore.state import SessionOwner, SessionState
-from sessionstore.store import SessionStore
+from sessionstore.model.state import SessionOwner, SessionState
+from sessionstore.process import identity as identity_
+from sessionstore.session.session import Session
+from sessionstore.storage.backend import Backend
+from sessionstore.store.store import SessionStore
 
 BackendT = TypeVar("BackendT", bound=Backend)
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def live_owner() -> Iterator[SessionOwner]:
     child = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - this interpreter
     with child:  # closes its standard input, which ends it, and waits for it
         # Read here as the process itself would: importing this package there takes 0.3 s.
-        identity = owner._identity.__wrapped__(child.pid)
+        identity = identity_._identity.__wrapped__(child.pid)
         yield SessionOwner(**identity, token=secrets.token_hex(8))
 
 

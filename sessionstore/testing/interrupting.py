@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sessionstore.errors import ClaimLost
-from sessionstore.session import Session
-from sessionstore.state import SessionState
-from sessionstore.store import SessionStore
+from sessionstore.model.state import SessionState
+from sessionstore.session.session import Session
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forked
 
 Store = SessionStore[SessionState]

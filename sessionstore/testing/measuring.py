@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from sessionstore.errors import SessionNotFound
-from sessionstore.state import SessionState
-from sessionstore.store import SessionStore
+from sessionstore.model.state import SessionState
+from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness
 
 Store = SessionStore[SessionState]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.strace_support import Server, scratch
+from tests.faults.support.strace import Server, scratch
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.crash_calls import Call
-from tests.faults.crash_model import Disk, File, Folder
-from tests.faults.crash_support import (
+from tests.faults.support.crash_calls import Call
+from tests.faults.support.crash_model import Disk, File, Folder
+from tests.faults.support.crash_record import (
     LIFE,
     SHORT_LIFE,
     Enumeration,
@@ -18,8 +18,8 @@ from tests.faults.crash_support import (
     message,
     record,
 )
-from tests.faults.tally import tally
-from tests.support import needs_linux
+from tests.faults.support.tally import tally
+from tests.support.processes import needs_linux
 
 linux = needs_linux("strace records the system calls")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace records the calls")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionStore
-from tests.faults.operations import OPERATIONS, SESSION, check_listing, is_free, is_indexed
-from tests.faults.strace_support import (
+from tests.faults.support.operations import OPERATIONS, SESSION, check_listing, is_free, is_indexed
+from tests.faults.support.strace import (
     SWEEP_ALL,
     Call,
     Server,
@@ -25,9 +25,9 @@ from tests.faults.strace_support import (
     thinned,
     traced,
 )
-from tests.faults.tally import tally
-from tests.index_support import orphans
-from tests.support import leftovers, needs_linux
+from tests.faults.support.tally import tally
+from tests.support.index import orphans
+from tests.support.processes import leftovers, needs_linux
 
 pytestmark = [needs_strace]
 strace_only = needs_linux("strace lets a system call fail")

@@ -15,10 +15,10 @@ import pytest
 
 from sessionstore import FilesBackend, Session, SessionState, SessionStore, StorageError
 from sessionstore.testing.harness import leave
-from tests.faults.images import Image, Unavailable, image, memory, read_only
-from tests.faults.tally import tally
-from tests.index_support import assert_true, index_files
-from tests.support import leftovers, needs_root, read_state, state_path
+from tests.faults.support.images import Image, Unavailable, image, memory, read_only
+from tests.faults.support.tally import tally
+from tests.support.index import assert_true, index_files
+from tests.support.processes import leftovers, needs_root, read_state, state_path
 
 Break = Callable[[Path, ExitStack], int]
 """Break a file system until the stack is closed; return the errno that it answers with then."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from tests.faults.history_support import ERA, SESSIONS, Event, History, problems, read_journals
-from tests.faults.identity_support import FaultChild
-from tests.faults.tally import tally
-from tests.support import leftovers, needs_linux, new_session, read_state
+from tests.faults.support.history import ERA, SESSIONS, Event, History, problems, read_journals
+from tests.faults.support.identity import FaultChild
+from tests.faults.support.tally import tally
+from tests.support.processes import leftovers, needs_linux, new_session, read_state
 
 SECONDS = 20.0 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 4.0
 SEED = int(os.environ.get("SESSIONSTORE_SEED", "20261122"))

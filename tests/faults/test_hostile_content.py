@@ -25,10 +25,10 @@ from sessionstore import (
     SessionStoreError,
     StorageError,
 )
-from tests.cli_support import GONE, acting, invoke, put, state
-from tests.faults.identity_support import FaultChild
-from tests.faults.tally import tally
-from tests.support import (
+from tests.faults.support.identity import FaultChild
+from tests.faults.support.tally import tally
+from tests.support.cli import GONE, acting, invoke, put, state
+from tests.support.processes import (
     Child,
     left_active,
     leftovers,
@@ -183,7 +183,7 @@ def test_a_huge_file_is_refused_without_being_read(root: Path, size: int) -> Non
         pytest.skip("the file system has no sparse files")
     os.truncate(checkpoint_path(root, "sound"), size)  # the very file of its state
     # In a process of its own: the peak of this one may be from a large test before.
-    with Child("troubled.open_every_door", root, "s1", measured=False) as child:
+    with Child("support.failing_children.open_every_door", root, "s1", measured=False) as child:
         told = child.hear()
     assert len(told["refused"]) == 4
     assert all("bytes are more than" in reason for reason in told["refused"])
@@ -644,7 +644,7 @@ def load_poor(root: str, memory: str) -> None:
     """Load every session with so many bytes of address space; say what came of it."""
     store = SessionStore(root)
     store.find(limit=None)  # imports what is imported late
-    from tests.children import say
+    from tests.support.children import say
 
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     limit = used + int(memory)

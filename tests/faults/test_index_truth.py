@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError
-from tests.faults.tally import tally
-from tests.index_support import (
+from tests.faults.support.tally import tally
+from tests.support.index import (
     ACTIONS,
     OPERATIONS,
     POINTS,
@@ -29,7 +29,7 @@ from tests.index_support import (
     check_operation,
     check_query,
 )
-from tests.support import Child, needs_linux
+from tests.support.processes import Child, needs_linux
 
 EVERYTHING = os.environ.get("SESSIONSTORE_FAULTS") == "all"
 IDS = st.sampled_from(["s1", "t"])
@@ -50,7 +50,7 @@ REAPER: list[Child] = []
 
 @pytest.fixture(scope="module", autouse=True)
 def _reaper() -> Iterator[None]:
-    with Child("index_support.reaper", measured=False) as reaper:
+    with Child("support.index.reaper", measured=False) as reaper:
         REAPER.append(reaper)
         yield
         REAPER.clear()

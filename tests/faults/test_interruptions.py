@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.identity_support import FaultChild
-from tests.faults.tally import tally
-from tests.support import needs_linux
+from tests.faults.support.identity import FaultChild
+from tests.faults.support.tally import tally
+from tests.support.processes import needs_linux
 
 STEP = 1 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 47
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionStore
-from tests.faults.operations import OPERATIONS, SESSION, check_listing, is_indexed
-from tests.faults.strace_support import (
+from tests.faults.support.operations import OPERATIONS, SESSION, check_listing, is_indexed
+from tests.faults.support.strace import (
     SWEEP_ALL,
     Call,
     Server,
@@ -22,9 +22,9 @@ from tests.faults.strace_support import (
     thinned,
     traced,
 )
-from tests.faults.tally import tally
-from tests.index_support import orphans
-from tests.support import leftovers, needs_linux, tree
+from tests.faults.support.tally import tally
+from tests.support.index import orphans
+from tests.support.processes import leftovers, needs_linux, tree
 
 pytestmark = [needs_strace]
 strace_only = needs_linux("strace kills before a system call")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError
-from sessionstore.backends.memory import MemoryBackend
-from tests.faults.tally import tally
+from sessionstore.storage.memory import MemoryBackend
+from tests.faults.support.tally import tally
 
 EVERYTHING = os.environ.get("SESSIONSTORE_FAULTS") == "all"
 IDS = st.sampled_from(["a", "b"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FILES = "tests/test_conformance.py::TestFilesPower::"
+FILES = "tests/storage/test_conformance.py::TestFilesPower::"
 
 
 @dataclass(frozen=True)

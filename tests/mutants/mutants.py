@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.mutants import asking, holding, judging, keeping, listing, saving
+from tests.mutants import claims, data, index, index_queries, liveness, saves
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
-    *saving.MUTANTS,
-    *holding.MUTANTS,
-    *judging.MUTANTS,
-    *keeping.MUTANTS,
-    *listing.MUTANTS,
-    *asking.MUTANTS,
+    *saves.MUTANTS,
+    *claims.MUTANTS,
+    *liveness.MUTANTS,
+    *data.MUTANTS,
+    *index.MUTANTS,
+    *index_queries.MUTANTS,
 )

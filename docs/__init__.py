@@ -1,1 +1,0 @@
-"""The documentation, and what makes those pages of it that are made from the code."""

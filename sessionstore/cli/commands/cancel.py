@@ -1,0 +1,91 @@
+"""``sessionstore cancel``: ask whoever runs a session to end it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from sessionstore.cli.errors import refused
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.many import combined
+from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.options.units import Duration
+from sessionstore.cli.output import json, streams
+from sessionstore.errors import SessionStoreError
+from sessionstore.text import printable
+
+if TYPE_CHECKING:
+    from sessionstore.operations.cancel import Cancellation
+
+SCHEMA = "sessionstore.cancellations/1"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore cancel session_20260125_17 --reason 'wrong input'
+  sessionstore cancel session_20260125_17 --wait 30
+  sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60""",
+)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--reason", metavar="TEXT", help="Why; whoever runs the session is told.")
+@click.option(
+    "--wait",
+    "seconds",
+    type=Duration(),
+    default=0.0,
+    metavar="TIME",
+    help="Wait that long (30s, 5m) for each to end; exit with 7 if one does not. The request"
+    " stays.",
+)
+@output_option("those of the sessions that were cancelled or asked")
+@shared_options()
+@click.pass_obj
+def cancel(
+    settings: Settings, ids: tuple[str, ...], reason: str | None, seconds: float, form: str
+) -> int:
+    """Ask the processes that run sessions to end them; end those whose process died.
+
+    The next save of the process raises CancellationRequested, and unless it says otherwise, the
+    session ends as cancelled. Whatever it comes to first stands, and whoever holds the session
+    next is not asked. Exits with 1 if a session did not run any more or runs on under another
+    process, 4 if its owner cannot be asked, 6 if some could be cancelled and some not.
+
+    ID is a session id, a beginning of it that no other has, or - for ids on stdin.
+    """
+    seen: list[Cancellation] = []
+    codes: list[Exit] = []
+    with settings.open_store() as store:
+        chosen = list(resolve_all(store, ids, settings.root))
+        for _, outcome in store.cancel_all(chosen, reason=reason, timeout=seconds):
+            if isinstance(outcome, SessionStoreError):
+                codes.append(refused(outcome))
+            else:
+                seen.append(outcome)
+                _write(outcome, form)
+                codes.append(_code(outcome, is_awaited=seconds > 0))
+    if form == "json":
+        json.write_object(SCHEMA, {"reason": reason, "cancellations": json.plain(seen)})
+    return combined(codes)
+
+
+def _write(item: Cancellation, form: str) -> None:
+    was_heard = item.outcome in ("cancelled", "requested")
+    if form == "jsonl":
+        json.write_lines([json.plain(item)], SCHEMA)
+    elif form == "ids":
+        if was_heard:
+            json.write_ids([item.session_id])
+    elif form == "table":
+        outcome = item.outcome.replace("_", " ")
+        streams.write(f"{item.session_id}  {outcome}: {printable(item.detail, limit=400)}\n")
+    if not was_heard and item.outcome == "ended" and item.status == "paused":
+        streams.note(f"to give it up: sessionstore mark {item.session_id} cancelled --reason TEXT")
+
+
+def _code(item: Cancellation, *, is_awaited: bool) -> Exit:
+    if item.is_pending:
+        return Exit.TIMED_OUT if is_awaited else Exit.OK
+    return Exit.OK if item.outcome == "cancelled" else Exit.ERROR

@@ -1,0 +1,38 @@
+"""``sessionstore completion``: the script with which a shell completes commands and ids."""
+
+from __future__ import annotations
+
+import click
+
+from sessionstore.cli.completion.ids import VARIABLE
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.output import streams
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  bash:  sessionstore completion bash > ~/.local/share/bash-completion/completions/sessionstore
+  zsh:   sessionstore completion zsh > "${fpath[1]}/_sessionstore"
+  fish:  sessionstore completion fish > ~/.config/fish/completions/sessionstore.fish
+  now:   eval "$(sessionstore completion bash)" """,
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print the completion script of a shell: commands, options, ids, statuses and files.
+
+    Ids are those of the store that SESSIONSTORE_ROOT or --root names; of many the first and the
+    last are offered. The bash script needs bash 4.4; under zsh, compinit must run after it.
+    """
+    from click.shell_completion import get_completion_class
+
+    from sessionstore.cli.app import NAME, app
+    from sessionstore.cli.completion import shells
+
+    shells.add_all()
+    kind = get_completion_class(shell)
+    assert kind is not None  # click has all three
+    script = kind(app, {}, NAME, VARIABLE)
+    # Not source(): it runs the shell to see its version, which need not be installed here.
+    streams.write((script.source_template % script.source_vars()).strip() + "\n")
+    return Exit.OK

@@ -1,0 +1,96 @@
+"""``sessionstore delete``: delete sessions by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.many import for_each
+from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json, streams
+from sessionstore.errors import SessionStoreError
+from sessionstore.text import count_of
+
+if TYPE_CHECKING:
+    from sessionstore.store.store import SessionStore
+
+SCHEMA = "sessionstore.deleted/1"
+_SHOWN = 20
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore delete session_20260125_17
+  sessionstore delete session_20260125_17 session_20260126_09 --yes
+  sessionstore ls --goal tryout -o ids | sessionstore delete - --yes""",
+)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also where it cannot be known whether the owner lives, and where the state is damaged.",
+)
+@output_option("those of the deleted sessions")
+@shared_options()
+@click.pass_obj
+def delete(settings: Settings, ids: tuple[str, ...], form: str, is_sure: bool, force: bool) -> int:
+    """Delete sessions for good, with their checkpoints and the application's files.
+
+    Asks before, and where nobody can be asked wants --yes. One that a live process holds is
+    refused (exit 4), also with --force. ID is a session id, a beginning of it that no other has,
+    or - for ids on stdin, with --yes. All ids are looked up before the first session is deleted.
+    Exits with 6 if some could be deleted, and some not.
+
+    To delete by age or size: prune.
+    """
+    if not is_sure:
+        if "-" in ids:
+            raise click.UsageError("- reads ids from stdin, where nobody can answer: pass --yes")
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise click.UsageError("nobody can be asked here: pass --yes")
+    done: list[json.Item] = []
+    with settings.open_store() as store:
+        chosen = list(dict.fromkeys(resolve_all(store, ids, settings.root)))
+        if not is_sure and not _is_wanted(store, chosen):
+            streams.complain("nothing was deleted")
+            return Exit.ERROR
+
+        def act(session_id: str) -> Exit:
+            store.delete(session_id, force=force)
+            item: json.Item = {"session_id": session_id}
+            done.append(item)
+            if form == "jsonl":
+                json.write_lines([item], SCHEMA)
+            elif form == "ids":
+                json.write_ids([session_id])
+            elif form == "table":
+                streams.write(f"{session_id}  deleted\n")
+            # Whoever interrupts the next one wants to know of this one.
+            sys.stdout.flush()
+            return Exit.OK
+
+        code = for_each(chosen, act)
+    if form == "json":
+        json.write_object(SCHEMA, {"deleted": done})
+    return code
+
+
+def _is_wanted(store: SessionStore[Any], chosen: Sequence[str]) -> bool:
+    for session_id in chosen[:_SHOWN]:
+        try:
+            state = store.load(session_id)
+        except SessionStoreError as error:
+            streams.warn(f"{session_id}: {error.fact}")
+        else:
+            goal = f", goal {state.goal_id}" if state.goal_id else ""
+            streams.warn(f"{session_id}: {state.status}, revision {state.revision}{goal}")
+    if len(chosen) > _SHOWN:
+        streams.warn(f"and {len(chosen) - _SHOWN:,} more")
+    return streams.is_confirmed(f"delete {count_of(len(chosen), 'session')} for good?")

@@ -1,0 +1,80 @@
+"""``sessionstore doctor``: is this place fit for a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json, streams
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.storage.diagnosis import Diagnosis
+
+DIAGNOSES = "sessionstore.diagnoses/1"
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+_LIMIT = 1000
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore doctor
+  sessionstore doctor --root /srv/agents/state
+  sessionstore doctor -o json | jq '.diagnoses[] | select(.fitness != "ok")'""",
+)
+@output_option(None)
+@shared_options()
+@click.pass_obj
+def doctor(settings: Settings, form: str) -> int:
+    """Try whether a directory, which need be no store yet, is fit for one; say what to do if not.
+
+    Flushes, exchanges, links and locks are tried in a directory that is made there and removed
+    again, the locks between two processes. Sessions are not touched.
+
+    Exits with 1 if something failed; a warning is none.
+    """
+    import sessionstore
+
+    found = sessionstore.diagnose(settings.require_root())
+    fields: json.Item = {"diagnoses": json.plain(found)}
+    if form == "jsonl":
+        json.write_lines(fields["diagnoses"], DIAGNOSES)
+    elif form == "json":
+        json.write_object(DIAGNOSES, fields)
+    else:
+        _write(found, settings)
+    failed = sum(item.fitness == "fail" for item in found)
+    warned = sum(item.fitness == "warn" for item in found)
+    counts = [f"{failed:,} failed"] if failed else []
+    counts += [count_of(warned, "warning")] if warned else []
+    if counts:
+        streams.warn(", ".join(counts))
+    else:
+        streams.note("fit for a store")
+    return Exit.ERROR if failed else Exit.OK
+
+
+def _write(found: Sequence[Diagnosis], settings: Settings) -> None:
+    from sessionstore.cli.output.tables import Cell, Column, Row, write_table
+
+    rows: list[Row] = [
+        [
+            item.check,
+            Cell(str(item.fitness), _STYLES[item.fitness]),
+            printable(item.detail, limit=_LIMIT),
+            printable(item.advice or "-", limit=_LIMIT),
+        ]
+        for item in found
+    ]
+    columns = [
+        Column("TRIED"),
+        Column("RESULT"),
+        Column("DETAIL", wraps=True),
+        Column("WHAT TO DO", wraps=True),
+    ]
+    write_table(columns, rows, colored=settings.colored)

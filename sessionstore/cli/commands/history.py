@@ -1,0 +1,131 @@
+"""``sessionstore history``: the checkpoints of a session as a timeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.options import times
+from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.progress import ProgressBar
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.cli.output.tables import Row
+    from sessionstore.operations.fork import Fork
+    from sessionstore.operations.history import History, HistoryEntry
+
+SCHEMA = "sessionstore.history/1"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore history session_20260125_17
+  sessionstore history session_20260125_17 --forks
+  sessionstore ls -s failed -o ids | head -1 | sessionstore history -
+  sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
+)
+@click.argument("session_id", metavar="ID")
+@click.option("--forks", is_flag=True, help="Also find its forks.")
+@output_option("those of its checkpoints")
+@shared_options()
+@click.pass_obj
+def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
+    """Show how a session came about: its beginning, its checkpoints, and where it stands.
+
+    ID is a session id, a beginning of it that no other has, or - for the one on stdin. Exits
+    with 5 if the session or one of its checkpoints is damaged.
+    """
+    with settings.open_store() as store:
+        found = store.history(resolve_one(store, session_id, settings.root))
+        children: list[Fork] = []
+        if forks:
+            with ProgressBar(settings.color) as bar:
+                children = store.forks(found.session_id, progress=bar)
+    if form == "ids":
+        json.write_ids(
+            moment.checkpoint_id
+            for moment in found
+            if moment.checkpoint_id is not None and moment.damaged is None
+        )
+    elif form == "jsonl":
+        json.write_lines((json.plain(moment) for moment in found), SCHEMA)
+    elif form == "json":
+        fields: json.Item = {"history": json.plain(found)}
+        if forks:
+            fields["forks"] = json.plain(children)
+        json.write_object(SCHEMA, fields)
+    else:
+        _write(found, children, settings)
+    if found.shows_damage:
+        streams.warn("damage was found; it was left as it is")
+        return Exit.DAMAGE
+    return Exit.OK
+
+
+def _write(found: History, children: list[Fork], settings: Settings) -> None:
+    from sessionstore.cli.output.tables import Column, write_facts, write_table
+
+    if found.forked_from is not None:
+        origin = found.forked_from
+        place = printable(f"{origin.parent} at {origin.checkpoint_id or '?'}", limit=400)
+        write_facts([("forked from", place)], colored=settings.colored)
+        streams.write("\n")
+    columns = [
+        Column("TIME", drop_order=5),
+        Column("REVISION", is_number=True),
+        Column("WHAT"),
+        Column("NODE", wraps=True, drop_order=4),
+        Column("STEPS", is_number=True, drop_order=2),
+        Column("SIZE", is_number=True, drop_order=1),
+        Column("CHECKPOINT", drop_order=3),  # which r and its revision name as well
+        Column("REMARK", wraps=True),
+    ]
+    rows = [_row(moment, settings) for moment in found]
+    if hidden := write_table(columns, rows, colored=settings.colored):
+        named = " (r and its revision names one)" if "CHECKPOINT" in hidden else ""
+        streams.note(f"too narrow for {', '.join(hidden)}{named}: -o json shows all")
+    if children:
+        streams.write("\n")
+        now = settings.now()
+        write_table(
+            [Column("FORK"), Column("FROM CHECKPOINT", wraps=True), Column("FORKED")],
+            [
+                [
+                    item.session_id,
+                    printable(item.checkpoint_id or "-"),
+                    times.relative(item.at, now),
+                ]
+                for item in children
+            ],
+            colored=settings.colored,
+        )
+        streams.note(count_of(len(children), "fork"))
+
+
+def _row(moment: HistoryEntry, settings: Settings) -> Row:
+    from sessionstore.cli.output.labels import REASON_LIMIT, size_words, where
+    from sessionstore.cli.output.tables import Cell
+
+    what = moment.status or moment.checkpoint_type or moment.kind
+    remarks = ["latest"] if moment.is_latest else []
+    if moment.damaged is not None:
+        remarks.append(f"damaged: {printable(moment.damaged, limit=REASON_LIMIT)}")
+    return [
+        times.relative(moment.at, settings.now()),
+        "-" if moment.revision is None else f"{moment.revision:,}",
+        Cell(
+            printable(f"now {what}" if moment.kind == "present" else what, limit=40),
+            "bold" if moment.checkpoint_id is None else "",
+        ),
+        where(moment.node),
+        "-" if moment.steps is None else f"{moment.steps:,}",
+        "-" if moment.size is None else size_words(moment.size),
+        printable(moment.checkpoint_id or "-"),
+        Cell("; ".join(remarks), "magenta" if moment.damaged is not None else "green"),
+    ]

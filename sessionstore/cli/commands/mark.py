@@ -1,0 +1,71 @@
+"""``sessionstore mark``: say how a session ended that nobody holds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import click
+
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.many import for_each
+from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json, streams
+
+SCHEMA = "sessionstore.marks/1"
+_STATUSES = ("failed", "cancelled", "paused")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore mark session_20260125_17 failed --reason 'the input was wrong'
+  sessionstore ls --stale -o ids | sessionstore mark - cancelled --reason 'no longer needed'""",
+)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("status", metavar="failed|cancelled|paused", type=click.Choice(_STATUSES))
+@click.option(
+    "--reason", required=True, metavar="TEXT", help="Why; it becomes the error of the result."
+)
+@click.option(
+    "--force", is_flag=True, help="Also where it cannot be known whether the owner lives."
+)
+@output_option("those of the marked sessions")
+@shared_options()
+@click.pass_obj
+def mark(
+    settings: Settings,
+    ids: tuple[str, ...],
+    status: Literal["failed", "cancelled", "paused"],
+    reason: str,
+    form: str,
+    force: bool,
+) -> int:
+    """Mark sessions as failed, cancelled or paused, in the place of whoever ran them.
+
+    One that a live process holds is refused (exit 4): cancel asks that process instead. Data and
+    checkpoints stay. ID is a session id, a beginning of it that no other has, or - for ids on
+    stdin. All ids are looked up before the first session is marked. Exits with 6 if some could
+    be marked, and some not.
+    """
+    if not reason.strip():
+        raise click.UsageError("--reason says why, in words")
+    done: list[json.Item] = []
+    with settings.open_store() as store:
+
+        def act(session_id: str) -> Exit:
+            revision = store.mark(session_id, status, reason=reason, force=force)
+            item: json.Item = {"session_id": session_id, "status": status, "revision": revision}
+            done.append(item)
+            if form == "jsonl":
+                json.write_lines([item], SCHEMA)
+            elif form == "ids":
+                json.write_ids([session_id])
+            elif form == "table":
+                streams.write(f"{session_id}  marked {status}\n")
+            return Exit.OK
+
+        code = for_each(list(resolve_all(store, ids, settings.root)), act)
+    if form == "json":
+        json.write_object(SCHEMA, {"reason": reason, "marked": done})
+    return code

@@ -1,0 +1,231 @@
+"""``sessionstore prune``: delete what a retention policy lets go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.options import sizes, times
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.options.statuses import statuses_option
+from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.progress import ProgressBar
+from sessionstore.cli.tally import EventCounter
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.operations.prune import Pruned, PruneReport
+    from sessionstore.store.store import SessionStore
+
+PRUNED = "sessionstore.pruned/1"
+
+_OUTCOMES = ("sessions", "checkpoints", "spared", "damaged", "failed")
+
+
+def _read(
+    parse: Callable[[str], Any],
+) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    def read(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, option) from None
+
+    return read
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore prune --older-than 30d --keep-last 100
+  sessionstore prune --older-than 90d --status paused --apply
+  sessionstore prune --max-size 10G --keep-checkpoints 5 --apply
+  sessionstore prune --older-than 30d -o json | jq .freed""",
+)
+@click.option(
+    "--older-than",
+    metavar="AGE",
+    callback=_read(times.parse_age),
+    help="Sessions that were last updated so long ago: 12h, 30d, 8w.",
+)
+@click.option(
+    "--keep-last",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Keep the N that were last updated, whatever else is said.",
+)
+@statuses_option(
+    "-s",
+    "--status",
+    "statuses",
+    told="Only those with one of these",
+    known=("paused", "completed", "failed", "cancelled"),
+    default="  [default: all but paused]",
+)
+@click.option(
+    "--max-size",
+    metavar="SIZE",
+    callback=_read(sizes.parse_size),
+    help="Delete the oldest while all sessions together take more than this: 500M, 10G.",
+)
+@click.option(
+    "--keep-checkpoints",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Of sessions that stay, keep the N newest checkpoints.",
+)
+@click.option(
+    "--checkpoints-older-than",
+    metavar="AGE",
+    callback=_read(times.parse_age),
+    help="Of sessions that stay, delete checkpoints only if they are so old.",
+)
+@click.option("--apply", is_flag=True, help="Delete; without it nothing is changed.")
+@output_option("those of the deleted sessions")
+@shared_options()
+@click.pass_obj
+def prune(
+    settings: Settings,
+    form: str,
+    apply: bool,
+    older_than: timedelta | None,
+    keep_last: int | None,
+    statuses: tuple[str, ...],
+    max_size: int | None,
+    keep_checkpoints: int | None,
+    checkpoints_older_than: timedelta | None,
+) -> int:
+    """Show which sessions and checkpoints a policy lets go, and with --apply delete them.
+
+    A session goes if it is --older-than and not among the --keep-last. --max-size lets the
+    oldest go as well, but none of the --keep-last. Alone, --keep-last lets all others go. Never
+    touched are active sessions and any that a process holds, the checkpoint that a resume would
+    use, and whatever is damaged. Interrupted, the same command goes on.
+
+    Exits with 5 if sessions are damaged, 6 if deleting one failed: the others are deleted all
+    the same.
+    """
+    chosen: dict[str, Any] = {"statuses": statuses} if statuses else {}
+    from sessionstore.operations.retention import RetentionPolicy
+
+    try:
+        policy = RetentionPolicy(
+            older_than=older_than,
+            keep_last=keep_last,
+            max_total_size=max_size,
+            keep_checkpoints=keep_checkpoints,
+            checkpoints_older_than=checkpoints_older_than,
+            **chosen,
+        )
+    except ValueError:  # each value was checked: what is missing is any limit
+        raise click.UsageError(
+            "what may go? Pass --older-than, --keep-last, --max-size, --keep-checkpoints or"
+            " --checkpoints-older-than"
+        ) from None
+    with settings.open_store() as store, EventCounter("pruned") as tally:
+        try:
+            with ProgressBar(settings.color) as bar:
+                report = store.prune(policy, apply=apply, progress=bar)
+        except KeyboardInterrupt:
+            if apply:
+                _say_how_far(store, tally.ids, form)
+            raise
+    _write(report, settings, form)
+    _say_what_next(report)
+    if report.failed:
+        return Exit.PARTLY
+    return Exit.DAMAGE if report.damaged else Exit.OK
+
+
+def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> None:
+    """Tell of an interrupted run what went: whoever logs ids wants those of all that are gone."""
+    gone = [session_id for session_id in ids if not store.exists(session_id)]
+    if form == "ids":
+        json.write_ids(gone)
+        sys.stdout.flush()
+    counts = [f"{count_of(len(gone), 'session')} deleted"]
+    if shrunk := len(ids) - len(gone):
+        counts.append(f"{count_of(shrunk, 'other session')} shrunk")
+    streams.warn(f"{', '.join(counts)} until then; the same command goes on")
+
+
+def _of(report: PruneReport, outcome: str) -> Sequence[Pruned]:
+    found: Sequence[Pruned] = getattr(report, outcome)
+    return found
+
+
+def _write(report: PruneReport, settings: Settings, form: str) -> None:
+    if form == "ids":
+        json.write_ids(item.session_id for item in report.sessions)
+    elif form == "jsonl":
+        for outcome in _OUTCOMES:
+            json.write_lines(json.outcome_items(report, outcome), PRUNED)
+    elif form == "json":
+        fields: json.Item = {
+            "dry_run": report.dry_run,
+            "freed": report.freed,
+            "total_bytes": report.total_bytes,
+        }
+        fields |= {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
+        json.write_object(PRUNED, fields)
+    else:
+        _write_table(report, settings)
+
+
+def _write_table(report: PruneReport, settings: Settings) -> None:
+    from sessionstore.cli.output.labels import DAMAGED, REASON_LIMIT, size_words
+    from sessionstore.cli.output.tables import Cell, Column, write_table
+
+    now = settings.now()
+    would = "would " if report.dry_run else ""
+    labels = {
+        "sessions": Cell(f"{would}go" if would else "deleted", "yellow"),
+        "checkpoints": Cell(f"{would}shrink" if would else "shrunk", "yellow"),
+        "spared": Cell("spared", "green"),
+        "damaged": DAMAGED,
+        "failed": Cell("failed", "bold red"),
+    }
+    rows: list[list[Any]] = [
+        [
+            printable(item.session_id),
+            labels[outcome],
+            times.relative(item.updated_at, now),
+            size_words(item.freed) if outcome in ("sessions", "checkpoints") else "-",
+            printable(item.reason, limit=REASON_LIMIT),
+        ]
+        for outcome in _OUTCOMES
+        for item in _of(report, outcome)
+    ]
+    if rows:
+        columns = [
+            Column("ID"),
+            Column("RESULT"),
+            Column("UPDATED"),
+            Column("FREES", is_number=True),
+            Column("REASON", wraps=True),
+        ]
+        write_table(columns, rows, colored=settings.colored)
+
+
+def _say_what_next(report: PruneReport) -> None:
+    from sessionstore.cli.output.labels import size_words
+
+    gone, shrunk = len(report.sessions), len(report.checkpoints)
+    kept = sum(len(item.checkpoints) for item in report.checkpoints)
+    counts = [f"{count_of(gone, 'session')} {'would go' if report.dry_run else 'deleted'}"]
+    if shrunk:
+        counts.append(f"{count_of(kept, 'checkpoint')} of {count_of(shrunk, 'other session')}")
+    counts.append(f"{size_words(report.freed)} {'would be ' if report.dry_run else ''}freed")
+    others = {outcome: len(_of(report, outcome)) for outcome in ("spared", "damaged", "failed")}
+    counts += [f"{found:,} {outcome}" for outcome, found in others.items() if found]
+    say = streams.warn if report.failed or report.damaged else streams.note
+    say(", ".join(counts))
+    if report.dry_run and (gone or shrunk):
+        streams.note("nothing was changed; to delete them: the same command with --apply")
+    if report.damaged:
+        streams.note("damaged sessions are never pruned; look into them: sessionstore fsck")

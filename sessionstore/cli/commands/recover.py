@@ -1,0 +1,163 @@
+"""``sessionstore recover``: mark the sessions that dead processes left active."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sessionstore.cli.completion.ids import SESSION_ID
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.progress import ProgressBar
+from sessionstore.cli.tally import EventCounter
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.operations.recovery import MarkAs, RecoveryReport, SweptSession
+
+_OUTCOMES = ("swept", "failed", "unknown", "alive", "damaged")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore recover
+  sessionstore recover --apply --mark-as paused
+  sessionstore recover --apply --assume-dead session_20260205_1015
+  sessionstore recover --apply -o ids | xargs -n 1 ./resume.sh""",
+)
+@click.option("--apply", is_flag=True, help="Mark them; without it nothing is changed.")
+@click.option(
+    "--mark-as",
+    type=click.Choice(["failed", "paused", "cancelled"]),
+    default="failed",
+    show_default=True,
+    help="The status they get.",
+)
+@click.option(
+    "--assume-dead",
+    "named",
+    multiple=True,
+    metavar="ID",
+    type=SESSION_ID,
+    help="A session whose process is dead, as you know and this command cannot; repeatable. "
+    "One that is known to live is not touched. - reads ids from stdin.",
+)
+@output_option("those of the marked sessions")
+@shared_options()
+@click.pass_obj
+def recover(
+    settings: Settings,
+    form: str,
+    apply: bool,
+    mark_as: MarkAs,
+    named: tuple[str, ...],
+) -> int:
+    """Find the sessions that dead processes left active, and with --apply mark them.
+
+    Nothing is resumed. A session whose process lives, or may live, is not touched.
+
+    Exits with 1 if marking one failed, 4 if --assume-dead names a live one, 5 if sessions are
+    damaged: the others are marked all the same.
+    """
+    with settings.open_store() as store, EventCounter("session_swept") as tally:
+        assumed = list(resolve_all(store, named, settings.root))
+        try:
+            with ProgressBar(settings.color) as bar:
+                report = store.recover(
+                    dry_run=not apply, mark_as=mark_as, assume_dead=assumed, progress=bar
+                )
+        except KeyboardInterrupt:
+            if apply:
+                tally.say_how_far(f"marked {mark_as}", form)
+            raise
+    _write(report, settings, form, mark_as)
+    _say_what_next(report, assumed, mark_as)
+    if report.failed:
+        return Exit.ERROR
+    if {item.session_id for item in report.alive} & set(assumed):
+        return Exit.CLAIMED
+    return Exit.DAMAGE if report.damaged else Exit.OK
+
+
+def _of(report: RecoveryReport, outcome: str) -> Sequence[SweptSession]:
+    found: Sequence[SweptSession] = getattr(report, outcome)
+    return found
+
+
+def _write(report: RecoveryReport, settings: Settings, form: str, mark_as: str) -> None:
+    if form == "ids":
+        json.write_ids(item.session_id for item in report.swept)
+    elif form == "jsonl":
+        for outcome in _OUTCOMES:
+            json.write_lines(json.outcome_items(report, outcome), json.RECOVERY)
+    elif form == "json":
+        fields: json.Item = {"dry_run": report.dry_run, "mark_as": mark_as}
+        fields |= {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
+        json.write_object(json.RECOVERY, fields)
+    else:
+        _write_table(report, settings, mark_as)
+
+
+def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> None:
+    from sessionstore.cli.output.labels import DAMAGED, REASON_LIMIT, yes_or_no
+    from sessionstore.cli.output.tables import Cell, Column, write_table
+
+    swept = f"would be {mark_as}" if report.dry_run else f"marked {mark_as}"
+    labels = {
+        "swept": Cell(swept, "yellow"),
+        "failed": Cell("marking failed", "bold red"),
+        "unknown": Cell("unknown", "yellow"),
+        "alive": Cell("alive", "green"),
+        "damaged": DAMAGED,
+    }
+    rows: list[list[Any]] = [
+        [
+            item.session_id,
+            labels[outcome],
+            f"{item.recoveries:,}" if outcome == "swept" else "-",
+            yes_or_no(item.is_resumable) if outcome == "swept" else "-",
+            printable(item.reason, limit=REASON_LIMIT),
+        ]
+        for outcome in _OUTCOMES
+        for item in _of(report, outcome)
+    ]
+    if rows:
+        columns = [
+            Column("ID"),
+            Column("OUTCOME"),
+            Column("CRASHES", is_number=True, drop_order=1),
+            Column("RESUMABLE", drop_order=2),
+            Column("REASON", wraps=True),
+        ]
+        if hidden := write_table(columns, rows, colored=settings.colored):
+            streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
+
+
+def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str) -> None:
+    done = "would be marked" if report.dry_run else "marked"
+    counts = [f"{count_of(len(report.swept), 'session')} {done} {mark_as}"]
+    counts += [
+        f"{len(_of(report, outcome)):,} {outcome if outcome != 'failed' else 'could not be marked'}"
+        for outcome in _OUTCOMES[1:]
+        if _of(report, outcome)
+    ]
+    say = streams.warn if report.failed or report.damaged else streams.note
+    say(", ".join(counts))
+    for item in report.alive:
+        if item.session_id in assumed:
+            streams.complain(f"{item.session_id} is alive and was not touched: {item.reason}")
+    judged = {item.session_id for outcome in _OUTCOMES for item in _of(report, outcome)}
+    for session_id in assumed:
+        if session_id not in judged:
+            streams.note(f"{session_id} is not active: there is nothing to recover")
+    if report.unknown:
+        streams.note(
+            "if you know that the process of an unknown one is gone, name it: --assume-dead ID"
+        )
+    if report.dry_run and report.swept:
+        streams.note("nothing was changed; to mark them: the same command with --apply")

@@ -1,0 +1,141 @@
+"""``sessionstore show``: all that is known of a session, and whether its owner lives."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.options.session_ids import resolve_all, resolve_one
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json, streams
+
+if TYPE_CHECKING:
+    from sessionstore.cli.output.sight import SessionReport
+    from sessionstore.store.store import SessionStore
+
+SEVERAL = "sessionstore.several/1"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore show session_20260125_170903_00000001
+  sessionstore show session_20260125_17 --at cp_node_complete
+  sessionstore show session_20260125_17 --state | jq .data_buffer
+  sessionstore show session_20260125_17 --raw > state.json
+  sessionstore ls --stale -o ids | sessionstore show -""",
+)
+@click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
+@click.option(
+    "--at",
+    metavar="CHECKPOINT",
+    help="As it was in this checkpoint: its id, a beginning that no other has, or r12.",
+)
+@click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Only the bytes that are stored, damaged or not; on a terminal they are escaped.",
+)
+@output_option("its full id")
+@shared_options()
+@click.pass_obj
+def show(
+    settings: Settings,
+    session_ids: tuple[str, ...],
+    at: str | None,
+    only_state: bool,
+    raw: bool,
+    form: str,
+) -> int:
+    """Show sessions: status, owner, progress, problems, result, checkpoints and sizes.
+
+    ID is a session id, or a beginning of it that no other has; - reads ids from stdin. Exits
+    with 5 if a session or one of its checkpoints is damaged.
+    """
+    several = len(session_ids) > 1 or ("-" in session_ids and at is None)
+    if (only_state or raw) and form != "table":
+        raise click.UsageError("--state and --raw are formats of their own: leave out -o")
+    if only_state and raw:
+        raise click.UsageError("either --state or --raw")
+    is_single = raw or at is not None
+    if len(session_ids) > 1 and is_single:
+        raise click.UsageError(f"{'--raw' if raw else '--at'} goes with one ID")
+    with settings.open_store() as store:
+        if is_single:
+            ids = iter([resolve_one(store, session_ids[0], settings.root)])
+        else:
+            ids = resolve_all(store, session_ids, settings.root)
+        if raw:
+            return _write_raw(store, next(ids), at)
+        if only_state:
+            for session_id in ids:
+                _write_state(store, session_id, at)
+            return Exit.OK
+        sights = _Sights(store, ids, at)
+        _write(sights, settings, form, several=several)
+    if sights.damaged:
+        streams.warn("damage was found; it was left as it is")
+        return Exit.DAMAGE
+    return Exit.OK
+
+
+class _Sights:
+    """What is seen of each session, looked at when its turn comes."""
+
+    def __init__(self, store: SessionStore[Any], ids: Iterator[str], at: str | None) -> None:
+        self._store = store
+        self._ids = ids
+        self._at = at
+        self.damaged = False
+        """Whether any that was seen so far is damaged."""
+
+    def __iter__(self) -> Iterator[SessionReport]:
+        from sessionstore.cli.output.sight import look_at
+
+        for session_id in self._ids:
+            at = self._at and self._store.find_checkpoint(session_id, self._at)
+            sight = look_at(self._store, session_id, at)
+            self.damaged |= sight.shows_damage
+            yield sight
+
+
+def _write(sights: _Sights, settings: Settings, form: str, *, several: bool) -> None:
+    if form == "ids":
+        json.write_ids(sight.session_id for sight in sights)
+    elif form == "jsonl":
+        json.write_lines((sight.item() for sight in sights), SEVERAL)
+    elif form == "json" and several:
+        json.write_stream(SEVERAL, "sessions", (sight.item() for sight in sights), dict)
+    elif form == "json":
+        for sight in sights:
+            json.write_object(json.SESSION, {"session": sight.item()})
+    else:
+        from sessionstore.cli.output.portrait import write_portrait
+
+        for number, sight in enumerate(sights):
+            if number:
+                streams.write("\n")
+            write_portrait(sight, settings.now(), colored=settings.colored)
+
+
+def _write_state(store: SessionStore[Any], session_id: str, at: str | None) -> None:
+    if at is None:
+        state = store.load(session_id)
+    else:
+        state = store.load_checkpoint(session_id, store.find_checkpoint(session_id, at))
+    streams.write(json.dumps(json.plain(state), indent=2) + "\n")
+
+
+def _write_raw(store: SessionStore[Any], session_id: str, at: str | None) -> int:
+    checkpoint_id = None if at is None else store.find_checkpoint(session_id, at)
+    payload = store.raw(session_id, checkpoint_id)
+    if sys.stdout.isatty():
+        streams.write(streams.harmless(payload))
+    else:
+        streams.write_bytes(payload)
+    return Exit.OK

@@ -1,0 +1,161 @@
+"""``sessionstore stats``: how many sessions there are of each kind, and what they take."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.progress import ProgressBar
+from sessionstore.model.status import SessionStatus
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.cli.output.tables import Cell, Row
+    from sessionstore.operations.stats import StoreStats
+
+STATS = "sessionstore.stats/1"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore stats
+  sessionstore stats --no-sizes -o json | jq .by_status
+  sessionstore stats -o json | jq -r '.largest[].session_id'""",
+)
+@click.option("--no-sizes", is_flag=True, help="Only count: at once, however many there are.")
+@output_option(None)
+@shared_options()
+@click.pass_obj
+def stats(settings: Settings, form: str, no_sizes: bool) -> int:
+    """Count sessions: by status, stale, resumable, damaged; what they take, and what is new.
+
+    The counts come first, from the index. Then each session is measured, and what the index
+    could not know is said at the end: checkpoints that do not load, files that others damaged.
+
+    The days are in UTC, and count the sessions that are still there: what was started on a day
+    and deleted since is in no count.
+    """
+
+    def show(counts: StoreStats) -> None:
+        _write_counts(counts, settings)
+        sys.stdout.flush()  # measuring may take minutes
+
+    counted = show if form == "table" else None
+    with settings.open_operations() as store, ProgressBar(settings.color, "counting") as bar:
+        found = store.stats(sizes=not no_sizes, progress=bar, counted=counted)
+    if form == "jsonl":
+        json.write_lines([json.plain(found)], STATS)
+    elif form == "json":
+        json.write_object(STATS, json.plain(found))
+    else:
+        _write_sizes(found, settings, sizes=not no_sizes)
+    if found.damaged:
+        streams.note(f"{count_of(found.damaged, 'damaged session')}: sessionstore ls --damaged")
+    if found.stale:
+        streams.note(f"{count_of(found.stale, 'stale session')}: sessionstore recover")
+    if found.unresumable:
+        lost = count_of(found.unresumable, "session")
+        streams.note(f"{lost} with a checkpoint that does not load: sessionstore fsck")
+    if found.unmeasured:
+        streams.note(f"{count_of(found.unmeasured, 'session')} could not be measured")
+    return Exit.OK
+
+
+def _write_counts(found: StoreStats, settings: Settings) -> None:
+    from sessionstore.cli.options import times
+    from sessionstore.cli.output import labels
+    from sessionstore.cli.output.tables import Cell, Column, write_table
+
+    now, colored = settings.now(), settings.colored
+    rows: list[Row] = [
+        [labels.status_cell(SessionStatus(name), None, is_interrupted=False), f"{number:,}"]
+        for name, number in found.by_status.items()
+    ]
+    rows += [
+        [_flagged("stale", found.stale, "bold red"), f"{found.stale:,}"],
+        [_flagged("unknown owner", found.unknown, "yellow"), f"{found.unknown:,}"],
+        ["interrupted", f"{found.interrupted:,}"],
+        ["resumable", f"{found.resumable:,}"],
+        [_flagged("damaged", found.damaged, "bold magenta"), f"{found.damaged:,}"],
+        [Cell("all", "bold"), f"{found.sessions:,}"],
+    ]
+    write_table([Column("SESSIONS"), Column("COUNT", is_number=True)], rows, colored=colored)
+    if found.oldest_unfinished:
+        streams.write("\n")
+        rows = [
+            [
+                item.session_id,
+                Cell("active, stale", "bold red")
+                if item.is_stale
+                else labels.status_cell(item.status, None, is_interrupted=False),
+                times.relative(printable(item.started_at, limit=60), now),
+                times.relative(printable(item.updated_at, limit=60), now),
+            ]
+            for item in found.oldest_unfinished
+        ]
+        columns = [
+            Column("OLDEST UNFINISHED"), Column("STATUS"), Column("STARTED"), Column("UPDATED"),
+        ]  # fmt: skip
+        write_table(columns, rows, colored=colored)
+
+
+def _write_sizes(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
+    from sessionstore.cli.output import labels
+    from sessionstore.cli.output.tables import Cell, Column, write_table
+
+    colored = settings.colored
+    rows: list[Row]
+    if sizes:
+        streams.write("\n")
+        rows = [
+            [
+                "checkpoints",
+                f"{found.checkpoints:,}",
+                labels.size_words(found.checkpoint_bytes),
+            ],
+            ["application's files", "-", labels.size_words(found.application_bytes)],
+            [Cell("all", "bold"), "-", labels.size_words(found.bytes)],
+        ]
+        columns = [
+            Column("ON DISK"), Column("COUNT", is_number=True), Column("SIZE", is_number=True),
+        ]  # fmt: skip
+        write_table(columns, rows, colored=colored)
+    streams.write("\n")
+    rows = [
+        [day.day.isoformat(), f"{day.started:,}", labels.size_words(day.bytes) if sizes else "-"]
+        for day in found.days
+    ]
+    columns = [
+        Column("DAY (UTC)"), Column("STARTED", is_number=True), Column("SIZE NOW", is_number=True),
+    ]  # fmt: skip
+    write_table(columns, rows, colored=colored)
+    if found.largest:
+        streams.write("\n")
+        rows = [
+            [
+                item.session_id,
+                labels.status_cell(item.status, None, is_interrupted=False),
+                labels.size_words(item.bytes),
+                f"{item.checkpoints:,}",
+            ]
+            for item in found.largest
+        ]
+        columns = [
+            Column("LARGEST"),
+            Column("STATUS"),
+            Column("SIZE", is_number=True),
+            Column("CHECKPOINTS", is_number=True),
+        ]
+        write_table(columns, rows, colored=colored)
+
+
+def _flagged(label: str, number: int, style: str) -> Cell:
+    from sessionstore.cli.output.tables import Cell
+
+    return Cell(label, style if number else "")

@@ -1,0 +1,161 @@
+"""``sessionstore tail``: the saves of one session, one a line, and on as they come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sessionstore.cli.exits import Exit
+from sessionstore.cli.options import times
+from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json, streams
+from sessionstore.errors import SessionCorrupt, SessionNotFound
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.model.summary import SessionSummary
+    from sessionstore.store.store import SessionStore
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A save, as far as it is known."""
+
+    summary: SessionSummary
+    checkpoint_id: str | None = None
+    """Of which kept checkpoint; None for the state as it is stored."""
+    unseen: int = 0
+    """How many saves between the line before and this one came too fast to be seen."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sessionstore tail session_20260125_17
+  sessionstore tail session_20260125_17 -n 3 -f
+  sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision""",
+)
+@click.argument("session_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on as it is saved, until Ctrl-C.")
+@click.option(
+    "-n",
+    "--lines",
+    "count",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="How many of the last saves that are kept, the stored state included.",
+)
+@output_option("its id for each save")
+@shared_options()
+@click.pass_obj
+def tail(settings: Settings, form: str, session_id: str, follow: bool, count: int) -> int:
+    """Show the last saves of a session that are kept (checkpoints, and the state as it is).
+
+    With -f also each save that comes; of saves in quick succession the last, and how many came
+    between. Ends when the session is deleted. -o json writes an object a line, as jsonl does. ID
+    is a session id, a beginning of it that no other has, or - for the one on stdin.
+
+    Exits with 5 if the state is damaged.
+    """
+    with settings.open_store() as store:
+        chosen = resolve_one(store, session_id, settings.root)
+        last: SessionSummary | None = None
+        # Begun before the state is read: no save falls in between.
+        changes = store.watch([chosen]) if follow else iter(())
+        for line in _last(store, chosen, count):
+            _write(line, settings, form)
+            last = line.summary
+        sys.stdout.flush()
+        for change in changes:
+            if change.kind == "deleted":
+                streams.note(f"{chosen} was deleted")
+                break
+            new = change.summary
+            if last is not None and _is_shown(last, new):
+                continue
+            _write(Line(new, unseen=_unseen(last, new)), settings, form)
+            sys.stdout.flush()
+            last = new
+    return Exit.DAMAGE if last is not None and last.damaged is not None else Exit.OK
+
+
+def _is_shown(last: SessionSummary, new: SessionSummary) -> bool:
+    """Return whether a state was shown already, or one after it."""
+    if last.damaged is not None or new.damaged is not None:
+        return last.damaged == new.damaged
+    return last.incarnation == new.incarnation and new.revision <= last.revision
+
+
+def _unseen(last: SessionSummary | None, new: SessionSummary) -> int:
+    if last is None or last.damaged or new.damaged or last.incarnation != new.incarnation:
+        return 0
+    return max(new.revision - last.revision - 1, 0)
+
+
+def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Line]:
+    """Yield the last states that are kept, oldest first, the stored one at the end."""
+    from sessionstore.model.summary import SessionSummary, summarize
+
+    if count == 0:
+        return
+    try:
+        current = summarize(store.load(session_id))
+    except SessionCorrupt as error:
+        yield Line(SessionSummary(session_id, damaged=error.reason))
+        return
+    kept = []
+    for checkpoint in store.checkpoints(session_id):
+        if checkpoint.damaged is not None:
+            streams.warn(f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}")
+        elif checkpoint.revision is not None and checkpoint.revision < current.revision:
+            kept.append(checkpoint)
+    for checkpoint in kept[len(kept) - min(len(kept), count - 1) :]:
+        try:
+            state = store.load_checkpoint(session_id, checkpoint.checkpoint_id)
+        except (SessionCorrupt, SessionNotFound):  # keep_checkpoints has removed it since
+            continue
+        yield Line(summarize(state), checkpoint.checkpoint_id)
+    yield Line(current)
+
+
+def _write(line: Line, settings: Settings, form: str) -> None:
+    item = line.summary
+    if form == "ids":
+        json.write_ids([item.session_id])
+    elif form in ("json", "jsonl"):  # it may have no end: an object a line, whichever was asked
+        fields: json.Item = {
+            "checkpoint_id": line.checkpoint_id,
+            "unseen": line.unseen,
+            "session": json.summary_item(item),
+        }
+        json.write_line("sessionstore.save/1", fields)
+    else:
+        _write_line(line, settings)
+
+
+def _write_line(line: Line, settings: Settings) -> None:
+    from sessionstore.cli.output import labels
+    from sessionstore.cli.output.tables import Cell, Column, write_table
+
+    item = line.summary
+    status = labels.status_cell(item.status, None, is_interrupted=item.is_interrupted)
+    if item.damaged is not None:
+        row: list[Any] = [status, labels.remark(item)]
+    else:
+        row = [
+            Cell(f"r{item.revision}".ljust(6), "bold"),
+            times.absolute(item.updated_at, settings.now()).split(" (")[0],
+            labels.where(item.current_node, item.paused_at),
+            f"{item.steps_executed:,} steps",
+            status,
+            "kept" if line.checkpoint_id else "",
+            f"{count_of(line.unseen, 'save')} before it not seen" if line.unseen else "",
+        ]
+    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
+    write_table(columns, [row], colored=settings.colored, headed=False)

@@ -1,0 +1,1 @@
+"""What a command takes: ids, statuses, fields, units, and what commands share."""

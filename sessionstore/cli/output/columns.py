@@ -1,0 +1,128 @@
+"""How the fields of a listing look in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sessionstore.cli.options import times
+from sessionstore.cli.options.fields import USUAL
+from sessionstore.cli.output import labels
+from sessionstore.cli.output.tables import Cell, Column
+from sessionstore.model.summary import SessionSummary
+from sessionstore.text import printable
+
+_NOTHING = "-"
+_ONLY_IF_TOLD = ("liveness", "remark")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeFormat:
+    """What decides how times are shown."""
+
+    now: datetime
+    iso: bool = False
+
+    def time(self, text: str | None) -> str:
+        """Return a stored time as it is, or as ``5 min ago``."""
+        if self.iso:
+            return printable(text or _NOTHING, limit=60)
+        return times.relative(text, self.now)
+
+
+Show = Callable[[SessionSummary, TimeFormat], Cell | str]
+
+
+def _text(name: str, limit: int = 80) -> Show:
+    return lambda item, _: printable(getattr(item, name) or _NOTHING, limit=limit)
+
+
+def _number(name: str) -> Show:
+    return lambda item, _: f"{getattr(item, name):,}"
+
+
+def _time(name: str) -> Show:
+    return lambda item, look: look.time(getattr(item, name))
+
+
+def _status(item: SessionSummary, _: TimeFormat) -> Cell:
+    return labels.status_cell(item.status, item.liveness, is_interrupted=item.is_interrupted)
+
+
+def _liveness(item: SessionSummary, _: TimeFormat) -> Cell | str:
+    if item.liveness is None:
+        return _NOTHING
+    return Cell(labels.liveness_words(item.liveness), labels.liveness_style(item.liveness))
+
+
+def _owner(item: SessionSummary, _: TimeFormat) -> str:
+    owner = (item.liveness.owner if item.liveness else None) or item.owner
+    return printable((owner.describe() if owner else "") or _NOTHING, limit=labels.REASON_LIMIT)
+
+
+_COLUMNS: dict[str, tuple[Column, Show]] = {
+    "id": (Column("ID"), lambda item, _: item.session_id),
+    "status": (Column("STATUS"), _status),
+    "liveness": (Column("LIVENESS", wraps=True), _liveness),
+    "goal": (Column("GOAL", wraps=True), _text("goal_id")),
+    "agent": (Column("AGENT", wraps=True), _text("agent_id")),
+    "stream": (Column("STREAM", wraps=True), _text("stream_id")),
+    "correlation": (Column("CORRELATION", wraps=True), _text("correlation_id")),
+    "entry": (Column("ENTRY", wraps=True), _text("entry_point")),
+    "node": (
+        Column("NODE", wraps=True),
+        lambda item, _: labels.where(item.current_node, item.paused_at),
+    ),
+    "steps": (Column("STEPS", is_number=True), _number("steps_executed")),
+    "revision": (Column("REVISION", is_number=True), _number("revision")),
+    "started": (Column("STARTED"), _time("started_at")),
+    "updated": (Column("UPDATED"), _time("updated_at")),
+    "ended": (Column("ENDED"), _time("completed_at")),
+    "checkpoint": (Column("CHECKPOINT"), _text("latest_checkpoint_id", 130)),
+    "resumable": (Column("RESUMABLE"), lambda item, _: labels.yes_or_no(item.is_resumable)),
+    "recoveries": (Column("RECOVERIES", is_number=True), _number("recoveries")),
+    "pid": (
+        Column("PID", is_number=True),
+        lambda item, _: _NOTHING if item.pid is None else str(item.pid),
+    ),
+    "owner": (Column("OWNER", wraps=True), _owner),
+    "error": (Column("ERROR", wraps=True), _text("error", labels.REASON_LIMIT)),
+    "remark": (
+        Column("REMARK", wraps=True),
+        lambda item, _: labels.remark(item) or _NOTHING,
+    ),
+}
+_GO_FIRST = ("steps", "node", "resumable", "liveness", "goal")
+"""What a narrow terminal does without, in this order: the status says "stale" anyway."""
+_KNOWN_OF_DAMAGED = ("id", "status", "remark")
+
+
+def table_of(
+    items: Sequence[SessionSummary], fields: Sequence[str] | None, look: TimeFormat
+) -> tuple[list[Column], list[list[Cell | str]]]:
+    """Return columns and rows; without ``fields`` the usual ones, as far as they say anything."""
+    names = list(fields or USUAL)
+    rows = [
+        [
+            _COLUMNS[name][1](item, look)
+            if item.damaged is None or name in _KNOWN_OF_DAMAGED
+            else _NOTHING
+            for name in names
+        ]
+        for item in items
+    ]
+    if fields is None:
+        for name in _ONLY_IF_TOLD:
+            place = names.index(name)
+            if all(row[place] == _NOTHING for row in rows):
+                del names[place]
+                for row in rows:
+                    del row[place]
+    columns = [_COLUMNS[name][0] for name in names]
+    if fields is None:
+        columns = [
+            replace(column, drop_order=_GO_FIRST.index(name) + 1) if name in _GO_FIRST else column
+            for name, column in zip(names, columns, strict=True)
+        ]
+    return columns, rows

@@ -1,0 +1,79 @@
+"""The words and colours in which tables tell how a session is doing."""
+
+from __future__ import annotations
+
+from sessionstore.cli.output.tables import Cell
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.status import SessionStatus
+from sessionstore.model.summary import SessionSummary
+from sessionstore.text import printable
+
+_STYLES = {
+    SessionStatus.ACTIVE: "green",
+    SessionStatus.PAUSED: "cyan",
+    SessionStatus.COMPLETED: "blue",
+    SessionStatus.FAILED: "red",
+    SessionStatus.CANCELLED: "bright_black",
+}
+DAMAGED = Cell("damaged", "bold magenta")
+REASON_LIMIT = 400
+
+
+def status_cell(
+    status: SessionStatus | None, liveness: Liveness | None, *, is_interrupted: bool
+) -> Cell:
+    """Return the status in words; None is the status of a damaged session."""
+    if status is None:
+        return DAMAGED
+    if status is SessionStatus.ACTIVE and liveness is not None:
+        if liveness.is_dead:
+            return Cell("active, stale", "bold red")
+        if liveness.is_unknown:
+            return Cell("active, unknown", "yellow")
+    if is_interrupted:
+        return Cell(f"{status}, interrupted", "yellow")
+    return Cell(str(status), _STYLES[status])
+
+
+def liveness_words(liveness: Liveness) -> str:
+    """Return the verdict with its reason."""
+    return printable(str(liveness), limit=REASON_LIMIT)
+
+
+def liveness_style(liveness: Liveness) -> str:
+    """Return the colour of a verdict."""
+    return "bold red" if liveness.is_dead else "green" if liveness.is_alive else "yellow"
+
+
+def remark(item: SessionSummary) -> str:
+    """Return what a line of a listing has to add: what is damaged, what went wrong."""
+    if item.damaged is not None:
+        return printable(item.damaged, limit=REASON_LIMIT)
+    remarks = []
+    if item.unresumable is not None:
+        remarks.append(f"not resumable: {printable(item.unresumable, limit=REASON_LIMIT)}")
+    if item.error and item.liveness is None:
+        remarks.append(printable(item.error, limit=REASON_LIMIT))
+    return "; ".join(remarks)
+
+
+def where(current_node: str | None, paused_at: str | None = None) -> str:
+    """Return the node at which a session stands."""
+    return printable(current_node or paused_at or "-", limit=60)
+
+
+def yes_or_no(value: bool) -> Cell:
+    """Return a predicate in words."""
+    return Cell("yes", "green") if value else Cell("no")
+
+
+def size_words(count: int) -> str:
+    """Return a number of bytes as ``4.2 KiB``."""
+    if count < 1024:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1024 or unit == "GiB":
+            break
+    return f"{size:.1f} {unit}"

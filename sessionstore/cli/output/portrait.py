@@ -1,0 +1,280 @@
+"""One session for people: facts in groups, then its checkpoints, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sessionstore.cli.options import times
+from sessionstore.cli.output import labels, streams
+from sessionstore.cli.output.tables import Cell, Column, write_facts, write_table
+from sessionstore.model.state import SessionOwner, SessionProgress, SessionState, SessionStatus
+from sessionstore.operations.fork import to_fork
+from sessionstore.text import count_of, printable
+
+if TYPE_CHECKING:
+    from sessionstore.cli.output.sight import SessionReport
+    from sessionstore.storage.backend import Usage
+
+Fact = tuple[str, Cell | str]
+
+_PATH_SHOWN = 12
+_TEXT_LIMIT = 2000
+_PROBLEMS_SHOWN = 5
+_PROBLEM_LIMIT = 300
+_SAYING = ("description", "message", "error")
+
+
+def write_portrait(sight: SessionReport, now: datetime, *, colored: bool) -> None:
+    """Write what was seen of a session to stdout."""
+    write_facts(_facts(sight, now), colored=colored)
+    if sight.checkpoints_damaged is not None:
+        reason = printable(sight.checkpoints_damaged, limit=_TEXT_LIMIT)
+        write_facts([("checkpoints", Cell(f"damaged: {reason}", "bold magenta"))], colored=colored)
+    if sight.checkpoints:
+        streams.write("\n")
+        _write_checkpoints(sight, now, colored=colored)
+
+
+def _facts(sight: SessionReport, now: datetime) -> list[Fact]:
+    facts: list[Fact] = [("session", Cell(sight.session_id, "bold"))]
+    if sight.state is None:
+        facts.append(("status", labels.DAMAGED))
+        facts.append(("reason", _text(sight.damaged)))
+        facts.append(("file", _text(sight.file)))
+        return facts + _usage(sight.usage)
+    if sight.at is not None:
+        facts.append(("as of checkpoint", Cell(printable(sight.at), "bold")))
+    facts += _header(sight, sight.state, now)
+    if sight.at is None:
+        facts += _owner(sight, sight.state)
+    facts += _progress(sight.state)
+    facts += _problems(sight.state)
+    facts += _result(sight.state)
+    facts += _recovery(sight.state, now)
+    facts += _sizes(sight)
+    return facts + _usage(sight.usage)
+
+
+def _text(value: object) -> str:
+    return "-" if value in (None, "") else printable(value, limit=_TEXT_LIMIT)
+
+
+def _header(sight: SessionReport, state: SessionState, now: datetime) -> list[Fact]:
+    status = labels.status_cell(state.status, sight.liveness, is_interrupted=state.is_interrupted)
+    unresumable = sight.unresumable
+    resumable = (
+        labels.yes_or_no(True) if unresumable is None else Cell(f"no: {_text(unresumable)}")
+    )  # fmt: skip
+    facts: list[Fact] = [("status", status), ("goal", _text(state.goal_id))]
+    if origin := to_fork(sight.session_id, state.forked_from):
+        facts.append(("forked from", _text(f"{origin.parent} at {origin.checkpoint_id or '?'}")))
+    optional = (
+        ("agent", state.agent_id),
+        ("stream", state.stream_id),
+        ("correlation", state.correlation_id),
+        ("run", state.current_run_id),
+    )
+    facts += [(label, _text(value)) for label, value in optional if value]
+    facts += [
+        ("entry point", _text(state.entry_point)),
+        ("revision", f"{state.revision:,} (schema {_text(state.schema_version)})"),
+        ("started", times.absolute(state.timestamps.started_at, now)),
+        ("updated", times.absolute(state.timestamps.updated_at, now)),
+    ]
+    if state.timestamps.paused_at_time:
+        facts.append(("paused", times.absolute(state.timestamps.paused_at_time, now)))
+    if state.timestamps.completed_at:
+        ended = times.absolute(state.timestamps.completed_at, now)
+        facts.append(("ended", f"{ended}, after {state.duration_ms:,} ms"))
+    facts.append(("resumable", resumable))
+    return facts
+
+
+def _owner(sight: SessionReport, state: SessionState) -> list[Fact]:
+    liveness = sight.liveness
+    owner = (liveness.owner if liveness else None) or state.owner
+    named = _describe(owner, state.pid)
+    facts: list[Fact] = []
+    if state.status is SessionStatus.ACTIVE:
+        facts.append(("owner", named or "not recorded"))
+        if liveness is not None:
+            shown = Cell(labels.liveness_words(liveness), labels.liveness_style(liveness))
+            facts.append(("liveness", shown))
+    elif liveness is not None and liveness.is_alive:  # claimed, but not running
+        facts.append(("owner", named or "not recorded"))
+        facts.append(("liveness", labels.liveness_words(liveness)))
+    else:
+        facts.append(("owner", "nobody"))
+    return facts
+
+
+def _describe(owner: SessionOwner | None, pid: int | None) -> str:
+    words_of_owner = owner.describe() if owner else ""
+    return printable(words_of_owner or (f"pid {pid}" if pid is not None else ""), limit=400)
+
+
+def _progress(state: SessionState) -> list[Fact]:
+    progress = state.progress
+    facts: list[Fact] = [
+        ("node", labels.where(progress.current_node)),
+        (
+            "steps",
+            ", ".join(
+                [
+                    f"{progress.steps_executed:,}",
+                    count_of(progress.total_retries, "retry", "retries"),
+                    count_of(progress.total_tokens, "token"),
+                    f"{progress.total_latency_ms:,} ms",
+                ]
+            ),
+        ),
+        ("quality", _text(progress.execution_quality)),
+    ]
+    if progress.paused_at:
+        facts.append(("paused at", labels.where(progress.paused_at)))
+    if progress.resume_from:
+        facts.append(("resume from", labels.where(progress.resume_from)))
+    if progress.path:
+        shown = [printable(node, limit=60) for node in progress.path[-_PATH_SHOWN:]]
+        if len(progress.path) > _PATH_SHOWN:
+            shown.insert(0, f"({len(progress.path) - _PATH_SHOWN:,} more)")
+        facts.append(("path", " > ".join(shown)))
+    facts += _visits(progress)
+    if progress.nodes_with_failures:
+        facts.append(("failed nodes", _some(progress.nodes_with_failures)))
+    return facts
+
+
+def _visits(progress: SessionProgress) -> list[Fact]:
+    """Return how often each node was visited and tried again, the busiest first."""
+    counts, retries = progress.node_visit_counts, progress.retry_details
+    names = sorted({*counts, *retries}, key=lambda name: (-counts.get(name, 0), name))
+    if not names:
+        return []
+    shown = []
+    for name in names[:_PATH_SHOWN]:
+        text = f"{printable(name, limit=60)} x{counts.get(name, 0):,}"
+        if retries.get(name):
+            text += f" ({count_of(retries[name], 'retry', 'retries')})"
+        shown.append(text)
+    if len(names) > _PATH_SHOWN:
+        shown.append(f"{len(names) - _PATH_SHOWN:,} more")
+    return [("visits", ", ".join(shown))]
+
+
+def _problems(state: SessionState) -> list[Fact]:
+    """Return the last problems; the label of each row but the first is empty."""
+    facts: list[Fact] = []
+    for problem in state.problems[-_PROBLEMS_SHOWN:]:
+        said = next((problem[key] for key in _SAYING if problem.get(key)), None)
+        text = printable(said if isinstance(said, str) else problem, limit=_PROBLEM_LIMIT)
+        if isinstance(severity := problem.get("severity"), str):
+            text = f"{printable(severity, limit=20)}: {text}"
+        facts.append(("" if facts else "problems", Cell(text, "yellow")))
+    if hidden := len(state.problems) - len(facts):
+        facts.append(("", f"and {hidden:,} before"))
+    return facts
+
+
+def _result(state: SessionState) -> list[Fact]:
+    result = state.result
+    facts: list[Fact] = []
+    if result.success is not None:
+        facts.append(("success", labels.yes_or_no(result.success)))
+    if result.error:
+        facts.append(("error", Cell(_text(result.error), "red")))
+    if result.output:
+        facts.append(("output", _some(list(result.output))))
+    return facts
+
+
+def _recovery(state: SessionState, now: datetime) -> list[Fact]:
+    recovery = state.recovery
+    if recovery is None:
+        return []
+    when = times.absolute(recovery.at, now)
+    facts: list[Fact] = [
+        ("recoveries", f"{recovery.count:,}, the last at {when}"),
+        ("recovered from", _text(recovery.reason)),
+    ]
+    if named := _describe(recovery.owner, None):
+        facts.append(("left behind by", named))
+    return facts
+
+
+def _sizes(sight: SessionReport) -> list[Fact]:
+    sizes, state = sight.sizes(), sight.state
+    if sizes is None or state is None:
+        return []
+    counts = {
+        "data_buffer": count_of(len(state.data_buffer), "key"),
+        "input_data": count_of(len(state.input_data), "key"),
+        "output": count_of(len(state.result.output), "key"),
+        "decisions": f"{len(state.decisions):,}",
+        "problems": f"{len(state.problems):,}",
+    }
+    parts = [f"state {labels.size_words(sizes['state'])}"]
+    parts += [
+        f"{name} {labels.size_words(size)} ({counts[name]})"
+        for name, size in sizes.items()
+        if name in counts and size > len("{}")
+    ]
+    facts: list[Fact] = [("sizes", ", ".join(parts))]
+    if state.data_buffer:
+        facts.append(("data keys", _some(list(state.data_buffer))))
+    facts.append(("checkpoints", count_of(len(sight.checkpoints), "checkpoint")))
+    return facts
+
+
+def _usage(usage: Usage | None) -> list[Fact]:
+    if usage is None:
+        return []
+    text = labels.size_words(usage.bytes)
+    parts = [
+        f"{label} {labels.size_words(size)}"
+        for label, size in (
+            ("checkpoints", usage.checkpoint_bytes),
+            ("application", usage.application_bytes),
+        )
+        if size
+    ]
+    return [("on disk", f"{text} ({', '.join(parts)})" if parts else text)]
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name, limit=60) for name in names[:_PATH_SHOWN])
+    more = len(names) - _PATH_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _write_checkpoints(sight: SessionReport, now: datetime, *, colored: bool) -> None:
+    latest = sight.state.latest_checkpoint_id if sight.state and sight.at is None else None
+    columns = [
+        Column("CHECKPOINT"),  # it tells all but the remark, though not as well
+        Column("TYPE", drop_order=2),
+        Column("NODE", wraps=True, drop_order=3),
+        Column("REVISION", is_number=True, drop_order=1),
+        Column("CREATED", drop_order=4),
+        Column("REMARK", wraps=True),
+    ]
+    rows = []
+    for item in sight.checkpoints:
+        remarks = ["latest"] if item.checkpoint_id == latest else []
+        if item.checkpoint_id == sight.at:
+            remarks.append("shown above")
+        if item.damaged is not None:
+            remarks.append(f"damaged: {printable(item.damaged, limit=labels.REASON_LIMIT)}")
+        rows.append(
+            (
+                printable(item.checkpoint_id),
+                printable(item.checkpoint_type or "-", limit=40),
+                labels.where(item.node),
+                "-" if item.revision is None else f"{item.revision:,}",
+                times.relative(item.created_at, now),
+                Cell("; ".join(remarks), "magenta" if item.damaged is not None else "green"),
+            )
+        )
+    if hidden := write_table(columns, rows, colored=colored):
+        streams.note(f"too narrow for {', '.join(hidden)}: sessionstore history, or -o json")

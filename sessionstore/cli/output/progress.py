@@ -1,0 +1,68 @@
+"""A progress bar on stderr, for sweeps that take long, where somebody can see it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sessionstore.cli.output import streams
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_MANY = 50
+"""Fewer sessions are done before a bar could be read."""
+
+
+class ProgressBar:
+    """Called with how many steps are done, and how many are known of."""
+
+    def __init__(self, color: str, doing: str = "judging") -> None:
+        self._color = color
+        self._doing = doing
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            with suppress(OSError):  # the terminal has gone, and took the bar along
+                self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps are done; there may be more than there were."""
+        if self._bar is None:
+            if total < _MANY or sys.stderr is None or not sys.stderr.isatty():
+                return
+            if streams.is_hushed():
+                return
+            self._start(total)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def _start(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        colored = streams.wants_color(self._color, sys.stderr)
+        console = Console(file=sys.stderr, no_color=not colored)
+        self._bar = Progress(
+            TextColumn(self._doing),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self._doing, total=total)

@@ -1,0 +1,1 @@
+"""How bytes reach a disk: directories, flushes, atomic replacement. No sessions here."""

@@ -1,0 +1,1 @@
+"""What a session is: its state, ids, summaries and queries. No I/O and no processes."""

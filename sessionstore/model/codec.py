@@ -1,0 +1,216 @@
+"""Turn a state into the bytes that are stored, and back: equal, or refused with the place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from sessionstore.errors import NotStorable, SessionCorrupt, StateTypeMismatch
+from sessionstore.model import field_checks, json_values
+from sessionstore.model.limits import MAX_STATE_BYTES
+from sessionstore.model.state import SessionState, StateT
+from sessionstore.text import printable
+
+
+def encode(state: SessionState) -> bytes:
+    """Return ``state`` as UTF-8 JSON that reads back equal, as the same types.
+
+    Raises:
+        NotStorable: for the first value that would not, with its path.
+    """
+    kind = type(state)
+    try:
+        field_checks.check(state)
+        payload = _serialize(state)
+        if typed := field_checks.typed_fields(kind):
+            _compare_typed(state, payload, typed)
+    except json_values.Unstorable as bad:
+        raise NotStorable(state.session_id, bad.path, bad.reason) from None
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        if signalled := _raised_by_signal(error):
+            raise signalled from error
+        culprit = json_values.find_bad_text(state) or _find_unserializable(state, error)
+        raise NotStorable(state.session_id, culprit.path, culprit.reason) from error
+    except RuntimeError as error:  # dict or list changed size: another thread edits the state
+        if type(error) is not RuntimeError:
+            raise  # a signal handler's own
+        raise NotStorable(
+            state.session_id, "the state", f"it was edited while it was being saved ({error})"
+        ) from error
+    if len(payload) > MAX_STATE_BYTES:
+        raise NotStorable(
+            state.session_id,
+            "the state",
+            f"{len(payload):,} bytes are more than {MAX_STATE_BYTES:,}:"
+            " keep large data in files of the session's directory",
+        )
+    return payload
+
+
+_DERIVED = ("duration_ms", "is_resumable_from_checkpoint", "is_resumable")
+_LEFT_OUT = set(_DERIVED)
+
+
+def _serialize(state: SessionState) -> bytes:
+    """Return ``state`` as JSON, with its derived fields last.
+
+    They are computed here and not by pydantic: a signal handler runs wherever Python code does,
+    and of what it raises inside a serializer pydantic keeps only the text.
+    """
+    kind = type(state)
+    serializer = kind.__pydantic_serializer__
+    if not _is_derived_as_ours(kind):
+        whole: bytes = serializer.to_json(state, warnings=False)
+        return whole
+    body = serializer.to_json(state, exclude=_LEFT_OUT, warnings=False)
+    resumable = b"true" if state.is_resumable else b"false"
+    derived = b',"duration_ms":%d,"is_resumable_from_checkpoint":%b,"is_resumable":%b}' % (
+        state.duration_ms,
+        resumable,
+        resumable,
+    )
+    return b"".join((memoryview(body)[:-1], derived))  # in place of the brace that closes it
+
+
+@cache
+def _is_derived_as_ours(kind: type[SessionState]) -> bool:
+    """Return whether the derived fields of ``kind`` are SessionState's, under their names."""
+    config = kind.model_config
+    return (
+        tuple(kind.__pydantic_computed_fields__) == _DERIVED
+        and all(getattr(kind, name) is getattr(SessionState, name) for name in _DERIVED)
+        and not kind.__pydantic_decorators__.model_serializers
+        and not config.get("alias_generator")
+        and not config.get("serialize_by_alias")
+    )
+
+
+_LOST = re.compile(r": (KeyboardInterrupt|SystemExit|CancelledError)(?:: (.*))?\Z", re.DOTALL)
+
+
+def _raised_by_signal(error: Exception) -> BaseException | None:
+    """Return anew what a signal handler raised while code of a state type was serialising.
+
+    pydantic passes on neither the exception nor its cause; these are no error of a value.
+    """
+    found = _LOST.search(str(error)) if isinstance(error, PydanticSerializationError) else None
+    if found is None:
+        return None
+    name, said = found.groups()
+    if name == "SystemExit":
+        return SystemExit(int(said) if said and said.isdecimal() else said)
+    if name == "CancelledError":
+        from asyncio import CancelledError
+
+        return CancelledError(*([said] if said else []))
+    return KeyboardInterrupt(*([said] if said else []))
+
+
+def _find_unserializable(state: SessionState, error: Exception) -> json_values.Unstorable:
+    """Return the field that pydantic could not turn into JSON, by trying each alone."""
+    for name in type(state).__pydantic_fields__:
+        try:
+            state.model_dump_json(include={name}, warnings=False)
+        except (PydanticSerializationError, UnicodeEncodeError) as trouble:
+            return json_values.Unstorable(brief(trouble), name)
+    return json_values.Unstorable(brief(error))
+
+
+def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) -> None:
+    kind = type(state)
+    try:
+        back = kind.model_validate_json(payload)
+    except ValidationError as error:
+        steps = error.errors(include_url=False, include_context=False, include_input=False)[0][
+            "loc"
+        ]
+        raise json_values.Unstorable(f"would not load back: {brief(error)}", *steps) from None
+    for name in names:
+        try:
+            json_values.difference(getattr(state, name), getattr(back, name))
+        except json_values.Unstorable as bad:
+            raise bad.under(name) from None
+
+
+def decode(payload: bytes, state_type: type[StateT], session_id: str, file: object) -> StateT:
+    """Return the state that ``payload`` holds.
+
+    ``file`` is named in errors.
+
+    Raises:
+        SessionCorrupt: these bytes are no state of this session.
+        StateTypeMismatch: they are a sound state, but not of ``state_type``.
+    """
+    try:
+        state = state_type.model_validate_json(payload)
+    except ValidationError as error:
+        if state_type is not SessionState:
+            decode(payload, SessionState, session_id, file)  # raises where it is damage
+            raise StateTypeMismatch(session_id, state_type.__name__, brief(error)) from None
+        reason = _why_unreadable(payload) or brief(error)
+        raise SessionCorrupt(session_id, file, reason) from None
+    if state.session_id != session_id:
+        raise SessionCorrupt(
+            session_id,
+            file,
+            f"it is the state of another session, {printable(state.session_id, limit=80)}",
+        )
+    return state
+
+
+def _why_unreadable(payload: bytes) -> str | None:
+    if not payload:
+        return "the file is empty"
+    if payload.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        return "it begins with a byte order mark: save it as plain UTF-8"
+    if not payload.strip(b"\0"):
+        return f"all {len(payload):,} bytes are zero, as after a loss of power"
+    return None
+
+
+def brief(error: Exception) -> str:
+    """Return the first complaint on one line, without any input value (it may be a secret)."""
+    if not isinstance(error, ValidationError):
+        return printable(error)
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    first = problems[0]
+    place = ".".join(str(step) for step in first["loc"])
+    text = f"{place}: {first['msg']}" if place else first["msg"]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return printable(text) + more
+
+
+def plain(value: object) -> Any:
+    """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
+    if is_dataclass(value):
+        # Of a summary some fields are made when asked for, in Python: where pydantic asks, it
+        # takes whatever is raised there, a Ctrl-C included, for an attribute that is missing.
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    try:
+        return from_json(to_json(value, inf_nan_mode="null"))
+    except PydanticSerializationError as error:  # it asks enums for their values, in Python
+        if signalled := _raised_by_signal(error):
+            raise signalled from error
+        raise
+
+
+def peek_revision(payload: bytes) -> int | None:
+    """Return the revision in ``payload``, or None if it cannot be read: for messages only."""
+    try:
+        state = from_json(payload)
+    except ValueError:
+        return None
+    revision = state.get("revision", 0) if isinstance(state, dict) else None
+    return revision if type(revision) is int else None
+
+
+def with_revision(payload: bytes, revision: int) -> bytes:
+    """Return the same state as of another revision."""
+    state = from_json(payload)
+    state["revision"] = revision
+    return to_json(state)

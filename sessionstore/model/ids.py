@@ -1,0 +1,87 @@
+"""Session and checkpoint ids: make them, and refuse what could leave the store's root."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import NamedTuple
+
+from sessionstore.errors import InvalidSessionId
+from sessionstore.model.chance import random_hex
+
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+# Names that Windows gives to devices, with any extension and in any case.
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", "conin$", "conout$"]
+    + [f"{port}{number}" for port in ("com", "lpt") for number in range(10)]
+)
+_UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
+_STAMP = "%Y%m%d_%H%M%S"
+
+
+def check_id(value: object, *, kind: str = "session id") -> str:
+    """Return ``value`` if it is a safe id, else raise :class:`InvalidSessionId`."""
+    if not isinstance(value, str):
+        raise InvalidSessionId(value, f"must be text, not {type(value).__name__}", kind=kind)
+    if not _SAFE.fullmatch(value):
+        raise InvalidSessionId(
+            value,
+            "use 1 to 128 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
+            kind=kind,
+        )
+    if value.endswith("."):
+        raise InvalidSessionId(value, "must not end in a dot", kind=kind)
+    if value.split(".", 1)[0].lower() in _DEVICES:
+        raise InvalidSessionId(value, "is a device name on Windows: choose another", kind=kind)
+    return value
+
+
+def is_id(value: str) -> bool:
+    """Return whether ``value`` is a safe id."""
+    try:
+        check_id(value)
+    except InvalidSessionId:
+        return False
+    return True
+
+
+def make_session_id(now: datetime) -> str:
+    """Return ``session_YYYYMMDD_HHMMSS_{8 hex}``, as the framework of the schema does."""
+    return f"session_{now.strftime(_STAMP)}_{random_hex(4)}"
+
+
+class CheckpointName(NamedTuple):
+    """What the id of a checkpoint of ours tells without reading the file."""
+
+    checkpoint_type: str
+    node: str | None
+    revision: int
+
+
+def make_checkpoint_id(checkpoint_type: str, node: str | None, revision: int, now: datetime) -> str:
+    """Return an id that is unique within a second and safe whatever the node is called.
+
+    ``cp_node_complete.plan.r12.20261122_132325_1a2b3c4d``: the parts are joined by dots, which
+    no part contains, so that :func:`parse_checkpoint_id` can take them apart again.
+    """
+    parts = [f"cp_{_squeeze(checkpoint_type, 32) or 'checkpoint'}"]
+    if node and (name := _squeeze(node, 48)):
+        parts.append(name)
+    parts += [f"r{revision}", f"{now.strftime(_STAMP)}_{random_hex(4)}"]
+    return ".".join(parts)
+
+
+def parse_checkpoint_id(checkpoint_id: str) -> CheckpointName | None:
+    """Return the parts of an id that :func:`make_checkpoint_id` made, else None."""
+    parts = checkpoint_id.split(".")
+    if len(parts) not in (3, 4) or not parts[0].startswith("cp_"):
+        return None
+    revision = parts[-2]
+    if not (revision.startswith("r") and revision[1:].isascii() and revision[1:].isdigit()):
+        return None
+    node = parts[1] if len(parts) == 4 else None
+    return CheckpointName(parts[0].removeprefix("cp_"), node, int(revision[1:]))
+
+
+def _squeeze(text: str, length: int) -> str:
+    return _UNSAFE_RUN.sub("-", text)[:length].strip("-")

@@ -1,0 +1,1 @@
+"""Check a store for damage, and mend it."""

@@ -1,0 +1,129 @@
+"""A session at one moment, as the check-up sees it: its state, its checkpoints, what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.model import checkpoint, codec
+from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
+from sessionstore.model.ids import is_id
+from sessionstore.model.state import SessionState
+from sessionstore.storage.backend import Backend, Claim, Stored
+
+
+@dataclass(slots=True)
+class SessionCondition:
+    """What was there, and what of it could not be read."""
+
+    stored: Stored | None = None
+    state: SessionState | None = None
+    damage: SessionCorrupt | None = None
+    sound: list[Checkpoint] = field(default_factory=list)
+    damaged: list[tuple[str, SessionCorrupt]] = field(default_factory=list)
+    doubled: list[tuple[str, list[str]]] = field(default_factory=list)
+    """Files of sound checkpoints that have keys more than once, and which."""
+    unreadable: list[tuple[str, StorageError]] = field(default_factory=list)
+    no_checkpoints: SessionCorrupt | None = None
+    """Something else is in the place of all checkpoints."""
+
+    def newest(self, *, whole: bool) -> Checkpoint | None:
+        """Return the newest sound checkpoint; with ``whole`` one that holds a whole state.
+
+        One of type before_resume holds what a resume went back from on purpose: it counts only
+        where there is no other.
+        """
+        found = [item for item in self.sound if item.revision is not None or not whole]
+        meant = [item for item in found if item.checkpoint_type != BEFORE_RESUME]
+        return checkpoint.in_order(meant or found)[-1] if found else None
+
+    def why_dangling(self) -> str | None:
+        """Return what is wrong with the latest checkpoint that the state names."""
+        latest = self.state.latest_checkpoint_id if self.state else None
+        if latest is None or latest in (item.checkpoint_id for item in self.sound):
+            return None
+        if latest in (name for name, _ in self.unreadable):
+            return None  # that is a finding of its own
+        if latest in (name for name, _ in self.damaged):
+            return f"its latest checkpoint {latest} is damaged"
+        return f"its latest checkpoint {latest} is {'missing' if is_id(latest) else 'no valid id'}"
+
+    def why_behind(self, load: Callable[[str], SessionState]) -> str | None:
+        """Return what tells that the state is older than a checkpoint of it, as far as known.
+
+        Saves with durability "process" may be lost with the power, checkpoints are not. One of
+        the very next revision was perhaps being kept when its process died. ``load`` returns the
+        state that a checkpoint holds.
+        """
+        newest, state = self.newest(whole=True), self.state
+        if state is None or newest is None or newest.checkpoint_type == BEFORE_RESUME:
+            return None
+        revision, found = newest.revision or 0, newest.checkpoint_id
+        names_none = state.latest_checkpoint_id is None
+        if not names_none and revision <= state.revision + 1:
+            return None
+        # Other software that rewrites a state may know of no revision: that one is newer.
+        if state.incarnation is None or load(found).incarnation != state.incarnation:
+            return None
+        if names_none:
+            return f"it names no checkpoint, but {found} is there"
+        return (
+            f"it is of revision {state.revision}, older than its checkpoint {found}"
+            f" of revision {revision}"
+        )
+
+
+def read_condition(backend: Backend, session_id: str, claim: Claim | None) -> SessionCondition:
+    """Return what is there now, read under ``claim`` if there is one.
+
+    Raises:
+        SessionNotFound, StorageError: it cannot be looked at.
+    """
+    seen = SessionCondition()
+    try:
+        stored = claim.read() if claim else backend.read(session_id)
+        seen.stored = stored
+        seen.state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+    except SessionCorrupt as error:
+        seen.damage = error
+    try:
+        for checkpoint_id in sorted(backend.checkpoint_ids(session_id)):
+            _see_checkpoint(seen, backend, session_id, checkpoint_id)
+    except SessionCorrupt as error:
+        seen.no_checkpoints = error
+    return seen
+
+
+def _see_checkpoint(
+    seen: SessionCondition, backend: Backend, session_id: str, checkpoint_id: str
+) -> None:
+    try:
+        stored = backend.read_checkpoint(session_id, checkpoint_id)
+        seen.sound.append(checkpoint.describe(session_id, checkpoint_id, stored))
+        if doubled := doubled_keys(stored.payload):
+            seen.doubled.append((stored.file, doubled))
+    except SessionCorrupt as error:
+        # keep_checkpoints may have removed it since.
+        if checkpoint_id in backend.checkpoint_ids(session_id):
+            seen.damaged.append((checkpoint_id, error))
+    except StorageError as error:
+        seen.unreadable.append((checkpoint_id, error))
+
+
+def doubled_keys(payload: bytes) -> list[str]:
+    """Return the keys that one object of the JSON text has more than once."""
+    doubled: set[str] = set()
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        if len(pairs) != len({key for key, _ in pairs}):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                (doubled if key in seen else seen).add(key)
+
+    try:
+        json.loads(payload, object_pairs_hook=look)
+    except (ValueError, RecursionError):  # an integer too long for Python, say
+        return []
+    return sorted(doubled)

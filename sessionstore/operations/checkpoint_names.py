@@ -1,0 +1,60 @@
+"""Name a kept state of a session: by its id, the beginning of it, or its revision."""
+
+from __future__ import annotations
+
+import re
+
+from sessionstore.errors import CheckpointNotFound, InvalidQuery
+from sessionstore.model import checkpoint
+from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.session import inspect
+from sessionstore.storage.backend import Backend
+
+CURRENT = "current"
+"""The stored state itself, which is no checkpoint."""
+
+_REVISION = re.compile(r"r(\d{1,18})", re.ASCII)
+
+
+def revision_named(named: str) -> int | None:
+    """Return the revision that ``r12`` names; None if it is no such name."""
+    match = _REVISION.fullmatch(named)
+    return int(match[1]) if match else None
+
+
+def find_checkpoint(backend: Backend, session_id: str, named: str) -> str:
+    """Return the id of the checkpoint that is called so, begins so, or holds revision ``r12``.
+
+    Raises:
+        CheckpointNotFound: there is none.
+        InvalidQuery: several begin so; they are named.
+    """
+    known = backend.checkpoint_ids(session_id)
+    if named in known:
+        return named
+    wanted = revision_named(named)
+    if wanted is not None:
+        found = [name for name in known if _revision(backend, session_id, name) == wanted]
+        # Two of one revision hold one state: a resume keeps what a checkpoint held already.
+        if found:
+            return found[0]
+    found = [name for name in known if named and name.startswith(named)]
+    if len(found) > 1:
+        some = ", ".join(sorted(found)[:5])
+        raise InvalidQuery("checkpoint", f"{named!r} is the beginning of {len(found)}: {some}")
+    if not found:
+        raise CheckpointNotFound(session_id, named, available=in_order(backend, session_id))
+    return found[0]
+
+
+def _revision(backend: Backend, session_id: str, checkpoint_id: str) -> int | None:
+    name = parse_checkpoint_id(checkpoint_id)
+    if name is not None:
+        return name.revision
+    return inspect.describe_checkpoint(backend, session_id, checkpoint_id).revision
+
+
+def in_order(backend: Backend, session_id: str) -> list[str]:
+    """Return the ids of the checkpoints that can be read, oldest first."""
+    found = inspect.list_checkpoints(backend, session_id)
+    return [item.checkpoint_id for item in checkpoint.in_order(found) if item.damaged is None]

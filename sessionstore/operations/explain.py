@@ -1,0 +1,353 @@
+"""Gather what there is to tell of one session, whatever state it is in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sessionstore.errors import SessionCorrupt, SessionStoreError
+from sessionstore.model import checkpoint
+from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
+from sessionstore.model.ids import is_id
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
+from sessionstore.operations.fork import to_fork
+from sessionstore.session import inspect
+from sessionstore.storage.backend import Backend, Probe
+
+_ENDED = {
+    SessionStatus.PAUSED: Situation.PAUSED,
+    SessionStatus.COMPLETED: Situation.COMPLETED,
+    SessionStatus.FAILED: Situation.FAILED,
+    SessionStatus.CANCELLED: Situation.CANCELLED,
+}
+
+
+def explain(backend: Backend, session_id: str) -> Explanation:
+    """Return what there is to tell of a session.
+
+    Raises:
+        SessionNotFound, StorageError: it is not there, or cannot be looked at.
+    """
+    try:
+        state, liveness = inspect.look(backend, session_id)
+    except SessionCorrupt as error:
+        return _explain_damaged(backend, session_id, error)
+    probe = backend.probe(session_id)
+    situation = _situation(state, liveness)
+    told = Explanation(
+        session_id,
+        situation,
+        summary="",
+        next=(),
+        status=state.status,
+        is_held=probe.held,
+        holder=_holder(state, liveness, probe),
+        ended=_ended(state, situation, liveness),
+        ended_at=_ended_at(state),
+        liveness=liveness if state.status is SessionStatus.ACTIVE else None,
+        recovery=state.recovery,
+        revision=state.revision,
+        saved_at=state.timestamps.updated_at,
+        node=_node(state),
+        steps=_steps(state, counted=_counts_steps(state)),
+        counts_steps=_counts_steps(state),
+        forked_from=to_fork(session_id, state.forked_from),
+    )
+    told = _with_checkpoint(backend, state, told)
+    return replace(told, summary=_summary(told), next=tuple(_advice(told)))
+
+
+def _situation(state: SessionState, liveness: Liveness) -> Situation:
+    if state.status is SessionStatus.ACTIVE:
+        if liveness.is_alive:
+            return Situation.RUNNING
+        return Situation.STALE if liveness.is_dead else Situation.UNKNOWN
+    return Situation.INTERRUPTED if state.is_interrupted else _ENDED[state.status]
+
+
+def _holder(state: SessionState, liveness: Liveness, probe: Probe) -> SessionOwner | None:
+    """Return who holds it or held it last: who ran it, rather than who only marked it since."""
+    if probe.held:
+        return probe.holder or state.owner
+    if state.status is SessionStatus.ACTIVE:
+        return liveness.owner or state.owner
+    last, recovery = probe.holder, state.recovery
+    if recovery is not None and (last is None or _came(last) <= (recovery.at or "")):
+        return recovery.owner  # whoever came last came to mark it
+    return last
+
+
+def _came(holder: SessionOwner) -> str:
+    """Return when somebody claimed the session; text of ours sorts by time."""
+    return holder.claimed_at or ""
+
+
+# --- how it ended --------------------------------------------------------------------------------
+
+
+def _ended(state: SessionState, situation: Situation, liveness: Liveness) -> str:
+    error = state.result.error
+    if situation is Situation.RUNNING:
+        return f"not yet: {liveness.reason}"
+    if situation is Situation.STALE:
+        return f"its process died without a word: {liveness.reason}"
+    if situation is Situation.UNKNOWN:
+        return f"it is not known whether it ended: {liveness.reason}"
+    if situation is Situation.INTERRUPTED:
+        assert state.recovery is not None
+        return f"{state.recovery.reason}; a sweep marked it {state.status} at {state.recovery.at}"
+    if situation is Situation.PAUSED:
+        where = f" at {state.progress.paused_at}" if state.progress.paused_at else ""
+        by = f": {error}" if error else ", by its own account"
+        return f"it paused{where} at {state.timestamps.paused_at_time or 'an unknown time'}{by}"
+    at = f" at {state.timestamps.completed_at or 'an unknown time'}"
+    if situation is Situation.COMPLETED:
+        return f"it completed{at}, by its own account"
+    verb = "failed" if situation is Situation.FAILED else "was cancelled"
+    return f"it {verb}{at}: {error or 'no reason was given'}"
+
+
+def _ended_at(state: SessionState) -> str | None:
+    times = state.timestamps
+    if state.status is SessionStatus.PAUSED:
+        return times.paused_at_time
+    return times.updated_at if state.status is SessionStatus.ACTIVE else times.completed_at
+
+
+def _summary(told: Explanation) -> str:
+    name = told.session_id
+    resumable = told.unresumable is None
+    after = "it can be resumed" if resumable else "it cannot be resumed as it is"
+    sentences = {
+        Situation.RUNNING: f"{name} is running.",
+        Situation.STALE: f"{name} says that it is active, but its process died; {after}.",
+        Situation.UNKNOWN: f"{name} says that it is active; whether its process lives cannot be"
+        " known from here.",
+        Situation.PAUSED: f"{name} is paused; {after}.",
+        Situation.COMPLETED: f"{name} has completed.",
+        Situation.FAILED: f"{name} has failed; {after}.",
+        Situation.INTERRUPTED: f"{name} was left behind by a process that died, and is marked"
+        f" {told.status}; {after}.",
+        Situation.CANCELLED: f"{name} was cancelled.",
+    }
+    text = sentences[told.situation]
+    if told.is_held and told.situation is not Situation.RUNNING:
+        text += " Right now a process holds it, to edit it or to take it over."
+    return text
+
+
+def _node(state: SessionState) -> str | None:
+    progress = state.progress
+    last = progress.path[-1] if progress.path else None
+    return progress.current_node or progress.paused_at or last
+
+
+def _counts_steps(state: SessionState) -> bool:
+    return state.progress.steps_executed > 0 or not state.progress.path
+
+
+def _steps(state: SessionState, *, counted: bool) -> int:
+    return state.progress.steps_executed if counted else len(state.progress.path)
+
+
+# --- what a resume would do -----------------------------------------------------------------------
+
+
+def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -> Explanation:
+    """Add which checkpoint a resume would restore, and what that would not bring back."""
+    session_id, latest = state.session_id, state.latest_checkpoint_id
+    try:
+        known = inspect.list_checkpoints(backend, session_id)
+    except SessionStoreError as error:  # something else is in the place of all checkpoints
+        return replace(told, unresumable=str(error), checkpoint=_missing(latest, str(error)))
+    sound = tuple(item.checkpoint_id for item in known if item.damaged is None)
+    others = tuple(name for name in sound if name != latest)
+    if not state.is_resumable or latest is None:
+        reason = "it has no checkpoint"
+        if others:
+            reason += " that it names as its latest"
+        return replace(told, unresumable=reason, alternatives=others)
+    if not is_id(latest):
+        return replace(told, unresumable="its checkpoint has no valid id", alternatives=others)
+    found = next((item for item in known if item.checkpoint_id == latest), None)
+    if found is None:
+        found = Checkpoint(latest, damaged="there is no such checkpoint")
+    if found.damaged is None:
+        try:
+            stored = backend.read_checkpoint(session_id, latest)
+            lost = _lost(state, checkpoint.load(state, stored, latest))
+        except SessionStoreError as error:
+            found = replace(found, damaged=str(error))
+        else:
+            return replace(told, checkpoint=found, alternatives=others, lost=lost)
+    reason = f"its checkpoint {latest} is damaged or missing: {found.damaged}"
+    return replace(told, checkpoint=found, unresumable=reason, alternatives=others)
+
+
+def _missing(checkpoint_id: str | None, reason: str) -> Checkpoint | None:
+    return None if checkpoint_id is None else Checkpoint(checkpoint_id, damaged=reason)
+
+
+def _lost(state: SessionState, kept: SessionState) -> ResumeLoss:
+    revisions = None
+    if kept.incarnation is not None and kept.incarnation == state.incarnation:
+        # What a sweep wrote is no work that could be lost.
+        revisions = max(0, state.revision - kept.revision - state.is_interrupted)
+    path, before = state.progress.path, kept.progress.path
+    nodes = tuple(path[len(before) :]) if path[: len(before)] == before else ()
+    counted = _counts_steps(state)
+    steps = _steps(state, counted=counted) - _steps(kept, counted=counted)
+    return ResumeLoss(revisions, max(0, steps), nodes)
+
+
+# --- what to do next ------------------------------------------------------------------------------
+
+
+def _advice(told: Explanation) -> list[Advice]:
+    name, situation = told.session_id, told.situation
+    found: list[Advice] = []
+    if situation is Situation.RUNNING and not told.is_held:
+        text = "it holds no lock, so it cannot be asked: end its process yourself, then sweep"
+        return [Advice(text, "store.recover()", "sessionstore recover --apply")]
+    if situation is Situation.RUNNING:
+        return [
+            Advice("ask it to end", f'store.cancel("{name}")', f"sessionstore cancel {name}"),
+            Advice("wait for it", f'store.claim("{name}", timeout=60)'),
+        ]
+    if situation is Situation.STALE:
+        found.append(_sweep())
+    if situation is Situation.UNKNOWN:
+        found.append(
+            Advice(
+                "if you know that its process is gone",
+                f'store.recover(assume_dead=["{name}"])',
+                f"sessionstore recover --apply --assume-dead {name}",
+            )
+        )
+    if told.unresumable is None:
+        found.append(_resume(name, situation))
+    else:
+        found += _rescue(told)
+    if situation is Situation.STALE:
+        found.append(
+            Advice(
+                "give it up",
+                f'store.mark("{name}", "cancelled", reason=…)',
+                f"sessionstore mark {name} cancelled --reason TEXT",
+            )
+        )
+    return found
+
+
+def _sweep() -> Advice:
+    return Advice(
+        "put on record that its process died, as start-up code does",
+        "store.recover()",
+        "sessionstore recover --apply",
+    )
+
+
+def _resume(name: str, situation: Situation) -> Advice:
+    if situation in (Situation.COMPLETED, Situation.CANCELLED):
+        return Advice("if you mean to run it again", f'store.resume("{name}", again=True)')
+    if situation is Situation.UNKNOWN:
+        return Advice("and only then go on with it", f'store.resume("{name}", force=True)')
+    return Advice("go on with it", f'store.resume("{name}")')
+
+
+def _rescue(told: Explanation) -> list[Advice]:
+    """Return what may be done where a resume finds nothing to restore."""
+    name = told.session_id
+    found: list[Advice] = []
+    if told.checkpoint is not None:
+        found.append(
+            Advice(
+                "put the damage into quarantine and name the newest sound checkpoint",
+                "store.check(repair=True)",
+                "sessionstore fsck --repair",
+            )
+        )
+    if told.alternatives:
+        other = told.alternatives[-1]
+        again = (
+            ", again=True" if told.situation in (Situation.COMPLETED, Situation.CANCELLED) else ""
+        )
+        found.append(
+            Advice(
+                "go on from another state",
+                f'store.resume("{name}", checkpoint_id="{other}"{again})',
+            )
+        )
+    if not found or told.checkpoint is None:
+        found.append(
+            Advice(
+                "look at what was saved of it",
+                f'store.load("{name}")',
+                f"sessionstore show {name}",
+            )
+        )
+    return found
+
+
+# --- a state that cannot be read ------------------------------------------------------------------
+
+
+def _explain_damaged(backend: Backend, session_id: str, error: SessionCorrupt) -> Explanation:
+    probe, sound = _see(backend, session_id)
+    whole = [item for item in sound if item.revision is not None]
+    meant = [item for item in whole if item.checkpoint_type != BEFORE_RESUME]
+    newest = (meant or whole)[-1] if whole else None
+    told = Explanation(
+        session_id,
+        Situation.DAMAGED,
+        summary=f"{session_id} is damaged: its state cannot be read; "
+        + (
+            "it can be repaired from a checkpoint."
+            if newest is not None
+            else "no sound checkpoint of it is left."
+        ),
+        next=(),
+        is_held=probe.held,
+        holder=probe.holder,
+        ended="how it ended cannot be known: that stood in the damaged state",
+        unresumable="its state is damaged",
+        alternatives=tuple(item.checkpoint_id for item in sound),
+        damaged=error.reason,
+        file=error.file,
+    )
+    return replace(told, next=tuple(_advice_for_damage(told, newest)))
+
+
+def _see(backend: Backend, session_id: str) -> tuple[Probe, list[Checkpoint]]:
+    try:
+        probe = backend.probe(session_id)
+    except SessionStoreError:
+        probe = Probe(held=False)
+    try:
+        known = inspect.list_checkpoints(backend, session_id)
+    except SessionStoreError:
+        known = []
+    return probe, [item for item in known if item.damaged is None]
+
+
+def _advice_for_damage(told: Explanation, newest: Checkpoint | None) -> list[Advice]:
+    name = told.session_id
+    found: list[Advice] = []
+    if told.is_held:
+        found.append(Advice("wait until its process lets go of it, since its next save is refused"))
+    if newest is None:
+        text = "put the whole session into quarantine, where nothing of it is lost"
+    else:
+        text = f"put the damage into quarantine and restore {newest.checkpoint_id}"
+    found.append(Advice(text, "store.check(repair=True)", "sessionstore fsck --repair"))
+    if newest is not None:
+        kept = newest.checkpoint_id
+        found.append(
+            Advice(
+                "or go on in a copy, and leave it as it is",
+                f'store.fork("{name}", "{kept}")',
+                f"sessionstore fork {name} --at {kept}",
+            )
+        )
+    return found

@@ -1,0 +1,190 @@
+"""What can be told of a session to the person on call, as fields and in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
+from sessionstore.operations.fork import Fork
+from sessionstore.text import count_of, printable
+
+_LIMIT = 1000
+
+
+class Situation(StrEnum):
+    """How a session is doing, as far as it decides what to do next."""
+
+    RUNNING = "running"
+    """ACTIVE, and a live process holds it."""
+    STALE = "stale"
+    """ACTIVE, and its process died."""
+    UNKNOWN = "unknown"
+    """ACTIVE, and it cannot be known from here whether its process lives."""
+    PAUSED = "paused"
+    """It waits to be resumed."""
+    COMPLETED = "completed"
+    """It came to its end."""
+    FAILED = "failed"
+    """It failed by its own account, or a person said so."""
+    INTERRUPTED = "interrupted"
+    """A sweep found it left behind by a dead process, and nothing has run in it since."""
+    CANCELLED = "cancelled"
+    """Somebody ended it."""
+    DAMAGED = "damaged"
+    """Its state cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something to do next."""
+
+    text: str
+    """What it is good for."""
+    call: str | None = None
+    """In Python; None where there is nothing to call."""
+    command: str | None = None
+    """On the command line; None where only a program of yours can do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeLoss:
+    """What a resume does not bring back, since it was saved after the checkpoint.
+
+    Such a state is kept first, as a checkpoint of type ``before_resume``: it can be looked at.
+    """
+
+    revisions: int | None
+    """Saves since the checkpoint; None where its revision was not recorded."""
+    steps: int
+    """Steps executed since; where those are not counted, nodes traversed."""
+    nodes: tuple[str, ...] = ()
+    """The nodes traversed since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Who held a session, how it ended, what is left of it, and what to do next."""
+
+    session_id: str
+    situation: Situation
+    summary: str
+    """All of it in a sentence."""
+    next: tuple[Advice, ...]
+    status: SessionStatus | None = None
+    """None of a damaged session."""
+    is_held: bool = False
+    """Whether a process holds its lock right now."""
+    holder: SessionOwner | None = None
+    """Who holds it or, as far as that was recorded, held it last."""
+    ended: str = ""
+    """How it ended, and how that is known."""
+    ended_at: str | None = None
+    """When it is known to have run last, ISO 8601."""
+    liveness: Liveness | None = None
+    recovery: SessionRecovery | None = None
+    """What the last sweep that marked it found."""
+    revision: int | None = None
+    saved_at: str = ""
+    """When the stored state was saved, ISO 8601."""
+    node: str | None = None
+    """The node of the last step that was saved."""
+    steps: int = 0
+    """Steps executed, or where the application does not count them, nodes visited."""
+    counts_steps: bool = True
+    """Whether the application counts its steps."""
+    checkpoint: Checkpoint | None = None
+    """What a resume would restore."""
+    unresumable: str | None = None
+    """Why it cannot be resumed as it is, or None."""
+    alternatives: tuple[str, ...] = ()
+    """Other checkpoints that can be read, oldest first."""
+    lost: ResumeLoss | None = None
+    """What a resume would not bring back; None where there is nothing to resume from."""
+    forked_from: Fork | None = None
+    damaged: str | None = None
+    """Why the state cannot be read, or None."""
+    file: str | None = None
+    """The damaged file."""
+
+    @property
+    def shows_damage(self) -> bool:
+        """Whether its state, or the checkpoint that a resume needs, is damaged or missing."""
+        return self.damaged is not None or (
+            self.checkpoint is not None and self.checkpoint.damaged is not None
+        )
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return it as labelled sentences, in which no text from the session can act."""
+        told = [("", self.summary)]
+        if self.damaged is not None:
+            told.append(("damaged", f"{self.file}: {self.damaged}"))
+        holder = self.holder.describe() if self.holder else ""
+        if holder:
+            told.append(("held by" if self.is_held else "last held by", holder))
+        if self.ended:
+            told.append(("ended", self.ended))
+        if self.recovery is not None and self.situation is not Situation.INTERRUPTED:
+            times = count_of(self.recovery.count, "time")
+            told.append(("crashes", f"{times}; the last one: {self.recovery.reason}"))
+        if self.revision is not None:
+            told.append(("last step", self._last_step()))
+        if self.forked_from is not None:
+            origin = self.forked_from
+            told.append(("forked from", f"{origin.parent} at {origin.checkpoint_id or '?'}"))
+        told.append(("resume", self._resume()))
+        if self.lost is not None:
+            told.append(("not restored", self._not_restored(self.lost)))
+        if self.alternatives:
+            shown = ", ".join(self.alternatives[-3:])
+            more = len(self.alternatives) - 3
+            told.append(("other states", f"{shown} and {more:,} older" if more > 0 else shown))
+        for advice in self.next:
+            ways = [way for way in (advice.command, advice.call) if way]
+            told.append(
+                ("next", ": ".join([advice.text, " or ".join(ways)] if ways else [advice.text]))
+            )
+        return [(label, printable(text, limit=_LIMIT)) for label, text in told]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{label}: {text}" if label else text for label, text in self.facts())
+
+    def _last_step(self) -> str:
+        node = f"at {self.node}" if self.node else "at no node"
+        done = f"{count_of(self.steps, 'step')} done" if self.counts_steps else self._visited()
+        return f"{node}, {done}, saved as revision {self.revision} at {self.saved_at}"
+
+    def _visited(self, lost: ResumeLoss | None = None) -> str:
+        count = self.steps if lost is None else lost.steps
+        return f"{count_of(count, 'node')} visited"
+
+    def _resume(self) -> str:
+        if self.unresumable is not None:
+            return f"not possible as it is: {self.unresumable}"
+        assert self.checkpoint is not None
+        kept = self.checkpoint
+        words = [kept.checkpoint_type or "no type"]
+        if kept.node:
+            words.append(f"at {kept.node}")
+        if kept.revision is not None:
+            words.append(f"revision {kept.revision}")
+        if kept.created_at:
+            words.append(f"kept at {kept.created_at}")
+        return f"from {kept.checkpoint_id} ({', '.join(words)})"
+
+    def _not_restored(self, lost: ResumeLoss) -> str:
+        unsaved = ""
+        if self.situation in (Situation.STALE, Situation.INTERRUPTED, Situation.UNKNOWN):
+            unsaved = "; what its process did after its last save is not known"
+        if lost.revisions == 0 or (lost.revisions is None and not lost.steps):
+            return f"nothing that was saved{unsaved}"
+        parts = []
+        if lost.revisions is not None:
+            parts.append(count_of(lost.revisions, "save"))
+        parts.append(count_of(lost.steps, "step") if self.counts_steps else self._visited(lost))
+        nodes = f" ({' > '.join(lost.nodes[-5:])})" if lost.nodes else ""
+        kept = "; a resume keeps that state first, as a checkpoint of type before_resume"
+        return f"{' and '.join(parts)} since then{nodes}{kept}{unsaved}"

@@ -1,0 +1,177 @@
+"""Begin a session from a kept state of another one, and find what began so."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+
+from sessionstore import clock
+from sessionstore.errors import (
+    NotResumable,
+    SessionCorrupt,
+    SessionNotFound,
+    SessionStoreError,
+    StorageError,
+)
+from sessionstore.log import about, logger
+from sessionstore.model import checkpoint, codec
+from sessionstore.model.ids import check_id, make_session_id
+from sessionstore.model.query import SessionQuery
+from sessionstore.model.state import SessionResult, SessionState, SessionStatus
+from sessionstore.operations import checkpoint_names
+from sessionstore.operations.recovery import Progress
+from sessionstore.process import identity
+from sessionstore.session import create, inspect
+from sessionstore.session.writer import Writer
+from sessionstore.storage.backend import Backend
+
+FORK = "fork"
+"""The type of the checkpoint with which a fork begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A session that began from a kept state of another one."""
+
+    session_id: str
+    """The new session."""
+    parent: str
+    """The session that it was forked from."""
+    checkpoint_id: str | None = None
+    """The checkpoint of the parent that it began with."""
+    revision: int | None = None
+    """The revision of the parent in that checkpoint; None in one of the original framework."""
+    at: str = ""
+    """When it was forked."""
+
+
+def fork(
+    backend: Backend, session_id: str, *, checkpoint_id: str | None, new_id: str | None
+) -> str:
+    """Make the new session; return its id."""
+    chosen, state = _kept_state(backend, session_id, checkpoint_id)
+    now = backend.clock()
+    text = clock.to_text(now)
+    state.forked_from = {
+        "session_id": session_id,
+        "incarnation": state.incarnation,
+        "checkpoint_id": chosen,
+        "revision": state.revision if state.incarnation is not None else None,
+        "at": text,
+    }
+    state.session_id = make_session_id(now) if new_id is None else check_id(new_id)
+    state.status = SessionStatus.PAUSED  # nobody runs it, and it can be resumed
+    state.result = SessionResult()
+    state.recovery = None
+    state.timestamps.started_at = text
+    state.timestamps.completed_at = None
+    state.timestamps.paused_at_time = text
+    first = create.first_state(SessionState, None, state, {}, now)
+    writer, write = Writer.for_new_session(
+        identity.new_owner(now), first, clock=backend.clock, keep_checkpoints=None
+    )
+    writer.finish_create(backend, write)
+    try:
+        # Its own, so that it can be resumed without its parent.
+        writer.run(lambda: writer.begin_checkpoint(FORK, None))
+    except BaseException:
+        with suppress(SessionStoreError):  # whole or not at all
+            writer.claim.delete()
+        raise
+    finally:
+        writer.free()
+    logger.info(
+        "%s: forked from %s at %s",
+        first.session_id,
+        session_id,
+        chosen,
+        extra=about(
+            "session_forked",
+            session_id=first.session_id,
+            revision=writer.revision,
+            reason=f"from {session_id} at {chosen}",
+        ),
+    )
+    return first.session_id
+
+
+def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[str, SessionState]:
+    """Return the id of the checkpoint that is meant, and the state in it."""
+    current: SessionState | None = None
+    try:
+        current = inspect.read_base(backend, session_id)[0]
+    except SessionCorrupt:
+        if named is None:
+            raise
+        # A sound checkpoint of a damaged session is worth all the more.
+    if named is not None:
+        chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
+    elif current is not None and current.is_resumable and current.latest_checkpoint_id:
+        chosen = check_id(current.latest_checkpoint_id, kind="checkpoint id")
+    else:
+        raise NotResumable(
+            session_id,
+            "it has no checkpoint that it names as its latest",
+            available=checkpoint_names.in_order(backend, session_id),
+            wanted="be forked",
+        )
+    stored = backend.read_checkpoint(session_id, chosen)
+    if current is None:
+        return chosen, codec.decode(stored.payload, SessionState, session_id, stored.file)
+    return chosen, checkpoint.load(current, stored, chosen)
+
+
+def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:
+    """Return the sessions that were forked from this one, oldest first."""
+    incarnation: str | None = None
+    with suppress(SessionStoreError):  # it may be damaged, or deleted: its forks live on
+        incarnation = inspect.read_base(backend, session_id)[0].incarnation
+    # What is damaged may say where it came from all the same.
+    query = SessionQuery(equal=(("forked_from", session_id),), keeps_damaged=True, limit=None)
+    found: list[Fork] = []
+    done = 0
+    for done, item in enumerate(backend.select(query), 1):
+        if progress:
+            progress(done - 1, done)
+        try:
+            lineage = _lineage(backend.read(item.session_id).payload)
+        except (SessionNotFound, SessionCorrupt, StorageError):
+            continue  # the check-up tells what is wrong with it
+        if lineage is None or lineage.get("session_id") != session_id:
+            continue
+        # Of another session that had this id before.
+        if None not in (incarnation, lineage.get("incarnation")) and (
+            lineage["incarnation"] != incarnation
+        ):
+            continue
+        if (one := to_fork(item.session_id, lineage)) is not None:
+            found.append(one)
+    if progress:
+        progress(done, done)
+    return sorted(found, key=lambda item: (item.at, item.session_id))
+
+
+def _lineage(payload: bytes) -> dict[str, Any] | None:
+    try:
+        raw = from_json(payload)
+    except ValueError:
+        return None
+    lineage = raw.get("forked_from") if isinstance(raw, dict) else None
+    return lineage if isinstance(lineage, dict) else None
+
+
+def to_fork(session_id: str, lineage: dict[str, Any] | None) -> Fork | None:
+    """Return what ``forked_from`` of a session says, as far as it makes sense."""
+    if lineage is None or not isinstance(lineage.get("session_id"), str):
+        return None
+    checkpoint_id, revision, at = (lineage.get(key) for key in ("checkpoint_id", "revision", "at"))
+    return Fork(
+        session_id,
+        lineage["session_id"],
+        checkpoint_id if isinstance(checkpoint_id, str) else None,
+        revision if type(revision) is int else None,
+        at if isinstance(at, str) else "",
+    )

@@ -1,0 +1,165 @@
+"""The life of a session as it was kept: its beginning, its checkpoints, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic_core import from_json
+
+from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.operations.fork import Fork, to_fork
+from sessionstore.session import inspect
+from sessionstore.storage.backend import Backend
+
+
+class HistoryEntryKind(StrEnum):
+    """What is known of a moment."""
+
+    CREATED = "created"
+    """The session began."""
+    CHECKPOINT = "checkpoint"
+    """A state was kept."""
+    PRESENT = "present"
+    """The state as it is stored now."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One line of a history."""
+
+    kind: HistoryEntryKind
+    at: str = ""
+    """ISO 8601; empty where it is not known."""
+    revision: int | None = None
+    """None in a checkpoint of the original framework."""
+    checkpoint_id: str | None = None
+    checkpoint_type: str = ""
+    node: str | None = None
+    steps: int | None = None
+    """Steps executed by then; where those are not counted, nodes traversed."""
+    size: int | None = None
+    """Of the stored state, in bytes."""
+    status: SessionStatus | None = None
+    """Of the session at present; None in the past."""
+    is_latest: bool = False
+    """Whether a resume restores it."""
+    damaged: str | None = None
+    """Why it cannot be read, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The moments of a session that can be told, oldest first."""
+
+    session_id: str
+    moments: Sequence[HistoryEntry]
+    forked_from: Fork | None = None
+    """What it began from, if it is a fork."""
+
+    def __len__(self) -> int:
+        return len(self.moments)
+
+    def __iter__(self) -> Iterator[HistoryEntry]:
+        return iter(self.moments)
+
+    @property
+    def shows_damage(self) -> bool:
+        """Whether the state or a checkpoint cannot be read."""
+        return any(moment.damaged is not None for moment in self.moments)
+
+
+def history(backend: Backend, session_id: str) -> History:
+    """Return the history of a session; what is damaged is part of it."""
+    state: SessionState | None = None
+    try:
+        state, stored = inspect.read_base(backend, session_id)
+    except SessionCorrupt as error:
+        present = HistoryEntry(HistoryEntryKind.PRESENT, damaged=error.reason)
+    else:
+        present = _present(state, len(stored.payload))
+    moments: list[HistoryEntry] = [] if state is None else [_created(state)]
+    latest = state.latest_checkpoint_id if state is not None and state.is_resumable else None
+    try:
+        kept = inspect.list_checkpoints(backend, session_id)
+    except SessionCorrupt as error:  # something else stands in the place of all checkpoints
+        moments.append(HistoryEntry(HistoryEntryKind.CHECKPOINT, damaged=error.reason))
+    else:
+        moments += [_kept(backend, session_id, item, latest) for item in kept]
+        if latest is not None and latest not in {item.checkpoint_id for item in kept}:
+            missing = "there is no such checkpoint"
+            moments.append(
+                HistoryEntry(
+                    HistoryEntryKind.CHECKPOINT,
+                    checkpoint_id=latest,
+                    is_latest=True,
+                    damaged=missing,
+                )
+            )
+    moments.append(present)
+    lineage = to_fork(session_id, state.forked_from) if state is not None else None
+    return History(session_id, tuple(moments), lineage)
+
+
+def _created(state: SessionState) -> HistoryEntry:
+    return HistoryEntry(
+        HistoryEntryKind.CREATED,
+        at=state.timestamps.started_at,
+        # Of a session that was not made by this store the beginning was not counted.
+        revision=None if state.incarnation is None else 1,
+        node=state.entry_point or None,
+        steps=0,
+    )
+
+
+def _present(state: SessionState, size: int) -> HistoryEntry:
+    progress = state.progress
+    return HistoryEntry(
+        HistoryEntryKind.PRESENT,
+        at=state.timestamps.updated_at,
+        revision=state.revision,
+        node=progress.current_node or progress.paused_at,
+        steps=progress.steps_executed or len(progress.path),
+        size=size,
+        status=state.status,
+    )
+
+
+def _kept(backend: Backend, session_id: str, item: Checkpoint, latest: str | None) -> HistoryEntry:
+    size = steps = None
+    if item.damaged is None:
+        try:
+            payload = backend.read_checkpoint(session_id, item.checkpoint_id).payload
+        except (SessionCorrupt, StorageError):
+            pass  # keep_checkpoints may have removed it since
+        else:
+            size, steps = len(payload), _steps(payload)
+    return HistoryEntry(
+        HistoryEntryKind.CHECKPOINT,
+        at=item.created_at,
+        revision=item.revision,
+        checkpoint_id=item.checkpoint_id,
+        checkpoint_type=item.checkpoint_type,
+        node=item.node,
+        steps=steps,
+        size=size,
+        is_latest=item.checkpoint_id == latest,
+        damaged=item.damaged,
+    )
+
+
+def _steps(payload: bytes) -> int | None:
+    """Return the steps that a checkpoint, ours or a foreign one, has counted."""
+    raw: Any = from_json(payload)
+    progress = raw.get("progress", raw)  # a foreign one has no parts
+    if not isinstance(progress, dict):
+        return None
+    executed = progress.get("steps_executed")
+    if type(executed) is int and executed:
+        return executed
+    path = progress.get("path", progress.get("execution_path"))
+    return len(path) if isinstance(path, list) else None

@@ -1,0 +1,243 @@
+"""The sweep: find ACTIVE sessions whose process died, mark each under a claim, resume nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sessionstore import clock
+from sessionstore.errors import (
+    ClaimLost,
+    RevisionConflict,
+    SessionClaimed,
+    SessionCorrupt,
+    SessionNotFound,
+    SessionStoreError,
+)
+from sessionstore.log import about, logger
+from sessionstore.model import codec
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.query import Filters, make_query
+from sessionstore.model.state import (
+    SessionRecovery,
+    SessionState,
+    SessionStatus,
+)
+from sessionstore.model.summary import SessionSummary, summarize
+from sessionstore.process import identity
+from sessionstore.process import liveness as owner
+from sessionstore.session import inspect
+from sessionstore.session.writer import Writer
+from sessionstore.storage.backend import Backend, Claim
+
+MarkAs = Literal["failed", "paused", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class SweptSession:
+    """A session that a sweep looked at, and what it found."""
+
+    session_id: str
+    reason: str
+    """Who died or lives, and how that is known; or what is damaged."""
+    liveness: Liveness | None = None
+    recoveries: int = 0
+    """How many sweeps have marked this session, this one included."""
+    is_resumable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What a sweep found and did; each session is in one of these."""
+
+    swept: Sequence[SweptSession] = ()
+    """Left behind by a dead process, and marked (in a dry run: would be)."""
+    alive: Sequence[SweptSession] = ()
+    """ACTIVE and held by a live process."""
+    unknown: Sequence[SweptSession] = ()
+    """ACTIVE, and it cannot be known from here whether the owner lives; not touched."""
+    damaged: Sequence[SweptSession] = ()
+    """Not readable; not touched."""
+    failed: Sequence[SweptSession] = ()
+    """Left behind by a dead process, but marking it failed; the next sweep tries again."""
+    dry_run: bool = False
+
+
+Progress = Callable[[int, int], None]
+"""Called with how many ACTIVE sessions were judged, and how many there are."""
+
+
+def sweep(
+    backend: Backend,
+    *,
+    dry_run: bool,
+    mark_as: MarkAs,
+    assume_dead: Iterable[str],
+    progress: Progress | None = None,
+) -> RecoveryReport:
+    """Judge every ACTIVE session; mark those whose owner is dead."""
+    sweeper = _Sweep(backend, dry_run, SessionStatus(mark_as), frozenset(assume_dead))
+    return sweeper.run(progress)
+
+
+class _Sweep:
+    def __init__(
+        self,
+        backend: Backend,
+        dry_run: bool,
+        mark_as: SessionStatus,
+        assume_dead: frozenset[str],
+    ) -> None:
+        self.backend = backend
+        self.dry_run = dry_run
+        self.mark_as = mark_as
+        self.assume_dead = assume_dead
+        self.swept: list[SweptSession] = []
+        self.alive: list[SweptSession] = []
+        self.unknown: list[SweptSession] = []
+        self.damaged: list[SweptSession] = []
+        self.failed: list[SweptSession] = []
+
+    def run(self, progress: Progress | None) -> RecoveryReport:
+        for session_id in self.assume_dead:
+            if not self.backend.exists(session_id):
+                raise SessionNotFound(session_id, self.backend)
+        active = self._active_ids()
+        with nullcontext() if self.dry_run else self.backend.ending_many():
+            for done, session_id in enumerate(active):
+                if progress:
+                    progress(done, len(active))
+                self._judge(session_id)
+        if progress:
+            progress(len(active), len(active))
+        if not self.dry_run:
+            self.backend.tidy()
+        return RecoveryReport(
+            swept=tuple(self.swept),
+            alive=tuple(self.alive),
+            unknown=tuple(self.unknown),
+            damaged=tuple(self.damaged),
+            failed=tuple(self.failed),
+            dry_run=self.dry_run,
+        )
+
+    def _active_ids(self) -> list[str]:
+        """Return the ids of the ACTIVE sessions; put the damaged ones on record."""
+        active: list[str] = []
+        query = make_query(
+            Filters(status=SessionStatus.ACTIVE), limit=None, cursor=None, order="session_id"
+        )
+        query = replace(query, keeps_damaged=True)
+        for item in self.backend.find(query, lambda item: item):
+            if item.damaged is not None:
+                self.damaged.append(SweptSession(item.session_id, item.damaged))
+            else:
+                active.append(item.session_id)
+        return active
+
+    def _judge(self, session_id: str) -> None:
+        try:
+            state, verdict = inspect.look(self.backend, session_id)
+            if state.status is not SessionStatus.ACTIVE:
+                return  # it ended since the scan
+            if verdict.is_alive:
+                self.alive.append(SweptSession(session_id, verdict.reason, verdict))
+            elif verdict.is_unknown and session_id not in self.assume_dead:
+                self.unknown.append(SweptSession(session_id, verdict.reason, verdict))
+            elif self.dry_run:
+                self._record(summarize(state), verdict)
+            else:
+                self._mark(session_id)
+        except SessionNotFound:
+            return
+        except SessionCorrupt as error:
+            self.damaged.append(SweptSession(session_id, error.reason))
+        except SessionStoreError as error:
+            self.failed.append(SweptSession(session_id, str(error)))
+
+    def _record(self, item: SessionSummary, verdict: Liveness) -> None:
+        count = item.recoveries + (1 if self.dry_run else 0)
+        resumable = inspect.is_resumable(self.backend, item)
+        self.swept.append(SweptSession(item.session_id, verdict.reason, verdict, count, resumable))
+
+    def _mark(self, session_id: str) -> None:
+        by = identity.new_owner(self.backend.clock())
+        try:
+            claim = self.backend.claim(session_id, by, timeout=0.0)
+        except SessionClaimed as error:
+            # Another sweeper, or a resumer, was faster.
+            self.alive.append(SweptSession(session_id, error.fact))
+            return
+        marked = None
+        try:
+            marked = self._mark_claimed(claim)
+        except (ClaimLost, RevisionConflict) as error:
+            self.alive.append(SweptSession(session_id, error.fact))
+        finally:
+            claim.release(marked)
+
+    def _mark_claimed(self, claim: Claim) -> SessionSummary | None:
+        """Mark the session, if it still is to be; return the summary of what was written."""
+        # Read again under the claim: the owner may have finished since the scan.
+        stored = claim.read()
+        state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
+        if state.status is not SessionStatus.ACTIVE:
+            return None
+        verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        if verdict.is_alive:
+            self.alive.append(SweptSession(claim.session_id, verdict.reason, verdict))
+            return None
+        if verdict.is_unknown and claim.session_id not in self.assume_dead:
+            self.unknown.append(SweptSession(claim.session_id, verdict.reason, verdict))
+            return None
+        claim.confirm()
+        mark(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
+        writer = Writer(claim, state, clock=self.backend.clock)
+        writer.run(writer.begin_save)
+        logger.info(
+            "%s: marked %s: %s",
+            claim.session_id,
+            self.mark_as,
+            verdict.reason,
+            extra=about(
+                "session_swept",
+                session_id=claim.session_id,
+                revision=state.revision,
+                reason=verdict.reason,
+            ),
+        )
+        marked = summarize(state)
+        self._record(marked, verdict)
+        return marked
+
+
+def mark(state: SessionState, verdict: Liveness, mark_as: SessionStatus, now: str) -> None:
+    """Make ``state`` say that its process died, and how that is known."""
+    who = verdict.owner or state.owner
+    how = verdict.reason
+    if who is not None and who.pid is not None:
+        # "pid 4711 (python agent.py) on web1 since 12:03:11Z is gone"
+        short, named = f"pid {who.pid}", who.describe()
+        how = how.replace(short, named, 1) if short in how else f"{how}: {named}"
+    verb = "was assumed dead by a person" if verdict.is_unknown else "died"
+    reason = f"the process that ran this session {verb}: {how}"
+    before = state.recovery.count if state.recovery else 0
+    state.recovery = SessionRecovery(count=before + 1, at=now, reason=reason, owner=who)
+    end(state, reason, mark_as, now)
+
+
+def end(state: SessionState, reason: str, mark_as: SessionStatus, now: str) -> None:
+    """Make ``state`` say that it ended without success when it last ran, and why."""
+    state.result.success = False
+    state.result.error = reason
+    state.status = mark_as
+    times = state.timestamps
+    # The last time that it is known to have run.
+    last_run = clock.parse(times.updated_at)
+    ended = clock.to_text(last_run) if last_run else now
+    if mark_as is SessionStatus.PAUSED:
+        times.paused_at_time = ended
+    else:
+        times.completed_at = ended

@@ -1,0 +1,195 @@
+"""What may go: a RetentionPolicy, and which sessions and checkpoints it lets go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sessionstore import clock
+from sessionstore.model.status import SessionStatus
+from sessionstore.model.summary import SessionSummary
+
+if TYPE_CHECKING:  # it loads pydantic, and a policy is only numbers
+    from sessionstore.model.checkpoint import Checkpoint
+
+_ENDED = (SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.CANCELLED)
+_ROUNDING = 1.0
+"""Seconds more, since times are compared as floats to look for what is then judged exactly."""
+_STEPS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPolicy:
+    """How long sessions are kept, how many, and how many of their checkpoints.
+
+    A session goes if it is ``older_than`` and not among the ``keep_last``. While what stays is
+    larger than ``max_total_size``, the oldest go as well, but never the ``keep_last``. Without
+    the other two, ``keep_last`` lets all others go. A checkpoint of a session that stays goes
+    if it is ``checkpoints_older_than`` and not among the ``keep_checkpoints``; either alone
+    decides alone.
+
+    Age counts from the last update. What has a time that cannot be read is never old.
+
+    Raises:
+        ValueError: a limit makes no sense, or there is none.
+    """
+
+    older_than: timedelta | float | None = None
+    """A timedelta, or seconds."""
+    keep_last: int | None = None
+    """How many sessions stay at least: the last updated of those with these ``statuses``."""
+    statuses: Iterable[SessionStatus | str] = _ENDED
+    """Which sessions this is about: by default those that came to an end. ``"paused"`` can be
+    added; an ACTIVE session is never pruned."""
+    max_total_size: int | None = None
+    """How many bytes all sessions of the store together may take on disk."""
+    keep_checkpoints: int | None = None
+    """How many checkpoints of a session stay at least, the newest."""
+    checkpoints_older_than: timedelta | float | None = None
+    """A timedelta, or seconds."""
+
+    def __post_init__(self) -> None:
+        given = (self.statuses,) if isinstance(self.statuses, str) else self.statuses
+        statuses = frozenset(SessionStatus(status) for status in given)
+        if SessionStatus.ACTIVE in statuses:
+            raise ValueError("statuses: an active session is never pruned; mark or recover it")
+        if not statuses:
+            raise ValueError("statuses: there is none, so nothing would ever go")
+        object.__setattr__(self, "statuses", statuses)
+        for name in ("older_than", "checkpoints_older_than"):
+            object.__setattr__(self, name, _age(name, getattr(self, name)))
+        for name in ("keep_last", "max_total_size", "keep_checkpoints"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 0):
+                raise ValueError(f"{name} is a whole number of at least 0, not {value!r}")
+        if not (self.judges_sessions or self.judges_checkpoints):
+            raise ValueError(
+                "a policy needs a limit: older_than, keep_last, max_total_size,"
+                " keep_checkpoints or checkpoints_older_than"
+            )
+
+    @property
+    def judges_sessions(self) -> bool:
+        """Whether whole sessions may go."""
+        return not (self.older_than is self.keep_last is self.max_total_size is None)
+
+    @property
+    def judges_checkpoints(self) -> bool:
+        """Whether checkpoints of sessions that stay may go."""
+        return not (self.keep_checkpoints is self.checkpoints_older_than is None)
+
+    def only_before(self, now: datetime) -> float | None:
+        """Return since when nothing that was updated goes, in seconds since the epoch.
+
+        None if more than age decides, or anything is to be looked at in sessions that stay.
+        """
+        limit = _seconds(self.older_than)
+        if limit is None or self.max_total_size is not None or self.judges_checkpoints:
+            return None
+        return now.timestamp() - limit + _ROUNDING
+
+    def is_about(self, status: SessionStatus | None) -> bool:
+        """Return whether sessions of this status may be touched at all."""
+        return status in frozenset(self.statuses)
+
+    # --- which ones ------------------------------------------------------------------------------
+
+    def choose(
+        self, candidates: Iterable[SessionSummary], now: datetime
+    ) -> tuple[list[tuple[SessionSummary, str]], list[SessionSummary]]:
+        """Return which sessions go, with the reason, and which may go if space is short.
+
+        Both are oldest first. ``candidates`` are sessions that this policy is about.
+        """
+        newest_first = sorted(
+            candidates, key=lambda item: (_moment(item.updated_at), item.session_id), reverse=True
+        )
+        unprotected = newest_first[self.keep_last or 0 :]
+        unprotected.reverse()
+        going: list[tuple[SessionSummary, str]] = []
+        staying: list[SessionSummary] = []
+        for item in unprotected:
+            reason = self._why(item, now)
+            if reason is None:
+                staying.append(item)
+            else:
+                going.append((item, reason))
+        if self.max_total_size is None:
+            staying = []
+        return going, [item for item in staying if clock.parse(item.updated_at)]
+
+    def _why(self, item: SessionSummary, now: datetime) -> str | None:
+        limit = _seconds(self.older_than)
+        if limit is None:
+            alone = self.keep_last is not None and self.max_total_size is None
+            return f"{item.status}, not among the last {self.keep_last}" if alone else None
+        age = _age_of(item.updated_at, now)
+        if age is None or age < limit:
+            return None
+        return f"{item.status}, last updated {_in_words(age)} ago"
+
+    def may_choose(self, checkpoint_ids: Sequence[str], latest: str | None) -> bool:
+        """Return whether :meth:`choose_checkpoints` may choose any of these."""
+        return len(checkpoint_ids) > (self.keep_checkpoints or 0) and any(
+            checkpoint_id != latest for checkpoint_id in checkpoint_ids
+        )
+
+    def choose_checkpoints(
+        self, checkpoints: Sequence[Checkpoint], latest: str | None, now: datetime
+    ) -> list[str]:
+        """Return the ids of the checkpoints that go, oldest first.
+
+        ``checkpoints`` are in order. Never the latest, which a resume would use, and none that
+        is damaged: it may be data. Where the latest is missing or damaged, a resume has to
+        choose another, so that all stay.
+        """
+        sound = {item.checkpoint_id for item in checkpoints if item.damaged is None}
+        if not self.judges_checkpoints or (latest is not None and latest not in sound):
+            return []
+        candidates = [item for item in checkpoints if item.damaged is None]
+        # Not below zero: a negative end would count from the end, and let go what is to stay.
+        old = candidates[: max(0, len(candidates) - (self.keep_checkpoints or 0))]
+        limit = _seconds(self.checkpoints_older_than)
+        if limit is not None:
+            ages = [(item, _age_of(item.created_at, now)) for item in old]
+            old = [item for item, age in ages if age is not None and age >= limit]
+        return [item.checkpoint_id for item in old if item.checkpoint_id != latest]
+
+
+def _age(name: str, value: timedelta | float | None) -> timedelta | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        age = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    except (TypeError, ValueError, OverflowError):  # NaN is a ValueError, infinity an overflow
+        raise ValueError(f"{name} is a timedelta or seconds, not {value!r}") from None
+    if age < timedelta(0):
+        raise ValueError(f"{name} is not negative: {value!r}")
+    return age
+
+
+def _seconds(age: timedelta | float | None) -> float | None:
+    return age.total_seconds() if isinstance(age, timedelta) else age
+
+
+def _moment(text: str) -> float:
+    moment = clock.parse(text)
+    return math.inf if moment is None else moment.timestamp()
+
+
+def _age_of(text: str, now: datetime) -> float | None:
+    moment = clock.parse(text)
+    return None if moment is None else (now - moment).total_seconds()
+
+
+def _in_words(seconds: float) -> str:
+    for size, unit in _STEPS:
+        if seconds >= size:
+            number = int(seconds // size)
+            return f"{number:,} {unit}{'s' if number != 1 else ''}"
+    return "0 seconds"

@@ -1,0 +1,1 @@
+"""Export sessions to archives, and import them."""

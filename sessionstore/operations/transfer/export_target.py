@@ -1,0 +1,206 @@
+"""Where an export goes: a file, a directory or a stream; there complete, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from sessionstore.durable import replace
+from sessionstore.durable.directory import Directory, flush
+from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
+from sessionstore.operations.transfer.archive import Target, pieces
+from sessionstore.text import printable
+
+_LEVEL = 6  # what gzip itself takes
+_SLASHES = tuple({os.sep, os.altsep or os.sep})
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
+_OTHERS = (
+    *(".zip", ".7z", ".rar", ".jar", ".cpio", ".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".lzma"),
+    *(".tbz", ".tbz2", ".txz", ".tzst", ".tlz", ".taz", ".z", ".br"),
+)
+"""What is an archive to everybody else: nobody who names one so wants a directory."""
+_LONGEST_NAME = 200
+"""Bytes of a name that fit behind a temporary one, where names have at most 255."""
+
+Place = str | os.PathLike[str] | BinaryIO
+"""A path, or something binary that is open for writing."""
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[Target]:
+    """Yield where to write to; it takes its place when the block ends without an exception.
+
+    A name that ends in ``.tar`` is a tar archive, one in ``.tar.gz`` or ``.tgz`` a compressed
+    one, any other a directory, and so is one that ends in a slash. What is open for writing gets
+    a compressed tar archive; errors of its own come through as they are.
+
+    Raises:
+        InvalidQuery: the name is that of an archive of another kind.
+        StorageError: there is something of that name, or the system refused.
+    """
+    if not isinstance(place, str | os.PathLike):
+        with _TarTarget(place, compressed=True) as target:
+            yield target
+        return
+    given = os.path.expanduser(os.fspath(place))
+    path = os.path.abspath(given)
+    parent, name = os.path.split(path)
+    is_directory = given.endswith(_SLASHES) or not name.lower().endswith(_ARCHIVES)
+    if is_directory and not given.endswith(_SLASHES):
+        _refuse_others(name)
+    try:
+        with (
+            Directory(os.path.realpath(parent)) as directory,
+            _aside(directory, name, is_directory=is_directory) as target,
+        ):
+            yield target
+    except OSError as error:
+        if isinstance(error, SessionStoreError):
+            raise
+        if not os.path.isdir(parent):
+            reason = f"there is no directory {printable(parent, limit=400)}: make it first"
+            raise StorageError("export to", path, reason) from None
+        raise StorageError("export to", path, error) from error
+
+
+def _refuse_others(name: str) -> None:
+    found = next((suffix for suffix in _OTHERS if name.lower().endswith(suffix)), None)
+    if found is not None:
+        stem = name[: -len(found)]
+        if stem.lower().endswith(".tar"):
+            stem = stem[: -len(".tar")]
+        raise InvalidQuery(
+            "target",
+            f"no {found} is written here: name it {stem}.tar.gz, {stem}.tgz or {stem}.tar,"
+            f" or {stem} for a directory",
+        )
+
+
+@contextmanager
+def _aside(parent: Directory, name: str, *, is_directory: bool) -> Iterator[Target]:
+    if name in parent.names():
+        raise FileExistsError(errno.EEXIST, "it exists already: choose another name")
+    aside = _aside_name(name)
+    try:
+        if not is_directory:
+            fd = parent.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with os.fdopen(fd, "wb") as file:
+                with _TarTarget(file, compressed=not name.lower().endswith(".tar")) as target:
+                    yield target
+                file.flush()
+                flush(file.fileno())
+        else:
+            parent.make_directory(aside)
+            with Directory(aside, parent) as root:
+                yield _DirectoryTarget(root)
+                root.flush()
+        replace.move_new(parent, aside, parent, name)
+        parent.flush()
+    finally:
+        path = os.path.join(parent.path, aside)
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def _aside_name(name: str) -> str:
+    """Return a name that nobody can predict, and that tells what was to become of it.
+
+    After a ``kill -9`` it stays, and no sweep comes by here.
+    """
+    called = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
+    return f"{replace.temporary_name()}-{called}"
+
+
+class _TarTarget:
+    """A tar archive."""
+
+    def __init__(self, stream: BinaryIO, *, compressed: bool) -> None:
+        self._packed = (
+            # Neither name nor time: the same sessions give the same bytes.
+            gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=stream, mtime=0)
+            if compressed
+            else None
+        )
+        self._tar = tarfile.open(  # noqa: SIM115 - closed with the target
+            fileobj=self._packed or stream, mode="w", format=tarfile.PAX_FORMAT
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._tar.close()
+            if self._packed is not None:
+                self._packed.close()
+        elif self._packed is not None:
+            with suppress(OSError, ValueError):  # what matters is the error on its way
+                self._packed.close()
+
+    def add(self, name: str, content: BinaryIO, size: int, mtime: int, executable: bool) -> None:
+        entry = self._entry(name, mtime)
+        entry.size = size
+        entry.mode = 0o700 if executable else 0o600
+        self._tar.addfile(entry, content)
+        self._tar.members.clear()  # type: ignore[attr-defined]  # it would remember every one
+
+    def add_directory(self, name: str, mtime: int) -> None:
+        entry = self._entry(name, mtime)
+        entry.type = tarfile.DIRTYPE
+        entry.mode = 0o700
+        self._tar.addfile(entry)
+
+    def _entry(self, name: str, mtime: int) -> tarfile.TarInfo:
+        entry = tarfile.TarInfo(name)  # owned by 0, which no import looks at
+        entry.mtime = mtime
+        return entry
+
+
+class _DirectoryTarget:
+    """A directory."""
+
+    def __init__(self, root: Directory) -> None:
+        self._root = root
+
+    @contextmanager
+    def _below(self, places: list[str]) -> Iterator[Directory]:
+        with ExitStack() as stack:
+            here = self._root
+            for place in places:
+                with suppress(FileExistsError):
+                    here.make_directory(place)
+                here = stack.enter_context(Directory(place, here))
+            yield here
+
+    def add(self, name: str, content: BinaryIO, size: int, mtime: int, executable: bool) -> None:
+        *places, last = name.split("/")
+        with self._below(places) as directory:
+            fd = directory.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                for piece in pieces(content, size):
+                    replace.write_all(fd, piece)
+                if executable and hasattr(os, "fchmod"):
+                    os.fchmod(fd, 0o700)
+                if os.utime in os.supports_fd:
+                    os.utime(fd, (mtime, mtime))
+                flush(fd)
+            finally:
+                os.close(fd)
+
+    def add_directory(self, name: str, mtime: int) -> None:
+        del mtime  # what comes into it sets another
+        with self._below(name.split("/")):
+            pass

@@ -1,0 +1,375 @@
+"""Import: take sessions in from an archive that anybody may have made, whole or not at all.
+
+Everything is read, built aside and compared with the manifest before the first session becomes
+visible. None is overwritten, and nothing is written anywhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sessionstore import clock
+from sessionstore.errors import (
+    ArchiveRefused,
+    NotStorable,
+    SessionCorrupt,
+    SessionExists,
+    SessionStoreError,
+)
+from sessionstore.log import about, logger
+from sessionstore.model import codec
+from sessionstore.model.limits import MAX_STATE_BYTES
+from sessionstore.model.state import SessionRecovery, SessionState, SessionStatus
+from sessionstore.operations.recovery import Progress
+from sessionstore.operations.transfer import archive as archives
+from sessionstore.operations.transfer import import_source
+from sessionstore.operations.transfer.archive import MANIFEST, Digest, Manifest, Member
+from sessionstore.operations.transfer.report import (
+    TransferredSession,
+    checkpoint_damage,
+    transfer_damage,
+)
+from sessionstore.storage.backend import Backend, SessionImporter
+
+MAX_BYTES = 16 * 1024**3
+"""What an import takes unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import took in, and what not."""
+
+    imported: Sequence[TransferredSession] = ()
+    existing: Sequence[TransferredSession] = ()
+    """There are sessions with these ids, which were not touched."""
+    failed: Sequence[TransferredSession] = ()
+    """Sound in the archive, but this store or system refused them."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything in the archive was taken in."""
+        return not (self.existing or self.failed)
+
+    @property
+    def carries_damage(self) -> bool:
+        """Whether any that was taken in has damaged checkpoints, or lacks its latest one."""
+        return any(item.damage for item in self.imported)
+
+
+def import_(
+    backend: Backend,
+    source: import_source.Source,
+    *,
+    session_id: str | None,
+    max_bytes: int,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Take in all sessions of ``source``; a single one under the name ``session_id``."""
+    with (
+        import_source.opened(source, max_bytes) as (called, members),
+        backend.importer() as importer,
+    ):
+        return _Import(backend, importer, called, session_id, progress or _in_silence).run(members)
+
+
+def _in_silence(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(slots=True)
+class _Arriving:
+    """A session, as far as it has come."""
+
+    carried: TransferredSession
+    exists: bool
+    """Whether there is one with this id, so that nothing of it needs to be kept."""
+    files: dict[str, Digest] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
+    executable: set[str] = field(default_factory=set)
+    state: SessionState | None = None
+    kept: set[str] = field(default_factory=set)
+    """Its checkpoints."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Those that cannot be read, and why."""
+
+
+class _Import:
+    def __init__(
+        self,
+        backend: Backend,
+        importer: SessionImporter,
+        called: str,
+        new_id: str | None,
+        progress: Progress,
+    ) -> None:
+        self.backend = backend
+        self.importer = importer
+        self.called = called
+        self.new_id = new_id
+        self.progress = progress
+        self.now: datetime = backend.clock()
+        self.arriving: dict[str, _Arriving] = {}
+
+    def run(self, members: Iterator[Member]) -> ImportReport:
+        manifest: Manifest | None = None
+        for member in members:
+            if manifest is not None:
+                raise self._refused(member.name, "it comes after the manifest")
+            if member.name == MANIFEST:
+                manifest = self._read_manifest(member)
+            else:
+                self._take(member)
+        if manifest is None:
+            raise ArchiveRefused(self.called, "it ends before its manifest: it was cut off")
+        self._compare(manifest)
+        return self._adopt()
+
+    def _refused(self, name: str, reason: str) -> ArchiveRefused:
+        return ArchiveRefused(self.called, reason, member=name)
+
+    def _read_manifest(self, member: Member) -> Manifest:
+        if member.content is None or member.size > archives.MAX_MANIFEST_BYTES:
+            raise self._refused(member.name, "it is no manifest of an export")
+        data, _ = self._whole(member)
+        return archives.parse(self.called, data)
+
+    # --- taking in -------------------------------------------------------------------------------
+
+    def _take(self, member: Member) -> None:
+        session_id, name = archives.split(self.called, member.name)
+        arriving = self.arriving.get(session_id) or self._expect(session_id, member)
+        if name in arriving.files or name in arriving.directories:
+            raise self._refused(member.name, "it is there twice")
+        if member.content is None:
+            arriving.directories.add(name)
+            if not arriving.exists:
+                with self._names_of(member):
+                    self.importer.put_directory(self._target(session_id), name)
+            return
+        checkpoint_id = archives.checkpoint_id_of(name)
+        if name == archives.STATE:
+            digest = self._take_state(arriving, session_id, member)
+        elif checkpoint_id is not None:
+            digest = self._take_checkpoint(arriving, session_id, checkpoint_id, member)
+        else:
+            digest = self._take_file(arriving, session_id, name, member)
+        arriving.files[name] = digest
+        if member.is_executable:
+            arriving.executable.add(name)
+        carried = arriving.carried
+        is_file = name != archives.STATE and checkpoint_id is None
+        arriving.carried = replace(
+            carried,
+            bytes=carried.bytes + digest.size,
+            files=carried.files + is_file,
+            checkpoints=carried.checkpoints + (checkpoint_id is not None),
+        )
+
+    def _expect(self, session_id: str, member: Member) -> _Arriving:
+        if self.new_id is not None and self.arriving:
+            raise self._refused(
+                member.name, "there is more than one session: they cannot all get the same id"
+            )
+        target = self._target(session_id)
+        self.progress(len(self.arriving), len(self.arriving) + 1)
+        arriving = _Arriving(TransferredSession(target), self.backend.exists(target))
+        self.arriving[session_id] = arriving
+        return arriving
+
+    def _target(self, session_id: str) -> str:
+        return self.new_id or session_id
+
+    def _take_state(self, arriving: _Arriving, session_id: str, member: Member) -> Digest:
+        payload, digest = self._whole(member)
+        try:
+            state = codec.decode(payload, SessionState, session_id, member.name)
+            stored, state = self._as_it_arrives(payload, state)
+        except (SessionCorrupt, NotStorable) as error:
+            raise self._refused(member.name, f"it is no sound state: {error.reason}") from error
+        arriving.state = state
+        arriving.carried = replace(arriving.carried, status=state.status, revision=state.revision)
+        if not arriving.exists:
+            with self._names_of(member):
+                self.importer.put_state(self._target(session_id), stored)
+        return digest
+
+    def _take_checkpoint(
+        self, arriving: _Arriving, session_id: str, checkpoint_id: str, member: Member
+    ) -> Digest:
+        payload, digest = self._whole(member)
+        arriving.kept.add(checkpoint_id)
+        if reason := checkpoint_damage(session_id, checkpoint_id, payload):
+            arriving.damaged[checkpoint_id] = reason
+        if not arriving.exists:
+            if self.new_id is not None:
+                payload = _with(payload, session_id=self.new_id)
+            with self._names_of(member):
+                self.importer.put_checkpoint(self._target(session_id), checkpoint_id, payload)
+        return digest
+
+    def _take_file(self, arriving: _Arriving, session_id: str, name: str, member: Member) -> Digest:
+        content = _Counted(self.called, member)
+        if arriving.exists:
+            for _ in content.pieces():
+                continue
+        else:
+            target, executable = self._target(session_id), member.is_executable
+            with self._names_of(member):
+                self.importer.put_file(target, name, content.pieces(), is_executable=executable)
+        return content.digest()
+
+    @contextmanager
+    def _names_of(self, member: Member) -> Iterator[None]:
+        """Refuse the archive where a name in it stands for a file and for a directory."""
+        try:
+            yield
+        except SessionStoreError as error:
+            if isinstance(error.__cause__, FileExistsError | NotADirectoryError):
+                raise self._refused(member.name, "something else has this name") from error
+            raise
+
+    def _whole(self, member: Member) -> tuple[bytes, Digest]:
+        if member.size > max(MAX_STATE_BYTES, archives.MAX_MANIFEST_BYTES):
+            raise self._refused(member.name, f"{member.size:,} bytes are more than a state has")
+        content = _Counted(self.called, member)
+        data = b"".join(content.pieces())
+        return data, content.digest()
+
+    def _as_it_arrives(self, payload: bytes, state: SessionState) -> tuple[bytes, SessionState]:
+        """Return the state as it is stored: the same bytes, unless they name an owner."""
+        if self.new_id is not None:
+            payload = _with(payload, session_id=self.new_id)
+            state = codec.decode(payload, SessionState, self.new_id, self.called)
+        if state.status is SessionStatus.ACTIVE:
+            _interrupt(state, self.now)
+            payload = codec.encode(state)
+        elif state.owner is not None or state.pid is not None:
+            payload = _with(payload, owner=None, pid=None)
+        return payload, state
+
+    # --- comparing and adopting ------------------------------------------------------------------
+
+    def _compare(self, manifest: Manifest) -> None:
+        """Refuse an archive that does not hold exactly what its manifest says."""
+        for session_id in self.arriving.keys() ^ manifest.keys():
+            where = "the manifest" if session_id in self.arriving else "the archive"
+            raise self._refused(f"sessions/{session_id}", f"it is missing in {where}")
+        for session_id, listed in manifest.items():
+            arriving = self.arriving[session_id]
+            for name in sorted(listed.files.keys() | arriving.files.keys()):
+                said, found = listed.files.get(name), arriving.files.get(name)
+                if said != found:
+                    reason = (
+                        "it is not in the manifest" if said is None
+                        else "it is missing" if found is None
+                        else "its checksum is another one: it was changed or damaged"
+                    )  # fmt: skip
+                    raise self._refused(archives.place_of(session_id, name), reason)
+            if set(listed.directories) != arriving.directories:
+                raise self._refused(f"sessions/{session_id}", "its directories are others")
+            if set(listed.executable) != arriving.executable:
+                raise self._refused(f"sessions/{session_id}", "other files can be executed")
+
+    def _adopt(self) -> ImportReport:
+        imported: list[TransferredSession] = []
+        existing: list[TransferredSession] = []
+        failed: list[TransferredSession] = []
+        read = len(self.arriving)
+        for done, arriving in enumerate(self.arriving.values()):
+            self.progress(read + done, 2 * read)
+            carried = arriving.carried
+            if arriving.state is not None:
+                damage = transfer_damage(arriving.state, arriving.kept, arriving.damaged)
+                carried = replace(carried, damage=damage)
+            try:
+                if arriving.exists:
+                    raise SessionExists(carried.session_id)
+                self.importer.publish(carried.session_id)
+            except SessionExists:
+                reason = "there is a session with this id; it was not touched"
+                existing.append(replace(carried, reason=reason))
+            except SessionStoreError as error:
+                failed.append(replace(carried, reason=str(error)))
+            else:
+                logger.info(
+                    "%s: imported at revision %d",
+                    carried.session_id,
+                    carried.revision,
+                    extra=about(
+                        "session_imported",
+                        session_id=carried.session_id,
+                        revision=carried.revision,
+                    ),
+                )
+                imported.append(carried)
+        self.progress(2 * read, 2 * read)
+        return ImportReport(tuple(imported), tuple(existing), tuple(failed))
+
+
+class _Counted:
+    """The content of a member, counted and summed while somebody reads it."""
+
+    def __init__(self, called: str, member: Member) -> None:
+        assert member.content is not None
+        self._called = called
+        self._member = member
+        self._content = member.content
+        self._size = 0
+        self._sum = hashlib.sha256()
+
+    def pieces(self) -> Iterator[bytes]:
+        pieces = archives.pieces(self._content, self._member.size)
+        while True:
+            with import_source.readable(self._called):
+                piece = next(pieces, b"")
+            if not piece:
+                break
+            self._size += len(piece)
+            self._sum.update(piece)
+            yield piece
+        if self._size != self._member.size:
+            raise ArchiveRefused(self._called, "it was cut off", member=self._member.name)
+
+    def digest(self) -> Digest:
+        return Digest(self._size, self._sum.hexdigest())
+
+
+def _with(payload: bytes, **changes: Any) -> bytes:
+    """Return a state or checkpoint with other values; what cannot be read as it is."""
+    try:
+        raw: Any = json.loads(payload)
+        if not isinstance(raw, dict):
+            return payload
+        return json.dumps({**raw, **changes}, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return payload
+
+
+def _interrupt(state: SessionState, now: datetime) -> None:
+    """Make the state of an ACTIVE session say that its process stayed behind.
+
+    As a sweep does: failed, with the reason, so that start-up code finds it as interrupted. It
+    is a write like any other, so that the revision grows. It was no crash: the count stays.
+    """
+    former, times = state.owner, state.timestamps
+    who = former.describe() if former is not None else ""
+    reason = "it was active when it was exported, and its process did not come along"
+    if who:
+        reason += f": {who}"
+    at = clock.to_text(now)
+    count = state.recovery.count if state.recovery else 0
+    state.recovery = SessionRecovery(count=count, at=at, reason=reason, owner=former)
+    state.result.success = False
+    state.result.error = reason
+    state.status = SessionStatus.FAILED
+    state.owner = state.pid = None
+    last_run = clock.parse(times.updated_at)
+    times.completed_at = clock.to_text(last_run) if last_run else at
+    times.updated_at = at
+    state.revision += 1

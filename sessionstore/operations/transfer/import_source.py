@@ -1,0 +1,277 @@
+"""Read what is to be imported, which anybody may have made, and refuse all that no export holds.
+
+Only regular files and directories come through, under names that lead nowhere else, and no more
+bytes than were allowed: not from the content, and not from headers either.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import os
+import stat
+import struct
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, cast
+
+from sessionstore.durable.directory import Directory
+from sessionstore.errors import ArchiveRefused, SessionStoreError, StorageError
+from sessionstore.operations.transfer import archive as archives
+from sessionstore.operations.transfer.archive import MANIFEST, MAX_MANIFEST_BYTES, Member
+
+Source = str | os.PathLike[str] | BinaryIO
+"""A path, or something binary that is open for reading."""
+
+_HEADER = 1 << 20
+"""Bytes that may come before a member: a long name takes some, a trap takes gigabytes."""
+_COST = 4096
+"""Bytes that a member counts besides its content: an empty one takes a block on disk, too."""
+_DAMAGED = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    struct.error,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+)
+"""What reading a damaged or hostile archive can raise."""
+
+
+@contextmanager
+def opened(source: Source, max_bytes: int) -> Iterator[tuple[str, Iterator[Member]]]:
+    """Yield what to call the source in messages, and its members, the manifest last.
+
+    Raises:
+        StorageError: it cannot be opened or read.
+        ArchiveRefused: while the members are read, by its damage or its tricks.
+    """
+    if not isinstance(source, str | os.PathLike):
+        name = getattr(source, "name", None)
+        called = name if isinstance(name, str) else "the archive"
+        yield called, _guarded(called, _tar_members(called, source, max_bytes))
+        return
+    path = os.path.abspath(os.path.expanduser(os.fspath(source)))
+    with ExitStack() as stack:
+        try:
+            if os.path.isdir(path):
+                root = stack.enter_context(Directory(os.path.realpath(path)))
+                members = _directory_members(path, root, max_bytes)
+            else:
+                file = stack.enter_context(open(path, "rb"))
+                members = _tar_members(path, file, max_bytes)
+        except OSError as error:
+            raise StorageError("import from", path, error) from error
+        yield path, _guarded(path, members)
+
+
+def _guarded(called: str, members: Iterator[Member]) -> Iterator[Member]:
+    """Yield the members; what reading them raises leaves as an error of ours."""
+    while True:
+        with readable(called):
+            try:
+                member = next(members)
+            except StopIteration:
+                return
+        yield member
+
+
+@contextmanager
+def readable(called: str) -> Iterator[None]:
+    """Turn what reading from an archive can raise into an error of ours."""
+    try:
+        yield
+    except SessionStoreError:
+        raise
+    except _DAMAGED as error:
+        said = str(error) or type(error).__name__
+        raise ArchiveRefused(called, f"it is damaged, or no archive of ours ({said})") from error
+    except OSError as error:
+        raise StorageError("import from", called, error) from error
+
+
+class _Budget:
+    """How many bytes may still come."""
+
+    def __init__(self, called: str, limit: int) -> None:
+        self._called = called
+        self._limit = limit
+        self._left = limit
+
+    def take(self, name: str, size: int) -> None:
+        if size < 0:
+            raise ArchiveRefused(self._called, "its size is negative", member=name)
+        self._left -= size + _COST
+        if self._left < 0:
+            raise ArchiveRefused(
+                self._called,
+                f"there is more in it than the {self._limit:,} bytes that were allowed",
+                member=name,
+            )
+
+
+# --- tar ----------------------------------------------------------------------------------------
+
+
+def _tar_members(called: str, file: BinaryIO, max_bytes: int) -> Iterator[Member]:
+    budget = _Budget(called, max_bytes)
+    stream = _Forward(called, _unpacked(called, file))
+    stream.allow(_HEADER)
+    with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r:") as tar:
+        while True:
+            stream.allow(_HEADER)
+            entry = tar.next()
+            if entry is None:
+                break
+            tar.members.clear()  # type: ignore[attr-defined]  # it would remember every one
+            _check_entry(called, entry)
+            budget.take(entry.name, entry.size)
+            stream.allow(entry.size)
+            if entry.isdir():
+                yield Member(entry.name)
+            else:
+                yield Member(entry.name, entry.size, stream, bool(entry.mode & stat.S_IXUSR))
+        # The end is zeros up to a whole record; reading on checks what gzip has to say of it.
+        stream.allow(_HEADER)
+        while piece := stream.read(1 << 16):
+            if piece.strip(b"\0"):
+                raise ArchiveRefused(called, "something follows the end of the archive")
+
+
+def _unpacked(called: str, file: BinaryIO) -> BinaryIO:
+    if not hasattr(file, "peek"):
+        file = io.BufferedReader(cast("io.RawIOBase", _Borrowed(file)))
+    magic = cast("io.BufferedReader", file).peek(2)[:2]
+    if magic == b"\x1f\x8b":
+        return cast("BinaryIO", gzip.GzipFile(fileobj=file, mode="rb"))
+    if not magic:
+        raise ArchiveRefused(called, "it is empty")
+    return file
+
+
+class _Borrowed(io.RawIOBase):
+    """Somebody else's stream, read through a buffer that does not close it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what it gets
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _Forward:
+    """A stream that only goes forward, and only as far as was allowed."""
+
+    def __init__(self, called: str, stream: BinaryIO) -> None:
+        self._called = called
+        self._stream = stream
+        self._at = 0
+        self._until = 0
+
+    def allow(self, count: int) -> None:
+        """Allow to read up to ``count`` bytes from here on."""
+        self._until = self._at + count
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int, /) -> bytes:
+        if size < 0 or self._at + size > self._until:
+            size = max(self._until - self._at, 0) + 1
+        parts: list[bytes] = []
+        while size and (part := self._stream.read(min(size, archives.PIECE))):
+            parts.append(part)
+            size -= len(part)
+            self._at += len(part)
+            if self._at > self._until:
+                raise ArchiveRefused(self._called, "a header in it is too large")
+        return b"".join(parts)
+
+    def seek(self, place: int) -> int:
+        if place < self._at:
+            raise tarfile.ReadError("it does not go on where it should")
+        while self._at < place and self.read(min(place - self._at, archives.PIECE)):
+            pass
+        return self._at
+
+
+def _check_entry(called: str, entry: tarfile.TarInfo) -> None:
+    """Refuse whatever is no plain file or directory. Names are checked by who uses them."""
+    name = entry.name
+    if entry.issym() or entry.islnk() or entry.linkname:
+        raise ArchiveRefused(called, "it is a link", member=name)
+    if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
+        raise ArchiveRefused(called, "it is neither a file nor a directory", member=name)
+    if entry.issparse():
+        raise ArchiveRefused(called, "it is a sparse file, which no export holds", member=name)
+    if entry.isdir() and entry.size:
+        raise ArchiveRefused(called, "it is a directory with content", member=name)
+    second_look = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and newer
+    if second_look is not None and second_look(entry, os.sep + "nowhere").name != name:
+        raise ArchiveRefused(called, "its name is absolute", member=name)
+
+
+# --- a directory --------------------------------------------------------------------------------
+
+
+def _directory_members(called: str, root: Directory, max_bytes: int) -> Iterator[Member]:
+    """Yield exactly what the manifest names, and the manifest as the last."""
+    budget = _Budget(called, max_bytes)
+    manifest = _read(called, root, MANIFEST, MAX_MANIFEST_BYTES)
+    budget.take(MANIFEST, len(manifest))
+    for session_id, listed in archives.parse(called, manifest).items():
+        for name in listed.directories:
+            budget.take(name, 0)
+            yield Member(archives.place_of(session_id, name))
+        for name, digest in listed.files.items():
+            place = archives.place_of(session_id, name)
+            budget.take(place, digest.size)
+            with _opened_file(called, root, place) as (file, status):
+                if status.st_size != digest.size:
+                    raise ArchiveRefused(called, "it is not as long as it was", member=place)
+                executable = bool(status.st_mode & stat.S_IXUSR)
+                yield Member(place, digest.size, file, executable)
+    yield Member(MANIFEST, len(manifest), io.BytesIO(manifest))
+
+
+def _read(called: str, root: Directory, name: str, limit: int) -> bytes:
+    with _opened_file(called, root, name) as (file, status):
+        if status.st_size > limit:
+            raise ArchiveRefused(called, "it is too large", member=name)
+        return b"".join(archives.pieces(file, limit))
+
+
+@contextmanager
+def _opened_file(
+    called: str, root: Directory, name: str
+) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+    """Yield a regular file below ``root``; no link on the way to it is followed."""
+    *places, last = name.split("/")
+    with ExitStack() as stack:
+        here = root
+        try:
+            for place in places:
+                here = stack.enter_context(Directory(place, here))
+            fd = here.open(last, os.O_RDONLY)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise ArchiveRefused(called, "it is missing", member=name) from None
+            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+                raise ArchiveRefused(called, "it is a link, or no file", member=name) from None
+            raise
+        file = stack.enter_context(os.fdopen(fd, "rb", buffering=0))
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ArchiveRefused(called, "it is no regular file", member=name)
+        yield cast("BinaryIO", file), status

@@ -1,0 +1,242 @@
+"""Watch sessions as they change: bursts become one change, and the last state is never missed.
+
+The version of a state is taken before the state is read: what changes in between has another one
+the next time. Where events tell where to look, everything is looked at from time to time as well.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from sessionstore.errors import SessionStoreError, WatchTimedOut
+from sessionstore.model.query import SessionQuery
+from sessionstore.model.state import SessionStatus
+from sessionstore.model.summary import SessionSummary
+from sessionstore.session import inspect
+from sessionstore.storage.backend import Backend, ChangeNotifier, PollingNotifier
+
+Kind = Literal["found", "created", "changed", "deleted"]
+
+_SHARE = 10
+"""How many times longer than a look at everything the time between two is at least."""
+_STEP = 0.05
+"""Seconds after which a look at everything hands over what it has found so far."""
+_TRUST = 10
+"""How many times longer that time is where events tell what changes."""
+
+
+class Watched(TypedDict, total=False):
+    """The keyword filters of ``watch``: those of ``find`` that tell one session from another."""
+
+    status: str | SessionStatus | Iterable[str | SessionStatus] | None
+    goal_id: str | None
+    agent_id: str | None
+    correlation_id: str | None
+    stream_id: str | None
+    id_prefix: str | None
+    resumable: bool | None
+    interrupted: bool | None
+    damaged: bool | None
+    max_recoveries: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """What became of a session."""
+
+    session_id: str
+    kind: Kind
+    """``found`` when the watch begins, then ``created``, ``changed`` or ``deleted``."""
+    summary: SessionSummary
+    """As it is now, as in a listing; of a deleted one what was seen last."""
+
+
+class Watch:
+    """The sessions as they were seen last, and what has changed since."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        session_ids: Collection[str] | None,
+        query: SessionQuery,
+        *,
+        until: frozenset[SessionStatus] | None,
+        timeout: float | None,
+        poll: float,
+        uses_events: bool,
+    ) -> None:
+        self._backend = backend
+        self._named = None if session_ids is None else list(dict.fromkeys(session_ids))
+        self._query = query
+        self._until = until
+        self._timeout = timeout
+        self._poll = poll
+        self._deadline = math.inf if timeout is None else time.monotonic() + timeout
+        self._alarm: ChangeNotifier = (
+            backend.notifier(self._named) if uses_events else PollingNotifier()
+        )
+        self._versions: dict[str, Hashable] = {}
+        self._shown: dict[str, SessionSummary] = {}
+        self._gone: set[str] = set()
+        self._pending: Iterator[str] | None = None
+        self._spent = 0.0
+        self._begun = False
+        """Whether everything was looked at once."""
+        self._next_look = 0.0
+        self._is_last = False
+        self._is_up = False
+        self.is_over: bool = False
+
+    def close(self) -> None:
+        """Let go of the events."""
+        self._alarm.close()
+
+    def step(self, longest: float) -> list[SessionChange]:
+        """Return what has changed, after about ``longest`` seconds at most.
+
+        Raises:
+            WatchTimedOut: the time is up, and what was waited for has not come.
+        """
+        if self._is_up:
+            return self._end()
+        told: Collection[str] | None = ()
+        if self._pending is None:
+            told = self._wait(longest) if self._begun else None
+            if told is None or time.monotonic() >= min(self._next_look, self._deadline):
+                self._begin_look()
+        changes = self._look(self._pending if self._pending is not None else sorted(told or ()))
+        if self._pending is None:
+            if self._has_ended():
+                self.is_over = True
+            elif self._is_last:
+                self._is_up = True
+                return changes or self._end()
+        return changes
+
+    def _end(self) -> list[SessionChange]:
+        self.is_over = True
+        if self._until is not None:
+            raise WatchTimedOut(self._timeout or 0.0, self._waiting())
+        return []
+
+    def _wait(self, longest: float) -> Collection[str] | None:
+        now = time.monotonic()
+        pause = min(longest, self._next_look - now, self._deadline - now)
+        return self._alarm.wait(pause) if pause > 0 else ()
+
+    def _begin_look(self) -> None:
+        """Begin to look at everything. A large store takes more than one step."""
+        # One that begins when the time is up is the last: what came just before counts.
+        self._is_last = time.monotonic() >= self._deadline
+        there = sorted(self._backend.ids()) if self._named is None else self._named
+        self._pending = iter(dict.fromkeys([*there, *self._versions]))
+        self._spent = 0.0
+
+    def _look(self, session_ids: Iterable[str]) -> list[SessionChange]:
+        started = time.monotonic()
+        changes: list[SessionChange] = []
+        for session_id in session_ids:
+            version = self._backend.version(session_id)
+            if version != self._versions.get(session_id):  # else as it was, or still not there
+                change = self._read(session_id, version)
+                if change is not None:
+                    changes.append(change)
+            if self._pending is not None and time.monotonic() - started > _STEP:
+                self._spent += time.monotonic() - started
+                return changes
+        if self._pending is not None:
+            now = time.monotonic()
+            self._pending = None
+            self._begun = True
+            trust = _TRUST if self._alarm.is_listening else 1
+            pause = max(self._poll * trust, (self._spent + now - started) * _SHARE)
+            self._next_look = now + pause
+        return changes
+
+    def _read(self, session_id: str, version: Hashable | None) -> SessionChange | None:
+        now = None if version is None else self._backend.summary(session_id)
+        if now is None:
+            self._versions.pop(session_id, None)
+            shown = self._shown.pop(session_id, None)
+            if shown is None:
+                return None
+            self._gone.add(session_id)
+            return SessionChange(session_id, "deleted", shown)
+        self._versions[session_id] = version
+        if not self._query.matches(now):
+            return None
+        with suppress(SessionStoreError):  # it goes right now: the next look tells
+            now = inspect.examine(self._backend, now)
+        before = self._shown.get(session_id)
+        if not self._query.finally_matches(now):
+            return None
+        if before is not None and _identity(before) == _identity(now):
+            return None  # it was read already, a moment after its version was taken
+        self._shown[session_id] = now
+        self._gone.discard(session_id)
+        kind: Kind = "found"
+        if self._begun:
+            kind = "created" if before is None or _is_another(before, now) else "changed"
+        return SessionChange(session_id, kind, now)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _has_ended(self) -> bool:
+        if self._until is None:
+            return False
+        if self._named is None and not self._shown:
+            return False  # none has even begun
+        return not self._waiting()
+
+    def _waiting(self) -> list[str]:
+        """Return the ids of those that have not come to an end that counts."""
+        if self._until is None:
+            return []
+        names = self._named if self._named is not None else list(self._shown)
+        waiting = []
+        for session_id in names:
+            shown = self._shown.get(session_id)
+            has_ended = session_id in self._gone if shown is None else shown.status in self._until
+            if not has_ended:
+                waiting.append(session_id)
+        return waiting
+
+
+def watch(watching: Watch) -> Iterator[SessionChange]:
+    """Yield changes until the watch is over."""
+    try:
+        while not watching.is_over:
+            yield from watching.step(_LONGEST)
+    finally:
+        watching.close()
+
+
+_LONGEST = 1.0
+"""Seconds after which a wait comes back at the latest, so that Ctrl-C is heard everywhere."""
+
+
+def statuses(until: Any) -> frozenset[SessionStatus] | None:
+    """Return the statuses that end a watch.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    if until is None:
+        return None
+    given = [until] if isinstance(until, str) else list(until)
+    return frozenset(SessionStatus(status) for status in given)
+
+
+def _identity(item: SessionSummary) -> tuple[object, ...]:
+    return item.revision, item.incarnation, item.status, item.updated_at, item.damaged
+
+
+def _is_another(before: SessionSummary, now: SessionSummary) -> bool:
+    """Return whether the session was deleted and made anew in between."""
+    is_readable = before.damaged is None and now.damaged is None
+    return is_readable and before.incarnation != now.incarnation

@@ -1,0 +1,1 @@
+"""A claimed session: making, resuming, writing and ending it."""

@@ -1,0 +1,46 @@
+"""Keep the newest checkpoints of a session as it goes, and remove the others."""
+
+from __future__ import annotations
+
+from sessionstore.errors import SessionStoreError
+from sessionstore.log import about, logger
+from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.storage.backend import Claim
+
+
+class Keeper:
+    """Which checkpoints one holder of a session keeps: the newest ``limit``, or all."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._kept: list[str] | None = None  # oldest first; None: not looked yet
+
+    def keep(self, claim: Claim, newest: str) -> None:
+        """Remove what is too old now that ``newest`` was kept.
+
+        Those of other software are left alone.
+        """
+        if self._limit is None:
+            return
+        try:
+            if self._kept is None:
+                named = ((parse_checkpoint_id(name), name) for name in claim.checkpoint_ids())
+                older = sorted(
+                    (known.revision, name) for known, name in named if known and name != newest
+                )
+                self._kept = [name for _, name in older]
+            # Last by its age, not by its revision: a power cut in process mode may have left
+            # checkpoints of revisions that the state does not have any more.
+            self._kept.append(newest)
+            while len(self._kept) > self._limit:
+                claim.remove_checkpoint(self._kept[0])
+                del self._kept[0]
+        except SessionStoreError as error:
+            # The checkpoint itself is safe: too many old ones are no reason to fail it.
+            logger.warning(
+                "%s: old checkpoints were not removed: %s",
+                claim.session_id,
+                error,
+                extra=about("checkpoints_kept", session_id=claim.session_id, reason=error),
+            )
+            self._kept = None

@@ -1,0 +1,90 @@
+"""Make the first state of a session, from a goal or from a state that is given whole."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypedDict
+
+from pydantic import ValidationError
+
+from sessionstore import clock
+from sessionstore.errors import StateTypeMismatch
+from sessionstore.model import codec
+from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import check_id, make_session_id
+from sessionstore.model.state import SessionTimestamps, StateT
+
+
+class NewSession(TypedDict, total=False):
+    """What ``create`` can say of a new session beside its goal."""
+
+    session_id: str | None
+    """Any safe id; by default ``session_YYYYMMDD_HHMMSS_{8 hex}``."""
+    agent_id: str
+    """Which agent runs it."""
+    entry_point: str
+    """Where it begins; by default ``start``."""
+    stream_id: str
+    """Which execution stream created it."""
+    correlation_id: str
+    """What it belongs together with."""
+    input_data: dict[str, Any] | None
+    """The input, for debugging and replay."""
+    checkpoint_enabled: bool
+    """Whether it is meant to be checkpointed; the first checkpoint sets this anyway."""
+
+
+def first_state(
+    state_type: type[StateT],
+    goal_id: str | None,
+    state: StateT | None,
+    fields: NewSession,
+    now: datetime,
+) -> StateT:
+    """Return the state that a new session begins with, of an incarnation of its own.
+
+    Raises:
+        StateTypeMismatch, InvalidSessionId: it cannot be made from these arguments.
+    """
+    if state is None:
+        state = _made(state_type, goal_id, fields, now)
+    else:
+        _check_given(state_type, state, goal_id, fields)
+    state.revision = 0
+    state.incarnation = random_hex(8)
+    # Checkpoints belong to the session that they came from.
+    state.latest_checkpoint_id = None
+    return state
+
+
+def _made(
+    state_type: type[StateT], goal_id: str | None, fields: NewSession, now: datetime
+) -> StateT:
+    if goal_id is None:
+        raise TypeError("create() needs a goal_id, or a whole state=")
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    # 32 random bits within one second: a collision is refused, not overwritten.
+    given["session_id"] = check_id(given.get("session_id", make_session_id(now)))
+    text = clock.to_text(now)
+    given["timestamps"] = SessionTimestamps(started_at=text, updated_at=text)
+    try:
+        return state_type(goal_id=goal_id, **given)
+    except ValidationError as error:
+        raise StateTypeMismatch(
+            None,
+            state_type.__name__,
+            f"it cannot be made from these arguments ({codec.brief(error)}):"
+            " pass a whole one as state=",
+        ) from None
+
+
+def _check_given(
+    state_type: type[StateT], state: StateT, goal_id: str | None, fields: NewSession
+) -> None:
+    if goal_id is not None or set(fields) - {"session_id"}:
+        raise TypeError("create() takes a whole state=, or a goal_id and fields, not both")
+    if type(state) is not state_type:
+        raise StateTypeMismatch(None, state_type.__name__, f"it is a {type(state).__name__}")
+    if (session_id := fields.get("session_id")) is not None:
+        state.session_id = session_id
+    check_id(state.session_id)

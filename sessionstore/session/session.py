@@ -1,0 +1,183 @@
+"""A claimed session: edit its state, save it after each step, end it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self
+
+from sessionstore.errors import NotStorable, SessionStoreError
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.state import SessionOwner, SessionStatus, StateT
+from sessionstore.session.writer import Writer
+
+
+class Held(Generic[StateT]):
+    """What can be seen and edited of a session that is claimed, without any I/O."""
+
+    def __init__(self, writer: Writer[StateT]) -> None:
+        self._writer = writer
+
+    def __repr__(self) -> str:
+        held = "released" if self.is_released else str(self.state.status)
+        return f"<{type(self).__name__} {self.session_id} revision {self.revision}, {held}>"
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session."""
+        return self._writer.session_id
+
+    @property
+    def revision(self) -> int:
+        """The revision that is stored; it grows by one with every write."""
+        return self._writer.revision
+
+    @property
+    def owner(self) -> SessionOwner:
+        """The owner record of this claim."""
+        return self._writer.owner
+
+    @property
+    def directory(self) -> Path:
+        """The session's directory, where the application may keep files of its own.
+
+        Raises:
+            StorageError: this store keeps no files.
+        """
+        return self._writer.claim.directory
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the claim has ended."""
+        return self._writer.is_released
+
+    @property
+    def state(self) -> StateT:
+        """The state: edit it in place, or assign a whole one of the store's ``state_type``.
+
+        A state that is assigned whole keeps the session's checkpoint, recovery and lineage,
+        unless it sets them itself.
+
+        Raises:
+            StateTypeMismatch: on assigning a state of another type.
+        """
+        return self._writer.state
+
+    @state.setter
+    def state(self, state: StateT) -> None:
+        self._writer.state = state
+
+    @property
+    def _needs_verdict(self) -> bool:
+        """Whether leaving now has to say how the session ended."""
+        writer = self._writer
+        return not (writer.is_released or writer.is_forked) and (
+            writer.state.status is SessionStatus.ACTIVE
+        )
+
+
+class Session(Held[StateT]):
+    """Your claim on a session, with its ``state``. Made by a store, not by hand.
+
+    Nobody else can write the session until it is released. Leaving a ``with`` block while the
+    session is still ACTIVE ends it: an exception makes it failed, CancelledError and
+    KeyboardInterrupt make it cancelled, SystemExit or an end without a verdict pause it (nobody
+    said that it succeeded).
+
+    Every method that writes raises:
+
+    - ``NotStorable`` for a value that would not read back equal; nothing was written.
+    - ``RevisionConflict`` if something without a claim changed the state; that one was kept.
+    - ``ClaimLost`` after a release, in a forked child, or if the lock file was removed.
+    - ``DurabilityUncertain`` if the new state is visible but may not survive a power loss.
+    - ``StorageError`` if the system refused; nothing was changed.
+
+    ``save`` and ``checkpoint`` also raise ``CancellationRequested`` once somebody has asked, with
+    ``store.cancel()``, that this session ends; nothing was written. If that leaves the ``with``
+    block, or the block ends without a verdict after it, the session is cancelled.
+    """
+
+    def save(self) -> int:
+        """Store the state; return its revision. The session stays claimed."""
+        writer = self._writer
+        return writer.run(writer.begin_step).revision
+
+    def checkpoint(self, checkpoint_type: str = "manual", *, node: str | None = None) -> Checkpoint:
+        """Store the state, keep it, and make it the one that a resume restores.
+
+        Args:
+            checkpoint_type: what kind it is, such as ``"node_complete"``.
+            node: the current node; stored in ``progress.current_node``.
+        """
+        writer = self._writer
+        stored = writer.run(lambda: writer.begin_checkpoint(checkpoint_type, node))
+        assert stored.checkpoint is not None
+        return stored.checkpoint
+
+    def pause(self, node: str | None = None, *, resume_from: str | None = None) -> Checkpoint:
+        """Store the state as paused, keep a checkpoint of it, and release the session."""
+        writer = self._writer
+        stored = writer.run(lambda: writer.begin_pause(node, resume_from))
+        assert stored.checkpoint is not None
+        return stored.checkpoint
+
+    def complete(self, output: dict[str, Any] | None = None) -> int:
+        """Store the state as completed and release the session; return the revision."""
+        writer = self._writer
+        return writer.run(lambda: writer.begin_complete(output)).revision
+
+    def fail(self, error: BaseException | str) -> int:
+        """Store the state as failed with ``error``, release the session; return the revision."""
+        writer = self._writer
+        return writer.run(lambda: writer.begin_fail(error)).revision
+
+    def cancel(self, reason: str | None = None) -> int:
+        """Store the state as cancelled and release the session; return the revision."""
+        writer = self._writer
+        return writer.run(lambda: writer.begin_cancel(reason)).revision
+
+    def release(self) -> None:
+        """Give the session back; one that is still ACTIVE is paused first. Safe to call twice.
+
+        One that met a request to cancel is cancelled instead.
+
+        In a forked child it only closes the inherited descriptor. The lock is freed even if the
+        pause cannot be written.
+        """
+        writer = self._writer
+        with writer.queue:
+            try:
+                if self._needs_verdict:
+                    writer.run(lambda: writer.begin_verdict(None))
+            finally:
+                writer.free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        writer = self._writer
+        with writer.queue:
+            try:
+                if self._needs_verdict:
+                    self._end(error)
+            except SessionStoreError as trouble:
+                if error is None:
+                    raise
+                error.add_note(f"sessionstore could not store how the session ended: {trouble}")
+            finally:
+                writer.free()
+
+    def _end(self, error: BaseException | None) -> None:
+        writer = self._writer
+        try:
+            writer.run(lambda: writer.begin_verdict(error))
+        except NotStorable as unstorable:
+            # The verdict must not be lost with the value: it goes on top of the last save.
+            writer.leave_with_last_saved(error or unstorable)
+            raise

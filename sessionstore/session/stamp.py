@@ -1,0 +1,76 @@
+"""What every write sets in a state, as changes that can be made, undone and made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sessionstore import clock
+from sessionstore.model.state import (
+    SCHEMA_VERSION,
+    Part,
+    SessionOwner,
+    SessionState,
+    SessionStatus,
+    SessionTimestamps,
+)
+
+Change = tuple[Part, str, Any]
+
+
+def stamps(
+    state: SessionState,
+    changes: Iterable[Change],
+    *,
+    times: SessionTimestamps,
+    owner: SessionOwner,
+    incarnation: str | None,
+    revision: int,
+    now: str,
+) -> list[Change]:
+    """Return what the write of ``state`` with ``changes`` sets besides."""
+    status, completed_at = state.status, times.completed_at
+    for part, name, value in changes:
+        if part is state and name == "status":
+            status = value
+        elif part is times and name == "completed_at":
+            completed_at = value
+    # ACTIVE on disk means: held, or its holder died. In any other status nobody is named.
+    holder = owner if status is SessionStatus.ACTIVE else None
+    stamped: list[Change] = [
+        (state, "revision", revision),
+        (state, "incarnation", incarnation),
+        (state, "owner", holder),
+        (state, "pid", holder.pid if holder else None),
+        (times, "updated_at", now),
+    ]
+    if _is_older(state.schema_version):
+        stamped.append((state, "schema_version", SCHEMA_VERSION))
+    if completed_at is not None and clock.is_naive(times.started_at):
+        # The original framework's duration raises on a mix of naive and aware times.
+        for name, text in (("started_at", times.started_at), ("completed_at", completed_at)):
+            if clock.is_naive(text) and (moment := clock.parse(text)):
+                stamped.append((times, name, clock.to_text(moment)))
+    return stamped
+
+
+def apply(changes: Iterable[Change]) -> list[Change]:
+    """Make the changes; return those that undo them.
+
+    They go past pydantic's own assignment, which costs more than all else that a stamp does.
+    """
+    undo: list[Change] = []
+    for part, name, value in changes:
+        undo.append((part, name, part.__dict__.get(name)))
+        part.__dict__[name] = value
+    undo.reverse()
+    return undo
+
+
+def _is_older(version: str) -> bool:
+    if version == SCHEMA_VERSION:
+        return False
+    try:
+        return tuple(map(int, version.split("."))) < tuple(map(int, SCHEMA_VERSION.split(".")))
+    except (ValueError, AttributeError):
+        return False

@@ -1,0 +1,398 @@
+"""The files backend: one directory for each session, one atomically replaced file in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, Literal
+
+from sessionstore import clock
+from sessionstore.durable import mounts
+from sessionstore.durable.directory import Directory, Signature
+from sessionstore.errors import (
+    SessionClaimed,
+    SessionCorrupt,
+    SessionExists,
+    SessionNotFound,
+    StorageError,
+)
+from sessionstore.model.query import Examine, SessionQuery
+from sessionstore.model.summary import Matches, SessionSummary
+from sessionstore.storage.backend import (
+    CancelRequest,
+    ChangeNotifier,
+    Claim,
+    CountsAndPages,
+    Probe,
+    SessionImporter,
+)
+from sessionstore.storage.files import layout as layouts
+from sessionstore.storage.files import store_marker
+from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.reader import FilesReader
+from sessionstore.storage.files.state_file import storage_errors
+
+# What only some programs do is loaded when it is done: the index loads sqlite3, a claim pydantic.
+if TYPE_CHECKING:
+    from sessionstore.model.state import SessionOwner
+    from sessionstore.storage.diagnosis import Diagnosis
+    from sessionstore.storage.files import lock as locks
+    from sessionstore.storage.files.claim import FilesClaim
+    from sessionstore.storage.files.index.index import Index
+    from sessionstore.storage.files.index.lookup import Listing
+    from sessionstore.storage.report import Finding
+
+_BUILDING = 2.0
+"""Seconds that a create waits for another one of the same id to come to its end."""
+
+Durability = Literal["power", "process"]
+
+
+class FilesBackend(FilesReader):
+    """Keeps sessions below a root directory.
+
+    Args:
+        root: the directory; made with the first write if ``create`` is true.
+        durability: what a save that returned survives: a loss of ``"power"``, or only the
+            death of the ``"process"``. Checkpoints survive both.
+        create: whether to make a store where there is none.
+        clock: returns the current time, aware.
+
+    Raises:
+        StorageError: the root is no directory, is a store of a newer format, or is no store
+            while ``create`` is false.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        durability: Durability = "power",
+        create: bool = True,
+        clock: clock.Clock = clock.utc_now,
+    ) -> None:
+        if durability not in ("power", "process"):
+            raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
+        super().__init__(Layout(os.path.realpath(os.path.expanduser(os.fspath(root)))))
+        self.clock = clock
+        self._power = durability == "power"
+        marker = store_marker.read_marker(self._layout)
+        store_marker.check_root(self._layout, warns=True)
+        self._prepared = False
+        self._copies = False
+        self._local: bool | None = None
+        self._own_index: Index | None = None
+        self._own_listing: Listing | None = None
+        if not create and marker is None and not os.path.isdir(self._layout.sessions):
+            raise StorageError(
+                "open the store",
+                self._layout.root,
+                FileNotFoundError(errno.ENOENT, "there is none here (check the path)"),
+            )
+
+    def __str__(self) -> str:
+        return self._layout.root
+
+    @property
+    def lock_is_proof(self) -> bool:
+        """Whether the root lies on a local file system, which has one kernel."""
+        if self._local is None:
+            self._local = mounts.is_local(self._layout.root)[0]
+        return self._local
+
+    def _prepare(self) -> None:
+        """Make the store if it is not there yet; before the first write of this backend."""
+        if self._prepared:
+            return
+        marker = store_marker.read_marker(self._layout)
+        store_marker.check_root(self._layout, warns=False)  # it may be new since
+        foreign = marker is None and store_marker.holds_foreign_sessions(self._layout)
+        store_marker.prepare(self._layout, foreign=foreign)
+        self._copies = foreign or bool(marker and marker.get("foreign_writers"))
+        self._prepared = True
+
+    # --- listing ---------------------------------------------------------------------------------
+
+    def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
+        return self._listing().find(query, examine, verify=verify)
+
+    def count(self, query: SessionQuery, examine: Examine) -> int:
+        return self._listing().count(query, examine)
+
+    def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
+        found = self._listing().select(query)
+        return super().select(query) if found is None else found
+
+    def count_and_list(
+        self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
+    ) -> CountsAndPages:
+        found = self._listing().count_and_list(counted, listed)
+        return super().count_and_list(counted, listed) if found is None else found
+
+    def _index(self) -> Index | None:
+        """Return the index if there is one: who never lists does not need sqlite3 either.
+
+        Raises:
+            OSError: it cannot be known whether there is one, so nothing may be changed.
+        """
+        if self._own_index is None and not layouts.index_names(self._layout):
+            return None
+        return self._made_index()
+
+    def _made_index(self) -> Index:
+        if self._own_index is None:
+            from sessionstore.storage.files.index.index import Index
+
+            self._own_index = Index(self._layout)
+        return self._own_index
+
+    def _listing(self) -> Listing:
+        if self._own_listing is None:
+            from sessionstore.storage.files.index.lookup import Listing
+
+            self._own_listing = Listing(self._layout, self._made_index(), self.scan)
+        return self._own_listing
+
+    def ending_many(self) -> AbstractContextManager[object]:
+        with suppress(OSError):  # each claim that finds out about it refuses to write
+            if (index := self._index()) is not None:
+                return index.settling_together()
+        return nullcontext()
+
+    def close(self) -> None:
+        if self._own_index is not None:
+            self._own_index.close()
+
+    # --- claiming --------------------------------------------------------------------------------
+
+    def probe(self, session_id: str) -> Probe:
+        from sessionstore.storage.files import lock as locks
+
+        path = self._layout.lock(session_id)
+        with storage_errors("look at the lock", path):
+            held, record = locks.probe(path)
+        if record is None:
+            return Probe(held)
+        return Probe(held, record.holder, released=record.released_at is not None)
+
+    def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
+        from sessionstore.storage.files import cancel_request
+
+        with storage_errors("ask the holder of", self._layout.session(session_id)):
+            return cancel_request.deliver(self._layout, session_id, request)
+
+    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+        return self._claim(session_id, owner, timeout)
+
+    def _claim(
+        self, session_id: str, owner: SessionOwner, timeout: float, *, tidy: bool = True
+    ) -> FilesClaim:
+        self._require(session_id)
+        self._prepare()
+        lock = self._acquire(session_id, owner, timeout)
+        try:
+            # Look again under the lock: the session may have been deleted since.
+            status = self._require(session_id)
+        except SessionNotFound:
+            lock.remove_file()
+            lock.close()
+            raise
+        except BaseException:
+            lock.close()
+            raise
+        claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
+        if tidy:  # not only if the record says that the holder died: it is not flushed
+            from sessionstore.storage.files import leftovers
+
+            leftovers.remove(self._layout.session(session_id), session_id)
+        return claim
+
+    def _require(self, session_id: str) -> os.stat_result:
+        status = self._directory_status(session_id)
+        if status is None:
+            raise SessionNotFound(session_id, self)
+        if stat.S_ISLNK(status.st_mode):
+            path = self._layout.session(session_id)
+            raise SessionCorrupt(session_id, path, "it is a symbolic link, which is not followed")
+        return status
+
+    def _acquire(self, session_id: str, by: SessionOwner, timeout: float) -> locks.HeldLock:
+        from sessionstore.storage.files import lock as locks
+
+        path = self._layout.lock(session_id)
+        with storage_errors("claim", path):
+            try:
+                return locks.acquire(path, by, timeout=timeout)
+            except FileNotFoundError:  # somebody removed locks/
+                store_marker.prepare(self._layout, foreign=self._copies)
+                return locks.acquire(path, by, timeout=timeout)
+            except locks.Held as held:
+                raise SessionClaimed(session_id, held.holder) from None
+
+    def _claimed(
+        self,
+        session_id: str,
+        lock: locks.HeldLock,
+        identity: tuple[int, int],
+        expected: Signature | None = None,
+        mark: int | None = None,
+    ) -> FilesClaim:
+        from sessionstore.storage.files.claim import FilesClaim
+
+        return FilesClaim(
+            self._layout,
+            session_id,
+            lock,
+            identity,
+            power=self._power,
+            copies=self._copies,
+            clock=self.clock,
+            index=self._index,
+            expected=expected,
+            mark=mark,
+        )
+
+    # --- creating --------------------------------------------------------------------------------
+
+    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+        from sessionstore.storage.files.create import build_session
+
+        self._prepare()
+        if self.exists(session_id):
+            raise SessionExists(session_id)
+        # The lock file is made together with the session: a full disk also stops new locks.
+        try:
+            lock = self._acquire(session_id, owner, 0.0)
+        except SessionClaimed:
+            # Whoever holds it is making, or deleting, this very session: see what comes of it.
+            deadline = time.monotonic() + _BUILDING
+            while time.monotonic() < deadline:
+                if self.exists(session_id):
+                    raise SessionExists(session_id) from None
+                time.sleep(0.005)
+            raise
+        try:
+            built = build_session(
+                self._layout, session_id, payload, power=self._power, index=self._index
+            )
+        except BaseException:
+            if not self.exists(session_id):
+                lock.remove_file()
+            lock.close()
+            raise
+        claim = self._claimed(session_id, lock, built.identity, built.signature, built.mark)
+        claim.confirm()  # a new session has no one else to ask
+        return claim
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def notifier(self, session_ids: Collection[str] | None) -> ChangeNotifier:
+        from sessionstore.storage.files import changes
+
+        return changes.FilesAlarm(self._layout, session_ids)
+
+    # --- whole sessions out and in ---------------------------------------------------------------
+
+    def importer(self) -> SessionImporter:
+        self._prepare()
+        from sessionstore.storage.files import importer
+
+        return importer.FilesImporter(self._layout, self._acquire, self.clock, self._index)
+
+    # --- the check-up ----------------------------------------------------------------------------
+
+    def claim_for_repair(self, session_id: str, owner: SessionOwner) -> Claim:
+        return self._claim(session_id, owner, 0.0, tidy=False)
+
+    def check_place(self, *, repair: bool) -> Iterator[Finding]:
+        if repair and os.path.isdir(self._layout.sessions):
+            with suppress(StorageError):  # then each repair says why it was refused
+                self._prepare()
+        with suppress(OSError):  # the rounds tell what is wrong with the root
+            if layouts.index_names(self._layout):
+                self._listing().verify()
+        from sessionstore.storage.files.repair.store import StoreCheck
+
+        return StoreCheck(self._layout, repair=repair, now=self.clock).findings()
+
+    def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
+        in_use = claim is None and self.probe(session_id).held
+        with self._opened(session_id) as directory, storage_errors("check", directory.path):
+            from sessionstore.storage.files.repair import session
+
+            return session.check_session(
+                self._layout,
+                session_id,
+                directory,
+                repair=repair,
+                in_use=in_use,
+                now=self.clock,
+            )
+
+    def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
+        from sessionstore.storage.files.claim import FilesClaim
+        from sessionstore.storage.files.repair import quarantine
+
+        assert isinstance(claim, FilesClaim)
+        return quarantine.restore(self._layout, claim, payload, revision, reason, self.clock)
+
+    def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
+        from sessionstore.storage.files.claim import FilesClaim
+        from sessionstore.storage.files.repair import quarantine
+
+        assert isinstance(claim, FilesClaim)
+        return quarantine.put_checkpoint(self._layout, claim, checkpoint_id, reason, self.clock)
+
+    def quarantine_session(self, claim: Claim, reason: str) -> str:
+        from sessionstore.storage.files.claim import FilesClaim
+        from sessionstore.storage.files.repair import quarantine
+
+        assert isinstance(claim, FilesClaim)
+        return quarantine.put_session(self._layout, claim, reason, self.clock)
+
+    def diagnose(self) -> Sequence[Diagnosis]:
+        from sessionstore.storage.files.doctor import (
+            environment,  # rarely needed, and slow to import
+        )
+
+        return environment.diagnose(self._layout.root, self.clock)
+
+    # --- cleaning up -----------------------------------------------------------------------------
+
+    def tidy(self) -> int:
+        removed = store_marker.remove_unfinished_markers(self._layout)
+        removed += layouts.remove_index_remains(self._layout)
+        with suppress(OSError), Directory(self._layout.trash) as trash:
+            names = [
+                name
+                for name in trash.names()
+                # What is not named as we name it may be somebody's data.
+                if layouts.is_trashed(name) and not self._is_being_built(name)
+            ]
+            if names:
+                # A delete that died before its flush must not come back by half.
+                with Directory(self._layout.sessions) as sessions:
+                    sessions.flush()
+            import shutil
+
+            for name in names:
+                path = os.path.join(self._layout.trash, name)
+                shutil.rmtree(path, ignore_errors=True)
+                with suppress(OSError):  # a file or a link, which rmtree leaves alone
+                    os.unlink(path)
+                removed += 1
+        return removed
+
+    def _is_being_built(self, name: str) -> bool:
+        """Return whether a live process, which then holds the session's lock, builds ``name``."""
+        session_id = layouts.built_session(name)
+        if session_id is None:
+            return False
+        try:
+            return self.probe(session_id).held
+        except StorageError:
+            return True

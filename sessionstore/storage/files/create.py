@@ -1,0 +1,90 @@
+"""Build a new session aside, and move it in: it is there complete, or not at all.
+
+Aside is in trash/: what is in sessions/ is a session, also for other software and after a crash,
+and the index sees that it changes only when one comes or goes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from sessionstore.durable import replace
+from sessionstore.durable.directory import Directory, Signature
+from sessionstore.errors import SessionExists
+from sessionstore.storage.files.layout import STATE, Layout, opened_trash
+from sessionstore.storage.files.state_file import storage_errors
+
+if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
+    from sessionstore.storage.files.index.index import Index
+
+
+class Built(NamedTuple):
+    """What identifies a session that was moved in."""
+
+    identity: tuple[int, int]
+    """Of its directory."""
+    signature: Signature
+    """Of its state."""
+    mark: int | None
+    """Of its row in the index, where there is one."""
+
+
+def build_session(
+    layout: Layout,
+    session_id: str,
+    payload: bytes,
+    *,
+    power: bool,
+    index: Callable[[], Index | None],
+) -> Built:
+    """Make a session, whose lock is held; with ``power`` it survives the loss of that.
+
+    Raises:
+        SessionExists: there is one with this id; it was not touched.
+        StorageError: the place refused.
+    """
+    aside = f"{replace.temporary_name()}-{session_id}"
+    identity: tuple[int, int] | None = None
+    with (
+        storage_errors("create", layout.session(session_id)),
+        Directory(layout.sessions) as sessions,
+        opened_trash(layout) as trash,
+    ):
+        try:
+            trash.make_directory(aside)
+            with Directory(aside, trash) as directory:
+                identity = directory.identity()
+                directory.make_directory("checkpoints")
+                written = replace.write_file(directory, STATE, payload, flush_file=power)
+                if power:
+                    directory.flush()
+            known = index()
+            with known.adding(session_id) if known else nullcontext() as mark:
+                replace.move_new(trash, aside, sessions, session_id)
+            if power:
+                sessions.flush()
+        except BaseException as error:
+            _undo(sessions, trash, aside, session_id, identity)
+            if isinstance(error, FileExistsError):
+                raise SessionExists(session_id) from None
+            raise
+        return Built(identity, written, mark)
+
+
+def _undo(
+    sessions: Directory,
+    trash: Directory,
+    aside: str,
+    session_id: str,
+    identity: tuple[int, int] | None,
+) -> None:
+    """Take back a session that could not be created for certain."""
+    with suppress(OSError):
+        status = sessions.status(session_id)
+        if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
+            replace.move_new(sessions, session_id, trash, aside)
+    shutil.rmtree(os.path.join(trash.path, aside), ignore_errors=True)

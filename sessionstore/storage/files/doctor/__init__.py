@@ -1,0 +1,1 @@
+"""Whether a place is fit for a store: what the machine says, and what trials show."""

@@ -1,0 +1,1 @@
+"""The derived index of a store of files. The only door to sqlite3."""

@@ -1,0 +1,118 @@
+"""Where things lie below the root, and whether a root may be used at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from sessionstore.durable import directory, replace
+from sessionstore.model.ids import is_id
+
+MARKER = "sessionstore.json"
+STATE = "state.json"
+_BUILT = re.compile(
+    re.escape(replace.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
+)
+_RANDOM = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_INDEX = re.compile(r"index-[0-9a-f]{16}\.sqlite", re.ASCII)
+_BESIDE_INDEX = re.compile(r"(index-[0-9a-f]{16}\.sqlite)-[a-z]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of a store, as text: they are joined on every save."""
+
+    root: str
+
+    @property
+    def marker(self) -> str:
+        """The file that marks and versions a store."""
+        return os.path.join(self.root, MARKER)
+
+    @property
+    def sessions(self) -> str:
+        """One directory for each session."""
+        return os.path.join(self.root, "sessions")
+
+    @property
+    def locks(self) -> str:
+        """One lock file for each session that was ever claimed."""
+        return os.path.join(self.root, "locks")
+
+    @property
+    def trash(self) -> str:
+        """What is deleted, until it is removed."""
+        return os.path.join(self.root, "trash")
+
+    def session(self, session_id: str) -> str:
+        """The directory of a session."""
+        return os.path.join(self.root, "sessions", session_id)
+
+    def state(self, session_id: str) -> str:
+        """The state file of a session."""
+        return os.path.join(self.root, "sessions", session_id, STATE)
+
+    def checkpoints(self, session_id: str) -> str:
+        """The checkpoints of a session."""
+        return os.path.join(self.root, "sessions", session_id, "checkpoints")
+
+    def lock(self, session_id: str) -> str:
+        """The lock file of a session."""
+        return os.path.join(self.root, "locks", session_id + ".lock")
+
+    def request(self, session_id: str, token: str) -> str:
+        """The file of a request to cancel, made to the claim of ``token``."""
+        return os.path.join(self.root, "locks", f"{session_id}.{token}.cancel")
+
+
+def index_names(layout: Layout) -> list[str]:
+    """Return the file names of the databases of the index, the one that counts first.
+
+    Raises:
+        OSError: the root cannot be listed: then nobody knows whether there is one.
+    """
+    try:
+        return sorted(filter(_INDEX.fullmatch, os.listdir(layout.root)))
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def opened_trash(layout: Layout) -> Iterator[directory.Directory]:
+    """Open trash/, made now if somebody removed it."""
+    with suppress(FileExistsError):
+        os.mkdir(layout.trash, 0o700)
+    with directory.Directory(layout.trash) as trash:
+        yield trash
+
+
+def built_session(name: str) -> str | None:
+    """Return the id of the session that is being built in the entry ``name`` of trash/, if any."""
+    found = _BUILT.fullmatch(name)
+    return found["session_id"] if found and is_id(found["session_id"]) else None
+
+
+def is_trashed(name: str) -> bool:
+    """Return whether an entry of trash/ bears a name that we give, and nobody else would."""
+    session_id, _, random = name.rpartition(".")
+    deleted = is_id(session_id) and _RANDOM.fullmatch(random) is not None
+    return deleted or built_session(name) is not None
+
+
+def remove_index_remains(layout: Layout) -> int:
+    """Remove the logs of databases that are gone; return how many files.
+
+    A database has its name before it has a log, and a name is never used again.
+    """
+    removed = 0
+    with suppress(OSError), directory.Directory(layout.root) as root:
+        for name in root.names():
+            found = _BESIDE_INDEX.fullmatch(name)
+            if found and not os.path.lexists(os.path.join(layout.root, found[1])):
+                with suppress(OSError):
+                    root.unlink(name)
+                    removed += 1
+    return removed

@@ -1,0 +1,352 @@
+"""A claim as the operating system sees it: a lock on an open descriptor.
+
+The kernel gives it back when the process dies, however it dies, and keeps it while the process is
+stopped. filelock's ``FileLock`` is not used: it creates missing parents, never compares path and
+descriptor, and falls back to files that outlive their owner. Its ``lock_descriptor`` does none of
+that.
+
+Each descriptor belongs to one ``io.FileIO`` from the moment it is opened: that closes it once and
+never again, whatever exception arrives in between (a signal handler may raise anywhere). A bare
+number that is closed twice may by then be the lock of another session.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import random
+import stat
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sessionstore import clock
+from sessionstore.durable.directory import Directory, retry_sharing
+from sessionstore.process import identity, liveness
+
+if TYPE_CHECKING:
+    from sessionstore.model.state import SessionOwner
+
+LOOK_GRACE = 2.0
+"""Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
+somebody took it and has yet to write its record, reads the state under it to say whether it keeps
+it, or has written that it let go and is about to. Each takes an instant on a machine that is not
+starved; and a claim that the state refuses must not be named as the holder."""
+
+PROBE_GRACE = 0.1
+"""Seconds for which a look at a lock, which takes it for an instant, may be taken for a holder; and
+for which a refused claim tries on while it cannot be known whether the holder lives."""
+
+MARK = 946_684_800_000_000_000
+"""The time of modification, in nanoseconds, that bids the holder look for a request to cancel.
+
+The holder looks at its lock file before each save anyway, so a request costs it nothing. Any time
+that a clock does not give would do; this one, 2000-01-01T00:00:00Z, every file system can store.
+"""
+
+_FLAGS = (
+    getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
+_RECORD_LIMIT = 64 * 1024
+
+
+class Held(Exception):
+    """Somebody else has the lock: ``holder``, as far as the lock file tells."""
+
+    def __init__(self, holder: SessionOwner | None) -> None:
+        self.holder = holder
+        super().__init__()
+
+
+class Record(NamedTuple):
+    """What a lock file says of who has the lock, or had it last."""
+
+    holder: SessionOwner
+    released_at: str | None = None
+    is_tentative: bool = False
+    """Whether the holder is still looking whether it may keep the lock."""
+
+
+class HeldLock:
+    """A lock file whose lock this process has."""
+
+    def __init__(self, path: str, file: io.FileIO, holder: SessionOwner) -> None:
+        self.path = path
+        self.holder = holder
+        self._file = file
+        self._inode = os.fstat(file.fileno()).st_ino
+        self._pid = os.getpid()
+        # Who only looked does not count: the record before it goes on.
+        self._before = _before(_read_json(file))
+        self._is_tentative = True
+        self.is_marked: bool = False
+        """Whether the last look at the lock file saw :data:`MARK`."""
+        previous = _to_record(self._before)
+        self.previous_holder: SessionOwner | None = previous.holder if previous else None
+        identity.hold(holder)
+        _held.add(self)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file") and not self._file.closed and not sys.is_finalizing():
+            warnings.warn(f"unreleased claim: {self.path}", ResourceWarning, 2, self)
+            self.close()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is the forked child of the process that took the lock."""
+        return os.getpid() != self._pid
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the lock was given back."""
+        return self._file.closed
+
+    def is_in_place(self) -> bool:
+        """Return whether the lock file at the path is still the one that is locked."""
+        if self._file.closed:
+            return False
+        try:
+            status = os.lstat(self.path)
+        except FileNotFoundError:
+            return False
+        self.is_marked = status.st_mtime_ns == MARK
+        return status.st_ino == self._inode
+
+    def write_record(self) -> None:
+        """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""
+        tentative = {"owner": self.holder.model_dump(), "tentative": True, "before": self._before}
+        self._write(tentative)
+
+    def confirm(self) -> None:
+        """Tell others that the holder keeps the lock."""
+        self._is_tentative = False
+        self._write({"owner": self.holder.model_dump()})
+
+    def write_end(self, released_at: datetime) -> None:
+        """Tell others who let go; one that only looked leaves the record as it was."""
+        if self._is_tentative:
+            self._write(self._before)
+        else:
+            ended = clock.to_text(released_at)
+            self._write({"owner": self.holder.model_dump(), "released_at": ended})
+
+    def _write(self, record: dict[str, Any] | None) -> None:
+        if self._file.closed:
+            return
+        data = b"\n" + json.dumps(record).encode() + b"\n" if record else b""
+        # Only a courtesy to those who are refused: the lock itself holds without it.
+        with suppress(OSError):
+            self._file.seek(_RECORD_OFFSET)
+            os.write(self._file.fileno(), data[_RECORD_OFFSET:])
+            self._file.truncate(len(data))
+
+    def remove_file(self) -> None:
+        """Remove the lock file while it is held, so that nobody can hold it afterwards."""
+        if self.is_in_place():
+            # Windows refuses to remove an open file; an empty lock file does no harm.
+            with suppress(OSError):
+                os.unlink(self.path)
+
+    def close(self) -> None:
+        """Give the lock back; in a forked child only the descriptor, not the parent's lock.
+
+        Safe to call again, and to be called again after an exception came in between.
+        """
+        with _mutex:
+            # Closing the last descriptor unlocks. An explicit unlock would also end the
+            # lock of a parent that shares the description with a forked child.
+            self._file.close()
+            identity.let_go(self.holder)
+            _held.discard(self)
+
+
+_mutex = threading.RLock()
+_held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    # A child that kept the descriptor would hold the lock after its parent's death.
+    for held in list(_held):
+        held.close()
+    _mutex.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_close_in_child
+    )
+
+
+def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
+    """Return the lock of ``path``, which is created if it is not there.
+
+    Waits at most ``timeout`` seconds, polling; there is no order among those who wait.
+
+    Raises:
+        Held: somebody else has it.
+        OSError: the file cannot be opened or locked.
+    """
+    started = time.monotonic()
+    pause = 0.001
+    while True:
+        lock, record = _try(path, by)
+        if lock is not None:
+            try:
+                lock.write_record()
+            except BaseException:
+                lock.close()
+                raise
+            return lock
+        waited = time.monotonic() - started
+        # Unless it is stopped, whoever has the lock is about to say so, or to give it back.
+        grace = LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE
+        if waited >= timeout and (waited >= grace or _names_live_holder(record)):
+            raise Held(record.holder if record and not record.released_at else None)
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
+        pause = min(pause * 2, 0.05)
+
+
+def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
+    """Return the lock, or else what the lock file says."""
+    lock_descriptor = _lock_descriptor()
+    while True:
+        keeps = False
+        with _mutex:  # a fork in between would leak the descriptor into the child
+            file = io.FileIO(path, "r+", opener=_create)
+            try:
+                _require_regular(file)
+                if not lock_descriptor(file.fileno(), blocking=False):
+                    return None, _read_record(file)
+                lock = HeldLock(path, file, by)
+                # The file may have been removed, with its session, between open and lock.
+                keeps = lock.is_in_place()
+            finally:
+                if not keeps:
+                    file.close()
+        if keeps:
+            return lock, None
+        lock.close()
+
+
+def _create(path: str, _: int) -> int:
+    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600))
+
+
+def _look_at(path: str, _: int) -> int:
+    return os.open(path, os.O_RDONLY | _FLAGS)
+
+
+def probe(path: str) -> tuple[bool, Record | None]:
+    """Return whether somebody has the lock of ``path``, and what its file says.
+
+    Takes a free lock for an instant; reads only, so that it works on a read-only file system.
+    """
+    started = time.monotonic()
+    pause = 0.001
+    while True:
+        held, record = _look(path)
+        # Somebody else's look takes the lock, too: a file that names a dead holder, or one
+        # that let go, is looked at again before the session counts as held.
+        if not held or not _names_gone_holder(record) or time.monotonic() - started >= PROBE_GRACE:
+            return held, record
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads those who look
+        pause = min(pause * 2, 0.02)
+
+
+def is_free(locks: Directory, session_id: str) -> bool:
+    """Return whether nobody has the lock of a session. False says little: others look, too."""
+    lock_descriptor = _lock_descriptor()
+
+    def look_at(name: str, _: int) -> int:
+        return locks.open(name, os.O_RDONLY | _FLAGS)
+
+    try:
+        with io.FileIO(f"{session_id}.lock", opener=look_at) as file:
+            # Whatever else than a file it may be: no claim of it is given.
+            return lock_descriptor(file.fileno(), blocking=False)
+    except FileNotFoundError:
+        return True
+    except IsADirectoryError:
+        return False
+
+
+@cache
+def _lock_descriptor() -> Callable[..., bool]:
+    """Return filelock's function: found once, as a new index looks at a million locks."""
+    from filelock import lock_descriptor
+
+    return lock_descriptor
+
+
+def _look(path: str) -> tuple[bool, Record | None]:
+    lock_descriptor = _lock_descriptor()
+    try:
+        with io.FileIO(path, opener=_look_at) as file:
+            _require_regular(file)
+            held = not lock_descriptor(file.fileno(), blocking=False)
+            return held, _read_record(file)
+    except FileNotFoundError:
+        return False, None
+
+
+def _require_regular(file: io.FileIO) -> None:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise OSError(errno.EINVAL, "the lock file is no regular file: remove it")
+
+
+def _read_record(file: io.FileIO) -> Record | None:
+    """Return the record, or None where there is none, or it is being written just now."""
+    return _to_record(_read_json(file))
+
+
+def _read_json(file: io.FileIO) -> dict[str, Any] | None:
+    try:
+        file.seek(_RECORD_OFFSET)
+        record = json.loads(file.read(_RECORD_LIMIT))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _before(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    if record and record.get("tentative"):
+        before = record.get("before")
+        return before if isinstance(before, dict) else None
+    return record
+
+
+def _to_record(record: dict[str, Any] | None) -> Record | None:
+    if record is None:
+        return None
+    from sessionstore.model.state import SessionOwner  # it loads pydantic
+
+    try:
+        holder = SessionOwner.model_validate(record["owner"])
+    except (ValueError, KeyError):
+        return None
+    return Record(holder, record.get("released_at"), bool(record.get("tentative")))
+
+
+def _names_gone_holder(record: Record | None) -> bool:
+    if record is None or record.released_at is not None or record.is_tentative:
+        return True
+    return liveness.judge_owner(record.holder, lock_is_proof=False).is_dead
+
+
+def _names_live_holder(record: Record | None) -> bool:
+    if record is None or record.released_at is not None or record.is_tentative:
+        return False
+    return liveness.judge_owner(record.holder, lock_is_proof=False).is_alive

@@ -1,0 +1,151 @@
+"""The files of sessions, read without a lock: complete, and never older than what was seen."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from abc import ABC
+from collections.abc import Collection, Hashable, Iterator
+from typing import BinaryIO
+
+from sessionstore.durable.directory import Directory, Signature
+from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
+from sessionstore.model.ids import is_id
+from sessionstore.storage.backend import ApplicationFile, Backend, Stored, Usage
+from sessionstore.storage.files import state_file
+from sessionstore.storage.files.layout import STATE, Layout
+from sessionstore.storage.files.state_file import storage_errors
+
+
+class FilesReader(Backend, ABC):
+    """The half of the files backend that only looks: it changes nothing, and claims nothing."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def ids(self) -> Iterator[str]:
+        try:
+            entries = os.scandir(self._layout.sessions)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError("list", self._layout.sessions, error) from error
+        with entries:
+            for entry in entries:
+                if is_id(entry.name) and (
+                    entry.is_dir(follow_symlinks=False) or entry.is_symlink()
+                ):
+                    yield entry.name
+
+    def exists(self, session_id: str) -> bool:
+        return self._directory_status(session_id) is not None
+
+    def _directory_status(self, session_id: str) -> os.stat_result | None:
+        """Return the status of the session's directory, or of the link in its place."""
+        path = self._layout.session(session_id)
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError("look at", path, error) from error
+        is_there = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
+        return status if is_there else None
+
+    def read(self, session_id: str) -> Stored:
+        with self._opened(session_id) as directory, storage_errors("read", directory.path):
+            try:
+                payload, _ = state_file.read(directory, STATE, session_id)
+            except FileNotFoundError:
+                file = self._layout.state(session_id)
+                lost = SessionCorrupt(session_id, file, "state.json is missing")
+                raise self._missing(directory, lost) from None
+        return Stored(payload, self._layout.state(session_id))
+
+    def _missing(self, directory: Directory, lost: SessionCorrupt) -> SessionStoreError:
+        """Return what it means that a file was not found in a session's open directory."""
+        # A delete moves the directory away before it removes what is in it.
+        status = self._directory_status(lost.session_id)
+        if status is None or (status.st_dev, status.st_ino) != directory.identity():
+            return SessionNotFound(lost.session_id, self)
+        return lost
+
+    def _opened(self, session_id: str) -> Directory:
+        path = self._layout.session(session_id)
+        try:
+            return Directory(path)
+        except FileNotFoundError:
+            raise SessionNotFound(session_id, self) from None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                if os.path.islink(path):
+                    raise SessionCorrupt(
+                        session_id, path, "it is a symbolic link, which is not followed"
+                    ) from None
+                raise SessionNotFound(session_id, self) from None
+            raise StorageError("open", path, error) from error
+
+    def checkpoint_ids(self, session_id: str) -> list[str]:
+        with self._opened(session_id) as directory, storage_errors("list", directory.path):
+            return state_file.checkpoint_ids(directory, session_id)
+
+    def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Stored:
+        file = os.path.join(self._layout.checkpoints(session_id), f"{checkpoint_id}.json")
+        with self._opened(session_id) as directory, storage_errors("read", file):
+            try:
+                with Directory("checkpoints", directory) as checkpoints:
+                    payload, _ = state_file.read(checkpoints, f"{checkpoint_id}.json", session_id)
+            except FileNotFoundError:
+                lost = SessionCorrupt(session_id, file, "there is no such checkpoint")
+                raise self._missing(directory, lost) from None
+            except NotADirectoryError:
+                raise SessionCorrupt(
+                    session_id, os.path.dirname(file), "it is a link or file, not a directory"
+                ) from None
+        return Stored(payload, file)
+
+    def is_current(self, session_id: str, checkpoint_id: str) -> bool:
+        try:
+            with (
+                Directory(self._layout.session(session_id)) as directory,
+                Directory("checkpoints", directory) as checkpoints,
+            ):
+                state = directory.status(STATE)
+                kept = checkpoints.status(f"{checkpoint_id}.json")
+        except OSError:
+            return False
+        return (state.st_dev, state.st_ino) == (kept.st_dev, kept.st_ino)
+
+    def version(self, session_id: str) -> Hashable | None:
+        try:
+            return Signature.of(os.lstat(self._layout.state(session_id)))
+        except (FileNotFoundError, NotADirectoryError):
+            # Without a state it is damaged, not gone.
+            return "no state" if self.exists(session_id) else None
+        except OSError as error:
+            return f"unreadable: {error.strerror}"
+
+    def usage(self, session_id: str) -> Usage:
+        from sessionstore.storage.files import usage
+
+        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
+            return usage.measure(directory)
+
+    def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
+        from sessionstore.storage.files import usage
+
+        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
+            return usage.freed_by(directory, checkpoint_ids)
+
+    def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
+        from sessionstore.storage.files import application_files as application_files_
+
+        with self._opened(session_id) as directory, storage_errors("list", directory.path):
+            yield from application_files_.application_files(directory)
+
+    def open_application_file(self, session_id: str, name: str) -> BinaryIO:
+        from sessionstore.storage.files import application_files as application_files_
+
+        with self._opened(session_id) as directory:
+            return application_files_.open_file(directory, name)

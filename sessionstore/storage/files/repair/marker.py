@@ -1,0 +1,125 @@
+"""Check the file that marks and versions a store, and write it anew where that is certain to fit.
+
+Without it no program opens the store, so this is looked at before anything else, and by itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from dataclasses import replace
+
+from sessionstore.clock import Clock
+from sessionstore.durable import directory as directory_
+from sessionstore.errors import SessionStoreError
+from sessionstore.model import codec
+from sessionstore.model.ids import is_id
+from sessionstore.model.state import SessionState
+from sessionstore.storage.files import state_file, store_marker
+from sessionstore.storage.files.layout import MARKER, STATE, Layout
+from sessionstore.storage.files.repair.quarantine import quarantine
+from sessionstore.storage.files.repair.session import mended
+from sessionstore.storage.files.store_marker import FORMAT, MARKER_LIMIT
+from sessionstore.storage.report import Finding, FindingKind
+
+_BY_HAND = (
+    f'restore it from a backup, or write {{"format": {FORMAT}}} into it if this is a store of'
+    f" format {FORMAT}"
+)
+_VERSION = re.compile(rb'"format"\s*:\s*([^\s,}]*)')
+
+
+def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
+    """Return what is wrong with the marker, mended where ``repair`` asks for it and it is certain.
+
+    Returns None where it is sound or missing, which opening the store deals with.
+
+    Raises:
+        StorageError: the store is of a newer format, everybody can write to it, or the marker
+            cannot be read.
+    """
+    store_marker.check_root(layout, warns=False)
+    try:
+        store_marker.read_marker(layout)
+    except store_marker.DamagedMarker as error:
+        damage = error
+    else:
+        return None
+    why_not = _why_not_ours(layout)
+    what = (
+        f"not repaired: {why_not}; {_BY_HAND}"
+        if why_not
+        else "it would be put into quarantine, and a new one written"
+    )
+    detail = damage.reason
+    finding = Finding(FindingKind.DAMAGED_MARKER, None, layout.marker, detail, what, is_damage=True)
+    if why_not or not repair:
+        return finding
+
+    def mend() -> str:
+        copies = not _shares_bytes(layout)
+        with directory_.Directory(layout.root) as root:
+            # Whoever opens the store in between finds none, and takes other software into account.
+            place = quarantine(
+                layout, root, MARKER, called="marker", session_id=None, reason=detail, now=now
+            )
+            store_marker.write_marker(root, foreign=copies)
+            root.flush()
+        done = f"written anew; what was there is in {place}"
+        return done + ("; checkpoints will be copies, as where others write" if copies else "")
+
+    return mended(replace(finding, repair=what), mend)
+
+
+def _why_not_ours(layout: Layout) -> str | None:
+    """Return what speaks against this being a store of our format; None if it certainly is."""
+    try:
+        with directory_.Directory(layout.root) as root:
+            data, _ = state_file.read_regular(root, MARKER, MARKER_LIMIT)
+        for path in (layout.sessions, layout.locks, layout.trash):
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        found = _VERSION.search(data)
+        if found and found[1] != str(FORMAT).encode():
+            return "what is left of it names another format"
+        names = [name for name in os.listdir(layout.sessions) if is_id(name)]
+    except OSError as error:
+        return f"this may be no store of ours ({error.strerror}: {error.filename or MARKER})"
+    if not names or any(_is_ours(layout, name) for name in names):
+        return None
+    return "no session here can be read as one of ours"
+
+
+def _is_ours(layout: Layout, session_id: str) -> bool:
+    """Return whether a session was saved by us: other software knows of no incarnation."""
+    try:
+        with (
+            directory_.Directory(layout.sessions) as sessions,
+            directory_.Directory(session_id, sessions) as directory,
+        ):
+            payload, _ = state_file.read(directory, STATE, session_id)
+        return codec.decode(payload, SessionState, session_id, STATE).incarnation is not None
+    except (OSError, SessionStoreError):
+        return False
+
+
+def _shares_bytes(layout: Layout) -> bool:
+    """Return whether a checkpoint is a second name of a state: where others write none ever is.
+
+    The marker said whether they do. If nothing tells, it is assumed: copies are always right.
+    """
+    with directory_.Directory(layout.sessions) as sessions:
+        for session_id in filter(is_id, sessions.names()):
+            try:
+                with (
+                    directory_.Directory(session_id, sessions) as directory,
+                    directory_.Directory("checkpoints", directory) as kept,
+                ):
+                    state = directory.status(STATE)
+                    if any(kept.status(name).st_ino == state.st_ino for name in kept.names()):
+                        return True
+            except OSError:
+                continue
+    return False

@@ -1,0 +1,315 @@
+"""Find what lies around in a store of files besides its sessions.
+
+Nothing is removed that could be data, or that a live process uses.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from sessionstore.clock import Clock
+from sessionstore.durable.directory import Directory
+from sessionstore.errors import StorageError
+from sessionstore.model.ids import is_id
+from sessionstore.process import identity
+from sessionstore.storage.files import cancel_request
+from sessionstore.storage.files import lock as locks
+from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
+from sessionstore.storage.files.repair.quarantine import QUARANTINE, quarantine
+from sessionstore.storage.files.repair.session import (
+    TEMPORARY,
+    check_modes,
+    mended,
+    wrong_mode,
+)
+from sessionstore.storage.report import Finding, FindingKind
+
+_STAYS = 60.0
+"""Seconds after which a temporary file beside the marker, which no lock guards, is left over."""
+
+
+class StoreCheck:
+    """One look at everything in a store that is no session."""
+
+    def __init__(self, layout: Layout, *, repair: bool, now: Clock) -> None:
+        self._layout = layout
+        self._repair = repair
+        self._now = now
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong, mended where that is asked for and possible."""
+        for look in (self._root, self._sessions, self._locks, self._trash):
+            try:
+                yield from look()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                trouble = StorageError("look at", error.filename or self._layout.root, error)
+                yield Finding(
+                    FindingKind.UNREADABLE,
+                    None,
+                    self._layout.root,
+                    str(trouble),
+                    "see to what the system says, and check again",
+                    is_damage=True,
+                )
+
+    def _done(self, finding: Finding, mend: Callable[[], str]) -> Finding:
+        return mended(finding, mend) if self._repair else finding
+
+    def _root(self) -> Iterator[Finding]:
+        with Directory(self._layout.root) as root:
+            names = root.names()
+            for name in sorted(names):
+                if TEMPORARY.fullmatch(name) and _is_old(root, name):
+                    yield self._done(
+                        Finding(
+                            FindingKind.LEFTOVER,
+                            None,
+                            os.path.join(root.path, name),
+                            "left over from writing the marker of the store",
+                            "it would be removed",
+                        ),
+                        partial(_unlink, root, name),
+                    )
+            ours = [MARKER, "sessions", "locks", "trash", QUARANTINE]
+            yield from check_modes([(root, ours)], None, repair=self._repair)
+
+    # --- sessions/ -------------------------------------------------------------------------------
+
+    def _sessions(self) -> Iterator[Finding]:
+        with Directory(self._layout.sessions) as sessions:
+            for name in sorted(sessions.names()):
+                try:
+                    mode = sessions.status(name).st_mode
+                except FileNotFoundError:
+                    continue
+                if not is_id(name):
+                    # Plain files that begin with a dot are what file managers and the like leave.
+                    if not (stat.S_ISREG(mode) and name.startswith(".")):
+                        yield self._wrong_id(sessions, name, "its name is no session id")
+                elif stat.S_ISLNK(mode):
+                    yield self._link(sessions, name)
+                elif not stat.S_ISDIR(mode):
+                    yield self._wrong_id(sessions, name, "it is no directory")
+
+    def _wrong_id(self, sessions: Directory, name: str, detail: str) -> Finding:
+        return Finding(
+            FindingKind.WRONG_ID,
+            None,
+            os.path.join(sessions.path, name),
+            f"{detail}: no session can be read from it",
+            "rename it, or move it away, by hand",
+        )
+
+    def _link(self, sessions: Directory, name: str) -> Finding:
+        detail = "it is a symbolic link, which is not followed"
+
+        def mend() -> str:
+            with self._locked(name) as lock:
+                place = quarantine(
+                    self._layout,
+                    sessions,
+                    name,
+                    called="session",
+                    session_id=name,
+                    reason=detail,
+                    now=self._now,
+                )
+                lock.remove_file()
+            return f"put into {place}"
+
+        finding = Finding(
+            FindingKind.DAMAGED_STATE,
+            name,
+            os.path.join(sessions.path, name),
+            detail,
+            "the link would be put into quarantine",
+            is_damage=True,
+        )
+        return self._done(finding, mend)
+
+    # --- locks/ and trash/ -----------------------------------------------------------------------
+
+    def _locks(self) -> Iterator[Finding]:
+        with Directory(self._layout.locks) as directory:
+            wrong: list[str] = []
+            for name in sorted(directory.names()):
+                if TEMPORARY.fullmatch(name) and _is_old(directory, name):
+                    yield self._done(
+                        Finding(
+                            FindingKind.LEFTOVER,
+                            None,
+                            os.path.join(directory.path, name),
+                            "left over from a request to cancel that was never made",
+                            "it would be removed",
+                        ),
+                        partial(_unlink, directory, name),
+                    )
+                if request := cancel_request.NAME.fullmatch(name):
+                    yield from self._request(directory, name, request["session_id"])
+                session_id = name.removesuffix(".lock")
+                if session_id == name or not is_id(session_id):
+                    continue
+                try:
+                    status = directory.status(name)
+                except FileNotFoundError:
+                    continue
+                if not stat.S_ISREG(status.st_mode):
+                    yield self._no_lock(directory, name, session_id)
+                elif os.path.lexists(self._layout.session(session_id)):
+                    if wrong_mode(status) is not None and not self._is_held(session_id):
+                        wrong.append(name)
+                elif not self._is_held(session_id):
+                    yield self._stray_lock(session_id)
+            yield from check_modes([(directory, wrong)], None, repair=self._repair)
+
+    def _request(self, directory: Directory, name: str, session_id: str) -> Iterator[Finding]:
+        """Judge a request to cancel: it is good for as long as the claim that it names stands."""
+        if not is_id(session_id) or cancel_request.may_be_heeded(self._layout, session_id, name):
+            return
+        yield self._done(
+            Finding(
+                FindingKind.LEFTOVER,
+                session_id,
+                os.path.join(directory.path, name),
+                "a request to cancel; the claim that it was made to has ended",
+                "it would be removed",
+            ),
+            partial(_unlink, directory, name),  # no claim gets this one's token again
+        )
+
+    def _no_lock(self, directory: Directory, name: str, session_id: str) -> Finding:
+        detail = "it is no regular file: nobody can claim the session"
+        finding = Finding(
+            FindingKind.STRAY_LOCK,
+            session_id,
+            os.path.join(directory.path, name),
+            detail,
+            "it would be put into quarantine",
+            is_damage=True,
+        )
+
+        def mend() -> str:
+            place = quarantine(
+                self._layout,
+                directory,
+                name,
+                called="lock",
+                session_id=session_id,
+                reason=detail,
+                now=self._now,
+            )
+            return f"put into {place}"
+
+        return self._done(finding, mend)
+
+    def _stray_lock(self, session_id: str) -> Finding:
+        def mend() -> str:
+            with self._locked(session_id) as lock:
+                # Look again under the lock: the session may have been made since.
+                if os.path.lexists(self._layout.session(session_id)):
+                    return "its session is there now"
+                lock.remove_file()
+            return "removed"
+
+        finding = Finding(
+            FindingKind.STRAY_LOCK,
+            session_id,
+            self._layout.lock(session_id),
+            "there is no such session any more",
+            "it would be removed",
+        )
+        return self._done(finding, mend)
+
+    def _trash(self) -> Iterator[Finding]:
+        with Directory(self._layout.trash) as trash:
+            names = sorted(trash.names())
+            for name in names:
+                if not is_trashed(name) and not name.startswith("."):
+                    yield Finding(
+                        FindingKind.TRASH,
+                        None,
+                        os.path.join(trash.path, name),
+                        "it is none of ours: nothing that is deleted gets such a name",
+                        "look at it, and move it away, by hand",
+                    )
+            names = list(filter(is_trashed, names))
+            if names and self._repair:
+                # Before anything is removed: half a session must not come back after a power
+                # loss, should the delete have died before it flushed this.
+                with Directory(self._layout.sessions) as sessions:
+                    sessions.flush()
+            for name in names:
+                built = built_session(name)
+                session_id = built or name.rpartition(".")[0]
+                if is_id(session_id) and self._is_held(session_id):
+                    continue  # it is being made or deleted right now
+                yield self._done(
+                    Finding(
+                        FindingKind.TRASH,
+                        session_id if is_id(session_id) else None,
+                        os.path.join(trash.path, name),
+                        f"left over from {'making' if built else 'deleting'} a session",
+                        "it would be removed",
+                    ),
+                    partial(_remove_tree, trash, name),
+                )
+
+    # --- locks -----------------------------------------------------------------------------------
+
+    def _is_held(self, session_id: str) -> bool:
+        try:
+            return locks.probe(self._layout.lock(session_id))[0]
+        except OSError:
+            return True  # it cannot be known
+
+    @contextmanager
+    def _locked(self, session_id: str) -> Iterator[locks.HeldLock]:
+        path = self._layout.lock(session_id)
+        try:
+            lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
+        except locks.Held:
+            raise StorageError("repair", path, "a live process holds its lock") from None
+        except FileNotFoundError:  # a store that nobody of ours has written to yet
+            with suppress(FileExistsError):
+                os.mkdir(self._layout.locks, 0o700)
+            lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
+        try:
+            yield lock
+        finally:
+            if not os.path.lexists(self._layout.session(session_id)):
+                lock.remove_file()
+            lock.write_end(self._now())
+            lock.close()
+
+
+def _is_old(directory: Directory, name: str) -> bool:
+    try:
+        return time.time() - directory.status(name).st_mtime > _STAYS
+    except FileNotFoundError:
+        return False
+
+
+def _unlink(directory: Directory, name: str) -> str:
+    with suppress(FileNotFoundError):
+        directory.unlink(name)
+    return "removed"
+
+
+def _remove_tree(parent: Directory, name: str) -> str:
+    path = os.path.join(parent.path, name)
+    try:
+        if stat.S_ISDIR(parent.status(name).st_mode):
+            shutil.rmtree(path)  # follows no link
+        else:
+            parent.unlink(name)
+    except FileNotFoundError:
+        pass  # somebody else was faster
+    return "removed"

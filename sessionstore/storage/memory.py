@@ -1,0 +1,295 @@
+"""Sessions in the memory of this process: for the tests of people who use the store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from sessionstore import clock
+from sessionstore.errors import (
+    ClaimLost,
+    RevisionConflict,
+    SessionClaimed,
+    SessionCorrupt,
+    SessionExists,
+    SessionNotFound,
+    StorageError,
+)
+from sessionstore.model import codec
+from sessionstore.model.state import SessionOwner
+from sessionstore.model.summary import SessionSummary
+from sessionstore.process import identity
+from sessionstore.storage.backend import (
+    Backend,
+    CancelRequest,
+    Claim,
+    Probe,
+    SessionImporter,
+    Stored,
+)
+
+
+@dataclass
+class _Kept:
+    """A session: bytes, never live objects, so that it behaves as if it came from a disk."""
+
+    payload: bytes
+    checkpoints: dict[str, bytes] = field(default_factory=dict)
+
+
+class MemoryBackend(Backend):
+    """Keeps sessions as bytes in this process, with the behaviour of the files backend."""
+
+    def __init__(self, *, clock: clock.Clock = clock.utc_now) -> None:
+        self.clock = clock
+        self._sessions: dict[str, _Kept] = {}
+        self._claims: dict[str, MemoryClaim] = {}
+        self._last_holders: dict[str, SessionOwner] = {}
+        self._quarantine: list[tuple[str, str, _Kept]] = []
+        self._changed = threading.Condition()
+
+    @property
+    def lock_is_proof(self) -> bool:
+        """Nobody outside of this process can hold anything."""
+        return True
+
+    def __str__(self) -> str:
+        return "memory"
+
+    def ids(self) -> Iterator[str]:
+        with self._changed:
+            return iter(list(self._sessions))
+
+    def exists(self, session_id: str) -> bool:
+        return session_id in self._sessions
+
+    def read(self, session_id: str) -> Stored:
+        return Stored(self._kept(session_id).payload, f"memory:{session_id}")
+
+    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+        with self._changed:
+            if session_id in self._sessions:
+                raise SessionExists(session_id)
+            self._sessions[session_id] = _Kept(payload)
+            claim = self._claimed(session_id, owner)
+            claim.confirm()
+            return claim
+
+    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+        started = time.monotonic()
+        deadline = started + timeout
+        with self._changed:
+            while True:
+                self._kept(session_id)
+                holder = self._claims.get(session_id)
+                if holder is None:
+                    return self._claimed(session_id, owner)
+                # Who only looks is about to say whether it keeps the claim.
+                wait_until = deadline if holder.is_confirmed else max(deadline, started + 2.0)
+                left = wait_until - time.monotonic()
+                if left <= 0:
+                    raise SessionClaimed(session_id, holder.owner)
+                self._changed.wait(left)
+
+    def probe(self, session_id: str) -> Probe:
+        with self._changed:
+            held = self._claims.get(session_id)
+            if held is not None:
+                return Probe(True, held.owner)
+            last = self._last_holders.get(session_id)
+            return Probe(False, last, released=last is not None)
+
+    def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
+        with self._changed:
+            held = self._claims.get(session_id)
+            if held is None or held.owner.token != request.token:
+                return False
+            if request.reason is None and held.request is not None:
+                request = replace(request, reason=held.request.reason)
+            held.request = request
+            return True
+
+    def checkpoint_ids(self, session_id: str) -> list[str]:
+        with self._changed:
+            return list(self._kept(session_id).checkpoints)
+
+    def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Stored:
+        file = f"memory:{session_id}/checkpoints/{checkpoint_id}"
+        try:
+            return Stored(self._kept(session_id).checkpoints[checkpoint_id], file)
+        except KeyError:
+            raise SessionCorrupt(session_id, file, "there is no such checkpoint") from None
+
+    def is_current(self, session_id: str, checkpoint_id: str) -> bool:
+        kept = self._kept(session_id)
+        return kept.checkpoints.get(checkpoint_id) is kept.payload
+
+    def importer(self) -> SessionImporter:
+        return MemoryImporter(self)
+
+    # --- the check-up ----------------------------------------------------------------------------
+
+    def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
+        damaged = _Kept(claim.read().payload)
+        claim.write(payload, revision)
+        return self._put_aside(claim, reason, damaged)
+
+    def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
+        if checkpoint_id is None:
+            raise self._no_quarantine(claim)  # a dict is always a dict
+        with self._changed:
+            claim.read()
+            damaged = {checkpoint_id: self._kept(claim.session_id).checkpoints.pop(checkpoint_id)}
+        return self._put_aside(claim, reason, _Kept(b"", damaged))
+
+    def quarantine_session(self, claim: Claim, reason: str) -> str:
+        with self._changed:
+            claim.read()
+            whole = self._kept(claim.session_id)
+            claim.delete()
+        return self._put_aside(claim, reason, whole)
+
+    def _put_aside(self, claim: Claim, reason: str, what: _Kept) -> str:
+        self._quarantine.append((claim.session_id, reason, what))
+        return f"memory:quarantine/{len(self._quarantine)}"
+
+    def _kept(self, session_id: str) -> _Kept:
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise SessionNotFound(session_id, self) from None
+
+    def _claimed(self, session_id: str, by: SessionOwner) -> MemoryClaim:
+        claim = MemoryClaim(self, session_id, by, self._last_holders.get(session_id))
+        self._claims[session_id] = claim
+        identity.hold(by)
+        return claim
+
+
+class MemoryClaim(Claim):
+    """A claim within this process."""
+
+    def __init__(
+        self,
+        backend: MemoryBackend,
+        session_id: str,
+        by: SessionOwner,
+        previous: SessionOwner | None,
+    ) -> None:
+        super().__init__(session_id, by, previous)
+        self._backend = backend
+        self._kept = kept = backend._sessions[session_id]
+        self._expected = kept.payload
+        self._revision: int | None = None
+        self.is_confirmed: bool = False
+        self.request: CancelRequest | None = None
+
+    def read(self) -> Stored:
+        with self._backend._changed:
+            self._check()
+        return Stored(self._expected, f"memory:{self.session_id}")
+
+    def write(
+        self,
+        payload: bytes,
+        revision: int,
+        *,
+        checkpoint_id: str | None = None,
+        heeds_requests: bool = False,
+    ) -> None:
+        with self._backend._changed:
+            self._check()
+            if heeds_requests and self.request is not None:
+                raise self.request.to_error(self.session_id)
+            if checkpoint_id is not None:
+                self._kept.checkpoints[checkpoint_id] = payload
+            self._kept.payload = self._expected = payload
+            self._revision = revision
+
+    def took_effect(self, revision: int) -> bool:
+        return self._revision == revision
+
+    def keep_current(self, checkpoint_id: str) -> None:
+        with self._backend._changed:
+            self._check()
+            self._kept.checkpoints[checkpoint_id] = self._kept.payload
+
+    def checkpoint_ids(self) -> list[str]:
+        return list(self._kept.checkpoints)
+
+    def remove_checkpoint(self, checkpoint_id: str) -> None:
+        self._kept.checkpoints.pop(checkpoint_id, None)
+
+    def delete(self) -> None:
+        with self._backend._changed:
+            self._check_held()
+            del self._backend._sessions[self.session_id]
+            self._backend._last_holders.pop(self.session_id, None)
+        self.release()
+
+    def confirm(self) -> None:
+        with self._backend._changed:
+            self.is_confirmed = True
+            self._backend._last_holders[self.session_id] = self.owner
+            self._backend._changed.notify_all()
+
+    def release(self, summary: SessionSummary | None = None) -> None:
+        del summary  # there is no index
+        with self._backend._changed:
+            if self._backend._claims.get(self.session_id) is self:
+                del self._backend._claims[self.session_id]
+                identity.let_go(self.owner)
+                self._backend._changed.notify_all()
+
+    def _check_held(self) -> None:
+        if self._backend._claims.get(self.session_id) is not self:
+            raise ClaimLost(self.session_id, "this claim was released")
+
+    def _check(self) -> None:
+        self._check_held()
+        if self._backend._sessions.get(self.session_id) is not self._kept:
+            raise ClaimLost(self.session_id, "the session was deleted or replaced")
+        if self._kept.payload is not self._expected:
+            raise RevisionConflict(
+                self.session_id,
+                expected=codec.peek_revision(self._expected),
+                found=codec.peek_revision(self._kept.payload),
+                detail="it was changed without a claim",
+            )
+
+
+class MemoryImporter(SessionImporter):
+    """Sessions that nobody sees yet."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        self._backend = backend
+        self._aside: dict[str, _Kept] = {}
+
+    def _kept(self, session_id: str) -> _Kept:
+        return self._aside.setdefault(session_id, _Kept(b""))
+
+    def put_state(self, session_id: str, payload: bytes) -> None:
+        self._kept(session_id).payload = payload
+
+    def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
+        self._kept(session_id).checkpoints[checkpoint_id] = payload
+
+    def put_file(
+        self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
+    ) -> None:
+        del pieces, is_executable
+        raise StorageError("take in", f"{session_id}/{name}", "this store keeps no files")
+
+    def put_directory(self, session_id: str, name: str) -> None:
+        raise StorageError("take in", f"{session_id}/{name}", "this store keeps no files")
+
+    def publish(self, session_id: str) -> None:
+        with self._backend._changed:
+            if session_id in self._backend._sessions:
+                raise SessionExists(session_id)
+            self._backend._sessions[session_id] = self._aside.pop(session_id)
+
+    def close(self) -> None:
+        self._aside.clear()

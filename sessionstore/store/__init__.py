@@ -1,0 +1,1 @@
+"""What users call: SessionStore and its asynchronous twin."""

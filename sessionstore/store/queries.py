@@ -1,0 +1,94 @@
+"""What a store tells of its sessions without claiming, or even reading, each of them.
+
+The facade inherits these from here. They know of no class of states, and load nothing of what reads
+and writes one, pydantic included, before a file has to be read.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Self, Unpack
+
+from sessionstore.model.query import Filters, SessionQuery, make_query
+from sessionstore.model.summary import Matches, Page, SessionSummary
+from sessionstore.session import inspect
+from sessionstore.storage.backend import Backend
+
+
+class Listings:
+    """The methods of :class:`~sessionstore.SessionStore` that find and count sessions."""
+
+    _backend: Backend
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what the store itself holds; sessions stay claimed until released."""
+        self._backend.close()
+
+    def find(
+        self,
+        *,
+        limit: int | None = 50,
+        cursor: str | None = None,
+        order: str = "-updated_at",
+        verify: bool = False,
+        **filters: Unpack[Filters],
+    ) -> Page:
+        """Return a page of the sessions that match.
+
+        A damaged session is an item with ``damaged`` set; where a filter asks for something
+        that cannot be read from it, it is only counted, in ``Page.damaged``.
+
+        Args:
+            limit: how many at most; None for all.
+            cursor: ``next_cursor`` of the page before. Sessions that did not change in between
+                are neither repeated nor skipped.
+            order: updated_at, started_at or session_id; with ``-`` in front, descending.
+            verify: also notice what other software wrote underneath in sessions that are not
+                on this page: a look at each, about 4 µs.
+            filters: see :class:`~sessionstore.model.query.Filters`.
+
+        Raises:
+            InvalidQuery: a filter, the order or the cursor makes no sense.
+        """
+        query = make_query(filters, limit=limit, cursor=cursor, order=order)
+        matches = self._matches(query, verify=verify)
+        if limit is None:
+            return Page(tuple(matches), None, matches.damaged)
+        items = tuple(islice(matches, limit))
+        more = len(items) == limit and next(matches, None) is not None
+        return Page(items, query.cursor_after(items[-1]) if more else None, matches.damaged)
+
+    def iter_find(
+        self,
+        *,
+        cursor: str | None = None,
+        order: str = "-updated_at",
+        **filters: Unpack[Filters],
+    ) -> Matches:
+        """Return an iterator over every session that matches, in order, after ``cursor`` if any."""
+        query = make_query(filters, limit=None, cursor=cursor, order=order)
+        return self._matches(query)
+
+    def count(self, **filters: Unpack[Filters]) -> int:
+        """Return how many sessions match: as many as ``iter_find`` would yield.
+
+        Raises:
+            InvalidQuery: a filter makes no sense.
+        """
+        query = make_query(filters, limit=None, cursor=None, order="session_id")
+        return self._backend.count(query, self._examine)
+
+    def _matches(self, query: SessionQuery, *, verify: bool = False) -> Matches:
+        return self._backend.find(query, self._examine, verify=verify)
+
+    def _examine(self, item: SessionSummary) -> SessionSummary:
+        return inspect.examine(self._backend, item)

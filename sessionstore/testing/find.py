@@ -1,0 +1,214 @@
+"""Listings: filters, order, pages, and what is damaged."""
+
+# ruff: noqa: D102
+# The name of each test is the claim that it proves.
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from sessionstore.errors import InvalidQuery
+from sessionstore.model.liveness import Verdict
+from sessionstore.model.query import Filters, SessionQuery, make_query
+from sessionstore.model.state import SessionState
+from sessionstore.model.summary import SessionSummary
+from sessionstore.store.store import SessionStore
+from sessionstore.testing.harness import BackendT, Harness, forget
+
+Store = SessionStore[SessionState]
+
+
+FOUND: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "crashed done failed paused stale swept torn unknown"),
+    ({"status": "paused"}, "paused"),
+    ({"status": ["completed", "failed"]}, "crashed done failed swept"),
+    ({"goal_id": "g1"}, "done paused"),
+    ({"agent_id": "a1"}, "paused"),
+    ({"stream_id": "s1"}, "done"),
+    ({"correlation_id": "c1"}, "failed"),
+    ({"id_prefix": "s"}, "stale swept"),
+    ({"resumable": True}, "crashed paused stale swept unknown"),
+    ({"resumable": False}, "done failed"),
+    ({"stale": True}, "stale"),
+    ({"stale": False}, "crashed done failed paused swept unknown"),
+    ({"interrupted": True}, "swept"),
+    ({"interrupted": True, "max_recoveries": 0}, ""),
+    ({"interrupted": True, "max_recoveries": 1}, "swept"),
+    ({"max_recoveries": 0}, "done failed paused unknown"),
+    ({"damaged": True}, "torn"),
+    ({"damaged": False}, "crashed done failed paused stale swept unknown"),
+    ({"status": "failed", "resumable": True, "interrupted": False}, "crashed"),
+)
+"""Filters, and the ids that they find among those of the fixture ``zoo``."""
+
+
+class ListingContract(Harness[BackendT]):
+    """What is there is listed, once, and damage hides nothing."""
+
+    @pytest.fixture
+    def zoo(self, backend: BackendT, store: Store) -> Store:
+        """Return the store with one session of each kind."""
+        store.create("g1", session_id="paused", agent_id="a1").pause()
+        store.create("g1", session_id="done", stream_id="s1").complete()
+        store.create("g2", session_id="failed", correlation_id="c1").fail("no such city")
+        for name in ("stale", "swept", "crashed", "unknown"):
+            session = store.create("g3", session_id=name)
+            session.checkpoint("step")
+            self.abandon(backend, session)
+            if name == "swept":
+                store.recover()
+            elif name == "crashed":
+                store.recover()
+                store.resume(name).fail("its own failure")
+        # The sweeps above marked "stale" as well: it dies once more.
+        self.abandon(backend, store.resume("stale"))
+        self.rewrite(backend, "unknown", owner=None, pid=None)
+        store.create("g3", session_id="torn").release()
+        self.damage(backend, "torn")
+        return store
+
+    def test_a_filter_finds_what_it_says(self, zoo: Store) -> None:
+        for filters, expected in FOUND:
+            names = sorted(item.session_id for item in zoo.find(**filters))
+            assert (filters, " ".join(names)) == (filters, expected)
+            assert sorted(item.session_id for item in zoo.iter_find(**filters)) == names
+
+    def test_damage_that_a_filter_cannot_judge_is_counted(self, zoo: Store) -> None:
+        assert zoo.find(status="paused").damaged == 1
+        page = zoo.find()
+        assert page.damaged == 0
+        (torn,) = [item for item in page if item.session_id == "torn"]
+        assert torn.damaged
+        assert not torn.is_resumable
+
+    def test_a_listing_tells_who_lives(self, zoo: Store) -> None:
+        session = zoo.create("g", session_id="running")
+        verdicts = {item.session_id: item.liveness for item in zoo.find() if item.liveness}
+        assert {name: seen.verdict for name, seen in verdicts.items()} == {
+            "running": Verdict.ALIVE,
+            "stale": Verdict.DEAD,
+            "unknown": Verdict.UNKNOWN,
+        }
+        assert [item.session_id for item in zoo.find(stale=True)] == ["stale"]
+        session.release()
+
+    def test_what_the_states_say_is_selected_counted_and_listed(
+        self, backend: BackendT, zoo: Store
+    ) -> None:
+        def read() -> dict[str, SessionSummary]:
+            items = (backend.summary(session_id) for session_id in backend.ids())
+            return {item.session_id: item for item in items if item is not None}
+
+        with zoo.create("g3", session_id="held"):
+            zoo.find()
+            everything = read()
+            for filters, _ in FOUND:
+                query = make_query(
+                    cast("Filters", filters), limit=2, cursor=None, order="-session_id"
+                )
+                expected = [
+                    everything[name]
+                    for name in sorted(everything, reverse=True)
+                    if query.matches(everything[name])
+                ]
+                found = {item.session_id: item for item in backend.select(query)}
+                assert found == {item.session_id: item for item in expected}, filters
+                counts, (first, all_of_them) = backend.count_and_list(
+                    [query, SessionQuery()], [query, replace(query, limit=None)]
+                )
+                assert list(counts) == [len(expected), len(everything)], filters
+                assert list(first) == expected[:2], filters
+                assert list(all_of_them) == expected, filters
+
+    def test_a_listing_changes_nothing(self, backend: BackendT, zoo: Store) -> None:
+        before = {name: self.read_raw(backend, name) for name in backend.ids()}
+        list(zoo.iter_find(resumable=True))
+        zoo.find(stale=False)
+        assert {name: self.read_raw(backend, name) for name in backend.ids()} == before
+
+    def test_a_checkpoint_that_does_not_load_makes_nothing_resumable(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        missing = store.create("g", session_id="missing").pause()
+        damaged = store.create("g", session_id="damaged").pause()
+        self.remove_raw_checkpoint(backend, "missing", missing.checkpoint_id)
+        self.write_raw_checkpoint(backend, "damaged", damaged.checkpoint_id, b"{")
+        assert store.find(resumable=True).items == ()
+        for item in store.find():
+            assert item.is_resumable is False
+            assert item.unresumable
+            assert item.damaged is None
+
+    def test_pages_neither_repeat_nor_skip(self, backend: BackendT) -> None:
+        now = datetime(2026, 1, 2, tzinfo=UTC)
+        store = SessionStore(backend, clock=lambda: now)
+        for number in range(7):
+            now += timedelta(seconds=number % 2)  # some at the same time
+            store.create("g", session_id=f"s{number}").release()
+        for order in ("updated_at", "-updated_at", "-started_at", "session_id", "-session_id"):
+            whole = [item.session_id for item in store.find(order=order, limit=None)]
+            seen: list[str] = []
+            cursor = None
+            while True:
+                page = store.find(order=order, limit=3, cursor=cursor)
+                seen += [item.session_id for item in page]
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+            assert seen == whole
+            assert sorted(seen) == [f"s{number}" for number in range(7)]
+        times = [item.updated_at for item in store.find(order="-updated_at")]
+        assert times == sorted(times, reverse=True)
+
+    def test_a_range_takes_its_beginning_and_leaves_its_end(self, backend: BackendT) -> None:
+        now = datetime(2026, 1, 2, tzinfo=UTC)
+        store = SessionStore(backend, clock=lambda: now)
+        for number in range(4):
+            now = datetime(2026, 1, 2 + number, tzinfo=UTC)
+            store.create("g", session_id=f"s{number}").release()
+        found = store.find(
+            since="2026-01-03T00:00:00+00:00", until=datetime(2026, 1, 5, tzinfo=UTC)
+        )
+        assert [item.session_id for item in found] == ["s2", "s1"]
+
+    def test_a_question_that_makes_no_sense_is_refused(self, store: Store) -> None:
+        questions: list[dict[str, Any]] = [
+            {"status": "done"},
+            {"order": "size"},
+            {"limit": 0},
+            {"cursor": "made up"},
+            {"since": "yesterday"},
+            {"owner": "me"},
+            *({name: "a\ud800"} for name in ("goal_id", "agent_id", "stream_id", "id_prefix")),
+        ]
+        for question in questions:
+            with pytest.raises(InvalidQuery):
+                store.find(**question)
+        with pytest.raises(InvalidQuery):
+            store.count(goal_id="\udcff")
+
+    def test_checkpoints_are_listed_in_the_order_of_their_making(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        session = store.create("g", session_id="s")
+        made = [session.checkpoint("step", node=f"n{number}") for number in range(12)]
+        made.append(session.pause(node="ask"))
+        listed = self.other_store(backend).checkpoints("s")
+        assert listed == made
+        assert [item.revision for item in listed] == list(range(2, 15))
+        assert listed[-1].checkpoint_type == "pause"
+
+    def test_a_damaged_checkpoint_is_listed_as_such(self, backend: BackendT, store: Store) -> None:
+        session = store.create("g", session_id="s")
+        good, bad = session.checkpoint("step"), session.checkpoint("step")
+        forget(session)
+        self.write_raw_checkpoint(backend, "s", bad.checkpoint_id, b'{"session_id": "s"}')
+        first, second = store.checkpoints("s")
+        assert first == good
+        assert second.checkpoint_id == bad.checkpoint_id
+        assert second.damaged
+        assert self.read_raw_checkpoint(backend, "s", bad.checkpoint_id) == b'{"session_id": "s"}'

@@ -1,0 +1,417 @@
+"""Replacing files: what readers and the next process find, also when the system refuses."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessionstore import DurabilityUncertain, RevisionConflict, SessionStore, StorageError
+from sessionstore.durable import directory as directory_
+from sessionstore.durable import replace
+from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable.replace import Displaced, Staged
+from tests.support.processes import (
+    Child,
+    leftovers,
+    needs_linux,
+    new_session,
+    read_state,
+    session_path,
+    state_path,
+)
+
+HAS_STRACE = shutil.which("strace") is not None
+
+
+def strace(call: str, injection: str) -> list[str]:
+    """Return the wrapper that lets the kernel answer ``call`` with something else."""
+    return [
+        *("strace", "-f", "-qq", "-o", os.devnull),
+        *("-e", f"trace={call}", "-e", f"inject={call}:{injection}"),
+    ]
+
+
+needs_strace = pytest.mark.skipif(not HAS_STRACE, reason="strace injects the failures")
+
+
+def write(path: Path, data: bytes) -> Signature:
+    path.write_bytes(data)
+    return Signature.of(path.stat())
+
+
+# --- the swap ------------------------------------------------------------------------------------
+
+
+@needs_linux("renameat2 is a Linux call")
+def test_an_exchange_hands_back_what_was_there(tmp_path: Path) -> None:
+    one, other = write(tmp_path / "one", b"1"), write(tmp_path / "other", b"22")
+    with Directory(str(tmp_path)) as directory:
+        assert replace.exchange(directory, "one", "other")
+    assert (tmp_path / "one").read_bytes() == b"22"
+    assert Signature.of((tmp_path / "one").stat()) == other
+    assert Signature.of((tmp_path / "other").stat()) == one
+
+
+@pytest.fixture(params=["exchange", "rename"])
+def swap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to swap a file in."""
+    if request.param == "rename":
+        monkeypatch.setattr(replace, "_renameat2", None)
+        monkeypatch.setattr(replace, "_looked_up", True)
+    return str(request.param)
+
+
+def test_the_expected_file_is_replaced(tmp_path: Path, swap: str) -> None:
+    expected = write(tmp_path / "state", b"old")
+    with Directory(str(tmp_path)) as directory:
+        staged = Staged(directory, b"new", flush_file=True)
+        staged.swap_in("state", expected)
+    assert (tmp_path / "state").read_bytes() == b"new"
+    assert Signature.of((tmp_path / "state").stat()) == staged.signature
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def test_a_foreign_file_is_put_back(tmp_path: Path, swap: str) -> None:
+    expected = write(tmp_path / "state", b"old")
+    with Directory(str(tmp_path)) as directory:
+        staged = Staged(directory, b"new", flush_file=True)
+        foreign = write(tmp_path / "theirs", b"foreign")
+        (tmp_path / "theirs").rename(tmp_path / "state")
+        with pytest.raises(Displaced):
+            staged.swap_in("state", expected)
+    assert (tmp_path / "state").read_bytes() == b"foreign"
+    assert Signature.of((tmp_path / "state").stat()) == foreign
+    assert os.listdir(tmp_path) == ["state"]
+
+
+@needs_linux("the other writer comes right before the exchange")
+def test_a_writer_that_comes_right_before_the_swap_keeps_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SessionStore(tmp_path).create("goal", session_id="s1")
+    foreign = state_path(tmp_path, "s1").read_bytes().replace(b"goal", b"them")
+    real = replace.exchange
+
+    def late(directory: Directory, one: str, other: str) -> bool:
+        monkeypatch.setattr(replace, "exchange", real)
+        (session_path(tmp_path, "s1") / "theirs").write_bytes(foreign)
+        os.replace(session_path(tmp_path, "s1") / "theirs", state_path(tmp_path, "s1"))
+        return real(directory, one, other)
+
+    monkeypatch.setattr(replace, "exchange", late)
+    with pytest.raises(RevisionConflict):
+        session.checkpoint()
+    assert state_path(tmp_path, "s1").read_bytes() == foreign
+    assert leftovers(tmp_path) == []
+    assert os.listdir(session_path(tmp_path, "s1") / "checkpoints") == []
+    with pytest.raises(RevisionConflict):  # it stays refused: their state is not ours
+        session.release()
+    assert session.is_released
+    assert state_path(tmp_path, "s1").read_bytes() == foreign
+
+
+def test_moving_in_never_replaces(tmp_path: Path, swap: str) -> None:
+    write(tmp_path / "there", b"old")
+    with Directory(str(tmp_path)) as directory:
+        with pytest.raises(FileExistsError):
+            replace.write_new(directory, "there", b"new", flush_file=False)
+        replace.write_new(directory, "free", b"new", flush_file=False)
+    assert (tmp_path / "there").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["free", "there"]
+
+
+@needs_linux("strace makes the kernel answer like one without renameat2")
+@needs_strace
+@pytest.mark.parametrize("answer", ["ENOSYS", "EINVAL"])
+def test_without_renameat2_everything_works_by_rename(tmp_path: Path, answer: str) -> None:
+    wrapper = strace("renameat2", f"error={answer}")
+    with Child(
+        "support.failing_children.live_through_everything", tmp_path, wrapper=wrapper
+    ) as child:
+        told = child.hear()
+    assert told == {"refused": ["SessionExists", "RevisionConflict"], "left": [], "exists": False}
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def test_short_writes_go_on_until_every_byte_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.write, []
+
+    def stingy(fd: int, data: Any) -> int:
+        calls.append(len(data))
+        return real(fd, bytes(data[:7]))
+
+    with Directory(str(tmp_path)) as directory, monkeypatch.context() as patch:
+        patch.setattr(os, "write", stingy)
+        replace.write_new(directory, "file", b"0123456789" * 10, flush_file=True)
+    assert (tmp_path / "file").read_bytes() == b"0123456789" * 10
+    assert len(calls) == 15
+
+
+@needs_linux("RLIMIT_FSIZE answers with a short write, then EFBIG")
+def test_a_write_that_breaks_off_leaves_the_old_state_and_no_rest(tmp_path: Path) -> None:
+    new_session(tmp_path)
+    with Child("support.failing_children.save_beyond_limit", tmp_path, "s1") as child:
+        told = child.hear()
+    assert "cannot save" in told["error"]
+    assert told["same"]
+    assert told["left"] == []
+    assert told["revision"] == 3
+    assert read_state(tmp_path, "s1")["data_buffer"] == {"big": "small again"}
+
+
+# --- flushing ------------------------------------------------------------------------------------
+
+PERIODS = (7, 4, 5, 11, 13)
+"""Every how many-th flush fails, tried in turn: with one of them the flushes of a save or a create
+may keep step, and then it is always the same one that fails."""
+
+
+@needs_linux("strace injects EIO")
+@needs_strace
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_a_failing_flush_changes_nothing_or_says_that_it_did(tmp_path: Path, first: int) -> None:
+    new_session(tmp_path)
+    counts = Counter[str]()
+    for period in PERIODS:
+        wrapper = strace("fsync", f"error=EIO:when={first}+{period}")
+        work = "support.failing_children.save_while_flushes_fail"
+        with Child(work, tmp_path, "s1", 60, wrapper=wrapper) as child:
+            told = child.hear()
+            assert child.wait() == 0
+        assert told["wrong"] == []
+        counts.update(told["counts"])
+        if min(counts.values()) >= 3:  # the injection fired, in both places
+            return
+    pytest.fail(f"no flush failed where it should: {counts}")
+
+
+@needs_linux("strace injects EIO")
+@needs_strace
+def test_a_create_whose_flush_fails_leaves_no_session(tmp_path: Path) -> None:
+    new_session(tmp_path, "made-before")
+    counts = Counter[str]()
+    for period in PERIODS:
+        wrapper = strace("fsync", f"error=EIO:when=1+{period}")
+        work = "support.failing_children.create_while_flushes_fail"
+        with Child(work, tmp_path, f"s{period}", 30, wrapper=wrapper) as child:
+            told = child.hear()
+            assert child.wait() == 0
+        assert told["wrong"] == []
+        counts.update(told["counts"])
+        if min(counts.values()) >= 5:
+            return
+    pytest.fail(f"no flush failed where it should: {counts}")
+
+
+def test_a_failed_flush_is_never_repeated_on_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SessionStore(tmp_path).create("goal", session_id="s1")
+    real, flushed = os.fsync, []
+
+    def failing(fd: int) -> None:
+        flushed.append(os.fstat(fd).st_ino)
+        if len(flushed) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(fd)
+
+    before = state_path(tmp_path, "s1").read_bytes()
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(StorageError) as caught:
+        session.save()
+    assert caught.value.errno == errno.EIO
+    assert state_path(tmp_path, "s1").read_bytes() == before
+    assert leftovers(tmp_path) == []
+    assert session.save() == 2
+    assert read_state(tmp_path, "s1")["revision"] == 2
+    assert len(flushed) == 3  # the broken one, the new file, its directory
+    session.complete()
+
+
+def test_a_failing_flush_of_the_directory_leaves_the_state_visible_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SessionStore(tmp_path).create("goal", session_id="s1")
+
+    def failing(directory: Directory) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    session.state.data_buffer["seen"] = True
+    with monkeypatch.context() as patch:
+        patch.setattr(Directory, "flush", failing)
+        with pytest.raises(DurabilityUncertain) as caught:
+            session.save()
+    assert caught.value.revision == 2
+    assert session.revision == session.state.revision == 2
+    assert read_state(tmp_path, "s1")["data_buffer"] == {"seen": True}
+    assert leftovers(tmp_path) == []
+    assert session.save() == 3
+    session.complete()
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_only_power_mode_pays_for_flushes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Any
+) -> None:
+    session = SessionStore(tmp_path, durability=durability).create("goal", session_id="s1")
+    real, flushed = os.fsync, []
+
+    def fsync(fd: int) -> None:
+        flushed.append(fd)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    session.save()
+    assert len(flushed) == (2 if durability == "power" else 0)
+    flushed.clear()
+    session.checkpoint()
+    assert len(flushed) >= 2  # a checkpoint survives a power loss in both
+    session.complete()
+
+
+# --- other systems, through their seams ----------------------------------------------------------
+
+
+def refuse_with(code: int) -> Callable[..., int]:
+    def call(fd: int, command: int, argument: int = 0) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+def test_macos_flushes_through_the_cache_of_the_drive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands, synced = list[int](), list[int]()
+
+    def accept(fd: int, command: int, argument: int = 0) -> int:
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr(fcntl, "fcntl", accept)
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with (tmp_path / "file").open("wb") as file, monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "darwin")
+        directory_.flush(file.fileno())
+    assert commands == [51]  # F_FULLFSYNC of <sys/fcntl.h>
+    assert synced == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOTSUP, errno.EINVAL, errno.ENOTTY])
+def test_a_volume_without_full_flush_is_flushed_by_fsync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    synced = list[int]()
+    monkeypatch.setattr(fcntl, "fcntl", refuse_with(code))
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with (tmp_path / "file").open("wb") as file:
+        directory_.full_flush(file.fileno())
+        assert synced == [file.fileno()]
+
+
+def test_a_full_flush_that_fails_is_no_reason_to_try_a_weaker_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = list[int]()
+    monkeypatch.setattr(fcntl, "fcntl", refuse_with(errno.EIO))
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match="Input/output"):
+        directory_.full_flush(file.fileno())
+    assert synced == []
+
+
+class Sharing(PermissionError):
+    """What Windows answers while a scanner has the file open."""
+
+    def __init__(self, winerror: int) -> None:
+        super().__init__(errno.EACCES, "the file is used by another process")
+        self.winerror = winerror
+
+
+@pytest.mark.parametrize("winerror", [5, 32, 33])
+def test_a_sharing_violation_is_waited_out(monkeypatch: pytest.MonkeyPatch, winerror: int) -> None:
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
+    troubles = [Sharing(winerror)] * 3
+
+    def action() -> str:
+        if troubles:
+            raise troubles.pop()
+        return "done"
+
+    assert directory_.retry_sharing(action) == "done"
+
+
+@pytest.mark.parametrize(("winerror", "tries"), [(32, 41), (2, 1)])
+def test_a_sharing_violation_is_not_waited_out_for_ever(
+    monkeypatch: pytest.MonkeyPatch, winerror: int, tries: int
+) -> None:
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
+    calls = list[int]()
+
+    def action() -> None:
+        calls.append(1)
+        raise Sharing(winerror)
+
+    with pytest.raises(Sharing):
+        directory_.retry_sharing(action)
+    assert len(calls) == tries
+
+
+@pytest.fixture
+def no_directory_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work by path, as on Windows."""
+    monkeypatch.setattr(directory_, "_HAS_DIRECTORIES", False)
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
+
+
+@pytest.mark.usefixtures("no_directory_descriptors")
+def test_a_whole_life_works_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, busy = os.replace, [Sharing(32), Sharing(5)]
+
+    def sometimes_busy(source: Any, target: Any, **options: Any) -> None:
+        assert set(options.values()) <= {None}  # no descriptor of a directory
+        if busy:
+            raise busy.pop()
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", sometimes_busy)
+    store = SessionStore(tmp_path)
+    with store.create("goal", session_id="s1") as session:
+        assert session.save() == 2
+        assert busy == []
+        kept = session.checkpoint("node_complete", node="plan")
+        session.pause()
+    assert [item.damaged for item in store.checkpoints("s1")] == [None, None]
+    with store.resume("s1", checkpoint_id=kept.checkpoint_id) as session:
+        assert session.state.progress.current_node == "plan"
+        session.complete()
+    assert read_state(tmp_path, "s1")["status"] == "completed"
+    assert leftovers(tmp_path) == []
+    store.delete("s1")
+    assert os.listdir(tmp_path / "sessions") == []
+    assert os.listdir(tmp_path / "trash") == []
+
+
+@pytest.mark.usefixtures("no_directory_descriptors")
+def test_foreign_changes_are_noticed_by_path_too(tmp_path: Path) -> None:
+    session = SessionStore(tmp_path).create("goal", session_id="s1")
+    state_path(tmp_path, "s1").write_text('{"revision": 7}')
+    with pytest.raises(RevisionConflict) as caught:
+        session.save()
+    assert caught.value.found == 7
+    with pytest.raises(RevisionConflict):
+        session.release()
+    assert state_path(tmp_path, "s1").read_text() == '{"revision": 7}'

@@ -1,1 +1,0 @@
-"""The promises under fire: kills, failing calls, lost power, hostile content."""

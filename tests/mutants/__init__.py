@@ -1,1 +1,0 @@
-"""The package broken on purpose, and the tests that have to notice."""

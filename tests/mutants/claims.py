@@ -1,0 +1,166 @@
+"""What a claim promises: no update is lost, and one of many wins."""
+
+# ruff: noqa: ISC004 - the texts are code, a line at a time
+
+from __future__ import annotations
+
+from tests.mutants.mutant import FILES, Mutant
+
+MUTANTS = (
+    # --- 5: no update is lost in silence ----------------------------------------------------------
+    Mutant(
+        "the signature is not checked before the write",
+        5,
+        "storage/files/claim.py",
+        (
+            (
+                "            self._check_state(directory, revision - 1)\n"
+                "        except BaseException:\n",
+                "        except BaseException:\n",
+            ),
+        ),
+        "tests/mutants/test_gaps.py::"
+        "test_a_state_that_others_changed_is_not_replaced_even_for_an_instant",
+    ),
+    Mutant(
+        "what the exchange handed back is not looked at",
+        5,
+        "durable/replace.py",
+        (
+            (
+                "            if displaced != expected:\n                raise Displaced\n",
+                "",
+            ),
+        ),
+        "tests/durable/test_replace.py::test_a_writer_that_comes_right_before_the_swap_keeps_its_state",
+    ),
+    Mutant(
+        "the lock is given back before the last write",
+        5,
+        "session/writer.py",
+        (
+            (
+                "            try:\n                revision = self._store(prepared)\n",
+                "            if prepared.summary is not None:\n"
+                "                __import__('fcntl').flock(self.claim._lock._file, 8)\n"
+                "            try:\n                revision = self._store(prepared)\n",
+            ),
+        ),
+        "tests/mutants/test_gaps.py::"
+        "test_a_claim_is_held_until_its_last_write_is_in_place[complete]",
+    ),
+    Mutant(
+        "the lock file at the path is not compared with the locked one",
+        5,
+        "storage/files/lock.py",
+        (
+            (
+                "return status.st_ino == self._inode",
+                "return status.st_ino > 0",
+            ),
+        ),
+        "tests/storage/files/test_backend.py::test_a_claim_without_its_lock_file_is_lost[new]",
+    ),
+    Mutant(
+        "a directory that stays open is not compared with the one at its path",
+        5,
+        "storage/files/claim.py",
+        (
+            (
+                "                identity = (status.st_dev, status.st_ino)\n",
+                "                identity = status and self._identity\n",
+            ),
+        ),
+        "tests/storage/files/test_backend.py"
+        "::test_a_session_that_was_moved_away_is_lost[later save]",
+    ),
+    Mutant(
+        "the lock is looked at before the new file is written",
+        5,
+        "storage/files/claim.py",
+        (
+            (
+                '        with self._opened("save", checks_lock=False) as directory:',
+                '        with self._opened("save") as directory:',
+            ),
+            (
+                "            self.check_held()\n            if self._heeds_requests",
+                "            if self._heeds_requests",
+            ),
+        ),
+        "tests/storage/files/test_claim_races.py::test_the_lock_is_looked_at_after_the_new_file_was_written",
+    ),
+    Mutant(
+        "a save that displaced nobody knows what counts without the lock",
+        5,
+        "storage/files/claim.py",
+        (
+            (
+                "            if not self._lock.is_in_place():\n",
+                "            if self._lock.is_closed:\n",
+            ),
+        ),
+        "tests/storage/files/test_claim_races.py::"
+        "test_who_lost_its_lock_file_after_the_swap_is_not_told_that_it_saved[save]",
+    ),
+    Mutant(
+        "a foreign state is put back once, whatever comes meanwhile",
+        5,
+        "durable/replace.py",
+        (("                    if held == put:\n", "                    if held:\n"),),
+        "tests/storage/files/test_claim_races.py::test_of_two_foreign_states_around_a_swap_the_newest_is_in_place[save]",
+    ),
+    Mutant(
+        "a forked child keeps the descriptor of the lock",
+        5,
+        "storage/files/lock.py",
+        (
+            (
+                "    for held in list(_held):\n        held.close()\n    _mutex.release()\n",
+                "    _mutex.release()\n",
+            ),
+        ),
+        "tests/session/test_processes.py::"
+        "test_the_lock_is_free_after_the_owner_dies_though_its_child_lives",
+    ),
+    # --- 6: of racing resumers one wins -----------------------------------------------------------
+    Mutant(
+        "the expected revision is not compared",
+        6,
+        "session/resume.py",
+        (
+            (
+                "if expected_revision is not None and state.revision != expected_revision:",
+                "if expected_revision is not None and expected_revision < 0:",
+            ),
+        ),
+        "tests/session/test_processes.py::test_of_eight_racing_resumers_one_wins_and_the_others_learn_who",
+    ),
+    Mutant(
+        "the expected revision is not compared, as other backends would see it",
+        6,
+        "session/resume.py",
+        (
+            (
+                "if expected_revision is not None and state.revision != expected_revision:",
+                "if expected_revision is not None and expected_revision < 0:",
+            ),
+        ),
+        FILES + "test_of_all_that_saw_one_revision_exactly_one_resumes[short work]",
+    ),
+    Mutant(
+        "the loser does not wait until the winner has said who it is",
+        6,
+        "storage/files/lock.py",
+        (("LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE", "PROBE_GRACE"),),
+        "tests/storage/files/test_backend.py::"
+        "test_who_is_refused_learns_who_has_the_lock_though_it_says_so_late[one that died]",
+    ),
+    Mutant(
+        "the loser is not told who won",
+        6,
+        "session/resume.py",
+        (("                owner=claim.previous_owner,\n", ""),),
+        FILES + "test_a_revision_that_has_passed_is_refused",
+    ),
+)

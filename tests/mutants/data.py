@@ -1,0 +1,143 @@
+"""What is kept loads back equal, is there whole or not at all, is private, and hides no damage."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import FILES, Mutant
+
+MUTANTS = (
+    # --- 8: what was accepted loads back equal ----------------------------------------------------
+    Mutant(
+        "NaN is accepted",
+        8,
+        "model/json_values.py",
+        (("or (kind is float and item - item == 0)", "or kind is float"),),
+        "tests/model/test_json_values.py::test_the_message_is_the_one_of_the_design",
+    ),
+    # --- 9: create and delete are atomic ----------------------------------------------------------
+    Mutant(
+        "a session is created in place",
+        9,
+        "storage/files/create.py",
+        (
+            ('aside = f"{replace.temporary_name()}-{session_id}"', "aside = session_id"),
+            (
+                "        opened_trash(layout) as trash,\n",
+                "        Directory(layout.sessions) as trash,\n",
+            ),
+            ("replace.move_new(trash, aside, sessions, session_id)", "pass"),
+        ),
+        "tests/mutants/test_gaps.py::"
+        "test_a_create_that_is_killed_between_two_calls_leaves_a_whole_session_or_none",
+    ),
+    Mutant(
+        "a session is deleted without a rename",
+        9,
+        "storage/files/claim.py",
+        (
+            (
+                "replace.move_new(sessions, self.session_id, trash, trashed)",
+                "shutil.rmtree(self._path)",
+            ),
+        ),
+        "tests/mutants/test_gaps.py::"
+        "test_a_delete_that_is_killed_between_two_calls_leaves_a_whole_session_or_none",
+    ),
+    Mutant(
+        "a late claim does not look which directory it finds",
+        9,
+        "storage/files/claim.py",
+        (("if identity != self._identity:", "if self._identity is None:"),),
+        "tests/storage/files/test_backend.py::test_a_session_that_was_moved_away_is_lost",
+    ),
+    # --- 10: damage is reported and fatal to nobody -----------------------------------------------
+    Mutant(
+        "the sweep hides damage",
+        10,
+        "operations/recovery.py",
+        (
+            (
+                (
+                    "                self.damaged.append("
+                    "SweptSession(item.session_id, item.damaged))\n"
+                ),
+                "                continue\n",
+            ),
+        ),
+        FILES + "test_damage_is_reported_and_stops_nobody",
+    ),
+    Mutant(
+        "a page skips what has the same time",
+        10,
+        "storage/files/index/query_sql.py",
+        (
+            (
+                "{self.order} {sign}= ? AND ({self.order} {sign} ? OR id {sign} ?)",
+                "{self.order} {sign} ?",
+            ),
+            (
+                "                values += [moment, moment, session_id]\n",
+                "                values += [moment]\n",
+            ),
+        ),
+        "tests/storage/test_conformance.py::TestFilesPower::test_pages_neither_repeat_nor_skip",
+    ),
+    Mutant(
+        "a page skips what has the same time, where no index is",
+        10,
+        "model/query.py",
+        (
+            (
+                "for key, item in placed if key > start]",
+                "for key, item in placed if key[:2] > start[:2]]",
+            ),
+        ),
+        "tests/storage/test_conformance.py::TestMemory::test_pages_neither_repeat_nor_skip",
+    ),
+    # --- 11: private, and nothing acts ------------------------------------------------------------
+    Mutant(
+        "links are followed",
+        11,
+        "durable/directory.py",
+        (("        flags |= _NO_FOLLOW | _BINARY", "        flags |= _BINARY"),),
+        "tests/storage/files/test_links.py::test_something_else_in_place_of_the_state_is_damage[link]",
+    ),
+    Mutant(
+        "a FIFO is waited for",
+        11,
+        "durable/directory.py",
+        (("| _BINARY | _NON_BLOCKING\n", "| _BINARY\n"),),
+        "tests/storage/files/test_links.py::test_something_else_in_place_of_the_state_is_damage[FIFO]",
+    ),
+    Mutant(
+        "text of a session is not escaped",
+        11,
+        "text.py",
+        (("escape(char) if unicodedata", "char if unicodedata"),),
+        "tests/cli/test_commands.py::"
+        "test_hostile_text_in_any_field_reaches_the_output_only_escaped[ls-never-table]",
+    ),
+    Mutant(
+        "files are readable by everybody",
+        11,
+        "durable/directory.py",
+        (
+            (
+                "os.open(name, flags, 0o600, dir_fd=self._fd)",
+                "os.open(name, flags, 0o644, dir_fd=self._fd)",
+            ),
+        ),
+        "tests/storage/files/test_backend.py::test_the_layout_is_the_promised_one_and_private",
+    ),
+    Mutant(
+        "an id may name a parent directory",
+        11,
+        "model/ids.py",
+        (
+            (
+                '_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)',
+                '_SAFE = re.compile(r"[A-Za-z0-9./][A-Za-z0-9./_-]{0,127}", re.ASCII)',
+            ),
+        ),
+        "tests/storage/files/test_links.py::test_an_id_that_could_leave_the_root_is_refused_everywhere[../s1]",
+    ),
+)

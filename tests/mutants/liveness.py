@@ -1,0 +1,118 @@
+"""The living are never taken for dead."""
+
+# ruff: noqa: ISC004 - the texts are code, a line at a time
+
+from __future__ import annotations
+
+from tests.mutants.mutant import FILES, Mutant
+
+MUTANTS = (
+    # --- 7: the living are never taken for dead ---------------------------------------------------
+    Mutant(
+        "a held lock proves nothing",
+        7,
+        "session/inspect.py",
+        (("        if probe.held:\n", "        if probe.held and probe is None:\n"),),
+        "tests/process/test_liveness.py::test_a_held_lock_means_alive_whatever_the_record_says",
+    ),
+    Mutant(
+        "the boot id is ignored",
+        7,
+        "process/liveness.py",
+        (
+            (
+                'same_boot = owner.boot_id is not None and owner.boot_id == here["boot_id"]',
+                "same_boot = True",
+            ),
+        ),
+        "tests/process/test_liveness.py::"
+        "test_on_a_network_file_system_another_boot_is_unknown[changes0-rebooted since]",
+    ),
+    Mutant(
+        "the start token is ignored",
+        7,
+        "process/liveness.py",
+        (
+            (
+                "        return token == owner.start_token\n",
+                "        return True\n",
+            ),
+        ),
+        "tests/process/test_liveness.py::test_a_pid_that_was_reused_does_not_keep_a_session_alive",
+    ),
+    Mutant(
+        "a process is judged by create_time()",
+        7,
+        "process/identity.py",
+        (
+            (
+                'return file.read().rpartition(b")")[2].split()[19].decode("ascii")',
+                'return str(__import__("psutil").Process(pid).create_time())',
+            ),
+        ),
+        "tests/process/test_liveness.py::test_the_start_token_is_the_kernels",
+    ),
+    Mutant(
+        "a zombie counts as alive",
+        7,
+        "process/liveness.py",
+        (
+            (
+                "ended = status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
+                "ended = False and status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
+            ),
+        ),
+        "tests/session/test_processes.py::test_a_zombie_is_dead_and_swept",
+    ),
+    Mutant(
+        "what cannot be known counts as dead",
+        7,
+        "process/liveness.py",
+        (
+            (
+                'return Liveness(Verdict.UNKNOWN, "no owner recorded")',
+                'return Liveness(Verdict.DEAD, "no owner recorded")',
+            ),
+        ),
+        FILES + "test_what_cannot_be_known_is_reported_and_not_touched[None]",
+    ),
+    Mutant(
+        "another host's owner counts as dead",
+        7,
+        "process/liveness.py",
+        (
+            (
+                'return Liveness(Verdict.UNKNOWN, f"{elsewhere}, whose',
+                'return Liveness(Verdict.DEAD, f"{elsewhere}, whose',
+            ),
+        ),
+        "tests/process/test_liveness.py::"
+        "test_on_a_network_file_system_another_boot_is_unknown[changes1-on another host]",
+    ),
+    Mutant(
+        "the sweep does not look again under the claim",
+        7,
+        "operations/recovery.py",
+        (
+            (
+                "        if state.status is not SessionStatus.ACTIVE:\n            return None\n"
+                "        verdict = owner.judge",
+                "        verdict = owner.judge",
+            ),
+        ),
+        "tests/mutants/test_gaps.py::"
+        "test_a_session_that_ended_between_scan_and_claim_is_not_marked",
+    ),
+    Mutant(
+        "a paused session keeps its owner",
+        7,
+        "session/stamp.py",
+        (
+            (
+                "holder = owner if status is SessionStatus.ACTIVE else None",
+                "holder = owner",
+            ),
+        ),
+        FILES + "test_only_a_running_session_names_an_owner",
+    ),
+)

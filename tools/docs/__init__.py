@@ -1,0 +1,1 @@
+"""What makes those pages of the docs that come from the code."""
