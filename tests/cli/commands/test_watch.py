@@ -22,17 +22,8 @@ def lines(child: subprocess.Popen[bytes]) -> Any:
 
 @pytest.mark.parametrize("how", [(), ("--no-events",)])
 def test_it_ends_with_the_end_that_was_waited_for(tmp_path: Path, how: tuple[str, ...]) -> None:
-    args = [
-        "watch",
-        "s1",
-        "--until",
-        "completed,failed",
-        "--timeout",
-        f"{DEADLINE:g}s",
-        "-o",
-        "jsonl",
-        *how,
-    ]
+    limit = f"{DEADLINE:g}s"
+    args = ["watch", "s1", "--until", "completed,failed", "--timeout", limit, "-o", "jsonl", *how]
     with (
         process("--root", str(tmp_path), *args, stdout=-1, stderr=-1) as child,
         Child("save_many", tmp_path, "s1", 200) as writer,
