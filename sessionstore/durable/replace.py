@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from sessionstore.durable.directory import Directory, Signature, flush, retry_sharing
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 
 TEMPORARY_PREFIX = ".new-"
 """Names of files and directories that are being written begin with this; ids never do."""

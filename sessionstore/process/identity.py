@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sessionstore import clock
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 
 if TYPE_CHECKING:  # loaded by who makes a record: what only looks at places does without pydantic
     from sessionstore.model.state import SessionOwner

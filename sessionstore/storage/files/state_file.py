@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionStoreError, StorageError
 from sessionstore.model.ids import is_id
-from sessionstore.model.limits import MAX_STATE_BYTES
+from sessionstore.model.stored import MAX_STATE_BYTES
 
 _DAMAGE = {
     errno.ELOOP: "it is a symbolic link, which is not followed",

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 from sessionstore.process import identity
 from sessionstore.storage.files.index.database import (
     MUTEX,

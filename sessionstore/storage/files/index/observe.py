@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.limits import MAX_STATE_BYTES
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.stored import MAX_STATE_BYTES
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files import state_file
