@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.query import Examine, SessionQuery
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import Matches, SessionSummary, summarize
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
@@ -26,7 +27,6 @@ from sessionstore.storage.values import (
     CancelRequest,
     CountsAndPages,
     Probe,
-    Stored,
     Usage,
 )
 

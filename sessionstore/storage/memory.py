@@ -19,6 +19,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary
 from sessionstore.process import identity
 from sessionstore.storage.backend import (
@@ -27,7 +28,6 @@ from sessionstore.storage.backend import (
     Claim,
     Probe,
     SessionImporter,
-    Stored,
 )
 
 

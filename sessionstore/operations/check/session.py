@@ -22,12 +22,13 @@ from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.model.stored import Stored
 from sessionstore.operations import recovery
 from sessionstore.operations.check.condition import SessionCondition, doubled_keys, read_condition
 from sessionstore.operations.recovery import Progress
 from sessionstore.process import identity, liveness
 from sessionstore.session.writer import Writer
-from sessionstore.storage.backend import Backend, Claim, Probe, Stored
+from sessionstore.storage.backend import Backend, Claim, Probe
 from sessionstore.storage.report import CheckReport, Finding, FindingKind
 
 __all__ = ["CheckReport", "Finding", "FindingKind", "check"]

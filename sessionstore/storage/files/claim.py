@@ -22,9 +22,10 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.model import codec
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary
-from sessionstore.storage.backend import Claim, Stored
+from sessionstore.storage.backend import Claim
 from sessionstore.storage.files import cancel_request, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
 from sessionstore.storage.files.index.claim_row import Entry

@@ -27,7 +27,7 @@ from sessionstore import (
 )
 from sessionstore.operations import cancel
 from sessionstore.storage.backend import CancelRequest
-from sessionstore.storage.files import cancel_request, lock, state_file
+from sessionstore.storage.files import cancel_request, lock
 from tests.support.aio import run
 from tests.support.processes import (
     DEADLINE,
@@ -291,7 +291,7 @@ def test_a_request_that_cannot_be_read_now_is_met_later(
     with store.create("goal", session_id="s1") as session:
         store.cancel("s1")
         with monkeypatch.context() as patch:
-            patch.setattr(state_file, "read_regular", refuse)
+            patch.setattr(cancel_request, "read_regular", refuse)
             assert session.save() == 2
         with pytest.raises(CancellationRequested):
             session.save()
