@@ -14,7 +14,7 @@ from sessionstore.errors import SessionCorrupt
 from sessionstore.model import codec
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionState, StateT
-from sessionstore.storage.backend import Stored
+from sessionstore.storage.values import Stored
 
 BEFORE_RESUME = "before_resume"
 PAUSE = "pause"

@@ -13,7 +13,8 @@ import pytest
 
 from sessionstore import FilesBackend, NotStorable, SessionClaimed, SessionOwner, SessionStore
 from sessionstore.durable import directory as directory_
-from sessionstore.storage.backend import Claim, Stored
+from sessionstore.storage.claim import Claim
+from sessionstore.storage.values import Stored
 from tests.support.aio import Gate, Store, gated_flush, opened, run
 from tests.support.processes import Child, read_state
 

@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.replace import TEMPORARY_PREFIX
-from sessionstore.storage.backend import ApplicationFile
 from sessionstore.storage.files.layout import STATE
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.files.usage import is_checkpoint, walk
+from sessionstore.storage.values import ApplicationFile
 
 
 def application_files(directory: Directory) -> Iterator[ApplicationFile]:

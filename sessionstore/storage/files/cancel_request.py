@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace as durable
 from sessionstore.durable.directory import Directory
-from sessionstore.storage.backend import CancelRequest
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files import state_file
 from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.values import CancelRequest
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner

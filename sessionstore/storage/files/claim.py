@@ -24,12 +24,13 @@ from sessionstore.errors import (
 from sessionstore.model import codec
 from sessionstore.model.chance import random_hex
 from sessionstore.model.summary import SessionSummary
-from sessionstore.storage.backend import Claim, Stored
+from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import cancel_request, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
 from sessionstore.storage.files.index.claim_row import Entry
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
+from sessionstore.storage.values import Stored
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.storage.files.index.index import Index

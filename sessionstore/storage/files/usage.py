@@ -12,8 +12,8 @@ from operator import itemgetter
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.replace import TEMPORARY_PREFIX
 from sessionstore.model.ids import is_id
-from sessionstore.storage.backend import Usage
 from sessionstore.storage.files.layout import STATE
+from sessionstore.storage.values import Usage
 
 _BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own blocks are
 _COUNTS_BLOCKS = hasattr(os.stat_result, "st_blocks")

@@ -26,8 +26,8 @@ from sessionstore import (
     StorageError,
 )
 from sessionstore.operations import cancel
-from sessionstore.storage.backend import CancelRequest
 from sessionstore.storage.files import cancel_request, lock, state_file
+from sessionstore.storage.values import CancelRequest
 from tests.support.aio import run
 from tests.support.processes import Child, left_active, needs_linux, read_state, rounds, until
 
