@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import sessionstore.storage.files.repair.quarantine as quarantines
+import sessionstore.storage.files.claim as claims
 from sessionstore import AsyncSessionStore, CheckReport, Finding, FindingKind, SessionStore, clock
 from sessionstore.durable import directory, replace
 from sessionstore.durable.directory import Directory
@@ -268,7 +268,7 @@ def test_a_repair_that_is_killed_before_any_step_loses_nothing(
     torn = b'{"torn": '
     monkeypatch.setattr(checkup, "_SETTLING", 0.0)
     if not links:
-        monkeypatch.setattr(quarantines, "linked", lambda *_: False)
+        monkeypatch.setattr(claims, "linked", lambda *_: False)
     for step in range(1, 100):
         root = tmp_path / str(step)
         new_session(root)
