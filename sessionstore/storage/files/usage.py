@@ -10,7 +10,7 @@ from contextlib import suppress
 from operator import itemgetter
 
 from sessionstore.durable.directory import Directory
-from sessionstore.durable.replace import TEMPORARY_PREFIX
+from sessionstore.durable.replace import is_temporary
 from sessionstore.model.ids import is_id
 from sessionstore.storage.files.layout import STATE
 from sessionstore.storage.values import Usage
@@ -150,5 +150,5 @@ def is_checkpoint(name: str) -> bool:
 def _is_ours(place: str, name: str) -> bool:
     """Return whether the package itself made an entry of the session or of its checkpoints."""
     if place == "checkpoints":
-        return name == "index.json" or name.startswith(TEMPORARY_PREFIX)
-    return name in (".", STATE, "checkpoints") or name.startswith(TEMPORARY_PREFIX)
+        return name == "index.json" or is_temporary(name)
+    return name in (".", STATE, "checkpoints") or is_temporary(name)

@@ -333,6 +333,8 @@ def test_a_leftover_that_may_be_data_is_put_aside(
     if changes:
         payload = json.dumps(read_state(tmp_path, "s1") | changes).encode()
     left = leave(session_path(tmp_path, "s1") / TEMPORARY, payload)
+    if changes == {"revision": 1}:  # the state before, so it was also written before
+        os.utime(left, (0, 0))
     state = state_path(tmp_path, "s1").read_bytes()
     repair(tmp_path)
     assert not left.exists()
