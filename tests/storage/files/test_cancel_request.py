@@ -26,8 +26,8 @@ from sessionstore import (
     StorageError,
 )
 from sessionstore.operations import cancel
-from sessionstore.storage.backend import CancelRequest
 from sessionstore.storage.files import cancel_request, lock
+from sessionstore.storage.values import CancelRequest
 from tests.support.aio import run
 from tests.support.processes import (
     DEADLINE,
