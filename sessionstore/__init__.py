@@ -233,7 +233,7 @@ _HOMES = {
         "Liveness",
         "Verdict",
     ),
-    "sessionstore.model.query": (
+    "sessionstore.model.summary": (
         "Page",
         "SessionSummary",
     ),
