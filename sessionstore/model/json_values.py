@@ -112,7 +112,7 @@ def offence(value: Any) -> str | None:
     for known, reason in _REASONS:
         if isinstance(value, known):
             return reason.format(kind.__name__)
-    return f"{_name(value)} is no JSON type: store text or a dict that describes it"
+    return f"{_name(value)} is not a JSON type: store text or a dict, or declare a field for it"
 
 
 def find_bad_text(value: Any) -> Unstorable | None:
