@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,7 @@ from sessionstore.model.ids import random_hex
 TEMPORARY_PREFIX = ".new-"
 """Names of files and directories that are being written begin with this; ids never do."""
 
+_TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{16}", re.ASCII)
 _WAYS_BACK = 20
 """How often a displaced file is put back while others replace it again and again."""
 
@@ -52,6 +54,11 @@ class Unseen(Exception):
 def temporary_name() -> str:
     """Return a name that nobody can predict, so that nobody can put a link there first."""
     return TEMPORARY_PREFIX + random_hex(8)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether ``name`` is one that :func:`temporary_name` gives."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 class Staged:

@@ -10,7 +10,8 @@ from sessionstore.model.ids import is_id, make_checkpoint_id
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
 
 
 def claim_session(

@@ -12,10 +12,9 @@ from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters
 from sessionstore.model.state import SessionStatus
-from sessionstore.operations.recovery import MarkAs, Progress, RecoveryReport
-from sessionstore.storage.backend import Usage
-from sessionstore.storage.diagnosis import Diagnosis
-from sessionstore.storage.report import CheckReport
+from sessionstore.operations.recovery import MarkAs, RecoveryReport
+from sessionstore.storage.report import CheckReport, Diagnosis, Progress
+from sessionstore.storage.values import Usage
 from sessionstore.store.store import SessionStore
 from sessionstore.store.threads import Runner
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # loaded when a store is made: importing this module does wit
     from sessionstore.session.prepare import Prepared
     from sessionstore.session.session import Session
     from sessionstore.session.writer import Writer
-    from sessionstore.storage.backend import Claim
+    from sessionstore.storage.claim import Claim
 
 
 class SessionStore(Operations, SessionOperations[StateT]):

@@ -28,7 +28,7 @@ from sessionstore.store.store import SessionStore
 BackendT = TypeVar("BackendT", bound=Backend)
 T = TypeVar("T")
 
-DEADLINE = 60.0
+DEADLINE = 300.0
 """Seconds after which something that should have happened never will."""
 
 

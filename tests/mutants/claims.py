@@ -64,7 +64,7 @@ MUTANTS = (
     Mutant(
         "a directory that stays open is not compared with the one at its path",
         5,
-        "storage/files/claim.py",
+        "storage/files/claimed_directory.py",
         (
             (
                 "                identity = (status.st_dev, status.st_ino)\n",
@@ -80,11 +80,11 @@ MUTANTS = (
         "storage/files/claim.py",
         (
             (
-                '        with self._opened("save", checks_lock=False) as directory:',
-                '        with self._opened("save") as directory:',
+                '        with self._claimed.opened("save", checks_lock=False) as directory:',
+                '        with self._claimed.opened("save") as directory:',
             ),
             (
-                "            self.check_held()\n            if self._heeds_requests",
+                "            self._claimed.check_held()\n            if self._heeds_requests",
                 "            if self._heeds_requests",
             ),
         ),

@@ -35,7 +35,7 @@ MUTANTS = (
         "storage/files/claim.py",
         (
             (
-                "replace.move_new(sessions, self.session_id, trash, trashed)",
+                "replace.move_new(sessions, self.session_id, target, name)",
                 "shutil.rmtree(self._path)",
             ),
         ),
@@ -45,7 +45,7 @@ MUTANTS = (
     Mutant(
         "a late claim does not look which directory it finds",
         9,
-        "storage/files/claim.py",
+        "storage/files/claimed_directory.py",
         (("if identity != self._identity:", "if self._identity is None:"),),
         "tests/storage/files/test_backend.py::test_a_session_that_was_moved_away_is_lost",
     ),

@@ -10,11 +10,11 @@ from typing import BinaryIO, cast
 
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import open_below
-from sessionstore.durable.replace import TEMPORARY_PREFIX
-from sessionstore.storage.backend import ApplicationFile
+from sessionstore.durable.replace import is_temporary
 from sessionstore.storage.files.layout import STATE
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.files.usage import is_checkpoint, walk
+from sessionstore.storage.values import ApplicationFile
 
 
 def application_files(directory: Directory) -> Iterator[ApplicationFile]:
@@ -33,11 +33,11 @@ def application_files(directory: Directory) -> Iterator[ApplicationFile]:
 
 
 def _belongs_to_the_store(place: str, name: str) -> bool:
-    if place.startswith(TEMPORARY_PREFIX):  # below a directory that is being written
+    if is_temporary(place.partition("/")[0]):  # below a directory that is being written
         return True
     if place not in ("", "checkpoints"):
         return False
-    if name.startswith(TEMPORARY_PREFIX):
+    if is_temporary(name):
         return True
     return is_checkpoint(name) if place else name in (STATE, "checkpoints")
 

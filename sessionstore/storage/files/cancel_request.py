@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from sessionstore.durable import replace as durable
 from sessionstore.durable.directory import Directory, retry_sharing
 from sessionstore.durable.regular_file import read_regular
-from sessionstore.storage.backend import CancelRequest
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.values import CancelRequest
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner

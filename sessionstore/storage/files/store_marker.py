@@ -152,16 +152,19 @@ def write_marker(root: Directory, *, foreign: bool) -> None:
             raise
 
 
+def unfinished_markers(root: Directory) -> list[str]:
+    """Return the names of markers that a process left half written, where a whole one is."""
+    return sorted(filter(replace.is_temporary, root.names())) if _has_marker(root) else []
+
+
 def remove_unfinished_markers(layout: Layout) -> int:
-    """Remove markers that a process left half written, where a whole one is; return how many."""
+    """Remove what :func:`unfinished_markers` finds; return how many."""
     removed = 0
     with suppress(OSError), Directory(layout.root) as root:
-        if _has_marker(root):
-            for name in root.names():
-                if name.startswith(replace.TEMPORARY_PREFIX):
-                    with suppress(OSError):
-                        root.unlink(name)
-                        removed += 1
+        for name in unfinished_markers(root):
+            with suppress(OSError):
+                root.unlink(name)
+                removed += 1
     return removed
 
 
