@@ -29,6 +29,7 @@ $(BIN)/.dev: pyproject.toml constraints.txt
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 # --verifytypes looks at an installed copy: an editable one has no package directory.
 types: $(BIN)/.dev
@@ -97,4 +98,4 @@ tour: $(BIN)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.docs.tour $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench $(VENV)-docs build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench $(VENV)-docs build .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

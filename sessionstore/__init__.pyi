@@ -77,13 +77,14 @@ from sessionstore.operations.transfer.report import TransferredSession as Transf
 from sessionstore.operations.watch import SessionChange as SessionChange
 from sessionstore.session.session import Session as Session
 from sessionstore.storage.backend import Backend as Backend
-from sessionstore.storage.diagnosis import Diagnosis as Diagnosis, Fitness as Fitness
 from sessionstore.storage.files.backend import FilesBackend as FilesBackend
 from sessionstore.storage.memory import MemoryBackend as MemoryBackend
 from sessionstore.storage.report import (
     CheckReport as CheckReport,
+    Diagnosis as Diagnosis,
     Finding as Finding,
     FindingKind as FindingKind,
+    Fitness as Fitness,
 )
 from sessionstore.storage.values import Usage as Usage
 from sessionstore.store.aio import AsyncSessionStore as AsyncSessionStore

@@ -8,7 +8,8 @@ from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.process import liveness
 from sessionstore.session import outcome, resume
 from sessionstore.session.writer import SessionWriter
-from sessionstore.storage.backend import Backend, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
 
 CHOICES = (SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.PAUSED)
 

@@ -26,7 +26,8 @@ from sessionstore.process import identity
 from sessionstore.process import liveness as owner
 from sessionstore.session import inspect, outcome
 from sessionstore.session.writer import SessionWriter
-from sessionstore.storage.backend import Backend, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
 
 MarkAs = Literal["failed", "paused", "cancelled"]
 

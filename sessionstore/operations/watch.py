@@ -19,7 +19,8 @@ from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionStatus
 from sessionstore.model.summary import SessionSummary
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend, ChangeNotifier, PollingNotifier
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 
 Kind = Literal["found", "created", "changed", "deleted"]
 

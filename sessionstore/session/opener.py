@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
 from sessionstore.clock import Clock, utc_now
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
-from sessionstore.model.state import SessionOwner, SessionState, StateT
+from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.process import identity
 from sessionstore.session import resume
 from sessionstore.session.create import NewSession, first_state

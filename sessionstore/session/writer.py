@@ -23,10 +23,10 @@ from sessionstore.errors import (
     SessionStoreError,
     StateTypeMismatch,
 )
-from sessionstore.model import codec
+from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
-from sessionstore.model.state import SessionOwner, SessionStatus, StateT
+from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.session import outcome, stamp
 from sessionstore.session.checkpoint_limit import CheckpointLimit

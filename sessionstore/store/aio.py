@@ -23,9 +23,10 @@ from typing import (
 
 from sessionstore import clock
 from sessionstore.errors import SessionClaimed, SessionStoreError
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters
-from sessionstore.model.state import SessionState, SessionStatus, StateT
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary
 from sessionstore.session.create import NewSession
 from sessionstore.session.opener import SessionOpener, open_store

@@ -13,7 +13,8 @@ from sessionstore.model.ids import check_id
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend, Usage
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.values import Usage
 
 if TYPE_CHECKING:
     from sessionstore.model.checkpoint import Checkpoint
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sessionstore.operations.explanation import Explanation
     from sessionstore.operations.fork import Fork
     from sessionstore.operations.history import History
-    from sessionstore.operations.recovery import Progress
+    from sessionstore.storage.report import Progress
 
 
 class StoreInspection:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
 from sessionstore import clock
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
-from sessionstore.model.typed import StateT
 from sessionstore.process import identity
 from sessionstore.storage.backend import Backend
 from sessionstore.store.inspection import StoreInspection
