@@ -14,6 +14,7 @@ from sessionstore.model.state import SessionState
 from sessionstore.operations import checkpoint_names
 from sessionstore.operations.checkpoint_names import CURRENT
 from sessionstore.session import inspect
+from sessionstore.session.inspect import NAMES_NO_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 
 BOOKKEEPING = frozenset(
@@ -96,16 +97,16 @@ def diff(
 
 
 def _latest(backend: Backend, session_id: str) -> str:
-    state = inspect.read_base(backend, session_id)[0]
-    if not state.is_resumable or state.latest_checkpoint_id is None:
+    latest = Resumability.named(inspect.read_base(backend, session_id)[0]).checkpoint_id
+    if latest is None:
         raise NotResumable(
             session_id,
-            "it has no checkpoint that it names as its latest",
+            NAMES_NO_CHECKPOINT,
             available=checkpoint_names.in_order(backend, session_id),
             wanted="be compared with its checkpoint",
             parameter="as a",
         )
-    return state.latest_checkpoint_id
+    return latest
 
 
 def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dict[str, Any]]:

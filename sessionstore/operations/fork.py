@@ -24,6 +24,7 @@ from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names
 from sessionstore.process import identity
 from sessionstore.session import create, inspect
+from sessionstore.session.inspect import NAMES_NO_CHECKPOINT, Resumability
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.report import Progress
@@ -107,12 +108,12 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
         # A sound checkpoint of a damaged session is worth all the more.
     if named is not None:
         chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
-    elif current is not None and current.is_resumable and current.latest_checkpoint_id:
-        chosen = check_id(current.latest_checkpoint_id, kind="checkpoint id")
+    elif current is not None and (latest := Resumability.named(current).checkpoint_id):
+        chosen = check_id(latest, kind="checkpoint id")
     else:
         raise NotResumable(
             session_id,
-            "it has no checkpoint that it names as its latest",
+            NAMES_NO_CHECKPOINT,
             available=checkpoint_names.in_order(backend, session_id),
             wanted="be forked",
         )
