@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -103,11 +102,10 @@ class _Sweep:
             if not self.backend.exists(session_id):
                 raise SessionNotFound(session_id, self.backend)
         active = self._active_ids()
-        with nullcontext() if self.dry_run else self.backend.ending_many():
-            for done, session_id in enumerate(active):
-                if progress:
-                    progress(done, len(active))
-                self._judge(session_id)
+        for done, session_id in enumerate(active):
+            if progress:
+                progress(done, len(active))
+            self._judge(session_id)
         if progress:
             progress(len(active), len(active))
         if not self.dry_run:

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
@@ -23,6 +23,7 @@ from sessionstore.model.query import Examine, Matches, SessionQuery, SessionSumm
 from sessionstore.process import liveness as owner
 from sessionstore.storage.backend import Alarm, CancelRequest, Claim, Intake, Probe, Survey
 from sessionstore.storage.files import layout as layouts
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
@@ -122,35 +123,25 @@ class FilesBackend(FilesReader):
         found = self._listing().survey(counted, listed)
         return super().survey(counted, listed) if found is None else found
 
-    def _index(self) -> Index | None:
-        """Return the index if there is one: who never lists does not need sqlite3 either.
-
-        Raises:
-            OSError: it cannot be known whether there is one, so nothing may be changed.
-        """
-        if self._own_index is None and not layouts.index_names(self._layout):
-            return None
-        return self._made_index()
-
-    def _made_index(self) -> Index:
+    def _index(self) -> Index:
         if self._own_index is None:
             from sessionstore.storage.files.index.index import Index
 
             self._own_index = Index(self._layout)
         return self._own_index
 
+    def _fold_released(self, session_id: str) -> None:
+        """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
+        with suppress(OSError):  # whoever lists folds it
+            if self._own_index is not None or live_names.index_directories(self._layout):
+                self._index().released(session_id)
+
     def _listing(self) -> Listing:
         if self._own_listing is None:
             from sessionstore.storage.files.index.lookup import Listing
 
-            self._own_listing = Listing(self._layout, self._made_index(), self.scan)
+            self._own_listing = Listing(self._layout, self._index(), self.scan)
         return self._own_listing
-
-    def ending_many(self) -> AbstractContextManager[object]:
-        with suppress(OSError):  # each claim that finds out about it refuses to write
-            if (index := self._index()) is not None:
-                return index.settling_together()
-        return nullcontext()
 
     def close(self) -> None:
         if self._own_index is not None:
@@ -228,7 +219,7 @@ class FilesBackend(FilesReader):
         lock: locks.HeldLock,
         identity: tuple[int, int],
         expected: Signature | None = None,
-        mark: int | None = None,
+        is_live: bool = False,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
 
@@ -240,9 +231,9 @@ class FilesBackend(FilesReader):
             power=self._power,
             copies=self._copies,
             clock=self.clock,
-            index=self._index,
+            released=self._fold_released,
             expected=expected,
-            mark=mark,
+            is_live=is_live,
         )
 
     # --- creating --------------------------------------------------------------------------------
@@ -265,15 +256,13 @@ class FilesBackend(FilesReader):
                 time.sleep(0.005)
             raise
         try:
-            built = build_session(
-                self._layout, session_id, payload, power=self._power, index=self._index
-            )
+            built = build_session(self._layout, session_id, payload, power=self._power)
         except BaseException:
             if not self.exists(session_id):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.signature, built.mark)
+        claim = self._claimed(session_id, lock, built.identity, built.signature, built.is_live)
         claim.confirm()  # a new session has no one else to ask
         return claim
 
@@ -290,7 +279,7 @@ class FilesBackend(FilesReader):
         self._prepare()
         from sessionstore.storage.files import importer
 
-        return importer.FilesIntake(self._layout, self._acquire, self.clock, self._index)
+        return importer.FilesIntake(self._layout, self._acquire, self.clock, self._fold_released)
 
     # --- the check-up ----------------------------------------------------------------------------
 
@@ -302,7 +291,7 @@ class FilesBackend(FilesReader):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
         with suppress(OSError):  # the rounds tell what is wrong with the root
-            if layouts.index_names(self._layout):
+            if live_names.index_directories(self._layout):
                 self._listing().verify()
         from sessionstore.storage.files.repair.store import Rounds
 
@@ -354,7 +343,6 @@ class FilesBackend(FilesReader):
 
     def tidy(self) -> int:
         removed = layouts.remove_unfinished_markers(self._layout)
-        removed += layouts.remove_index_remains(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [
                 name

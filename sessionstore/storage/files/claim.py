@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
@@ -27,12 +26,9 @@ from sessionstore.model.query import SessionSummary
 from sessionstore.storage.backend import Claim, Stored
 from sessionstore.storage.files import cancel_request, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
-from sessionstore.storage.files.index.claim_row import Entry
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
-
-if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
-    from sessionstore.storage.files.index.index import Index
 
 _REPLACED_UNSEEN = (
     "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
@@ -87,9 +83,9 @@ class FilesClaim(Claim):
         power: bool,
         copies: bool,
         clock: Clock,
-        index: Callable[[], Index | None],
+        released: Callable[[str], None],
         expected: Signature | None = None,
-        mark: int | None = None,
+        is_live: bool = False,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
@@ -100,7 +96,8 @@ class FilesClaim(Claim):
         self._power = power
         self._copies = copies
         self._clock = clock
-        self.entry: Entry = Entry(layout, session_id, index, mark)
+        self._released = released
+        self._is_live = is_live
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._heeds_requests = False
@@ -136,7 +133,7 @@ class FilesClaim(Claim):
         self._attempted = None
         self._heeds_requests = heeds_requests
         with self._opened("save", checks_lock=False) as directory:  # but before the swap
-            self.entry.announce()
+            self.name_live()
             if checkpoint_id is None:
                 staged = replace.Staged(directory, payload, flush_file=self._power)
                 self._swap(directory, staged, revision)
@@ -163,7 +160,7 @@ class FilesClaim(Claim):
             # included, before it reads the state: it reads what was swapped in, or nothing is
             # swapped in any more. Looked at earlier, two could write the same revision.
             self.check_held()
-            if self._heeds_requests and self._lock.is_marked:
+            if self._heeds_requests:
                 self._heed_request()
             self._check_state(directory, revision - 1)
         except BaseException:
@@ -283,7 +280,7 @@ class FilesClaim(Claim):
     def delete(self) -> None:
         trashed = f"{self.session_id}.{random_hex(8)}"
         with self._opened("delete"), Directory(self._layout.sessions) as sessions:
-            with opened_trash(self._layout) as trash, self.entry.leaving():
+            with opened_trash(self._layout) as trash, self.leaving():
                 replace.move_new(sessions, self.session_id, trash, trashed)
             # Before anything in it is removed: half a session must not come back (rmtree
             # without this comes back whole or in part after a power loss).
@@ -298,7 +295,6 @@ class FilesClaim(Claim):
 
     def confirm(self) -> None:
         self._lock.confirm()
-        cancel_request.restore_mark(self._layout, self.session_id, self.owner.token)
         if self.previous_owner is not None:  # it may have died before it could heed one
             cancel_request.remove(self._layout, self.session_id, self.previous_owner.token)
 
@@ -307,7 +303,6 @@ class FilesClaim(Claim):
             self._close_directory()
             self._lock.close()
             return
-        self.entry.settle(summary, self._expected)
         self._lock.write_end(self._clock())
         self._end()
 
@@ -316,6 +311,23 @@ class FilesClaim(Claim):
         self._lock.close()
         # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
         cancel_request.remove(self._layout, self.session_id, self.owner.token)
+        if self._is_live:
+            self._released(self.session_id)
+
+    # --- what the index has to know --------------------------------------------------------------
+
+    def name_live(self) -> None:
+        """Name the session as live, before its file changes for the first time in this claim."""
+        if not self._is_live:
+            live_names.add(self._layout, self.session_id)
+            self._is_live = True
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Let the block move the session out of ``sessions/``."""
+        with live_names.recorded_move(self._layout, self.session_id):
+            yield
+        self._is_live = True
 
     # --- is it still ours? -----------------------------------------------------------------------
 

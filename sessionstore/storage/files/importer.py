@@ -12,8 +12,8 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, BinaryIO
+from contextlib import ExitStack, contextmanager, suppress
+from typing import BinaryIO
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
@@ -26,9 +26,6 @@ from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.files.usage import is_checkpoint, walk
-
-if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
-    from sessionstore.storage.files.index.index import Index
 
 Acquire = Callable[[str, SessionOwner, float], HeldLock]
 
@@ -94,10 +91,10 @@ class FilesIntake(Intake):
         layout: Layout,
         acquire: Acquire,
         now: Clock,
-        index: Callable[[], Index | None],
+        released: Callable[[str], None],
     ) -> None:
         self._layout = layout
-        self._index = index
+        self._released = released
         self._acquire = acquire
         self._now = now
         name = f"import.{secrets.token_hex(8)}"
@@ -179,12 +176,11 @@ class FilesIntake(Intake):
         finally:
             lock.write_end(self._now())  # it was only a look: nobody has held the session here
             lock.close()
+        self._released(session_id)
 
     def _move_in(self, aside: Directory, sessions: Directory, session_id: str) -> None:
-        index = self._index()
         try:
-            # Its row is live: whoever lists next reads the file, and settles it.
-            with index.adding(session_id) if index else nullcontext():
+            with live_names.recorded_move(self._layout, session_id):
                 replace.move_new(aside, session_id, sessions, session_id)
         except FileExistsError:
             raise SessionExists(session_id) from None

@@ -26,8 +26,6 @@ _BUILT = re.compile(
     re.escape(replace.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
 )
 _RANDOM = re.compile(r"[0-9a-f]{16}", re.ASCII)
-_INDEX = re.compile(r"index-[0-9a-f]{16}\.sqlite", re.ASCII)
-_BESIDE_INDEX = re.compile(r"(index-[0-9a-f]{16}\.sqlite)-[a-z]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -92,18 +90,6 @@ class DamagedMarker(StorageError):
 
     def __reduce__(self) -> tuple[type[DamagedMarker], tuple[str]]:
         return type(self), (self.path,)
-
-
-def index_names(layout: Layout) -> list[str]:
-    """Return the file names of the databases of the index, the one that counts first.
-
-    Raises:
-        OSError: the root cannot be listed: then nobody knows whether there is one.
-    """
-    try:
-        return sorted(filter(_INDEX.fullmatch, os.listdir(layout.root)))
-    except FileNotFoundError:
-        return []
 
 
 @contextmanager
@@ -251,22 +237,6 @@ def remove_unfinished_markers(layout: Layout) -> int:
                     with suppress(OSError):
                         root.unlink(name)
                         removed += 1
-    return removed
-
-
-def remove_index_remains(layout: Layout) -> int:
-    """Remove the logs of databases that are gone; return how many files.
-
-    A database has its name before it has a log, and a name is never used again.
-    """
-    removed = 0
-    with suppress(OSError), replace.Directory(layout.root) as root:
-        for name in root.names():
-            found = _BESIDE_INDEX.fullmatch(name)
-            if found and not os.path.lexists(os.path.join(layout.root, found[1])):
-                with suppress(OSError):
-                    root.unlink(name)
-                    removed += 1
     return removed
 
 

@@ -117,7 +117,7 @@ def restore(
 ) -> str:
     """Replace a damaged or missing state, which goes into quarantine first; return where."""
     with claim._opened("repair") as directory:
-        claim.entry.announce()
+        claim.name_live()
         try:
             status = directory.status(STATE)
         except FileNotFoundError:
@@ -189,7 +189,7 @@ def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> s
         Directory(layout.sessions) as sessions,
         shelf(layout, session_id, file, reason, now) as place,
     ):
-        with claim.entry.leaving():
+        with claim.leaving():
             replace.move_new(sessions, session_id, place.directory, "session")
         try:
             place.directory.flush()
