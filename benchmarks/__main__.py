@@ -15,7 +15,7 @@ import sessionstore
 from benchmarks import claims, concurrency, growth, imports, listing, peers, report, save
 from benchmarks.harness import Group, Options, say
 from benchmarks.limits import Results
-from sessionstore.process.liveness import is_local
+from sessionstore.durable.mounts import is_local
 
 GROUPS: dict[str, Group] = {
     **save.GROUPS,

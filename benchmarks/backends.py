@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from benchmarks.harness import KIB
 from sessionstore import Session, SessionState, SessionStore
-from sessionstore.durable.replace import Directory, exchange
+from sessionstore.durable.directory import Directory
+from sessionstore.durable.replace import exchange
 
 Durability = Literal["power", "process"]
 

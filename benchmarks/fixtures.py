@@ -34,7 +34,7 @@ _OTHERS = (SessionStatus.PAUSED, SessionStatus.COMPLETED, SessionStatus.FAILED)
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _OWNER = """
 from datetime import UTC, datetime
-from sessionstore.process.liveness import new_owner
+from sessionstore.process.identity import new_owner
 print(new_owner(datetime.now(UTC)).model_dump_json())
 """
 

@@ -55,7 +55,7 @@ def say(text: str) -> None:
 # --- a small graph of nodes: each works on the state and returns the node that follows -----------
 
 SOURCES = {
-    "survey": "412 of 500 customers answered",
+    "count_and_list": "412 of 500 customers answered",
     "support": "37 tickets, 3 of them open",
     "sales": "12 orders, up from 9",
 }

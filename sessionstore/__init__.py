@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.model.legacy import ExecutionResult, LegacyRun
-    from sessionstore.model.query import Page, SessionSummary
+    from sessionstore.model.liveness import Liveness, Verdict
     from sessionstore.model.state import (
         Part,
         SessionMetrics,
@@ -43,22 +43,22 @@ if TYPE_CHECKING:
         SessionStatus,
         SessionTimestamps,
     )
+    from sessionstore.model.summary import Page, SessionSummary
     from sessionstore.operations.cancel import Cancellation, CancelOutcome
     from sessionstore.operations.check.store import check_store
     from sessionstore.operations.diff import Difference, DifferenceKind, DiffSide, StateDiff
     from sessionstore.operations.doctor import diagnose
-    from sessionstore.operations.explanation import Advice, Explanation, Lost, Situation
+    from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
     from sessionstore.operations.fork import Fork
-    from sessionstore.operations.history import History, Moment, MomentKind
+    from sessionstore.operations.history import History, HistoryEntry, HistoryEntryKind
     from sessionstore.operations.prune import Pruned, PruneReport
-    from sessionstore.operations.recovery import RecoveryReport, Swept
+    from sessionstore.operations.recovery import RecoveryReport, SweptSession
     from sessionstore.operations.retention import RetentionPolicy
-    from sessionstore.operations.stats import Day, Measured, StoreStats, Unfinished
+    from sessionstore.operations.stats import DayCount, SessionSize, StoreStats, Unfinished
     from sessionstore.operations.transfer.export import ExportReport
     from sessionstore.operations.transfer.import_ import ImportReport
-    from sessionstore.operations.transfer.report import Carried
+    from sessionstore.operations.transfer.report import TransferredSession
     from sessionstore.operations.watch import SessionChange
-    from sessionstore.process.liveness import Liveness, Verdict
     from sessionstore.session.session import Session
     from sessionstore.storage.backend import Backend, Usage
     from sessionstore.storage.diagnosis import Diagnosis, Fitness
@@ -79,12 +79,11 @@ __all__ = [
     "CancelOutcome",
     "Cancellation",
     "CancellationRequested",
-    "Carried",
     "CheckReport",
     "Checkpoint",
     "CheckpointNotFound",
     "ClaimLost",
-    "Day",
+    "DayCount",
     "Diagnosis",
     "DiffSide",
     "Difference",
@@ -99,16 +98,14 @@ __all__ = [
     "Fitness",
     "Fork",
     "History",
+    "HistoryEntry",
+    "HistoryEntryKind",
     "ImportReport",
     "InvalidQuery",
     "InvalidSessionId",
     "LegacyRun",
     "Liveness",
-    "Lost",
-    "Measured",
     "MemoryBackend",
-    "Moment",
-    "MomentKind",
     "NotResumable",
     "NotStorable",
     "Page",
@@ -116,6 +113,7 @@ __all__ = [
     "PruneReport",
     "Pruned",
     "RecoveryReport",
+    "ResumeLoss",
     "RetentionPolicy",
     "RevisionConflict",
     "Session",
@@ -129,6 +127,7 @@ __all__ = [
     "SessionProgress",
     "SessionRecovery",
     "SessionResult",
+    "SessionSize",
     "SessionState",
     "SessionStatus",
     "SessionStore",
@@ -140,7 +139,8 @@ __all__ = [
     "StateTypeMismatch",
     "StorageError",
     "StoreStats",
-    "Swept",
+    "SweptSession",
+    "TransferredSession",
     "Unfinished",
     "Usage",
     "Verdict",
@@ -208,22 +208,22 @@ _HOMES = {
     "sessionstore.operations.explanation": (
         "Advice",
         "Explanation",
-        "Lost",
+        "ResumeLoss",
         "Situation",
     ),
     "sessionstore.operations.fork": ("Fork",),
     "sessionstore.operations.history": (
         "History",
-        "Moment",
-        "MomentKind",
+        "HistoryEntry",
+        "HistoryEntryKind",
     ),
     "sessionstore.operations.stats": (
-        "Day",
-        "Measured",
+        "DayCount",
+        "SessionSize",
         "StoreStats",
         "Unfinished",
     ),
-    "sessionstore.operations.transfer.report": ("Carried",),
+    "sessionstore.operations.transfer.report": ("TransferredSession",),
     "sessionstore.operations.transfer.export": ("ExportReport",),
     "sessionstore.operations.transfer.import_": ("ImportReport",),
     "sessionstore.operations.prune": ("PruneReport", "Pruned"),
@@ -239,7 +239,7 @@ _HOMES = {
     ),
     "sessionstore.operations.recovery": (
         "RecoveryReport",
-        "Swept",
+        "SweptSession",
     ),
     "sessionstore.session.session": ("Session",),
     "sessionstore.model.state": (

@@ -13,7 +13,7 @@ _WORTH_WAITING_FOR = ("index_compared",)
 """Events of level INFO that tell what a person is waiting for."""
 
 
-class _Notices(logging.Handler):
+class StderrHandler(logging.Handler):
     """Says records on stderr, escaped."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -30,7 +30,7 @@ def show(context: click.Context) -> None:
     if outermost.meta.setdefault("sessionstore.notices", False):
         return
     outermost.meta["sessionstore.notices"] = True
-    handler, level = _Notices(logging.INFO), logger.level
+    handler, level = StderrHandler(logging.INFO), logger.level
     logger.addHandler(handler)
     if logger.getEffectiveLevel() > logging.INFO:
         logger.setLevel(logging.INFO)

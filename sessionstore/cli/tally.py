@@ -12,7 +12,7 @@ from sessionstore.log import logger
 from sessionstore.text import count_of
 
 
-class Tally(logging.Handler):
+class EventCounter(logging.Handler):
     """Collects, from what the store logs, the ids of the sessions that something was done to."""
 
     def __init__(self, event: str) -> None:

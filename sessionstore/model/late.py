@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sessionstore.model.query import SessionSummary
+    from sessionstore.model.summary import SessionSummary
 
 
 class Late:

@@ -16,10 +16,11 @@ from sessionstore import clock
 from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model import codec
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import mark
+from sessionstore.process import identity
 from sessionstore.process import liveness as owner
-from sessionstore.process.liveness import Liveness
 from sessionstore.session import inspect
 from sessionstore.session.outcome import describe_error
 from sessionstore.storage.backend import Backend, CancelRequest, Claim
@@ -61,7 +62,7 @@ class Cancellation:
         return self.outcome is CancelOutcome.REQUESTED
 
 
-class Canceller:
+class CancelRequester:
     """One cancellation, looked at as often as its caller wants to wait."""
 
     def __init__(self, backend: Backend, session_id: str, reason: str | None) -> None:
@@ -140,7 +141,7 @@ class Canceller:
             if holder.token != named and is_patient:
                 return None  # a resume is about to write, or a sweep about to end it
             now = self._backend.clock()
-            by = owner.new_owner(now)
+            by = identity.new_owner(now)
             # From here on it is this claim or none: it may meet the request, end, and be followed
             # by another one before it can be seen that the request was delivered.
             self._asked = CancelRequest(holder.token, self._reason, clock.to_text(now), by)
@@ -166,7 +167,7 @@ class Canceller:
 
     def _cancel_dead(self, seen: SessionState) -> Cancellation | None:
         """Cancel the session of a process that died, unless somebody was faster."""
-        by = owner.new_owner(self._backend.clock())
+        by = identity.new_owner(self._backend.clock())
         try:
             claim = self._backend.claim(self._session_id, by, timeout=0.0)
         except SessionClaimed:
@@ -209,7 +210,7 @@ def cancel_all(
     backend: Backend, session_ids: Iterable[str], *, reason: str | None, timeout: float
 ) -> Iterator[Outcome]:
     """Ask all, then wait for them together; yield each session with what became of it."""
-    together = Together(backend, session_ids, reason)
+    together = CancelBatch(backend, session_ids, reason)
     deadline = time.monotonic() + timeout
     pause = FIRST_PAUSE
     while True:
@@ -221,11 +222,11 @@ def cancel_all(
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-class Together:
+class CancelBatch:
     """Several cancellations, looked at in turn."""
 
     def __init__(self, backend: Backend, session_ids: Iterable[str], reason: str | None) -> None:
-        self._waiting = [(name, Canceller(backend, name, reason)) for name in session_ids]
+        self._waiting = [(name, CancelRequester(backend, name, reason)) for name in session_ids]
 
     @property
     def is_done(self) -> bool:
@@ -235,7 +236,7 @@ class Together:
     def look(self, *, is_last: bool) -> list[Outcome]:
         """Look at each that is waited for; return those that came to something, or all at last."""
         found: list[Outcome] = []
-        waiting: list[tuple[str, Canceller]] = []
+        waiting: list[tuple[str, CancelRequester]] = []
         for session_id, canceller in self._waiting:
             try:
                 seen = canceller.look()

@@ -8,10 +8,10 @@ from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import checkpoint
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import is_id
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
-from sessionstore.operations.explanation import Advice, Explanation, Lost, Situation
+from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
 from sessionstore.operations.fork import to_fork
-from sessionstore.process.liveness import Liveness
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Probe
 
@@ -189,7 +189,7 @@ def _missing(checkpoint_id: str | None, reason: str) -> Checkpoint | None:
     return None if checkpoint_id is None else Checkpoint(checkpoint_id, damaged=reason)
 
 
-def _lost(state: SessionState, kept: SessionState) -> Lost:
+def _lost(state: SessionState, kept: SessionState) -> ResumeLoss:
     revisions = None
     if kept.incarnation is not None and kept.incarnation == state.incarnation:
         # What a sweep wrote is no work that could be lost.
@@ -198,7 +198,7 @@ def _lost(state: SessionState, kept: SessionState) -> Lost:
     nodes = tuple(path[len(before) :]) if path[: len(before)] == before else ()
     counted = _counts_steps(state)
     steps = _steps(state, counted=counted) - _steps(kept, counted=counted)
-    return Lost(revisions, max(0, steps), nodes)
+    return ResumeLoss(revisions, max(0, steps), nodes)
 
 
 # --- what to do next ------------------------------------------------------------------------------

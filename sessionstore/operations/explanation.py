@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
 from sessionstore.operations.fork import Fork
-from sessionstore.process.liveness import Liveness
 from sessionstore.text import count_of, printable
 
 _LIMIT = 1000
@@ -51,7 +51,7 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class ResumeLoss:
     """What a resume does not bring back, since it was saved after the checkpoint.
 
     Such a state is kept first, as a checkpoint of type ``before_resume``: it can be looked at.
@@ -102,7 +102,7 @@ class Explanation:
     """Why it cannot be resumed as it is, or None."""
     alternatives: tuple[str, ...] = ()
     """Other checkpoints that can be read, oldest first."""
-    lost: Lost | None = None
+    lost: ResumeLoss | None = None
     """What a resume would not bring back; None where there is nothing to resume from."""
     forked_from: Fork | None = None
     damaged: str | None = None
@@ -157,7 +157,7 @@ class Explanation:
         done = f"{count_of(self.steps, 'step')} done" if self.counts_steps else self._visited()
         return f"{node}, {done}, saved as revision {self.revision} at {self.saved_at}"
 
-    def _visited(self, lost: Lost | None = None) -> str:
+    def _visited(self, lost: ResumeLoss | None = None) -> str:
         count = self.steps if lost is None else lost.steps
         return f"{count_of(count, 'node')} visited"
 
@@ -175,7 +175,7 @@ class Explanation:
             words.append(f"kept at {kept.created_at}")
         return f"from {kept.checkpoint_id} ({', '.join(words)})"
 
-    def _not_restored(self, lost: Lost) -> str:
+    def _not_restored(self, lost: ResumeLoss) -> str:
         unsaved = ""
         if self.situation in (Situation.STALE, Situation.INTERRUPTED, Situation.UNKNOWN):
             unsaved = "; what its process did after its last save is not known"

@@ -23,7 +23,7 @@ from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names
 from sessionstore.operations.recovery import Progress
-from sessionstore.process import liveness
+from sessionstore.process import identity
 from sessionstore.session import create, inspect
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend
@@ -71,7 +71,7 @@ def fork(
     state.timestamps.paused_at_time = text
     first = create.first_state(SessionState, None, state, {}, now)
     writer, write = Writer.for_new_session(
-        liveness.new_owner(now), first, clock=backend.clock, keep_checkpoints=None
+        identity.new_owner(now), first, clock=backend.clock, keep_checkpoints=None
     )
     writer.finish_create(backend, write)
     try:

@@ -17,7 +17,7 @@ from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
 
-class MomentKind(StrEnum):
+class HistoryEntryKind(StrEnum):
     """What is known of a moment."""
 
     CREATED = "created"
@@ -29,10 +29,10 @@ class MomentKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class HistoryEntry:
     """One line of a history."""
 
-    kind: MomentKind
+    kind: HistoryEntryKind
     at: str = ""
     """ISO 8601; empty where it is not known."""
     revision: int | None = None
@@ -57,14 +57,14 @@ class History:
     """The moments of a session that can be told, oldest first."""
 
     session_id: str
-    moments: Sequence[Moment]
+    moments: Sequence[HistoryEntry]
     forked_from: Fork | None = None
     """What it began from, if it is a fork."""
 
     def __len__(self) -> int:
         return len(self.moments)
 
-    def __iter__(self) -> Iterator[Moment]:
+    def __iter__(self) -> Iterator[HistoryEntry]:
         return iter(self.moments)
 
     @property
@@ -79,30 +79,35 @@ def history(backend: Backend, session_id: str) -> History:
     try:
         state, stored = inspect.read_base(backend, session_id)
     except SessionCorrupt as error:
-        present = Moment(MomentKind.PRESENT, damaged=error.reason)
+        present = HistoryEntry(HistoryEntryKind.PRESENT, damaged=error.reason)
     else:
         present = _present(state, len(stored.payload))
-    moments: list[Moment] = [] if state is None else [_created(state)]
+    moments: list[HistoryEntry] = [] if state is None else [_created(state)]
     latest = state.latest_checkpoint_id if state is not None and state.is_resumable else None
     try:
         kept = inspect.list_checkpoints(backend, session_id)
     except SessionCorrupt as error:  # something else stands in the place of all checkpoints
-        moments.append(Moment(MomentKind.CHECKPOINT, damaged=error.reason))
+        moments.append(HistoryEntry(HistoryEntryKind.CHECKPOINT, damaged=error.reason))
     else:
         moments += [_kept(backend, session_id, item, latest) for item in kept]
         if latest is not None and latest not in {item.checkpoint_id for item in kept}:
             missing = "there is no such checkpoint"
             moments.append(
-                Moment(MomentKind.CHECKPOINT, checkpoint_id=latest, is_latest=True, damaged=missing)
+                HistoryEntry(
+                    HistoryEntryKind.CHECKPOINT,
+                    checkpoint_id=latest,
+                    is_latest=True,
+                    damaged=missing,
+                )
             )
     moments.append(present)
     lineage = to_fork(session_id, state.forked_from) if state is not None else None
     return History(session_id, tuple(moments), lineage)
 
 
-def _created(state: SessionState) -> Moment:
-    return Moment(
-        MomentKind.CREATED,
+def _created(state: SessionState) -> HistoryEntry:
+    return HistoryEntry(
+        HistoryEntryKind.CREATED,
         at=state.timestamps.started_at,
         # Of a session that was not made by this store the beginning was not counted.
         revision=None if state.incarnation is None else 1,
@@ -111,10 +116,10 @@ def _created(state: SessionState) -> Moment:
     )
 
 
-def _present(state: SessionState, size: int) -> Moment:
+def _present(state: SessionState, size: int) -> HistoryEntry:
     progress = state.progress
-    return Moment(
-        MomentKind.PRESENT,
+    return HistoryEntry(
+        HistoryEntryKind.PRESENT,
         at=state.timestamps.updated_at,
         revision=state.revision,
         node=progress.current_node or progress.paused_at,
@@ -124,7 +129,7 @@ def _present(state: SessionState, size: int) -> Moment:
     )
 
 
-def _kept(backend: Backend, session_id: str, item: Checkpoint, latest: str | None) -> Moment:
+def _kept(backend: Backend, session_id: str, item: Checkpoint, latest: str | None) -> HistoryEntry:
     size = steps = None
     if item.damaged is None:
         try:
@@ -133,8 +138,8 @@ def _kept(backend: Backend, session_id: str, item: Checkpoint, latest: str | Non
             pass  # keep_checkpoints may have removed it since
         else:
             size, steps = len(payload), _steps(payload)
-    return Moment(
-        MomentKind.CHECKPOINT,
+    return HistoryEntry(
+        HistoryEntryKind.CHECKPOINT,
         at=item.created_at,
         revision=item.revision,
         checkpoint_id=item.checkpoint_id,

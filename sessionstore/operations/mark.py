@@ -19,7 +19,7 @@ def mark(
     backend: Backend, session_id: str, status: SessionStatus, *, reason: str, force: bool
 ) -> int:
     """Store the verdict of a person; return the new revision."""
-    claim, state = resume.take(
+    claim, state = resume.claim_session(
         backend, session_id, SessionState, timeout=0.0, expected_revision=None, force=force
     )
     try:

@@ -19,11 +19,12 @@ from sessionstore.errors import (
 )
 from sessionstore.log import about, logger
 from sessionstore.model import codec
-from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query, summarize
+from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.operations.recovery import Progress
 from sessionstore.operations.retention import RetentionPolicy
-from sessionstore.process import liveness
+from sessionstore.process import identity
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Claim
 
@@ -282,7 +283,7 @@ class _Prune:
         self._record(plan, self._measured(plan))
 
     def _apply(self, plan: _Plan) -> None:
-        by = liveness.new_owner(self.backend.clock())
+        by = identity.new_owner(self.backend.clock())
         claim = self.backend.claim(plan.entry.session_id, by, timeout=0.0)
         try:
             # Read again under the claim: it may have been resumed, or changed, since.

@@ -17,14 +17,16 @@ from sessionstore.errors import (
 )
 from sessionstore.log import about, logger
 from sessionstore.model import codec
-from sessionstore.model.query import Filters, SessionSummary, make_query, summarize
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.query import Filters, make_query
 from sessionstore.model.state import (
     SessionRecovery,
     SessionState,
     SessionStatus,
 )
+from sessionstore.model.summary import SessionSummary, summarize
+from sessionstore.process import identity
 from sessionstore.process import liveness as owner
-from sessionstore.process.liveness import Liveness
 from sessionstore.session import inspect
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend, Claim
@@ -33,7 +35,7 @@ MarkAs = Literal["failed", "paused", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweptSession:
     """A session that a sweep looked at, and what it found."""
 
     session_id: str
@@ -49,15 +51,15 @@ class Swept:
 class RecoveryReport:
     """What a sweep found and did; each session is in one of these."""
 
-    swept: Sequence[Swept] = ()
+    swept: Sequence[SweptSession] = ()
     """Left behind by a dead process, and marked (in a dry run: would be)."""
-    alive: Sequence[Swept] = ()
+    alive: Sequence[SweptSession] = ()
     """ACTIVE and held by a live process."""
-    unknown: Sequence[Swept] = ()
+    unknown: Sequence[SweptSession] = ()
     """ACTIVE, and it cannot be known from here whether the owner lives; not touched."""
-    damaged: Sequence[Swept] = ()
+    damaged: Sequence[SweptSession] = ()
     """Not readable; not touched."""
-    failed: Sequence[Swept] = ()
+    failed: Sequence[SweptSession] = ()
     """Left behind by a dead process, but marking it failed; the next sweep tries again."""
     dry_run: bool = False
 
@@ -91,11 +93,11 @@ class _Sweep:
         self.dry_run = dry_run
         self.mark_as = mark_as
         self.assume_dead = assume_dead
-        self.swept: list[Swept] = []
-        self.alive: list[Swept] = []
-        self.unknown: list[Swept] = []
-        self.damaged: list[Swept] = []
-        self.failed: list[Swept] = []
+        self.swept: list[SweptSession] = []
+        self.alive: list[SweptSession] = []
+        self.unknown: list[SweptSession] = []
+        self.damaged: list[SweptSession] = []
+        self.failed: list[SweptSession] = []
 
     def run(self, progress: Progress | None) -> RecoveryReport:
         for session_id in self.assume_dead:
@@ -128,7 +130,7 @@ class _Sweep:
         query = replace(query, keeps_damaged=True)
         for item in self.backend.find(query, lambda item: item):
             if item.damaged is not None:
-                self.damaged.append(Swept(item.session_id, item.damaged))
+                self.damaged.append(SweptSession(item.session_id, item.damaged))
             else:
                 active.append(item.session_id)
         return active
@@ -139,9 +141,9 @@ class _Sweep:
             if state.status is not SessionStatus.ACTIVE:
                 return  # it ended since the scan
             if verdict.is_alive:
-                self.alive.append(Swept(session_id, verdict.reason, verdict))
+                self.alive.append(SweptSession(session_id, verdict.reason, verdict))
             elif verdict.is_unknown and session_id not in self.assume_dead:
-                self.unknown.append(Swept(session_id, verdict.reason, verdict))
+                self.unknown.append(SweptSession(session_id, verdict.reason, verdict))
             elif self.dry_run:
                 self._record(summarize(state), verdict)
             else:
@@ -149,45 +151,44 @@ class _Sweep:
         except SessionNotFound:
             return
         except SessionCorrupt as error:
-            self.damaged.append(Swept(session_id, error.reason))
+            self.damaged.append(SweptSession(session_id, error.reason))
         except SessionStoreError as error:
-            self.failed.append(Swept(session_id, str(error)))
+            self.failed.append(SweptSession(session_id, str(error)))
 
     def _record(self, item: SessionSummary, verdict: Liveness) -> None:
         count = item.recoveries + (1 if self.dry_run else 0)
         resumable = inspect.is_resumable(self.backend, item)
-        self.swept.append(Swept(item.session_id, verdict.reason, verdict, count, resumable))
+        self.swept.append(SweptSession(item.session_id, verdict.reason, verdict, count, resumable))
 
     def _mark(self, session_id: str) -> None:
-        by = owner.new_owner(self.backend.clock())
+        by = identity.new_owner(self.backend.clock())
         try:
             claim = self.backend.claim(session_id, by, timeout=0.0)
         except SessionClaimed as error:
             # Another sweeper, or a resumer, was faster.
-            self.alive.append(Swept(session_id, error.fact))
+            self.alive.append(SweptSession(session_id, error.fact))
             return
-        marked = None
         try:
-            marked = self._mark_claimed(claim)
+            self._mark_claimed(claim)
         except (ClaimLost, RevisionConflict) as error:
-            self.alive.append(Swept(session_id, error.fact))
+            self.alive.append(SweptSession(session_id, error.fact))
         finally:
-            claim.release(marked)
+            claim.release()
 
-    def _mark_claimed(self, claim: Claim) -> SessionSummary | None:
-        """Mark the session, if it still is to be; return the summary of what was written."""
+    def _mark_claimed(self, claim: Claim) -> None:
+        """Mark the session, if it still is to be."""
         # Read again under the claim: the owner may have finished since the scan.
         stored = claim.read()
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if state.status is not SessionStatus.ACTIVE:
-            return None
+            return
         verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
         if verdict.is_alive:
-            self.alive.append(Swept(claim.session_id, verdict.reason, verdict))
-            return None
+            self.alive.append(SweptSession(claim.session_id, verdict.reason, verdict))
+            return
         if verdict.is_unknown and claim.session_id not in self.assume_dead:
-            self.unknown.append(Swept(claim.session_id, verdict.reason, verdict))
-            return None
+            self.unknown.append(SweptSession(claim.session_id, verdict.reason, verdict))
+            return
         claim.confirm()
         mark(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
         writer = Writer(claim, state, clock=self.backend.clock)
@@ -204,9 +205,7 @@ class _Sweep:
                 reason=verdict.reason,
             ),
         )
-        marked = summarize(state)
-        self._record(marked, verdict)
-        return marked
+        self._record(summarize(state), verdict)
 
 
 def mark(state: SessionState, verdict: Liveness, mark_as: SessionStatus, now: str) -> None:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sessionstore import clock
-from sessionstore.model.query import SessionSummary
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.summary import SessionSummary
 
 if TYPE_CHECKING:  # it loads pydantic, and a policy is only numbers
     from sessionstore.model.checkpoint import Checkpoint

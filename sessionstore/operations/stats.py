@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
+from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.summary import SessionSummary
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Usage
 
@@ -29,7 +30,7 @@ OLDEST = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class DayCount:
     """What remains of one day's sessions."""
 
     day: date
@@ -41,7 +42,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class SessionSize:
     """A session and what it takes."""
 
     session_id: str
@@ -89,9 +90,9 @@ class StoreStats:
     application_bytes: int = 0
     unmeasured: int = 0
     """Sessions whose size could not be found out."""
-    days: Sequence[Day] = ()
+    days: Sequence[DayCount] = ()
     """The last seven days, today last; it is not over yet."""
-    largest: Sequence[Measured] = ()
+    largest: Sequence[SessionSize] = ()
     """The ten that take most, the largest first."""
     oldest_unfinished: Sequence[Unfinished] = ()
     """The ten ACTIVE or PAUSED ones that started first; without a readable time, last."""
@@ -131,19 +132,21 @@ def _survey(backend: Backend) -> StoreStats:
     now = backend.clock()
     days = _days_until(now)
     statuses = list(SessionStatus)
-    (sessions, damaged, interrupted, resumable, *counts), (active, unfinished) = backend.survey(
-        [
-            SessionQuery(),
-            _query(Filters(damaged=True)),
-            _query(Filters(interrupted=True)),
-            _query(Filters(resumable=True)),
-            *(_query(Filters(status=status)) for status in statuses),
-            *(_query(_started_on(day)) for day in days),
-        ],
-        [
-            _query(Filters(status=SessionStatus.ACTIVE)),
-            _query(Filters(status=_UNFINISHED), limit=OLDEST, order="started_at"),
-        ],
+    (sessions, damaged, interrupted, resumable, *counts), (active, unfinished) = (
+        backend.count_and_list(
+            [
+                SessionQuery(),
+                _query(Filters(damaged=True)),
+                _query(Filters(interrupted=True)),
+                _query(Filters(resumable=True)),
+                *(_query(Filters(status=status)) for status in statuses),
+                *(_query(_started_on(day)) for day in days),
+            ],
+            [
+                _query(Filters(status=SessionStatus.ACTIVE)),
+                _query(Filters(status=_UNFINISHED), limit=OLDEST, order="started_at"),
+            ],
+        )
     )
     seen = {item.session_id: inspect.examine(backend, item) for item in active}
     oldest = (seen.get(item.session_id, item) for item in unfinished)
@@ -157,7 +160,8 @@ def _survey(backend: Backend) -> StoreStats:
         resumable=resumable,
         damaged=damaged,
         days=tuple(
-            Day(day, started, 0) for day, started in zip(days, counts[len(statuses) :], strict=True)
+            DayCount(day, started, 0)
+            for day, started in zip(days, counts[len(statuses) :], strict=True)
         ),
         oldest_unfinished=tuple(
             _unfinished(item, item.status)
@@ -200,7 +204,7 @@ class _Counting:
         self._days = {day: [0, 0] for day in _days_until(self._now)}
         self._statuses: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
-        self._largest: list[tuple[int, str, Measured]] = []
+        self._largest: list[tuple[int, str, SessionSize]] = []
         self._unfinished: list[tuple[float, str, Unfinished]] = []
 
     def add(self, item: SessionSummary) -> None:
@@ -243,7 +247,7 @@ class _Counting:
         self._seen["checkpoints"] += used.checkpoints
         self._seen["checkpoint_bytes"] += used.checkpoint_bytes
         self._seen["application_bytes"] += used.application_bytes
-        measured = Measured(item.session_id, item.status, used.bytes, used.checkpoints)
+        measured = SessionSize(item.session_id, item.status, used.bytes, used.checkpoints)
         entry = (used.bytes, item.session_id, measured)
         if len(self._largest) < LARGEST:
             heappush(self._largest, entry)
@@ -255,7 +259,7 @@ class _Counting:
         return StoreStats(
             taken_at=clock.to_text(self._now),
             by_status={str(status): self._statuses[status] for status in SessionStatus},
-            days=tuple(Day(day, started, size) for day, (started, size) in self._days.items()),
+            days=tuple(DayCount(day, started, size) for day, (started, size) in self._days.items()),
             largest=tuple(item for *_, item in sorted(self._largest, reverse=True)),
             oldest_unfinished=tuple(item for *_, item in nsmallest(OLDEST, self._unfinished)),
             **self._seen,

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from sessionstore.errors import SessionStoreError, WatchTimedOut
-from sessionstore.model.query import SessionQuery, SessionSummary
+from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionStatus
+from sessionstore.model.summary import SessionSummary
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Alarm, Backend, Patience
+from sessionstore.storage.backend import Backend, ChangeNotifier, PollingNotifier
 
 Kind = Literal["found", "created", "changed", "deleted"]
 
@@ -76,7 +77,9 @@ class Watch:
         self._timeout = timeout
         self._poll = poll
         self._deadline = math.inf if timeout is None else time.monotonic() + timeout
-        self._alarm: Alarm = backend.alarm(self._named) if uses_events else Patience()
+        self._alarm: ChangeNotifier = (
+            backend.notifier(self._named) if uses_events else PollingNotifier()
+        )
         self._versions: dict[str, Hashable] = {}
         self._shown: dict[str, SessionSummary] = {}
         self._gone: set[str] = set()
@@ -150,7 +153,7 @@ class Watch:
             now = time.monotonic()
             self._pending = None
             self._begun = True
-            trust = _TRUST if self._alarm.is_armed else 1
+            trust = _TRUST if self._alarm.is_listening else 1
             pause = max(self._poll * trust, (self._spent + now - started) * _SHARE)
             self._next_look = now + pause
         return changes

@@ -4,176 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sessionstore import clock
-from sessionstore.model.chance import random_hex
+from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.status import SessionStatus
+from sessionstore.process.identity import (
+    PLATFORM,
+    _identity,
+    held_tokens,
+    pidfd_inode,
+    start_token_of,
+)
 
 if TYPE_CHECKING:  # loaded by who makes a record: what only looks at places does without pydantic
     from sessionstore.model.state import SessionOwner, SessionState
 
-_PLATFORM: str = sys.platform  # a plain str: type checkers would drop the other branches
-
-
-class Verdict(StrEnum):
-    """Whether the owner of a session lives. What cannot be known is UNKNOWN."""
-
-    ALIVE = "alive"
-    DEAD = "dead"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Liveness:
-    """A verdict on the owner of a session, with the reason in words."""
-
-    verdict: Verdict
-    reason: str
-    owner: SessionOwner | None = None
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether a live process holds the session."""
-        return self.verdict is Verdict.ALIVE
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it is certain that no live process holds the session."""
-        return self.verdict is Verdict.DEAD
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether it cannot be known from here."""
-        return self.verdict is Verdict.UNKNOWN
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.reason}"
-
 
 # --- this process -------------------------------------------------------------------------------
-
-_held_tokens: set[str] = set()
-"""Tokens of the claims that this process holds: it alone knows which it has dropped."""
-
-
-def new_owner(now: datetime) -> SessionOwner:
-    """Return an owner record of this process with a fresh token."""
-    from sessionstore.model.state import SessionOwner
-
-    pid = os.getpid()
-    return SessionOwner(
-        **_identity(pid),
-        token=random_hex(8),
-        claimed_at=clock.to_text(now),
-    )
-
-
-def hold(owner: SessionOwner) -> None:
-    """Remember that this process holds the claim of ``owner``."""
-    if owner.token:
-        _held_tokens.add(owner.token)
-
-
-def let_go(owner: SessionOwner) -> None:
-    """Forget a claim that this process no longer holds."""
-    _held_tokens.discard(owner.token or "")
-
-
-@cache
-def _identity(pid: int) -> dict[str, Any]:
-    """Return what identifies process ``pid``, which is this one; computed anew after a fork."""
-    import socket  # with selectors and enums, for one call
-
-    return {
-        "host": socket.gethostname(),
-        "boot_id": boot_id(),
-        "pid": pid,
-        "start_token": _start_token(pid),
-        "pidfd_inode": _pidfd_inode(pid),
-        "pid_namespace": _pid_namespace(),
-        "command": _command(),
-    }
-
-
-def _command() -> str:
-    words = [os.path.basename(sys.executable or "python"), *(sys.orig_argv[1:] or sys.argv)]
-    return " ".join(words)[:200].encode("utf-8", "backslashreplace").decode()
-
-
-@cache
-def boot_id() -> str:
-    """Return an id that changes with each boot: Linux' own, else the time of the boot."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        import psutil
-
-        return f"booted-at-{round(psutil.boot_time(), -1):.0f}"
-
-
-def _pid_namespace() -> str | None:
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return None
-
-
-def _start_token(pid: int) -> str | None:
-    """Return when the kernel started ``pid``, in ticks since boot; None if it cannot be read.
-
-    psutil's ``create_time()`` follows the wall clock, so that the same process has another one
-    after the clock was set; field 22 of /proc/<pid>/stat does not (proc_pid_stat(5)). It is
-    relative to the reader's time namespace, and has a resolution of 10 ms.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command in field 2 may contain spaces and parentheses: the last one ends it.
-            return file.read().rpartition(b")")[2].split()[19].decode("ascii")
-    except (OSError, IndexError):
-        pass
-    if _PLATFORM == "linux":
-        return None
-    import psutil
-
-    try:
-        return f"{psutil.Process(pid).create_time() - psutil.boot_time():.0f}"
-    except psutil.Error:
-        return None
-
-
-def _pidfd_inode(pid: int) -> int | None:
-    """Return the inode of the pidfd of ``pid``; None where it does not identify a process.
-
-    Since Linux 6.9 (pidfs) it is unique until the next boot; before, all pidfds share one.
-    """
-    if not _has_pidfs():
-        return None
-    try:
-        fd = os.pidfd_open(pid)
-    except OSError:
-        return None
-    try:
-        return os.fstat(fd).st_ino
-    finally:
-        os.close(fd)
-
-
-@cache
-def _has_pidfs() -> bool:
-    if _PLATFORM != "linux" or not hasattr(os, "pidfd_open"):
-        return False
-    major, minor = os.uname().release.split(".")[:2]
-    try:
-        return (int(major), int(minor.partition("-")[0])) >= (6, 9)
-    except ValueError:
-        return False
 
 
 # --- another process ----------------------------------------------------------------------------
@@ -218,7 +65,7 @@ def judge_owner(owner: SessionOwner, *, lock_is_proof: bool) -> Liveness:
 
 def _look_at(owner: SessionOwner, pid: int) -> tuple[Verdict, str]:
     """Return whether ``pid``, in our own PID namespace and boot, is still the owner's process."""
-    if pid == os.getpid() and owner.token not in _held_tokens and _is_same(owner, pid):
+    if pid == os.getpid() and owner.token not in held_tokens and _is_same(owner, pid):
         return Verdict.DEAD, "this very process dropped its claim without releasing it"
     state = _process_state(pid)
     if state == "gone":
@@ -235,13 +82,13 @@ def _look_at(owner: SessionOwner, pid: int) -> tuple[Verdict, str]:
 
 def _is_same(owner: SessionOwner, pid: int) -> bool | None:
     """Return whether ``pid`` is the process of the record; None if that cannot be told."""
-    inode = _pidfd_inode(pid)
+    inode = pidfd_inode(pid)
     if inode is not None and owner.pidfd_inode is not None:
         return inode == owner.pidfd_inode
-    token = _start_token(pid)
+    token = start_token_of(pid)
     if token is None or owner.start_token is None:
         return None
-    if _PLATFORM == "linux":
+    if PLATFORM == "linux":
         return token == owner.start_token
     try:  # elsewhere the token is a difference of two clocks, rounded to seconds
         return abs(float(token) - float(owner.start_token)) <= 2
@@ -270,7 +117,7 @@ def _judge_bare_pid(pid: int | None) -> Liveness:
 
 def _process_state(pid: int) -> str:
     """Return "running", "zombie", "gone" or "unreadable"."""
-    if _PLATFORM == "linux":
+    if PLATFORM == "linux":
         # What psutil would find in the same places, where that is plain: it is slow to load.
         if _is_seen_to_run(pid):
             return "running"
@@ -323,7 +170,7 @@ def _kernel_says(pid: int) -> str:
     A pidfd exists for any process, visible or not, but not for a thread that is no process.
     """
     if not hasattr(os, "pidfd_open"):
-        return "gone" if _PLATFORM == "win32" else _signal_says(pid)
+        return "gone" if PLATFORM == "win32" else _signal_says(pid)
     try:
         os.close(os.pidfd_open(pid))
     except OSError as error:
@@ -344,45 +191,3 @@ def _signal_says(pid: int) -> str:
 
 
 # --- where the store lies -----------------------------------------------------------------------
-
-_ONE_KERNEL = (
-    "apfs bcachefs btrfs exfat ext2 ext3 ext4 f2fs hfs jfs nilfs2 ntfs ntfs3 overlay ramfs refs"
-    " reiserfs tmpfs ufs vfat xfs zfs"
-)
-
-
-def is_local(path: str) -> tuple[bool, str]:
-    """Return whether the file system of ``path`` is known to have one kernel, and its name."""
-    real = os.path.realpath(path)
-    best, kind = "", "unknown"
-    for mount, of in _mounts():
-        inside = real == mount or real.startswith(mount.rstrip(os.sep) + os.sep)
-        if inside and len(mount) >= len(best):
-            best, kind = mount, of.lower()
-    return kind in _ONE_KERNEL.split(), kind
-
-
-def _mounts() -> list[tuple[str, str]]:
-    """Return where file systems are mounted, and of which type; [] where that cannot be told.
-
-    Linux says so in one file; psutil, which reads the same, takes a tenth of ``sessionstore ls``
-    to load.
-    """
-    try:
-        with open("/proc/self/mounts", "rb") as file:
-            lines = [line.split(b" ") for line in file.read().split(b"\n") if line]
-        return [(_unescaped(line[1]), line[2].decode()) for line in lines]
-    except (OSError, IndexError, ValueError):
-        pass
-    import psutil
-
-    try:
-        return [(disk.mountpoint, disk.fstype) for disk in psutil.disk_partitions(all=True)]
-    except (OSError, psutil.Error):
-        return []
-
-
-def _unescaped(name: bytes) -> str:
-    r"""Return a path of proc_pid_mounts(5), where ``\040`` stands for a space."""
-    first, *rest = name.split(b"\\")
-    return os.fsdecode(first + b"".join(bytes([int(one[:3], 8)]) + one[3:] for one in rest))

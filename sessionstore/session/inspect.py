@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.ids import is_id
-from sessionstore.model.query import SessionSummary, summarize
+from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.soundness import is_certainly_sound
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.process import liveness
-from sessionstore.process.liveness import Liveness, Verdict
 from sessionstore.storage.backend import Backend, Stored
 
 if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need none

@@ -17,7 +17,6 @@ from sessionstore.errors import CancellationRequested, ClaimLost, NotStorable, S
 from sessionstore.model import codec
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
-from sessionstore.model.query import SessionSummary, summarize
 from sessionstore.model.state import (
     Part,
     SessionOwner,
@@ -42,8 +41,8 @@ class Prepared:
     revision: int
     changes: tuple[Change, ...]
     checkpoint: Checkpoint | None = None
-    summary: SessionSummary | None = None
-    """What a listing shows of the state, where the claim ends once this is stored."""
+    ends: bool = False
+    """Whether the claim ends once this is stored."""
     heeds: bool = False
     """Whether a request to cancel stops it: a step of the application, not an end of it."""
 
@@ -225,11 +224,10 @@ class Preparer(Generic[StateT]):
             before = stamp.apply(stamped)
             try:
                 payload = codec.encode(state)
-                summary = summarize(state) if ends else None
             finally:
                 stamp.apply(before)
             self._planned += 1
-            return Prepared(payload, revision, tuple(stamped), checkpoint, summary, heeds)
+            return Prepared(payload, revision, tuple(stamped), checkpoint, ends, heeds)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:

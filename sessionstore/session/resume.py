@@ -8,12 +8,12 @@ from sessionstore.model import checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.ids import is_id, make_checkpoint_id
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus, StateT
-from sessionstore.process import liveness
+from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend, Claim
 
 
-def take(
+def claim_session(
     backend: Backend,
     session_id: str,
     state_type: type[StateT],
@@ -26,7 +26,7 @@ def take(
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
-    claim = backend.claim(session_id, liveness.new_owner(backend.clock()), timeout=timeout)
+    claim = backend.claim(session_id, identity.new_owner(backend.clock()), timeout=timeout)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)
@@ -37,7 +37,7 @@ def take(
                 found=state.revision,
                 owner=claim.previous_owner,
             )
-        refuse_unless_dead(backend, state, force=force)
+        check_owner_dead(backend, state, force=force)
         claim.confirm()
     except BaseException:
         claim.release()
@@ -45,7 +45,7 @@ def take(
     return claim, state
 
 
-def refuse_unless_dead(backend: Backend, state: SessionState, *, force: bool) -> None:
+def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> None:
     """Refuse an ACTIVE session whose lock is free, but whose owner may live without one."""
     if state.status is not SessionStatus.ACTIVE:
         return

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any, Self
 
 from sessionstore import clock
@@ -20,7 +19,6 @@ from sessionstore.errors import (
     SessionStoreError,
 )
 from sessionstore.model import codec
-from sessionstore.model.query import SessionSummary
 from sessionstore.model.state import SessionOwner, StateT
 from sessionstore.session import stamp
 from sessionstore.session.checkpoint_limit import Keeper
@@ -96,8 +94,8 @@ class Writer(Preparer[StateT]):
                 revision = self._store(prepared)
             finally:
                 self.abandon()
-            if prepared.summary is not None:
-                self.free(replace(prepared.summary, revision=revision))
+            if prepared.ends:
+                self.free()
             elif prepared.checkpoint is not None:
                 self._keeper.keep(self.claim, prepared.checkpoint.checkpoint_id)
             return revision
@@ -174,10 +172,10 @@ class Writer(Preparer[StateT]):
             finally:
                 self._state = edited
 
-    def free(self, summary: SessionSummary | None = None) -> None:
-        """Give the claim back, whatever the state says; ``summary`` is that of the last write."""
+    def free(self) -> None:
+        """Give the claim back, whatever the state says."""
         with self.queue:
             if not self._released:
-                self.claim.release(summary)
+                self.claim.release()
                 # Not before: after an exception in the middle it can be released again.
                 self._released = True

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.query import Examine, Matches, SessionQuery, SessionSummary, summarize
-from sessionstore.storage.changes import Alarm, Patience
+from sessionstore.model.query import Examine, SessionQuery
+from sessionstore.model.summary import Matches, SessionSummary, summarize
+from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
-from sessionstore.storage.importer import Intake
+from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.values import (
     ApplicationFile,
     CancelRequest,
+    CountsAndPages,
     Probe,
     Stored,
-    Survey,
     Usage,
 )
 
@@ -34,16 +35,16 @@ if TYPE_CHECKING:  # what most programs do without
     from sessionstore.storage.report import Finding
 
 __all__ = [
-    "Alarm",
     "ApplicationFile",
     "Backend",
     "CancelRequest",
+    "ChangeNotifier",
     "Claim",
-    "Intake",
-    "Patience",
+    "CountsAndPages",
+    "PollingNotifier",
     "Probe",
+    "SessionImporter",
     "Stored",
-    "Survey",
     "Usage",
 ]
 
@@ -186,10 +187,10 @@ class Backend(ABC):
         except SessionCorrupt as error:
             return error.reason
 
-    def alarm(self, session_ids: Collection[str] | None) -> Alarm:
-        """Return what tells of changes of these sessions, or of all; see :class:`Alarm`."""
+    def notifier(self, session_ids: Collection[str] | None) -> ChangeNotifier:
+        """Return what tells of changes of these sessions, or of all; see there."""
         del session_ids
-        return Patience()
+        return PollingNotifier()
 
     def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
         """Yield what the application keeps beside the state, directories before their content.
@@ -209,8 +210,8 @@ class Backend(ABC):
         """
         raise StorageError("read", f"{session_id}/{name}", "this store keeps no files")
 
-    def receive(self) -> Intake:
-        """Return a way in for whole sessions; see :class:`Intake`."""
+    def importer(self) -> SessionImporter:
+        """Return a way in for whole sessions; see :class:`SessionImporter`."""
         raise StorageError("import into", self, "this store cannot take whole sessions in")
 
     def tidy(self) -> int:
@@ -309,7 +310,9 @@ class Backend(ABC):
             if query.matches(item):
                 yield item
 
-    def survey(self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]) -> Survey:
+    def count_and_list(
+        self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
+    ) -> CountsAndPages:
         """Return how many match each of ``counted``, and the first ones of each of ``listed``.
 
         - As far as their states say, as for :meth:`select`; of ``listed`` up to their limits.
@@ -323,7 +326,7 @@ class Backend(ABC):
             for found, query in zip(items, listed, strict=True):
                 if query.matches(item):
                     found.append(item)
-        return Survey(
+        return CountsAndPages(
             counts,
             [query.sort(found)[: query.limit] for found, query in zip(items, listed, strict=True)],
         )

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Self
 
 
-class Alarm(ABC):
+class ChangeNotifier(ABC):
     """Tells where to look for changes. It may tell too much or miss some, so look anyway."""
 
     def __enter__(self) -> Self:
@@ -19,7 +19,7 @@ class Alarm(ABC):
 
     @property
     @abstractmethod
-    def is_armed(self) -> bool:
+    def is_listening(self) -> bool:
         """Whether changes are told as they happen; else only looking finds them."""
 
     @abstractmethod
@@ -35,11 +35,11 @@ class Alarm(ABC):
         """Let go of what it holds; safe to call twice."""
 
 
-class Patience(Alarm):
+class PollingNotifier(ChangeNotifier):
     """The alarm of a place that tells nothing: only time passes."""
 
     @property
-    def is_armed(self) -> bool:
+    def is_listening(self) -> bool:
         return False
 
     def wait(self, seconds: float) -> Collection[str] | None:

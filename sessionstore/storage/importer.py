@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Self
 
 
-class Intake(ABC):
+class SessionImporter(ABC):
     """Sessions on their way in: built aside, out of everybody's sight, until they are adopted.
 
     Left with :meth:`close`, or by the death of the process, what was not adopted is gone. Names
@@ -43,7 +43,7 @@ class Intake(ABC):
         """Take a directory of the application, which may be there already."""
 
     @abstractmethod
-    def adopt(self, session_id: str) -> None:
+    def publish(self, session_id: str) -> None:
         """Make a session visible, durably: it is there complete, or not at all.
 
         Raises:

@@ -18,10 +18,16 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.model import codec
-from sessionstore.model.query import SessionSummary
 from sessionstore.model.state import SessionOwner
-from sessionstore.process import liveness as owner
-from sessionstore.storage.backend import Backend, CancelRequest, Claim, Intake, Probe, Stored
+from sessionstore.process import identity
+from sessionstore.storage.backend import (
+    Backend,
+    CancelRequest,
+    Claim,
+    Probe,
+    SessionImporter,
+    Stored,
+)
 
 
 @dataclass
@@ -119,8 +125,8 @@ class MemoryBackend(Backend):
         kept = self._kept(session_id)
         return kept.checkpoints.get(checkpoint_id) is kept.payload
 
-    def receive(self) -> Intake:
-        return MemoryIntake(self)
+    def importer(self) -> SessionImporter:
+        return MemoryImporter(self)
 
     # --- the check-up ----------------------------------------------------------------------------
 
@@ -157,7 +163,7 @@ class MemoryBackend(Backend):
     def _claimed(self, session_id: str, by: SessionOwner) -> MemoryClaim:
         claim = MemoryClaim(self, session_id, by, self._last_holders.get(session_id))
         self._claims[session_id] = claim
-        owner.hold(by)
+        identity.hold(by)
         return claim
 
 
@@ -228,12 +234,11 @@ class MemoryClaim(Claim):
             self._backend._last_holders[self.session_id] = self.owner
             self._backend._changed.notify_all()
 
-    def release(self, summary: SessionSummary | None = None) -> None:
-        del summary  # there is no index
+    def release(self) -> None:
         with self._backend._changed:
             if self._backend._claims.get(self.session_id) is self:
                 del self._backend._claims[self.session_id]
-                owner.let_go(self.owner)
+                identity.let_go(self.owner)
                 self._backend._changed.notify_all()
 
     def _check_held(self) -> None:
@@ -253,7 +258,7 @@ class MemoryClaim(Claim):
             )
 
 
-class MemoryIntake(Intake):
+class MemoryImporter(SessionImporter):
     """Sessions that nobody sees yet."""
 
     def __init__(self, backend: MemoryBackend) -> None:
@@ -278,7 +283,7 @@ class MemoryIntake(Intake):
     def put_directory(self, session_id: str, name: str) -> None:
         raise StorageError("take in", f"{session_id}/{name}", "this store keeps no files")
 
-    def adopt(self, session_id: str) -> None:
+    def publish(self, session_id: str) -> None:
         with self._backend._changed:
             if session_id in self._backend._sessions:
                 raise SessionExists(session_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sessionstore.errors import CancellationRequested
-from sessionstore.model.query import SessionSummary
+from sessionstore.model.summary import SessionSummary
 
 if TYPE_CHECKING:  # it loads pydantic, which a listing does without
     from sessionstore.model.state import SessionOwner
@@ -20,7 +20,7 @@ class Stored(NamedTuple):
     file: str
 
 
-class Survey(NamedTuple):
+class CountsAndPages(NamedTuple):
     """Counts and listings of a store, as far as the states of its sessions say."""
 
     counts: Sequence[int]

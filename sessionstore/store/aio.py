@@ -13,9 +13,10 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 from sessionstore import clock
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
 from sessionstore.model.checkpoint import Checkpoint
-from sessionstore.model.query import Filters, Page, SessionSummary
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.query import Filters
 from sessionstore.model.state import SessionState, StateT
-from sessionstore.process.liveness import Liveness
+from sessionstore.model.summary import Page, SessionSummary
 from sessionstore.session.create import NewSession
 from sessionstore.session.prepare import Prepared
 from sessionstore.session.session import Held, Session
@@ -118,7 +119,7 @@ class AsyncSession(Held[StateT]):
             raise
 
 
-class Opening(Generic[StateT]):
+class PendingSession(Generic[StateT]):
     """A session that is about to be opened: await it, or enter it with ``async with``."""
 
     def __init__(self, open_session: Callable[[], Awaitable[AsyncSession[StateT]]]) -> None:
@@ -195,7 +196,7 @@ class AsyncSessionStore(AsyncOperations[StateT]):
         *,
         state: StateT | None = None,
         **fields: Unpack[NewSession],
-    ) -> Opening[StateT]:
+    ) -> PendingSession[StateT]:
         """Create a session; a cancelled create leaves none."""
 
         async def open_session() -> AsyncSession[StateT]:
@@ -207,7 +208,7 @@ class AsyncSessionStore(AsyncOperations[StateT]):
             )
             return AsyncSession(writer, self._runner)
 
-        return Opening(open_session)
+        return PendingSession(open_session)
 
     def claim(
         self,
@@ -216,12 +217,14 @@ class AsyncSessionStore(AsyncOperations[StateT]):
         timeout: float = 0.0,
         expected_revision: int | None = None,
         force: bool = False,
-    ) -> Opening[StateT]:
+    ) -> PendingSession[StateT]:
         """Claim a session as it is; a cancelled claim leaks nothing."""
         attempt = partial(
             self._store.claim, session_id, expected_revision=expected_revision, force=force
         )
-        return Opening(lambda: self._take(attempt, timeout, lambda session: session._writer.free()))
+        return PendingSession(
+            lambda: self._take(attempt, timeout, lambda session: session._writer.free())
+        )
 
     def resume(
         self,
@@ -232,7 +235,7 @@ class AsyncSessionStore(AsyncOperations[StateT]):
         expected_revision: int | None = None,
         again: bool = False,
         force: bool = False,
-    ) -> Opening[StateT]:
+    ) -> PendingSession[StateT]:
         """Restore a checkpoint and make the session ACTIVE; a cancelled resume pauses it."""
         attempt = partial(
             self._store.resume,
@@ -242,7 +245,9 @@ class AsyncSessionStore(AsyncOperations[StateT]):
             again=again,
             force=force,
         )
-        return Opening(lambda: self._take(attempt, timeout, lambda session: session.release()))
+        return PendingSession(
+            lambda: self._take(attempt, timeout, lambda session: session.release())
+        )
 
     async def _take(
         self,

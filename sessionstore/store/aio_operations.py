@@ -137,7 +137,7 @@ class AsyncOperations(Generic[StateT]):
         from sessionstore.operations import cancel as cancelling
 
         chosen = [check_id(session_id) for session_id in session_ids]
-        together = cancelling.Together(self._store._backend, chosen, reason)
+        together = cancelling.CancelBatch(self._store._backend, chosen, reason)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = cancelling.FIRST_PAUSE

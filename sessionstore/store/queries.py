@@ -9,14 +9,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import Self, Unpack
 
-from sessionstore.model.query import (
-    Filters,
-    Matches,
-    Page,
-    SessionQuery,
-    SessionSummary,
-    make_query,
-)
+from sessionstore.model.query import Filters, SessionQuery, make_query
+from sessionstore.model.summary import Matches, Page, SessionSummary
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 

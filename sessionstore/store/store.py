@@ -9,9 +9,9 @@ from sessionstore import clock
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model.ids import check_id
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.typed import StateT
-from sessionstore.process import liveness as owner
-from sessionstore.process.liveness import Liveness
+from sessionstore.process import identity
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 from sessionstore.store.inspection import SessionOperations
@@ -143,7 +143,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
         from sessionstore.session.writer import Writer
 
         return Writer.for_new_session(
-            owner.new_owner(self._clock()),
+            identity.new_owner(self._clock()),
             creating.first_state(self._state_type, goal_id, state, fields, self._clock()),
             clock=self._clock,
             keep_checkpoints=self._keep_checkpoints,
@@ -177,7 +177,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
         from sessionstore.session import resume as taking
         from sessionstore.session.session import Session
 
-        claim, state = taking.take(
+        claim, state = taking.claim_session(
             self._backend,
             check_id(session_id),
             self._state_type,
@@ -223,7 +223,7 @@ class SessionStore(Operations, SessionOperations[StateT]):
 
         if checkpoint_id is not None:
             check_id(checkpoint_id, kind="checkpoint id")
-        claim, state = taking.take(
+        claim, state = taking.claim_session(
             self._backend,
             check_id(session_id),
             self._state_type,
@@ -312,13 +312,13 @@ class SessionStore(Operations, SessionOperations[StateT]):
         from sessionstore.model.state import SessionState
         from sessionstore.session import resume as taking
 
-        by = owner.new_owner(self._clock())
+        by = identity.new_owner(self._clock())
         claim = self._backend.claim(check_id(session_id), by, timeout=0.0)
         try:
             try:
                 stored = claim.read()
                 state = codec.decode(stored.payload, SessionState, session_id, stored.file)
-                taking.refuse_unless_dead(self._backend, state, force=force)
+                taking.check_owner_dead(self._backend, state, force=force)
             except SessionCorrupt:
                 if not force:
                     raise

@@ -15,7 +15,7 @@ import pytest
 from sessionstore import clock
 from sessionstore.errors import ClaimLost, RevisionConflict, SessionClaimed, SessionNotFound
 from sessionstore.model.state import SessionOwner
-from sessionstore.process import liveness
+from sessionstore.process import identity
 from sessionstore.storage.backend import Claim
 from sessionstore.testing.harness import BackendT, Harness, forked, in_a_thread
 
@@ -27,7 +27,7 @@ def payload(revision: int, filling: str = "") -> bytes:
 
 def new_owner() -> SessionOwner:
     """Return an owner record of this process with a token of its own."""
-    return liveness.new_owner(clock.utc_now())
+    return identity.new_owner(clock.utc_now())
 
 
 class ClaimingContract(Harness[BackendT]):

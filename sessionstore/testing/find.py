@@ -12,9 +12,10 @@ from typing import Any, cast
 import pytest
 
 from sessionstore.errors import InvalidQuery
-from sessionstore.model.query import Filters, SessionQuery, SessionSummary, make_query
+from sessionstore.model.liveness import Verdict
+from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState
-from sessionstore.process.liveness import Verdict
+from sessionstore.model.summary import SessionSummary
 from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget
 
@@ -116,7 +117,7 @@ class ListingContract(Harness[BackendT]):
                 ]
                 found = {item.session_id: item for item in backend.select(query)}
                 assert found == {item.session_id: item for item in expected}, filters
-                counts, (first, all_of_them) = backend.survey(
+                counts, (first, all_of_them) = backend.count_and_list(
                     [query, SessionQuery()], [query, replace(query, limit=None)]
                 )
                 assert list(counts) == [len(expected), len(everything)], filters

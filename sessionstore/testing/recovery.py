@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sessionstore.errors import SessionNotFound
+from sessionstore.model.liveness import Verdict
 from sessionstore.model.state import SessionOwner, SessionState
-from sessionstore.operations.recovery import MarkAs, RecoveryReport, Swept
-from sessionstore.process.liveness import Verdict
+from sessionstore.operations.recovery import MarkAs, RecoveryReport, SweptSession
 from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import (
     BackendT,
@@ -233,7 +233,7 @@ class RecoveringContract(Harness[BackendT]):
         names = [f"s{number}" for number in range(6)]
         for name in names:
             self.left_behind(backend, store, name)
-        swept: list[Swept] = []
+        swept: list[SweptSession] = []
         for report in in_threads(4, lambda _: self.other_store(backend).recover()):
             assert isinstance(report, RecoveryReport), report
             assert not report.failed

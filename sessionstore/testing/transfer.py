@@ -29,7 +29,7 @@ def ended(store: Store, session_id: str = "s") -> str:
 
 
 class MovingContract(Harness[BackendT]):
-    """``receive``, ``version`` and ``alarm``, and what the store makes of them."""
+    """``receive``, ``version`` and ``notifier``, and what the store makes of them."""
 
     # --- in --------------------------------------------------------------------------------------
 
@@ -39,14 +39,14 @@ class MovingContract(Harness[BackendT]):
         kept = ended(store, "other")
         state, checkpoint = backend.read("other"), backend.read_checkpoint("other", kept)
         payload = state.payload.replace(b'"other"', b'"s"')
-        with backend.receive() as intake:
-            intake.put_state("s", payload)
-            intake.put_checkpoint("s", kept, checkpoint.payload)
+        with backend.importer() as importer:
+            importer.put_state("s", payload)
+            importer.put_checkpoint("s", kept, checkpoint.payload)
             assert not backend.exists("s")
             assert list(backend.ids()) == ["other"]
             with pytest.raises(SessionNotFound):
                 store.load("s")
-            intake.adopt("s")
+            importer.publish("s")
             assert self.read_raw(backend, "s") == payload
         assert self.read_raw(backend, "s") == payload
         assert self.read_raw_checkpoint(backend, "s", kept) == checkpoint.payload
@@ -56,8 +56,8 @@ class MovingContract(Harness[BackendT]):
 
     def test_what_is_not_adopted_is_gone(self, backend: BackendT, store: Store) -> None:
         ended(store, "other")
-        with backend.receive() as intake:
-            intake.put_state("s", backend.read("other").payload)
+        with backend.importer() as importer:
+            importer.put_state("s", backend.read("other").payload)
         assert list(self.reopen(backend).ids()) == ["other"]
         with store.create("g", session_id="s") as session:  # nothing is in its way
             session.complete()
@@ -65,10 +65,10 @@ class MovingContract(Harness[BackendT]):
     def test_nothing_is_adopted_over_a_session(self, backend: BackendT, store: Store) -> None:
         ended(store)
         before = self.read_raw(backend, "s")
-        with backend.receive() as intake:
-            intake.put_state("s", b"{}")
+        with backend.importer() as importer:
+            importer.put_state("s", b"{}")
             with pytest.raises(SessionExists):
-                intake.adopt("s")
+                importer.publish("s")
         assert self.read_raw(backend, "s") == before
 
     def test_a_session_moves_out_and_in(self, backend: BackendT, store: Store) -> None:

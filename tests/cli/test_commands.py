@@ -315,7 +315,7 @@ def test_show_tells_status_owner_liveness_progress_and_checkpoints(tmp_path: Pat
 def test_show_as_json_gives_the_whole_state(tmp_path: Path) -> None:
     leave_behind(tmp_path, "left")
     answer = json.loads(invoke(tmp_path, "show", "left", "-o", "json").stdout)
-    assert answer["schema"] == "sessionstore.session.session/1"
+    assert answer["schema"] == "sessionstore.session/1"
     session = answer["session"]
     assert session["state"] == stored(tmp_path, "left")
     assert session["liveness"]["verdict"] == "dead"
@@ -392,7 +392,7 @@ def test_apply_marks_what_dead_processes_left(tmp_path: Path, status: str) -> No
     result = invoke(tmp_path, "recover", "--apply", "--mark-as", status, "-o", "json")
     assert result.exit_code == 0
     report = json.loads(result.stdout)
-    assert (report["schema"], report["dry_run"]) == ("sessionstore.operations.recovery/1", False)
+    assert (report["schema"], report["dry_run"]) == ("sessionstore.recovery/1", False)
     assert [item["session_id"] for item in report["swept"]] == ["left"]
     assert stored(tmp_path, "left")["status"] == status
     assert stored(tmp_path, "left")["pid"] is None

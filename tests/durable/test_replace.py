@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from sessionstore import DurabilityUncertain, RevisionConflict, SessionStore, StorageError
+from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory, Displaced, Signature, Staged
+from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable.replace import Displaced, Staged
 from tests.support.processes import (
     Child,
     leftovers,
@@ -303,7 +305,7 @@ def test_macos_flushes_through_the_cache_of_the_drive(
     monkeypatch.setattr(os, "fsync", synced.append)
     with (tmp_path / "file").open("wb") as file, monkeypatch.context() as patch:
         patch.setattr(sys, "platform", "darwin")
-        replace.flush(file.fileno())
+        directory_.flush(file.fileno())
     assert commands == [51]  # F_FULLFSYNC of <sys/fcntl.h>
     assert synced == []
 
@@ -316,7 +318,7 @@ def test_a_volume_without_full_flush_is_flushed_by_fsync(
     monkeypatch.setattr(fcntl, "fcntl", refuse_with(code))
     monkeypatch.setattr(os, "fsync", synced.append)
     with (tmp_path / "file").open("wb") as file:
-        replace.full_flush(file.fileno())
+        directory_.full_flush(file.fileno())
         assert synced == [file.fileno()]
 
 
@@ -327,7 +329,7 @@ def test_a_full_flush_that_fails_is_no_reason_to_try_a_weaker_one(
     monkeypatch.setattr(fcntl, "fcntl", refuse_with(errno.EIO))
     monkeypatch.setattr(os, "fsync", synced.append)
     with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match="Input/output"):
-        replace.full_flush(file.fileno())
+        directory_.full_flush(file.fileno())
     assert synced == []
 
 
@@ -341,7 +343,7 @@ class Sharing(PermissionError):
 
 @pytest.mark.parametrize("winerror", [5, 32, 33])
 def test_a_sharing_violation_is_waited_out(monkeypatch: pytest.MonkeyPatch, winerror: int) -> None:
-    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
     troubles = [Sharing(winerror)] * 3
 
     def action() -> str:
@@ -349,14 +351,14 @@ def test_a_sharing_violation_is_waited_out(monkeypatch: pytest.MonkeyPatch, wine
             raise troubles.pop()
         return "done"
 
-    assert replace.retry_sharing(action) == "done"
+    assert directory_.retry_sharing(action) == "done"
 
 
 @pytest.mark.parametrize(("winerror", "tries"), [(32, 41), (2, 1)])
 def test_a_sharing_violation_is_not_waited_out_for_ever(
     monkeypatch: pytest.MonkeyPatch, winerror: int, tries: int
 ) -> None:
-    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
     calls = list[int]()
 
     def action() -> None:
@@ -364,15 +366,15 @@ def test_a_sharing_violation_is_not_waited_out_for_ever(
         raise Sharing(winerror)
 
     with pytest.raises(Sharing):
-        replace.retry_sharing(action)
+        directory_.retry_sharing(action)
     assert len(calls) == tries
 
 
 @pytest.fixture
 def no_directory_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work by path, as on Windows."""
-    monkeypatch.setattr(replace, "_HAS_DIRECTORIES", False)
-    monkeypatch.setattr(replace, "_SHARING_PAUSE", 0)
+    monkeypatch.setattr(directory_, "_HAS_DIRECTORIES", False)
+    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
 
 
 @pytest.mark.usefixtures("no_directory_descriptors")

@@ -22,7 +22,8 @@ from sessionstore import (
     SessionStoreError,
 )
 from sessionstore.clock import utc_now
-from sessionstore.process import liveness as owner
+from sessionstore.durable import mounts
+from sessionstore.process import identity
 from sessionstore.storage.files import lock
 from tests.faults.support.identity import (
     CONTAINER,
@@ -194,7 +195,7 @@ def test_a_container_that_was_started_again_sweeps_what_it_left_as_the_same_pid(
 
 def test_this_very_process_of_an_earlier_boot_is_dead(tmp_path: Path) -> None:
     """Pids and start ticks come again after a boot: a container starts as pid 1 each time."""
-    mine = owner.new_owner(utc_now())
+    mine = identity.new_owner(utc_now())
     left_active(tmp_path, owner={**mine.model_dump(), "boot_id": "earlier"}, pid=os.getpid())
     store = SessionStore(tmp_path)
     assert "rebooted since" in store.liveness("s1").reason
@@ -206,8 +207,8 @@ def test_this_very_process_of_an_earlier_boot_is_dead(tmp_path: Path) -> None:
 def test_on_a_shared_file_system_another_boot_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot_id: str | None
 ) -> None:
-    monkeypatch.setattr(owner, "is_local", lambda path: (False, "nfs4"))
-    mine = owner.new_owner(utc_now())
+    monkeypatch.setattr(mounts, "is_local", lambda path: (False, "nfs4"))
+    mine = identity.new_owner(utc_now())
     left_active(tmp_path, owner={**mine.model_dump(), "boot_id": boot_id}, pid=os.getpid())
     before = state_path(tmp_path, "s1").read_bytes()
     store = SessionStore(tmp_path)
@@ -504,7 +505,7 @@ def test_a_damaged_owner_record_in_the_state_never_makes_the_living_dead(
 
 
 def test_a_held_session_is_alive_whatever_its_record_in_the_state_says(tmp_path: Path) -> None:
-    sound = owner.new_owner(utc_now()).model_dump()
+    sound = identity.new_owner(utc_now()).model_dump()
     cases = 0
     with Child("act", tmp_path) as held:
         held.hear()

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import pytest
 
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError
-from sessionstore.durable import replace
-from sessionstore.process import liveness
+from sessionstore.durable import directory, replace
+from sessionstore.process import identity
 from tests.faults.support.images import Image, Unavailable, image
 from tests.faults.support.tally import tally
 from tests.support.index import assert_true, index_files, row
@@ -151,7 +151,7 @@ def test_what_was_acknowledged_is_there_after_the_power_was_cut(
         work(powered, turn)
         powered.lose_power()
         # This kernel went on, and its id of the boot with it.
-        monkeypatch.setattr(liveness, "boot_id", partial(str, f"boot {turn}"))
+        monkeypatch.setattr(identity, "boot_id", partial(str, f"boot {turn}"))
         journals.append(powered)
         for journal in journals:
             assert journal.lost(saves=True) == []
@@ -185,7 +185,7 @@ def test_an_index_that_lost_its_last_rows_with_the_power_is_compared(
         powered.lose_power()
         lost = row(powered.root, name) == before
         monkeypatch.setattr(
-            liveness, "boot_id", partial(str, f"boot {turn}")
+            identity, "boot_id", partial(str, f"boot {turn}")
         )  # this kernel went on
         assert powered.store.count(status="failed") == turn + 1
         assert_true(powered.store)
@@ -218,7 +218,8 @@ def test_without_flushes_a_power_cut_does_lose_what_was_acknowledged(
     for turn in rounds("a cut that lost something"):
         unflushed = Powered(disk, durability)
         with monkeypatch.context() as patch:
-            patch.setattr(replace, "flush", lambda fd: None)
+            for room in (directory, replace):
+                patch.setattr(room, "flush", lambda fd: None)
             work(unflushed, 3 * turn + 1)
         unflushed.lose_power()
         if unflushed.lost(saves=durability == "power"):

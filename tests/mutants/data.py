@@ -56,7 +56,10 @@ MUTANTS = (
         "operations/recovery.py",
         (
             (
-                "                self.damaged.append(Swept(item.session_id, item.damaged))\n",
+                (
+                    "                self.damaged.append("
+                    "SweptSession(item.session_id, item.damaged))\n"
+                ),
                 "                continue\n",
             ),
         ),
@@ -65,7 +68,7 @@ MUTANTS = (
     Mutant(
         "a page skips what has the same time",
         10,
-        "storage/files/index/schema.py",
+        "storage/files/index/query_sql.py",
         (
             (
                 "{self.order} {sign}= ? AND ({self.order} {sign} ? OR id {sign} ?)",
@@ -94,14 +97,14 @@ MUTANTS = (
     Mutant(
         "links are followed",
         11,
-        "durable/replace.py",
+        "durable/directory.py",
         (("        flags |= _NO_FOLLOW | _BINARY", "        flags |= _BINARY"),),
         "tests/storage/files/test_links.py::test_something_else_in_place_of_the_state_is_damage[link]",
     ),
     Mutant(
         "a FIFO is waited for",
         11,
-        "durable/replace.py",
+        "durable/directory.py",
         (("| _BINARY | _NON_BLOCKING\n", "| _BINARY\n"),),
         "tests/storage/files/test_links.py::test_something_else_in_place_of_the_state_is_damage[FIFO]",
     ),
@@ -116,7 +119,7 @@ MUTANTS = (
     Mutant(
         "files are readable by everybody",
         11,
-        "durable/replace.py",
+        "durable/directory.py",
         (
             (
                 "os.open(name, flags, 0o600, dir_fd=self._fd)",

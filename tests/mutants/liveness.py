@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "a process is judged by create_time()",
         7,
-        "process/liveness.py",
+        "process/identity.py",
         (
             (
                 'return file.read().rpartition(b")")[2].split()[19].decode("ascii")',

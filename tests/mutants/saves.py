@@ -53,7 +53,7 @@ MUTANTS = (
     Mutant(
         "no flush of the directory",
         2,
-        "durable/replace.py",
+        "durable/directory.py",
         (
             (
                 "        if self._fd is not None:\n            flush(self._fd)\n",
@@ -92,7 +92,7 @@ MUTANTS = (
     Mutant(
         "a failed flush is tried again",
         3,
-        "durable/replace.py",
+        "durable/directory.py",
         (
             (
                 "        os.fsync(fd)\n\n\ndef full_flush(",

@@ -12,7 +12,7 @@ import pytest
 
 from sessionstore import FilesBackend, RevisionConflict, SessionClaimed, SessionStore
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.model.state import SessionOwner
 from sessionstore.storage.backend import Claim
 from tests.faults.support.tally import tally

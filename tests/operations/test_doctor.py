@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import Diagnosis, SessionStore, diagnose
-from sessionstore.durable import replace
+from sessionstore.durable import directory, replace
 from sessionstore.storage.files.doctor import environment as place
 from sessionstore.storage.files.doctor import trials
 from tests.faults.support.images import Unavailable, memory, read_only
@@ -229,7 +229,7 @@ def test_without_an_exchange_or_links_it_warns(
         raise OSError(next(iter(replace.NO_LINKS)), "not supported")
 
     monkeypatch.setattr(replace, "_rename_with_flags", lambda *_: False)
-    monkeypatch.setattr(replace.Directory, "link", no_links)
+    monkeypatch.setattr(directory.Directory, "link", no_links)
     found = by_check(diagnose(tmp_path))
     assert found["exchange"].fitness == "warn"
     assert found["hard links"].fitness == "warn"

@@ -359,14 +359,14 @@ def test_events_that_never_come_cost_nothing_but_time(
 @pytest.mark.skipif(not HAS_EVENTS, reason="watchfiles is not installed (the extra watch)")
 def test_with_events_a_change_does_not_wait_for_the_next_look(tmp_path: Path) -> None:
     new_session(tmp_path, "s1")
-    with FilesBackend(tmp_path).alarm(None) as alarm:
-        assert alarm.wait(0) is None  # it listens from now on
-        assert alarm.is_armed
+    with FilesBackend(tmp_path).notifier(None) as notifier:
+        assert notifier.wait(0) is None  # it listens from now on
+        assert notifier.is_listening
         new_session(tmp_path, "s2")
         seen: set[str] = set()
         give_up = time.monotonic() + DEADLINE
         while "s2" not in seen and time.monotonic() < give_up:
-            seen |= set(alarm.wait(1.0) or ())
+            seen |= set(notifier.wait(1.0) or ())
         assert "s2" in seen
 
 

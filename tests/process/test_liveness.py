@@ -15,7 +15,8 @@ import pytest
 
 from sessionstore import Liveness, SessionClaimed, SessionOwner, SessionStore, Verdict
 from sessionstore.clock import utc_now
-from sessionstore.process import liveness as owner
+from sessionstore.durable import mounts
+from sessionstore.process import identity
 from tests.support.processes import (
     Child,
     edit_state,
@@ -30,7 +31,7 @@ from tests.support.processes import (
 
 def record(**changes: object) -> dict[str, Any]:
     """Return the owner record of this process, as a claim of its own would write it, changed."""
-    return {**owner.new_owner(utc_now()).model_dump(), **changes}
+    return {**identity.new_owner(utc_now()).model_dump(), **changes}
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def judged(root: Path) -> Liveness:
 
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the root's file system be one that other hosts share."""
-    monkeypatch.setattr(owner, "is_local", lambda path: (False, "nfs4"))
+    monkeypatch.setattr(mounts, "is_local", lambda path: (False, "nfs4"))
 
 
 # --- the lock is held ---------------------------------------------------------------------------
@@ -204,16 +205,16 @@ def test_a_person_may_name_what_cannot_be_known(
 
 
 def test_the_file_system_of_the_tests_is_known(tmp_path: Path) -> None:
-    assert owner.is_local(str(tmp_path))[1] != "unknown"
-    assert owner.is_local("/proc")[0] is False
+    assert mounts.is_local(str(tmp_path))[1] != "unknown"
+    assert mounts.is_local("/proc")[0] is False
 
 
 def test_what_is_mounted_is_known_as_psutil_knows_it() -> None:
     for _ in range(100):  # other tests mount and unmount meanwhile
         known = [(disk.mountpoint, disk.fstype) for disk in psutil.disk_partitions(all=True)]
-        if owner._mounts() == known:
+        if mounts._mounts() == known:
             return
-    assert owner._mounts() == known
+    assert mounts._mounts() == known
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_what_is_mounted_is_known_as_psutil_knows_it() -> None:
     ],
 )
 def test_the_name_of_a_mount_is_read_as_the_kernel_writes_it(written: bytes, path: str) -> None:
-    assert owner._unescaped(written) == path
+    assert mounts._unescaped(written) == path
 
 
 @needs_linux("/proc/self/mounts")
@@ -236,7 +237,7 @@ def test_a_store_below_a_mount_with_a_space_in_its_name_is_known(tmp_path: Path)
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "none", str(place)], check=True)
     try:
-        assert owner.is_local(str(place / "store")) == (True, "tmpfs")
+        assert mounts.is_local(str(place / "store")) == (True, "tmpfs")
     finally:
         subprocess.run(["umount", str(place)], check=True)
 

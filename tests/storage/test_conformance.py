@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import FilesBackend, MemoryBackend, SessionStore
+from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace as durable
 from sessionstore.testing import BackendContract, Harness
 
@@ -138,7 +139,7 @@ class TestFilesWithoutExchange(Files, BackendContract[FilesBackend]):
 
     def test_nothing_is_exchanged(self, backend: FilesBackend, root: Path) -> None:
         (root).mkdir()
-        with durable.Directory(str(root)) as directory:
+        with directory_.Directory(str(root)) as directory:
             assert not durable.exchange(directory, "one", "other")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sessionstore import FilesBackend, NotStorable, SessionClaimed, SessionOwner, SessionStore
-from sessionstore.durable import replace
+from sessionstore.durable import directory as directory_
 from sessionstore.storage.backend import Claim, Stored
 from tests.support.aio import Gate, Store, gated_flush, opened, run
 from tests.support.processes import Child, read_state
@@ -176,14 +176,14 @@ def test_no_file_is_touched_in_the_thread_of_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = RecordingBackend(tmp_path)
-    real: Callable[..., Any] = replace.Directory.__init__
+    real: Callable[..., Any] = directory_.Directory.__init__
 
-    def noted(directory: replace.Directory, *arguments: Any) -> None:
+    def noted(directory: directory_.Directory, *arguments: Any) -> None:
         backend.note("open a directory")  # each read and write begins with this
         real(directory, *arguments)
 
     async def work(store: Store) -> None:
-        monkeypatch.setattr(replace.Directory, "__init__", noted)
+        monkeypatch.setattr(directory_.Directory, "__init__", noted)
         async with store.create("goal", session_id="s1") as session:
             await session.save()
             await session.checkpoint()

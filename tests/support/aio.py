@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from sessionstore import AsyncSession, AsyncSessionStore, FilesBackend, SessionState
-from sessionstore.durable import replace
+from sessionstore.durable import directory, replace
 
 T = TypeVar("T")
 Store = AsyncSessionStore[SessionState]
@@ -51,7 +51,7 @@ async def opened(opening: Any) -> AsyncSession[SessionState]:
 @contextmanager
 def gated_flush(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let every flush of a file wait at the gate."""
-    real = replace.flush
+    real = directory.flush
 
     def flush(fd: int) -> None:
         gate.passes()

@@ -25,7 +25,7 @@ from sessionstore import (
     StorageError,
 )
 from sessionstore.clock import utc_now
-from sessionstore.process.liveness import new_owner
+from sessionstore.process.identity import new_owner
 
 
 def say(**fields: Any) -> None:

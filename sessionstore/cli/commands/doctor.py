@@ -74,7 +74,7 @@ def _write(found: Sequence[Diagnosis], settings: Settings) -> None:
     columns = [
         Column("TRIED"),
         Column("RESULT"),
-        Column("DETAIL", folds=True),
-        Column("WHAT TO DO", folds=True),
+        Column("DETAIL", wraps=True),
+        Column("WHAT TO DO", wraps=True),
     ]
     write_table(columns, rows, colored=settings.colored)

@@ -14,12 +14,12 @@ from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, read_moment, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.output import json, streams
-from sessionstore.cli.output.progress import SweepBar
+from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.operations.transfer.export import ExportReport
-    from sessionstore.operations.transfer.report import Carried
+    from sessionstore.operations.transfer.report import TransferredSession
 
 EXPORTED = "sessionstore.exported/1"
 
@@ -90,7 +90,7 @@ def export(
     place: str | BinaryIO = sys.stdout.buffer if target == "-" else target
     with settings.open_store() as store:
         chosen = list(resolve_all(store, ids, settings.root)) if ids else None
-        with SweepBar(settings.color, "exporting") as bar:
+        with ProgressBar(settings.color, "exporting") as bar:
             report = store.export_sessions(place, chosen, progress=bar, **filters)
     _write(report, form)
     _say_what_happened(report, target)
@@ -106,8 +106,8 @@ def _filters(given: dict[str, Any]) -> Any:
     }
 
 
-def _of(report: ExportReport, outcome: str) -> Sequence[Carried]:
-    found: Sequence[Carried] = getattr(report, outcome)
+def _of(report: ExportReport, outcome: str) -> Sequence[TransferredSession]:
+    found: Sequence[TransferredSession] = getattr(report, outcome)
     return found
 
 

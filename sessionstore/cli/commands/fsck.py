@@ -10,11 +10,11 @@ import click
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
-from sessionstore.cli.output.progress import SweepBar
+from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.storage.report import CheckReport, Finding
 from sessionstore.text import count_of, printable
 
-CHECKUP = "sessionstore.operations.check.session/1"
+CHECKUP = "sessionstore.checkup/1"
 
 
 @click.command(
@@ -43,7 +43,7 @@ def fsck(settings: Settings, form: str, repair: bool) -> int:
     from sessionstore.cli import log_handlers
 
     log_handlers.show(click.get_current_context())
-    with SweepBar(settings.color) as bar:
+    with ProgressBar(settings.color) as bar:
         # Not through a store: one whose marker is damaged does not open.
         report = sessionstore.check_store(root, repair=repair, progress=bar, clock=settings.clock)
     _write(report, settings, form)
@@ -104,10 +104,10 @@ def _write_table(report: CheckReport, settings: Settings) -> None:
     columns = [
         Column("ID"),
         Column("RESULT"),
-        Column("KIND", goes=1),
-        Column("DETAIL", folds=True),
-        Column("REPAIR", folds=True),
-        Column("FILE", folds=True, goes=2),
+        Column("KIND", drop_order=1),
+        Column("DETAIL", wraps=True),
+        Column("REPAIR", wraps=True),
+        Column("FILE", wraps=True, drop_order=2),
     ]
     if hidden := write_table(columns, rows, colored=settings.colored):
         streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")

@@ -11,13 +11,13 @@ from sessionstore.cli.options import times
 from sessionstore.cli.options.session_ids import resolve_one
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
-from sessionstore.cli.output.progress import SweepBar
+from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.cli.output.tables import Row
     from sessionstore.operations.fork import Fork
-    from sessionstore.operations.history import History, Moment
+    from sessionstore.operations.history import History, HistoryEntry
 
 SCHEMA = "sessionstore.history/1"
 
@@ -45,7 +45,7 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
         found = store.history(resolve_one(store, session_id, settings.root))
         children: list[Fork] = []
         if forks:
-            with SweepBar(settings.color) as bar:
+            with ProgressBar(settings.color) as bar:
                 children = store.forks(found.session_id, progress=bar)
     if form == "ids":
         json.write_ids(
@@ -77,14 +77,14 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         write_facts([("forked from", place)], colored=settings.colored)
         streams.write("\n")
     columns = [
-        Column("TIME", goes=5),
+        Column("TIME", drop_order=5),
         Column("REVISION", is_number=True),
         Column("WHAT"),
-        Column("NODE", folds=True, goes=4),
-        Column("STEPS", is_number=True, goes=2),
-        Column("SIZE", is_number=True, goes=1),
-        Column("CHECKPOINT", goes=3),  # which r and its revision name as well
-        Column("REMARK", folds=True),
+        Column("NODE", wraps=True, drop_order=4),
+        Column("STEPS", is_number=True, drop_order=2),
+        Column("SIZE", is_number=True, drop_order=1),
+        Column("CHECKPOINT", drop_order=3),  # which r and its revision name as well
+        Column("REMARK", wraps=True),
     ]
     rows = [_row(moment, settings) for moment in found]
     if hidden := write_table(columns, rows, colored=settings.colored):
@@ -94,7 +94,7 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.write("\n")
         now = settings.now()
         write_table(
-            [Column("FORK"), Column("FROM CHECKPOINT", folds=True), Column("FORKED")],
+            [Column("FORK"), Column("FROM CHECKPOINT", wraps=True), Column("FORKED")],
             [
                 [
                     item.session_id,
@@ -108,7 +108,7 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.note(count_of(len(children), "fork"))
 
 
-def _row(moment: Moment, settings: Settings) -> Row:
+def _row(moment: HistoryEntry, settings: Settings) -> Row:
     from sessionstore.cli.output.labels import REASON_LIMIT, size_words, where
     from sessionstore.cli.output.tables import Cell
 

@@ -12,8 +12,8 @@ from sessionstore.cli.exits import Exit
 from sessionstore.cli.options import sizes
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
-from sessionstore.cli.output.progress import SweepBar
-from sessionstore.cli.tally import Tally
+from sessionstore.cli.output.progress import ProgressBar
+from sessionstore.cli.tally import EventCounter
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def import_(
         if sys.stdin is None or sys.stdin.isatty():
             raise click.UsageError("- reads an archive from stdin: pass FILE, or a pipe")
         given = sys.stdin.buffer
-    with settings.open_store(create=create) as store, Tally("session_imported") as tally:
+    with settings.open_store(create=create) as store, EventCounter("session_imported") as tally:
         try:
-            with SweepBar(settings.color, "importing") as bar:
+            with ProgressBar(settings.color, "importing") as bar:
                 report = store.import_sessions(
                     given, session_id=new_id, max_bytes=max_size, progress=bar
                 )

@@ -116,7 +116,7 @@ def ls(
     if limit is None and form == "table":
         limit = _TABLE_LIMIT
     filters = _filters(given)
-    with settings.open_whole() as store:
+    with settings.open_operations() as store:
         listing = Listing(
             store,
             settings,

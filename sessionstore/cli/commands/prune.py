@@ -14,8 +14,8 @@ from sessionstore.cli.options import sizes, times
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.output import json, streams
-from sessionstore.cli.output.progress import SweepBar
-from sessionstore.cli.tally import Tally
+from sessionstore.cli.output.progress import ProgressBar
+from sessionstore.cli.tally import EventCounter
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ def prune(
             "what may go? Pass --older-than, --keep-last, --max-size, --keep-checkpoints or"
             " --checkpoints-older-than"
         ) from None
-    with settings.open_store() as store, Tally("pruned") as tally:
+    with settings.open_store() as store, EventCounter("pruned") as tally:
         try:
-            with SweepBar(settings.color) as bar:
+            with ProgressBar(settings.color) as bar:
                 report = store.prune(policy, apply=apply, progress=bar)
         except KeyboardInterrupt:
             if apply:
@@ -207,7 +207,7 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
             Column("RESULT"),
             Column("UPDATED"),
             Column("FREES", is_number=True),
-            Column("REASON", folds=True),
+            Column("REASON", wraps=True),
         ]
         write_table(columns, rows, colored=settings.colored)
 

@@ -12,12 +12,12 @@ from sessionstore.cli.exits import Exit
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
-from sessionstore.cli.output.progress import SweepBar
-from sessionstore.cli.tally import Tally
+from sessionstore.cli.output.progress import ProgressBar
+from sessionstore.cli.tally import EventCounter
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.operations.recovery import MarkAs, RecoveryReport, Swept
+    from sessionstore.operations.recovery import MarkAs, RecoveryReport, SweptSession
 
 _OUTCOMES = ("swept", "failed", "unknown", "alive", "damaged")
 
@@ -64,10 +64,10 @@ def recover(
     Exits with 1 if marking one failed, 4 if --assume-dead names a live one, 5 if sessions are
     damaged: the others are marked all the same.
     """
-    with settings.open_store() as store, Tally("session_swept") as tally:
+    with settings.open_store() as store, EventCounter("session_swept") as tally:
         assumed = list(resolve_all(store, named, settings.root))
         try:
-            with SweepBar(settings.color) as bar:
+            with ProgressBar(settings.color) as bar:
                 report = store.recover(
                     dry_run=not apply, mark_as=mark_as, assume_dead=assumed, progress=bar
                 )
@@ -84,8 +84,8 @@ def recover(
     return Exit.DAMAGE if report.damaged else Exit.OK
 
 
-def _of(report: RecoveryReport, outcome: str) -> Sequence[Swept]:
-    found: Sequence[Swept] = getattr(report, outcome)
+def _of(report: RecoveryReport, outcome: str) -> Sequence[SweptSession]:
+    found: Sequence[SweptSession] = getattr(report, outcome)
     return found
 
 
@@ -130,9 +130,9 @@ def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> No
         columns = [
             Column("ID"),
             Column("OUTCOME"),
-            Column("CRASHES", is_number=True, goes=1),
-            Column("RESUMABLE", goes=2),
-            Column("REASON", folds=True),
+            Column("CRASHES", is_number=True, drop_order=1),
+            Column("RESUMABLE", drop_order=2),
+            Column("REASON", wraps=True),
         ]
         if hidden := write_table(columns, rows, colored=settings.colored):
             streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")

@@ -14,7 +14,7 @@ from sessionstore.cli.options.shared import Settings, output_option, shared_opti
 from sessionstore.cli.output import json, streams
 
 if TYPE_CHECKING:
-    from sessionstore.cli.output.sight import Sight
+    from sessionstore.cli.output.sight import SessionReport
     from sessionstore.store.store import SessionStore
 
 SEVERAL = "sessionstore.several/1"
@@ -94,7 +94,7 @@ class _Sights:
         self.damaged = False
         """Whether any that was seen so far is damaged."""
 
-    def __iter__(self) -> Iterator[Sight]:
+    def __iter__(self) -> Iterator[SessionReport]:
         from sessionstore.cli.output.sight import look_at
 
         for session_id in self._ids:

@@ -10,7 +10,7 @@ import click
 from sessionstore.cli.exits import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
-from sessionstore.cli.output.progress import SweepBar
+from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.model.status import SessionStatus
 from sessionstore.text import count_of, printable
 
@@ -47,7 +47,7 @@ def stats(settings: Settings, form: str, no_sizes: bool) -> int:
         sys.stdout.flush()  # measuring may take minutes
 
     counted = show if form == "table" else None
-    with settings.open_whole() as store, SweepBar(settings.color, "counting") as bar:
+    with settings.open_operations() as store, ProgressBar(settings.color, "counting") as bar:
         found = store.stats(sizes=not no_sizes, progress=bar, counted=counted)
     if form == "jsonl":
         json.write_lines([json.plain(found)], STATS)

@@ -18,7 +18,7 @@ from sessionstore.errors import SessionCorrupt, SessionNotFound
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.model.query import SessionSummary
+    from sessionstore.model.summary import SessionSummary
     from sessionstore.store.store import SessionStore
 
 
@@ -100,7 +100,7 @@ def _unseen(last: SessionSummary | None, new: SessionSummary) -> int:
 
 def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Line]:
     """Yield the last states that are kept, oldest first, the stored one at the end."""
-    from sessionstore.model.query import SessionSummary, summarize
+    from sessionstore.model.summary import SessionSummary, summarize
 
     if count == 0:
         return
@@ -157,5 +157,5 @@ def _write_line(line: Line, settings: Settings) -> None:
             "kept" if line.checkpoint_id else "",
             f"{count_of(line.unseen, 'save')} before it not seen" if line.unseen else "",
         ]
-    columns = [Column("", folds=place == len(row) - 1) for place in range(len(row))]
+    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
     write_table(columns, [row], colored=settings.colored, headed=False)

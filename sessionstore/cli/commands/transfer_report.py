@@ -8,12 +8,12 @@ from sessionstore.cli.output import streams
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
-    from sessionstore.operations.transfer.report import Carried
+    from sessionstore.operations.transfer.report import TransferredSession
 
 _SHOWN = 5
 
 
-def say_damage(item: Carried) -> None:
+def say_damage(item: TransferredSession) -> None:
     """Say on stderr what of a session was carried though it is damaged."""
     for damage in item.damage[:_SHOWN]:
         text = printable(damage, limit=600)

@@ -117,5 +117,5 @@ def _write_line(change: SessionChange, settings: Settings) -> None:
         labels.where(item.current_node, item.paused_at),
         labels.remark(item),
     ]
-    columns = [Column("", folds=place == len(row) - 1) for place in range(len(row))]
+    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
     write_table(columns, [row], colored=settings.colored, headed=False)

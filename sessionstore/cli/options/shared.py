@@ -39,7 +39,7 @@ class Settings:
         log_handlers.show(click.get_current_context())
         return SessionStore(root, create=create, clock=self.clock)
 
-    def open_whole(self) -> Operations:
+    def open_operations(self) -> Operations:
         """Return the store, which must be there, for what is asked of all its sessions.
 
         A SessionStore can do more, and loads pydantic for it, which takes as long as all else.

@@ -10,7 +10,7 @@ from sessionstore.cli.options import times
 from sessionstore.cli.options.fields import USUAL
 from sessionstore.cli.output import labels
 from sessionstore.cli.output.tables import Cell, Column
-from sessionstore.model.query import SessionSummary
+from sessionstore.model.summary import SessionSummary
 from sessionstore.text import printable
 
 _NOTHING = "-"
@@ -18,7 +18,7 @@ _ONLY_IF_TOLD = ("liveness", "remark")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TimeFormat:
     """What decides how times are shown."""
 
     now: datetime
@@ -31,7 +31,7 @@ class Look:
         return times.relative(text, self.now)
 
 
-Show = Callable[[SessionSummary, Look], Cell | str]
+Show = Callable[[SessionSummary, TimeFormat], Cell | str]
 
 
 def _text(name: str, limit: int = 80) -> Show:
@@ -46,17 +46,17 @@ def _time(name: str) -> Show:
     return lambda item, look: look.time(getattr(item, name))
 
 
-def _status(item: SessionSummary, _: Look) -> Cell:
+def _status(item: SessionSummary, _: TimeFormat) -> Cell:
     return labels.status_cell(item.status, item.liveness, is_interrupted=item.is_interrupted)
 
 
-def _liveness(item: SessionSummary, _: Look) -> Cell | str:
+def _liveness(item: SessionSummary, _: TimeFormat) -> Cell | str:
     if item.liveness is None:
         return _NOTHING
     return Cell(labels.liveness_words(item.liveness), labels.liveness_style(item.liveness))
 
 
-def _owner(item: SessionSummary, _: Look) -> str:
+def _owner(item: SessionSummary, _: TimeFormat) -> str:
     owner = (item.liveness.owner if item.liveness else None) or item.owner
     return printable((owner.describe() if owner else "") or _NOTHING, limit=labels.REASON_LIMIT)
 
@@ -64,14 +64,14 @@ def _owner(item: SessionSummary, _: Look) -> str:
 _COLUMNS: dict[str, tuple[Column, Show]] = {
     "id": (Column("ID"), lambda item, _: item.session_id),
     "status": (Column("STATUS"), _status),
-    "liveness": (Column("LIVENESS", folds=True), _liveness),
-    "goal": (Column("GOAL", folds=True), _text("goal_id")),
-    "agent": (Column("AGENT", folds=True), _text("agent_id")),
-    "stream": (Column("STREAM", folds=True), _text("stream_id")),
-    "correlation": (Column("CORRELATION", folds=True), _text("correlation_id")),
-    "entry": (Column("ENTRY", folds=True), _text("entry_point")),
+    "liveness": (Column("LIVENESS", wraps=True), _liveness),
+    "goal": (Column("GOAL", wraps=True), _text("goal_id")),
+    "agent": (Column("AGENT", wraps=True), _text("agent_id")),
+    "stream": (Column("STREAM", wraps=True), _text("stream_id")),
+    "correlation": (Column("CORRELATION", wraps=True), _text("correlation_id")),
+    "entry": (Column("ENTRY", wraps=True), _text("entry_point")),
     "node": (
-        Column("NODE", folds=True),
+        Column("NODE", wraps=True),
         lambda item, _: labels.where(item.current_node, item.paused_at),
     ),
     "steps": (Column("STEPS", is_number=True), _number("steps_executed")),
@@ -86,10 +86,10 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
         Column("PID", is_number=True),
         lambda item, _: _NOTHING if item.pid is None else str(item.pid),
     ),
-    "owner": (Column("OWNER", folds=True), _owner),
-    "error": (Column("ERROR", folds=True), _text("error", labels.REASON_LIMIT)),
+    "owner": (Column("OWNER", wraps=True), _owner),
+    "error": (Column("ERROR", wraps=True), _text("error", labels.REASON_LIMIT)),
     "remark": (
-        Column("REMARK", folds=True),
+        Column("REMARK", wraps=True),
         lambda item, _: labels.remark(item) or _NOTHING,
     ),
 }
@@ -99,7 +99,7 @@ _KNOWN_OF_DAMAGED = ("id", "status", "remark")
 
 
 def table_of(
-    items: Sequence[SessionSummary], fields: Sequence[str] | None, look: Look
+    items: Sequence[SessionSummary], fields: Sequence[str] | None, look: TimeFormat
 ) -> tuple[list[Column], list[list[Cell | str]]]:
     """Return columns and rows; without ``fields`` the usual ones, as far as they say anything."""
     names = list(fields or USUAL)
@@ -122,7 +122,7 @@ def table_of(
     columns = [_COLUMNS[name][0] for name in names]
     if fields is None:
         columns = [
-            replace(column, goes=_GO_FIRST.index(name) + 1) if name in _GO_FIRST else column
+            replace(column, drop_order=_GO_FIRST.index(name) + 1) if name in _GO_FIRST else column
             for name, column in zip(names, columns, strict=True)
         ]
     return columns, rows

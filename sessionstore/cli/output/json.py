@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sessionstore.cli.output import streams
 
 if TYPE_CHECKING:
-    from sessionstore.model.query import SessionSummary
+    from sessionstore.model.summary import SessionSummary
 
 SESSIONS = "sessionstore.sessions/1"
-SESSION = "sessionstore.session.session/1"
-RECOVERY = "sessionstore.operations.recovery/1"
+SESSION = "sessionstore.session/1"
+RECOVERY = "sessionstore.recovery/1"
 
 Item = dict[str, Any]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sessionstore.cli.output.tables import Cell
-from sessionstore.model.query import SessionSummary
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
-from sessionstore.process.liveness import Liveness
+from sessionstore.model.summary import SessionSummary
 from sessionstore.text import printable
 
 _STYLES = {

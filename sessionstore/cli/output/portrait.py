@@ -14,7 +14,7 @@ from sessionstore.operations.fork import to_fork
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.cli.output.sight import Sight
+    from sessionstore.cli.output.sight import SessionReport
     from sessionstore.storage.backend import Usage
 
 Fact = tuple[str, Cell | str]
@@ -26,7 +26,7 @@ _PROBLEM_LIMIT = 300
 _SAYING = ("description", "message", "error")
 
 
-def write_portrait(sight: Sight, now: datetime, *, colored: bool) -> None:
+def write_portrait(sight: SessionReport, now: datetime, *, colored: bool) -> None:
     """Write what was seen of a session to stdout."""
     write_facts(_facts(sight, now), colored=colored)
     if sight.checkpoints_damaged is not None:
@@ -37,7 +37,7 @@ def write_portrait(sight: Sight, now: datetime, *, colored: bool) -> None:
         _write_checkpoints(sight, now, colored=colored)
 
 
-def _facts(sight: Sight, now: datetime) -> list[Fact]:
+def _facts(sight: SessionReport, now: datetime) -> list[Fact]:
     facts: list[Fact] = [("session", Cell(sight.session_id, "bold"))]
     if sight.state is None:
         facts.append(("status", labels.DAMAGED))
@@ -61,7 +61,7 @@ def _text(value: object) -> str:
     return "-" if value in (None, "") else printable(value, limit=_TEXT_LIMIT)
 
 
-def _header(sight: Sight, state: SessionState, now: datetime) -> list[Fact]:
+def _header(sight: SessionReport, state: SessionState, now: datetime) -> list[Fact]:
     status = labels.status_cell(state.status, sight.liveness, is_interrupted=state.is_interrupted)
     unresumable = sight.unresumable
     resumable = (
@@ -92,7 +92,7 @@ def _header(sight: Sight, state: SessionState, now: datetime) -> list[Fact]:
     return facts
 
 
-def _owner(sight: Sight, state: SessionState) -> list[Fact]:
+def _owner(sight: SessionReport, state: SessionState) -> list[Fact]:
     liveness = sight.liveness
     owner = (liveness.owner if liveness else None) or state.owner
     named = _describe(owner, state.pid)
@@ -204,7 +204,7 @@ def _recovery(state: SessionState, now: datetime) -> list[Fact]:
     return facts
 
 
-def _sizes(sight: Sight) -> list[Fact]:
+def _sizes(sight: SessionReport) -> list[Fact]:
     sizes, state = sight.sizes(), sight.state
     if sizes is None or state is None:
         return []
@@ -249,15 +249,15 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _write_checkpoints(sight: Sight, now: datetime, *, colored: bool) -> None:
+def _write_checkpoints(sight: SessionReport, now: datetime, *, colored: bool) -> None:
     latest = sight.state.latest_checkpoint_id if sight.state and sight.at is None else None
     columns = [
         Column("CHECKPOINT"),  # it tells all but the remark, though not as well
-        Column("TYPE", goes=2),
-        Column("NODE", folds=True, goes=3),
-        Column("REVISION", is_number=True, goes=1),
-        Column("CREATED", goes=4),
-        Column("REMARK", folds=True),
+        Column("TYPE", drop_order=2),
+        Column("NODE", wraps=True, drop_order=3),
+        Column("REVISION", is_number=True, drop_order=1),
+        Column("CREATED", drop_order=4),
+        Column("REMARK", wraps=True),
     ]
     rows = []
     for item in sight.checkpoints:

@@ -16,7 +16,7 @@ _MANY = 50
 """Fewer sessions are done before a bar could be read."""
 
 
-class SweepBar:
+class ProgressBar:
     """Called with how many steps are done, and how many are known of."""
 
     def __init__(self, color: str, doing: str = "judging") -> None:

@@ -13,7 +13,8 @@ from typing import Any
 from sessionstore.cli.options.fields import FIELDS
 from sessionstore.cli.options.shared import Settings
 from sessionstore.cli.output import json, streams
-from sessionstore.model.query import Filters, Matches, Page, SessionSummary
+from sessionstore.model.query import Filters
+from sessionstore.model.summary import Matches, Page, SessionSummary
 from sessionstore.store.queries import Listings
 from sessionstore.text import count_of
 
@@ -78,9 +79,9 @@ class Listing:
 
     def table(self, page: Page) -> Any:
         """Return columns and rows."""
-        from sessionstore.cli.output.columns import Look, table_of
+        from sessionstore.cli.output.columns import TimeFormat, table_of
 
-        return table_of(page.items, self.fields, Look(self.settings.now(), iso=self.iso))
+        return table_of(page.items, self.fields, TimeFormat(self.settings.now(), iso=self.iso))
 
     def _write_table(self, page: Page) -> list[str]:
         """Write the table; return what the terminal is too narrow for."""

@@ -11,14 +11,14 @@ from pydantic_core import to_json
 from sessionstore.cli.output import json
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.process.liveness import Liveness
 from sessionstore.storage.backend import Usage
 from sessionstore.store.store import SessionStore
 
 
 @dataclass
-class Sight:
+class SessionReport:
     """What was seen of a session; of a damaged one, what could be."""
 
     session_id: str
@@ -105,9 +105,11 @@ class Sight:
         }
 
 
-def look_at(store: SessionStore[SessionState], session_id: str, at: str | None = None) -> Sight:
+def look_at(
+    store: SessionStore[SessionState], session_id: str, at: str | None = None
+) -> SessionReport:
     """Return what can be seen of a session, now or in a checkpoint; damage is part of it."""
-    sight = Sight(session_id, at=at)
+    sight = SessionReport(session_id, at=at)
     try:
         if at is None:
             sight.state = store.load(session_id)

@@ -25,9 +25,9 @@ class Column:
     """A column; one that does not fold is never cut or wrapped."""
 
     heading: str
-    folds: bool = False
+    wraps: bool = False
     is_number: bool = False
-    goes: int | None = None
+    drop_order: int | None = None
     """When it is left out of a terminal that is too narrow: the lowest first; None: never."""
 
 
@@ -64,7 +64,9 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
     """Return the places of the columns that fit, as far as they may be left out."""
     kept = list(range(len(columns)))
     room = _width_of_terminal() + _GAP
-    leaving = [(column.goes, place) for place, column in enumerate(columns) if column.goes]
+    leaving = [
+        (column.drop_order, place) for place, column in enumerate(columns) if column.drop_order
+    ]
     left: list[int] = []
     for _, place in sorted(leaving):
         if sum(_least(columns[one], widths[one]) for one in kept) <= room:
@@ -85,7 +87,7 @@ def _width_of_terminal() -> int:
 
 
 def _least(column: Column, width: int) -> int:
-    return _GAP + (min(width, _NARROWEST) if column.folds else width)
+    return _GAP + (min(width, _NARROWEST) if column.wraps else width)
 
 
 def _cells(text: str) -> int:
@@ -185,8 +187,8 @@ def _folded(
         needed += _least(column, width)
         table.add_column(
             justify="right" if column.is_number else "left",
-            no_wrap=not column.folds,
-            min_width=None if column.folds else width,
+            no_wrap=not column.wraps,
+            min_width=None if column.wraps else width,
             overflow="fold",
         )
     for row in rows:
@@ -214,6 +216,6 @@ def _console(needed: int, *, colored: bool) -> Console:
 
 def write_facts(facts: Sequence[tuple[str, Cell | str]], *, colored: bool) -> None:
     """Write labelled values, one below the other."""
-    columns = [Column("fact"), Column("value", folds=True)]
+    columns = [Column("fact"), Column("value", wraps=True)]
     rows = [(Cell(label, "bold"), value) for label, value in facts]
     write_table(columns, rows, colored=colored, headed=False)

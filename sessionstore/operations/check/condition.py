@@ -15,7 +15,7 @@ from sessionstore.storage.backend import Backend, Claim, Stored
 
 
 @dataclass(slots=True)
-class Condition:
+class SessionCondition:
     """What was there, and what of it could not be read."""
 
     stored: Stored | None = None
@@ -75,13 +75,13 @@ class Condition:
         )
 
 
-def condition_of(backend: Backend, session_id: str, claim: Claim | None) -> Condition:
+def read_condition(backend: Backend, session_id: str, claim: Claim | None) -> SessionCondition:
     """Return what is there now, read under ``claim`` if there is one.
 
     Raises:
         SessionNotFound, StorageError: it cannot be looked at.
     """
-    seen = Condition()
+    seen = SessionCondition()
     try:
         stored = claim.read() if claim else backend.read(session_id)
         seen.stored = stored
@@ -96,7 +96,9 @@ def condition_of(backend: Backend, session_id: str, claim: Claim | None) -> Cond
     return seen
 
 
-def _see_checkpoint(seen: Condition, backend: Backend, session_id: str, checkpoint_id: str) -> None:
+def _see_checkpoint(
+    seen: SessionCondition, backend: Backend, session_id: str, checkpoint_id: str
+) -> None:
     try:
         stored = backend.read_checkpoint(session_id, checkpoint_id)
         seen.sound.append(checkpoint.describe(session_id, checkpoint_id, stored))

@@ -20,12 +20,12 @@ from sessionstore.clock import to_text
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model import codec
+from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import recovery
-from sessionstore.operations.check.condition import Condition, condition_of, doubled_keys
+from sessionstore.operations.check.condition import SessionCondition, doubled_keys, read_condition
 from sessionstore.operations.recovery import Progress
-from sessionstore.process import liveness
-from sessionstore.process.liveness import Liveness, Verdict
+from sessionstore.process import identity, liveness
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend, Claim, Probe, Stored
 from sessionstore.storage.report import CheckReport, Finding, FindingKind
@@ -80,18 +80,18 @@ class _Session:
 
     def _look(self) -> list[Finding]:
         """Return what is wrong, changing nothing; what is being written right now is not."""
-        seen = condition_of(self.backend, self.session_id, None)
+        seen = read_condition(self.backend, self.session_id, None)
         for _ in range(_LOOKS):
             found = self._judge(seen, None)
             found += self.backend.check_kept(self.session_id, None, repair=False)
             if not found:
                 return []
-            before, seen = seen, condition_of(self.backend, self.session_id, None)
+            before, seen = seen, read_condition(self.backend, self.session_id, None)
             if seen.stored == before.stored and seen.sound == before.sound:
                 return found
         return []
 
-    def _judge(self, seen: Condition, claim: Claim | None) -> list[Finding]:
+    def _judge(self, seen: SessionCondition, claim: Claim | None) -> list[Finding]:
         """Return the findings, with what a repair would do."""
         found: list[Finding] = []
         if seen.damage is not None:
@@ -109,7 +109,7 @@ class _Session:
             found += self._judge_owner(seen.state, seen.stored, claim)
         return found
 
-    def _damaged_state(self, seen: Condition, error: SessionCorrupt) -> Finding:
+    def _damaged_state(self, seen: SessionCondition, error: SessionCorrupt) -> Finding:
         newest = seen.newest(whole=True)
         if newest is None:
             what = "the session would be put into quarantine: it has no sound checkpoint of ours"
@@ -125,7 +125,7 @@ class _Session:
         what = "see to what the system says, and check again"
         return self._finding(FindingKind.UNREADABLE, file, str(error), what, True)
 
-    def _judge_state(self, seen: Condition, stored: Stored) -> list[Finding]:
+    def _judge_state(self, seen: SessionCondition, stored: Stored) -> list[Finding]:
         found: list[Finding] = []
         newest = seen.newest(whole=False)
         what = f"its latest checkpoint would become {newest.checkpoint_id if newest else 'none'}"
@@ -170,7 +170,7 @@ class _Session:
     def _claim_and_repair(self, found: list[Finding]) -> list[Finding]:
         # Before the claim: it says whether the last holder gave the session back.
         last = self.backend.probe(self.session_id)
-        by = liveness.new_owner(self.backend.clock())
+        by = identity.new_owner(self.backend.clock())
         try:
             claim = self.backend.claim_for_repair(self.session_id, by)
         except SessionNotFound:
@@ -184,7 +184,7 @@ class _Session:
 
     def _repair(self, claim: Claim, last: Probe) -> list[Finding]:
         # Look again under the claim: its holder may have mended or ended it since.
-        seen = condition_of(self.backend, self.session_id, claim)
+        seen = read_condition(self.backend, self.session_id, claim)
         found = self._judge(seen, claim)
         kept = self.backend.check_kept(self.session_id, claim, repair=False)
         if not found and not kept:
@@ -196,7 +196,7 @@ class _Session:
             if seen.unreadable:
                 return _untouched([*found, *kept], "a checkpoint could not be looked at")
             time.sleep(_SETTLING)
-            if condition_of(self.backend, self.session_id, claim).damage is None:
+            if read_condition(self.backend, self.session_id, claim).damage is None:
                 return _untouched([*found, *kept], "it was being written")
             if seen.newest(whole=True) is None:
                 return self._put_away([*found, *kept], claim)
@@ -216,7 +216,7 @@ class _Session:
         return [first, *(replace(item, repair=along, is_repaired=True) for item in others)]
 
     def _mend(
-        self, found: Iterable[Finding], claim: Claim, seen: Condition, last: Probe
+        self, found: Iterable[Finding], claim: Claim, seen: SessionCondition, last: Probe
     ) -> list[Finding]:
         """Mend in this order: the state, from a checkpoint; the checkpoints; what names them."""
         mended: list[Finding] = []
@@ -230,8 +230,8 @@ class _Session:
                 restore = partial(self._restore, claim, seen, last, item.detail)
                 mended.append(_mended(item, restore))
             elif item.kind is FindingKind.DAMAGED_CHECKPOINT:
-                put_aside = partial(self._put_aside, claim, bad.pop(0), item.detail)
-                mended.append(_mended(item, put_aside))
+                quarantine = partial(self._put_aside, claim, bad.pop(0), item.detail)
+                mended.append(_mended(item, quarantine))
             elif rewritten is None:  # dangling, old, doubled: one save mends all
                 mended.append(_mended(item, partial(self._rewrite, claim, seen)))
                 rewritten = mended[-1]
@@ -240,7 +240,7 @@ class _Session:
                 mended.append(replace(item, repair=done, is_repaired=repaired))
         return mended
 
-    def _why_not(self, claim: Claim, seen: Condition, last: Probe) -> str | None:
+    def _why_not(self, claim: Claim, seen: SessionCondition, last: Probe) -> str | None:
         """Return why the session must not be touched: its owner holds no lock, but may live."""
         if seen.state is not None:
             return self._may_live(seen.state)
@@ -266,7 +266,7 @@ class _Session:
         stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
         return codec.decode(stored.payload, SessionState, self.session_id, stored.file)
 
-    def _restore(self, claim: Claim, seen: Condition, last: Probe, reason: str) -> str:
+    def _restore(self, claim: Claim, seen: SessionCondition, last: Probe, reason: str) -> str:
         newest = seen.newest(whole=True)
         assert newest is not None  # else the whole session was put aside
         state = self._load(newest.checkpoint_id)
@@ -305,7 +305,7 @@ class _Session:
         place = self.backend.quarantine_checkpoint(claim, checkpoint_id, reason)
         return f"put into {place}"
 
-    def _rewrite(self, claim: Claim, seen: Condition) -> str:
+    def _rewrite(self, claim: Claim, seen: SessionCondition) -> str:
         state = seen.state
         assert state is not None
         done = "saved again"
@@ -355,7 +355,7 @@ def _gave_back(kept: SessionState, claim: Claim, last: Probe) -> bool:
     )
 
 
-def _how_it_ended(seen: Condition, gave_back: bool) -> str | None:
+def _how_it_ended(seen: SessionCondition, gave_back: bool) -> str | None:
     """Return what tells that the lost state was not ACTIVE any more; None if it was, it seems."""
     status = _said_in(seen.stored.payload).get("status") if seen.stored else None
     if status == SessionStatus.ACTIVE:

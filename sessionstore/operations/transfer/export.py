@@ -22,7 +22,11 @@ from sessionstore.operations.recovery import Progress
 from sessionstore.operations.transfer import archive as archives
 from sessionstore.operations.transfer import export_target
 from sessionstore.operations.transfer.archive import Digest, Listed, Manifest, Target
-from sessionstore.operations.transfer.report import Carried, damage_of, why_damaged
+from sessionstore.operations.transfer.report import (
+    TransferredSession,
+    checkpoint_damage,
+    transfer_damage,
+)
 from sessionstore.session import inspect
 from sessionstore.storage.backend import ApplicationFile, Backend
 
@@ -36,12 +40,12 @@ _IN_MEMORY = 32 * 1024 * 1024
 class ExportReport:
     """What an export wrote, and what not."""
 
-    exported: Sequence[Carried] = ()
-    missing: Sequence[Carried] = ()
+    exported: Sequence[TransferredSession] = ()
+    missing: Sequence[TransferredSession] = ()
     """There are no such sessions (any more)."""
-    damaged: Sequence[Carried] = ()
+    damaged: Sequence[TransferredSession] = ()
     """Their states cannot be read."""
-    failed: Sequence[Carried] = ()
+    failed: Sequence[TransferredSession] = ()
     """The system refused."""
 
     @property
@@ -64,7 +68,7 @@ def export(
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write the sessions to ``place``."""
-    outcomes: dict[str, list[Carried]] = {
+    outcomes: dict[str, list[TransferredSession]] = {
         name: [] for name in ("exported", "missing", "damaged", "failed")
     }
     manifest: Manifest = {}
@@ -78,11 +82,13 @@ def export(
                 try:
                     snapshot = _take(backend, session_id, stack)
                 except SessionNotFound:
-                    outcomes["missing"].append(Carried(session_id, "there is no such session"))
+                    outcomes["missing"].append(
+                        TransferredSession(session_id, "there is no such session")
+                    )
                 except SessionCorrupt as error:
-                    outcomes["damaged"].append(Carried(session_id, error.reason))
+                    outcomes["damaged"].append(TransferredSession(session_id, error.reason))
                 except SessionStoreError as error:
-                    outcomes["failed"].append(Carried(session_id, str(error)))
+                    outcomes["failed"].append(TransferredSession(session_id, str(error)))
                 else:
                     manifest[session_id] = snapshot.write(target)
                     outcomes["exported"].append(snapshot.carried())
@@ -143,8 +149,8 @@ class _Snapshot:
                 listed.executable.append(item.name)
         return listed
 
-    def carried(self) -> Carried:
-        return Carried(
+    def carried(self) -> TransferredSession:
+        return TransferredSession(
             self.state.session_id,
             status=self.state.status,
             revision=self.state.revision,
@@ -204,11 +210,11 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
         kept.add(checkpoint_id)
         # The bytes of the state itself, which was read: most often the latest one has them.
         if checkpoint.payload != stored.payload and (
-            reason := why_damaged(session_id, checkpoint_id, checkpoint.payload)
+            reason := checkpoint_damage(session_id, checkpoint_id, checkpoint.payload)
         ):
             damaged[checkpoint_id] = reason
     snapshot.checkpoints = len(kept)
-    snapshot.damage = damage_of(state, kept, damaged)
+    snapshot.damage = transfer_damage(state, kept, damaged)
     again = backend.read(session_id)
     is_still = again.payload == stored.payload and ids == sorted(backend.checkpoint_ids(session_id))
     # What a resume needs may have been removed since, by keep_checkpoints.

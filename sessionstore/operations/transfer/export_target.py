@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory, flush
 from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
 from sessionstore.operations.transfer.archive import Target, pieces
 from sessionstore.text import printable
@@ -95,7 +95,7 @@ def _aside(parent: Directory, name: str, *, is_directory: bool) -> Iterator[Targ
                 with _TarTarget(file, compressed=not name.lower().endswith(".tar")) as target:
                     yield target
                 file.flush()
-                replace.flush(file.fileno())
+                flush(file.fileno())
         else:
             parent.make_directory(aside)
             with Directory(aside, parent) as root:
@@ -196,7 +196,7 @@ class _DirectoryTarget:
                     os.fchmod(fd, 0o700)
                 if os.utime in os.supports_fd:
                     os.utime(fd, (mtime, mtime))
-                replace.flush(fd)
+                flush(fd)
             finally:
                 os.close(fd)
 

@@ -30,8 +30,12 @@ from sessionstore.operations.recovery import Progress
 from sessionstore.operations.transfer import archive as archives
 from sessionstore.operations.transfer import import_source
 from sessionstore.operations.transfer.archive import MANIFEST, Digest, Manifest, Member
-from sessionstore.operations.transfer.report import Carried, damage_of, why_damaged
-from sessionstore.storage.backend import Backend, Intake
+from sessionstore.operations.transfer.report import (
+    TransferredSession,
+    checkpoint_damage,
+    transfer_damage,
+)
+from sessionstore.storage.backend import Backend, SessionImporter
 
 MAX_BYTES = 16 * 1024**3
 """What an import takes unless told otherwise."""
@@ -41,10 +45,10 @@ MAX_BYTES = 16 * 1024**3
 class ImportReport:
     """What an import took in, and what not."""
 
-    imported: Sequence[Carried] = ()
-    existing: Sequence[Carried] = ()
+    imported: Sequence[TransferredSession] = ()
+    existing: Sequence[TransferredSession] = ()
     """There are sessions with these ids, which were not touched."""
-    failed: Sequence[Carried] = ()
+    failed: Sequence[TransferredSession] = ()
     """Sound in the archive, but this store or system refused them."""
 
     @property
@@ -67,8 +71,11 @@ def import_(
     progress: Progress | None = None,
 ) -> ImportReport:
     """Take in all sessions of ``source``; a single one under the name ``session_id``."""
-    with import_source.opened(source, max_bytes) as (called, members), backend.receive() as intake:
-        return _Import(backend, intake, called, session_id, progress or _in_silence).run(members)
+    with (
+        import_source.opened(source, max_bytes) as (called, members),
+        backend.importer() as importer,
+    ):
+        return _Import(backend, importer, called, session_id, progress or _in_silence).run(members)
 
 
 def _in_silence(done: int, total: int) -> None:
@@ -79,7 +86,7 @@ def _in_silence(done: int, total: int) -> None:
 class _Arriving:
     """A session, as far as it has come."""
 
-    carried: Carried
+    carried: TransferredSession
     exists: bool
     """Whether there is one with this id, so that nothing of it needs to be kept."""
     files: dict[str, Digest] = field(default_factory=dict)
@@ -96,13 +103,13 @@ class _Import:
     def __init__(
         self,
         backend: Backend,
-        intake: Intake,
+        importer: SessionImporter,
         called: str,
         new_id: str | None,
         progress: Progress,
     ) -> None:
         self.backend = backend
-        self.intake = intake
+        self.importer = importer
         self.called = called
         self.new_id = new_id
         self.progress = progress
@@ -143,7 +150,7 @@ class _Import:
             arriving.directories.add(name)
             if not arriving.exists:
                 with self._names_of(member):
-                    self.intake.put_directory(self._target(session_id), name)
+                    self.importer.put_directory(self._target(session_id), name)
             return
         checkpoint_id = archives.checkpoint_id_of(name)
         if name == archives.STATE:
@@ -171,7 +178,7 @@ class _Import:
             )
         target = self._target(session_id)
         self.progress(len(self.arriving), len(self.arriving) + 1)
-        arriving = _Arriving(Carried(target), self.backend.exists(target))
+        arriving = _Arriving(TransferredSession(target), self.backend.exists(target))
         self.arriving[session_id] = arriving
         return arriving
 
@@ -189,7 +196,7 @@ class _Import:
         arriving.carried = replace(arriving.carried, status=state.status, revision=state.revision)
         if not arriving.exists:
             with self._names_of(member):
-                self.intake.put_state(self._target(session_id), stored)
+                self.importer.put_state(self._target(session_id), stored)
         return digest
 
     def _take_checkpoint(
@@ -197,13 +204,13 @@ class _Import:
     ) -> Digest:
         payload, digest = self._whole(member)
         arriving.kept.add(checkpoint_id)
-        if reason := why_damaged(session_id, checkpoint_id, payload):
+        if reason := checkpoint_damage(session_id, checkpoint_id, payload):
             arriving.damaged[checkpoint_id] = reason
         if not arriving.exists:
             if self.new_id is not None:
                 payload = _with(payload, session_id=self.new_id)
             with self._names_of(member):
-                self.intake.put_checkpoint(self._target(session_id), checkpoint_id, payload)
+                self.importer.put_checkpoint(self._target(session_id), checkpoint_id, payload)
         return digest
 
     def _take_file(self, arriving: _Arriving, session_id: str, name: str, member: Member) -> Digest:
@@ -214,7 +221,7 @@ class _Import:
         else:
             target, executable = self._target(session_id), member.is_executable
             with self._names_of(member):
-                self.intake.put_file(target, name, content.pieces(), is_executable=executable)
+                self.importer.put_file(target, name, content.pieces(), is_executable=executable)
         return content.digest()
 
     @contextmanager
@@ -270,20 +277,20 @@ class _Import:
                 raise self._refused(f"sessions/{session_id}", "other files can be executed")
 
     def _adopt(self) -> ImportReport:
-        imported: list[Carried] = []
-        existing: list[Carried] = []
-        failed: list[Carried] = []
+        imported: list[TransferredSession] = []
+        existing: list[TransferredSession] = []
+        failed: list[TransferredSession] = []
         read = len(self.arriving)
         for done, arriving in enumerate(self.arriving.values()):
             self.progress(read + done, 2 * read)
             carried = arriving.carried
             if arriving.state is not None:
-                damage = damage_of(arriving.state, arriving.kept, arriving.damaged)
+                damage = transfer_damage(arriving.state, arriving.kept, arriving.damaged)
                 carried = replace(carried, damage=damage)
             try:
                 if arriving.exists:
                     raise SessionExists(carried.session_id)
-                self.intake.adopt(carried.session_id)
+                self.importer.publish(carried.session_id)
             except SessionExists:
                 reason = "there is a session with this id; it was not touched"
                 existing.append(replace(carried, reason=reason))

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.errors import ArchiveRefused, SessionStoreError, StorageError
 from sessionstore.operations.transfer import archive as archives
 from sessionstore.operations.transfer.archive import MANIFEST, MAX_MANIFEST_BYTES, Member

@@ -16,7 +16,7 @@ from sessionstore.storage.backend import Stored
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class TransferredSession:
     """A session that was exported or imported; or why it was not."""
 
     session_id: str
@@ -35,7 +35,7 @@ class Carried:
     there. They were carried as they are: the copy is as damaged as what it was made of."""
 
 
-def why_damaged(session_id: str, checkpoint_id: str, payload: bytes) -> str | None:
+def checkpoint_damage(session_id: str, checkpoint_id: str, payload: bytes) -> str | None:
     """Return why a checkpoint cannot be read, or None if it can."""
     try:
         checkpoints.describe(session_id, checkpoint_id, Stored(payload, checkpoint_id))
@@ -44,7 +44,7 @@ def why_damaged(session_id: str, checkpoint_id: str, payload: bytes) -> str | No
     return None
 
 
-def damage_of(
+def transfer_damage(
     state: SessionState, kept: Collection[str], damaged: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Return what is damaged of a session with these checkpoints, each with the reason."""

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable import mounts
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -19,11 +20,19 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.model.query import Examine, Matches, SessionQuery, SessionSummary
-from sessionstore.process import liveness as owner
-from sessionstore.storage.backend import Alarm, CancelRequest, Claim, Intake, Probe, Survey
+from sessionstore.model.query import Examine, SessionQuery
+from sessionstore.model.summary import Matches, SessionSummary
+from sessionstore.storage.backend import (
+    CancelRequest,
+    ChangeNotifier,
+    Claim,
+    CountsAndPages,
+    Probe,
+    SessionImporter,
+)
 from sessionstore.storage.files import layout as layouts
-from sessionstore.storage.files.index import live_names
+from sessionstore.storage.files import store_marker
+from sessionstore.storage.files.index import index_directory
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
@@ -72,8 +81,8 @@ class FilesBackend(FilesReader):
         super().__init__(Layout(os.path.realpath(os.path.expanduser(os.fspath(root)))))
         self.clock = clock
         self._power = durability == "power"
-        marker = layouts.read_marker(self._layout)
-        layouts.check_root(self._layout, warns=True)
+        marker = store_marker.read_marker(self._layout)
+        store_marker.check_root(self._layout, warns=True)
         self._prepared = False
         self._copies = False
         self._local: bool | None = None
@@ -93,17 +102,17 @@ class FilesBackend(FilesReader):
     def lock_is_proof(self) -> bool:
         """Whether the root lies on a local file system, which has one kernel."""
         if self._local is None:
-            self._local = owner.is_local(self._layout.root)[0]
+            self._local = mounts.is_local(self._layout.root)[0]
         return self._local
 
     def _prepare(self) -> None:
         """Make the store if it is not there yet; before the first write of this backend."""
         if self._prepared:
             return
-        marker = layouts.read_marker(self._layout)
-        layouts.check_root(self._layout, warns=False)  # it may be new since
-        foreign = marker is None and layouts.holds_foreign_sessions(self._layout)
-        layouts.prepare(self._layout, foreign=foreign)
+        marker = store_marker.read_marker(self._layout)
+        store_marker.check_root(self._layout, warns=False)  # it may be new since
+        foreign = marker is None and store_marker.holds_foreign_sessions(self._layout)
+        store_marker.prepare(self._layout, foreign=foreign)
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))
         self._prepared = True
 
@@ -119,9 +128,11 @@ class FilesBackend(FilesReader):
         found = self._listing().select(query)
         return super().select(query) if found is None else found
 
-    def survey(self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]) -> Survey:
-        found = self._listing().survey(counted, listed)
-        return super().survey(counted, listed) if found is None else found
+    def count_and_list(
+        self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
+    ) -> CountsAndPages:
+        found = self._listing().count_and_list(counted, listed)
+        return super().count_and_list(counted, listed) if found is None else found
 
     def _index(self) -> Index:
         if self._own_index is None:
@@ -130,11 +141,11 @@ class FilesBackend(FilesReader):
             self._own_index = Index(self._layout)
         return self._own_index
 
-    def _fold_released(self, session_id: str) -> None:
+    def _fold_released(self, session_id: str, token: str) -> None:
         """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
         with suppress(OSError):  # whoever lists folds it
-            if self._own_index is not None or live_names.index_directories(self._layout):
-                self._index().released(session_id)
+            if self._own_index is not None or index_directory.paths(self._layout):
+                self._index().released(session_id, token)
 
     def _listing(self) -> Listing:
         if self._own_listing is None:
@@ -208,7 +219,7 @@ class FilesBackend(FilesReader):
             try:
                 return locks.acquire(path, by, timeout=timeout)
             except FileNotFoundError:  # somebody removed locks/
-                layouts.prepare(self._layout, foreign=self._copies)
+                store_marker.prepare(self._layout, foreign=self._copies)
                 return locks.acquire(path, by, timeout=timeout)
             except locks.Held as held:
                 raise SessionClaimed(session_id, held.holder) from None
@@ -219,7 +230,7 @@ class FilesBackend(FilesReader):
         lock: locks.HeldLock,
         identity: tuple[int, int],
         expected: Signature | None = None,
-        is_live: bool = False,
+        token: str | None = None,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
 
@@ -233,7 +244,7 @@ class FilesBackend(FilesReader):
             clock=self.clock,
             released=self._fold_released,
             expected=expected,
-            is_live=is_live,
+            token=token,
         )
 
     # --- creating --------------------------------------------------------------------------------
@@ -262,24 +273,24 @@ class FilesBackend(FilesReader):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.signature, built.is_live)
+        claim = self._claimed(session_id, lock, built.identity, built.signature, built.token)
         claim.confirm()  # a new session has no one else to ask
         return claim
 
     # --- changes ---------------------------------------------------------------------------------
 
-    def alarm(self, session_ids: Collection[str] | None) -> Alarm:
+    def notifier(self, session_ids: Collection[str] | None) -> ChangeNotifier:
         from sessionstore.storage.files import changes
 
         return changes.FilesAlarm(self._layout, session_ids)
 
     # --- whole sessions out and in ---------------------------------------------------------------
 
-    def receive(self) -> Intake:
+    def importer(self) -> SessionImporter:
         self._prepare()
         from sessionstore.storage.files import importer
 
-        return importer.FilesIntake(self._layout, self._acquire, self.clock, self._fold_released)
+        return importer.FilesImporter(self._layout, self._acquire, self.clock, self._fold_released)
 
     # --- the check-up ----------------------------------------------------------------------------
 
@@ -291,11 +302,11 @@ class FilesBackend(FilesReader):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
         with suppress(OSError):  # the rounds tell what is wrong with the root
-            if live_names.index_directories(self._layout):
+            if index_directory.paths(self._layout):
                 self._listing().verify()
-        from sessionstore.storage.files.repair.store import Rounds
+        from sessionstore.storage.files.repair.store import StoreCheck
 
-        return Rounds(self._layout, repair=repair, now=self.clock).findings()
+        return StoreCheck(self._layout, repair=repair, now=self.clock).findings()
 
     def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
         in_use = claim is None and self.probe(session_id).held
@@ -342,7 +353,7 @@ class FilesBackend(FilesReader):
     # --- cleaning up -----------------------------------------------------------------------------
 
     def tidy(self) -> int:
-        removed = layouts.remove_unfinished_markers(self._layout)
+        removed = store_marker.remove_unfinished_markers(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [
                 name

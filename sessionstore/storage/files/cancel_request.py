@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace as durable
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.storage.backend import CancelRequest
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files import state_file
@@ -90,7 +91,7 @@ def _put(layout: Layout, session_id: str, request: CancelRequest) -> None:
         name = os.path.basename(layout.request(session_id, request.token))
         durable.write_file(directory, temporary, json.dumps(content).encode(), flush_file=False)
         try:
-            durable.retry_sharing(
+            directory_.retry_sharing(
                 lambda: os.replace(
                     directory.at(temporary),
                     directory.at(name),

@@ -14,7 +14,7 @@ from typing import Any
 from sessionstore.durable.replace import TEMPORARY_PREFIX
 from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
-from sessionstore.storage.backend import Alarm
+from sessionstore.storage.backend import ChangeNotifier
 from sessionstore.storage.files.layout import Layout
 
 _SETTLES_MS = 10
@@ -28,7 +28,7 @@ _MOMENT_MS = 50
 """How long a wait for events is at least."""
 
 
-class FilesAlarm(Alarm):
+class FilesAlarm(ChangeNotifier):
     """Wakes when something changes below sessions/."""
 
     def __init__(self, layout: Layout, session_ids: Collection[str] | None) -> None:
@@ -38,7 +38,7 @@ class FilesAlarm(Alarm):
         self._is_useless = False
 
     @property
-    def is_armed(self) -> bool:
+    def is_listening(self) -> bool:
         return self._notify is not None
 
     def wait(self, seconds: float) -> Collection[str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature, flush
 from sessionstore.errors import (
     ClaimLost,
     DurabilityUncertain,
@@ -22,7 +22,6 @@ from sessionstore.errors import (
 )
 from sessionstore.model import codec
 from sessionstore.model.chance import random_hex
-from sessionstore.model.query import SessionSummary
 from sessionstore.storage.backend import Claim, Stored
 from sessionstore.storage.files import cancel_request, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
@@ -83,9 +82,9 @@ class FilesClaim(Claim):
         power: bool,
         copies: bool,
         clock: Clock,
-        released: Callable[[str], None],
+        released: Callable[[str, str], None],
         expected: Signature | None = None,
-        is_live: bool = False,
+        token: str | None = None,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
@@ -97,7 +96,8 @@ class FilesClaim(Claim):
         self._copies = copies
         self._clock = clock
         self._released = released
-        self._is_live = is_live
+        self._token = token or random_hex(8)
+        self._is_live = token is not None
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._heeds_requests = False
@@ -243,7 +243,7 @@ class FilesClaim(Claim):
             with opened_checkpoints(directory) as checkpoints:
                 fd = directory.open(STATE, os.O_RDONLY)
                 try:
-                    replace.flush(fd)  # in process mode, or by somebody else, it was not flushed
+                    flush(fd)  # in process mode, or by somebody else, it was not flushed
                 finally:
                     os.close(fd)
                 if self._copies or not linked(directory, STATE, checkpoints, name):
@@ -298,7 +298,7 @@ class FilesClaim(Claim):
         if self.previous_owner is not None:  # it may have died before it could heed one
             cancel_request.remove(self._layout, self.session_id, self.previous_owner.token)
 
-    def release(self, summary: SessionSummary | None = None) -> None:
+    def release(self) -> None:
         if self._lock.is_inherited or self._lock.is_closed:
             self._close_directory()
             self._lock.close()
@@ -312,20 +312,20 @@ class FilesClaim(Claim):
         # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
         cancel_request.remove(self._layout, self.session_id, self.owner.token)
         if self._is_live:
-            self._released(self.session_id)
+            self._released(self.session_id, self._token)
 
     # --- what the index has to know --------------------------------------------------------------
 
     def name_live(self) -> None:
         """Name the session as live, before its file changes for the first time in this claim."""
         if not self._is_live:
-            live_names.add(self._layout, self.session_id)
+            live_names.add(self._layout, self.session_id, self._token)
             self._is_live = True
 
     @contextmanager
     def leaving(self) -> Iterator[None]:
         """Let the block move the session out of ``sessions/``."""
-        with live_names.recorded_move(self._layout, self.session_id):
+        with live_names.recorded_move(self._layout, self.session_id, self._token):
             yield
         self._is_live = True
 

@@ -12,8 +12,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionExists
+from sessionstore.model.chance import random_hex
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.state_file import storage_errors
 
@@ -25,8 +27,8 @@ class Built(NamedTuple):
     """Of its directory."""
     signature: Signature
     """Of its state."""
-    is_live: bool
-    """Whether every index that is there names it as live."""
+    token: str | None
+    """Under which every index names it as live; None if one does not."""
 
 
 def build_session(
@@ -57,7 +59,8 @@ def build_session(
                 written = replace.write_file(directory, STATE, payload, flush_file=power)
                 if power:
                     directory.flush()
-            with live_names.recorded_move(layout, session_id) as is_live:
+            token = random_hex(8)
+            with live_names.recorded_move(layout, session_id, token) as is_live:
                 replace.move_new(trash, aside, sessions, session_id)
             if power:
                 sessions.flush()
@@ -66,7 +69,7 @@ def build_session(
             if isinstance(error, FileExistsError):
                 raise SessionExists(session_id) from None
             raise
-        return Built(identity, written, is_live)
+        return Built(identity, written, token if is_live else None)
 
 
 def _undo(

@@ -6,26 +6,26 @@ being made, and guarded by a lock of its own: whoever tidies up after a dead pro
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import BinaryIO
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
-from sessionstore.durable.replace import TEMPORARY_PREFIX, Directory
+from sessionstore.durable.directory import Directory, flush
 from sessionstore.errors import SessionExists
+from sessionstore.model.chance import random_hex
 from sessionstore.model.state import SessionOwner
-from sessionstore.process import liveness
-from sessionstore.storage.backend import ApplicationFile, Intake
+from sessionstore.process import identity
+from sessionstore.storage.backend import SessionImporter
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.files.state_file import storage_errors
-from sessionstore.storage.files.usage import is_checkpoint, walk
+from sessionstore.storage.files.usage import walk
 
 Acquire = Callable[[str, SessionOwner, float], HeldLock]
 
@@ -33,57 +33,10 @@ Acquire = Callable[[str, SessionOwner, float], HeldLock]
 # --- out ----------------------------------------------------------------------------------------
 
 
-def application_files(directory: Directory) -> Iterator[ApplicationFile]:
-    """Yield what is in a session's directory besides states, checkpoints and left-overs."""
-    for _, place, name, status in walk(directory):
-        if _belongs_to_the_store(place, name):
-            continue
-        mode = status.st_mode
-        yield ApplicationFile(
-            f"{place}/{name}" if place else name,
-            is_directory=stat.S_ISDIR(mode),
-            is_executable=stat.S_ISREG(mode) and bool(mode & stat.S_IXUSR),
-            mtime=max(0, int(status.st_mtime)),
-            omitted=None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else _kind(mode),
-        )
-
-
-def _belongs_to_the_store(place: str, name: str) -> bool:
-    if place.startswith(TEMPORARY_PREFIX):  # below a directory that is being written
-        return True
-    if place not in ("", "checkpoints"):
-        return False
-    if name.startswith(TEMPORARY_PREFIX):
-        return True
-    return is_checkpoint(name) if place else name in (STATE, "checkpoints")
-
-
-def _kind(mode: int) -> str:
-    return "a symbolic link" if stat.S_ISLNK(mode) else "a FIFO, socket or device"
-
-
-def open_file(directory: Directory, name: str) -> BinaryIO:
-    """Open the regular file ``name``, a path with ``/``, below ``directory``."""
-    *places, last = name.split("/")
-    with storage_errors("read", os.path.join(directory.path, name)), ExitStack() as stack:
-        try:
-            for place in places:
-                directory = stack.enter_context(Directory(place, directory))
-            fd = directory.open(last, os.O_RDONLY)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
-                raise FileNotFoundError(errno.ENOENT, "it was removed or replaced") from None
-            raise
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise FileNotFoundError(errno.ENOENT, "it was replaced by something else")
-        return os.fdopen(fd, "rb", buffering=0)
-
-
 # --- in -----------------------------------------------------------------------------------------
 
 
-class FilesIntake(Intake):
+class FilesImporter(SessionImporter):
     """A directory beside the sessions, in which whole ones are built."""
 
     def __init__(
@@ -91,14 +44,14 @@ class FilesIntake(Intake):
         layout: Layout,
         acquire: Acquire,
         now: Clock,
-        released: Callable[[str], None],
+        released: Callable[[str, str], None],
     ) -> None:
         self._layout = layout
         self._released = released
         self._acquire = acquire
         self._now = now
         name = f"import.{secrets.token_hex(8)}"
-        self._lock = acquire(name, liveness.new_owner(now()), 0.0)
+        self._lock = acquire(name, identity.new_owner(now()), 0.0)
         self._name = f"{replace.temporary_name()}-{name}"
         try:
             self._lock.confirm()
@@ -150,7 +103,7 @@ class FilesIntake(Intake):
                     replace.write_all(fd, piece)
                 if is_executable and hasattr(os, "fchmod"):
                     os.fchmod(fd, 0o700)
-                replace.flush(fd)
+                flush(fd)
             finally:
                 os.close(fd)
 
@@ -158,17 +111,18 @@ class FilesIntake(Intake):
         with self._below(session_id, name.split("/")):
             pass
 
-    def adopt(self, session_id: str) -> None:
+    def publish(self, session_id: str) -> None:
         if os.path.lexists(self._layout.session(session_id)):
             raise SessionExists(session_id)
-        lock = self._acquire(session_id, liveness.new_owner(self._now()), 0.0)
+        lock = self._acquire(session_id, identity.new_owner(self._now()), 0.0)
+        token = random_hex(8)
         try:
             with self._below(session_id, ("checkpoints",)):
                 pass  # a session of ours has that directory
             with self._aside(session_id) as aside:
                 _flush_all(aside, session_id)
                 with Directory(self._layout.sessions) as sessions:
-                    self._move_in(aside, sessions, session_id)
+                    self._move_in(aside, sessions, session_id, token)
         except BaseException:
             if not os.path.lexists(self._layout.session(session_id)):
                 lock.remove_file()
@@ -176,11 +130,11 @@ class FilesIntake(Intake):
         finally:
             lock.write_end(self._now())  # it was only a look: nobody has held the session here
             lock.close()
-        self._released(session_id)
+        self._released(session_id, token)
 
-    def _move_in(self, aside: Directory, sessions: Directory, session_id: str) -> None:
+    def _move_in(self, aside: Directory, sessions: Directory, session_id: str, token: str) -> None:
         try:
-            with live_names.recorded_move(self._layout, session_id):
+            with live_names.recorded_move(self._layout, session_id, token):
                 replace.move_new(aside, session_id, sessions, session_id)
         except FileExistsError:
             raise SessionExists(session_id) from None

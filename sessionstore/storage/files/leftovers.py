@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.errors import SessionCorrupt
 from sessionstore.storage.files import state_file
 from sessionstore.storage.files.layout import STATE

@@ -30,8 +30,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable.replace import Directory, retry_sharing
-from sessionstore.process import liveness
+from sessionstore.durable.directory import Directory, retry_sharing
+from sessionstore.process import identity, liveness
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
@@ -87,7 +87,7 @@ class HeldLock:
         self._is_tentative = True
         previous = _to_record(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
-        liveness.hold(holder)
+        identity.hold(holder)
         _held.add(self)
 
     def __del__(self) -> None:
@@ -159,7 +159,7 @@ class HeldLock:
             # Closing the last descriptor unlocks. An explicit unlock would also end the
             # lock of a parent that shares the description with a forked child.
             self._file.close()
-            liveness.let_go(self.holder)
+            identity.let_go(self.holder)
             _held.discard(self)
 
 
@@ -250,10 +250,12 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
         yield None
         return
     try:
-        while not (is_ours := lock_descriptor(file.fileno(), blocking=False)):
-            if time.monotonic() >= give_up:
-                break
-            time.sleep(random.uniform(0.0002, 0.001))  # noqa: S311 - only spreads the waiters
+        is_ours = False
+        with suppress(OSError):
+            while not (is_ours := lock_descriptor(file.fileno(), blocking=False)):
+                if time.monotonic() >= give_up:
+                    break
+                time.sleep(random.uniform(0.0002, 0.001))  # noqa: S311 - only spreads the waiters
         yield file if is_ours else None
     finally:
         file.close()

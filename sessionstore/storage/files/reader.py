@@ -9,7 +9,7 @@ from abc import ABC
 from collections.abc import Collection, Hashable, Iterator
 from typing import BinaryIO
 
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.storage.backend import ApplicationFile, Backend, Stored, Usage
@@ -139,13 +139,13 @@ class FilesReader(Backend, ABC):
             return usage.freed_by(directory, checkpoint_ids)
 
     def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
-        from sessionstore.storage.files import importer
+        from sessionstore.storage.files import application_files as application_files_
 
         with self._opened(session_id) as directory, storage_errors("list", directory.path):
-            yield from importer.application_files(directory)
+            yield from application_files_.application_files(directory)
 
     def open_application_file(self, session_id: str, name: str) -> BinaryIO:
-        from sessionstore.storage.files import importer
+        from sessionstore.storage.files import application_files as application_files_
 
         with self._opened(session_id) as directory:
-            return importer.open_file(directory, name)
+            return application_files_.open_file(directory, name)

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionStoreError, StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.model.limits import MAX_STATE_BYTES

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from operator import itemgetter
 
-from sessionstore.durable.replace import TEMPORARY_PREFIX, Directory
+from sessionstore.durable.directory import Directory
+from sessionstore.durable.replace import TEMPORARY_PREFIX
 from sessionstore.model.ids import is_id
 from sessionstore.storage.backend import Usage
 from sessionstore.storage.files.layout import STATE

@@ -51,9 +51,9 @@ def test_lines_carry_the_same_fields_as_the_object(tmp_path: Path) -> None:
     put(tmp_path, "paused", state("paused", latest_checkpoint_id="gone"))
     whole = json.loads(invoke(tmp_path, "fsck", "-o", "json").stdout)
     lines = invoke(tmp_path, "fsck", "-o", "jsonl").stdout.splitlines()
-    schema = {"schema": "sessionstore.operations.check.session.line/1"}
+    schema = {"schema": "sessionstore.checkup.line/1"}
     assert [json.loads(line) for line in lines] == [schema | item for item in whole["findings"]]
-    assert whole["schema"] == "sessionstore.operations.check.session/1"
+    assert whole["schema"] == "sessionstore.checkup/1"
     assert (whole["checked"], whole["repair"], whole["has_damage"]) == (2, False, True)
     kinds = {item["session_id"]: item["kind"] for item in whole["findings"] if item["is_damage"]}
     assert kinds == {"torn": "damaged_state", "paused": "dangling_checkpoint"}

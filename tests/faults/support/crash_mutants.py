@@ -8,8 +8,9 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.storage.files import claim, create, state_file
 from sessionstore.storage.files.create import Built
 from sessionstore.storage.files.layout import Layout
@@ -18,13 +19,13 @@ from sessionstore.storage.files.layout import Layout
 
 
 def no_file_flush() -> None:
-    real = replace.flush
+    real = directory_.flush
 
     def flush(fd: int) -> None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             real(fd)
 
-    replace.flush = flush
+    directory_.flush = flush
 
 
 def no_directory_flush() -> None:
@@ -79,10 +80,8 @@ def delete_without_flush() -> None:
 
 
 def create_in_place() -> None:
-    def build(
-        layout: Layout, session_id: str, payload: bytes, *, power: bool, index: object
-    ) -> Built:
-        del power, index
+    def build(layout: Layout, session_id: str, payload: bytes, *, power: bool) -> Built:
+        del power
         with Directory(layout.sessions) as sessions:
             sessions.make_directory(session_id)
             sessions.flush()
@@ -101,7 +100,7 @@ def save_in_place() -> None:
         fd = directory.open("state.json", os.O_WRONLY | os.O_TRUNC)
         try:
             os.write(fd, payload)
-            replace.flush(fd)
+            directory_.flush(fd)
             self._expected = Signature.of(os.fstat(fd))
         finally:
             os.close(fd)

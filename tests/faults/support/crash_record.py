@@ -19,7 +19,7 @@ import pytest
 
 from sessionstore import SessionCorrupt, SessionNotFound, SessionStore, SessionStoreError
 from sessionstore.operations.check import session as checkup
-from sessionstore.storage.files import layout
+from sessionstore.storage.files import layout, store_marker
 from tests.faults.support import crash_calls, crash_model
 from tests.faults.support.crash_mutants import MUTANTS
 from tests.support.children import say
@@ -43,7 +43,7 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
     """Let a session live through ``steps``; say what begins, and what is there once it is done."""
     if mutant != "none":
         # Sound, so that a mutant is caught at what it leaves out and not at the marker.
-        layout.prepare(layout.Layout(os.path.realpath(root)), foreign=False)
+        store_marker.prepare(layout.Layout(os.path.realpath(root)), foreign=False)
     MUTANTS[mutant]()
     mode: Any = durability
     keep = 1 if mutant == "keep one checkpoint" else None

@@ -15,7 +15,7 @@ from typing import Any
 
 from sessionstore import SessionOwner, SessionStoreError
 from sessionstore.clock import utc_now
-from sessionstore.process import liveness
+from sessionstore.process import identity, liveness
 from tests.support.children import Actor, describe, messages, say
 from tests.support.processes import CHECKOUT, Child
 
@@ -117,14 +117,14 @@ class Borrower(Actor):
             ours, theirs = os.pipe()
 
             def tell(pipe: int = theirs) -> None:
-                os.write(pipe, liveness.new_owner(utc_now()).model_dump_json().encode())
+                os.write(pipe, identity.new_owner(utc_now()).model_dump_json().encode())
 
             os.waitpid(fork_as(pid, tell), 0)
             second = fork_as(pid, signal.pause)
             os.close(theirs)
             gone = SessionOwner.model_validate_json(os.read(ours, 1 << 16))
             os.close(ours)
-            same_tick = liveness._start_token(second) == gone.start_token
+            same_tick = identity.start_token_of(second) == gone.start_token
             verdict = liveness.judge_owner(gone, lock_is_proof=False)
             os.kill(second, signal.SIGKILL)
             os.waitpid(second, 0)
@@ -208,7 +208,7 @@ def act(root: str) -> None:
 
 def identify() -> None:
     """Say who we are, and live until the test hangs up."""
-    say(owner=liveness.new_owner(utc_now()).model_dump())
+    say(owner=identity.new_owner(utc_now()).model_dump())
     sys.stdin.read()
 
 

@@ -15,10 +15,10 @@ import pytest
 
 import sessionstore.storage.files.repair.quarantine as quarantines
 from sessionstore import AsyncSessionStore, CheckReport, Finding, FindingKind, SessionStore, clock
-from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory
+from sessionstore.durable import directory, replace
+from sessionstore.durable.directory import Directory
 from sessionstore.operations.check import session as checkup
-from sessionstore.process import liveness
+from sessionstore.process import identity
 from sessionstore.storage.files import lock as locks
 from tests.faults.support.tally import tally
 from tests.support.cli import copy_of_hive_home, hashes
@@ -57,7 +57,7 @@ def repair(root: Path) -> Finding:
     return finding
 
 
-def shelf(root: Path) -> Path:
+def quarantine_entry(root: Path) -> Path:
     """Return the one place in quarantine, whose reason must be there."""
     (place,) = (root / "quarantine").iterdir()
     reason = json.loads((place / "reason.json").read_bytes())
@@ -87,7 +87,7 @@ def test_a_damaged_state_lies_in_quarantine_byte_by_byte(tmp_path: Path) -> None
     state_path(tmp_path, "s1").write_bytes(torn)
     state_path(tmp_path, "s1").chmod(0o600)
     repair(tmp_path)
-    assert (shelf(tmp_path) / "state.json").read_bytes() == torn
+    assert (quarantine_entry(tmp_path) / "state.json").read_bytes() == torn
     assert read_state(tmp_path, "s1")["status"] == "paused"
 
 
@@ -115,7 +115,7 @@ def test_a_session_is_put_aside_whole_with_the_applications_files(tmp_path: Path
     (session_path(tmp_path, "s1") / "notes.txt").write_text("the application's")
     finding = repair(tmp_path)
     assert "missing" in finding.detail
-    assert (shelf(tmp_path) / "session" / "notes.txt").read_text() == "the application's"
+    assert (quarantine_entry(tmp_path) / "session" / "notes.txt").read_text() == "the application's"
     assert list((tmp_path / "locks").iterdir()) == []
     assert list((tmp_path / "sessions").iterdir()) == []
 
@@ -187,7 +187,7 @@ def test_a_repair_that_the_disk_refuses_leaves_all_as_it_was(
         state_path(tmp_path, name).chmod(0o600)
     refused: list[str] = []
 
-    def refuse(*_: object, **__: object) -> replace.Signature:
+    def refuse(*_: object, **__: object) -> directory.Signature:
         refused.append("write")
         raise OSError(28, "No space left on device")
 
@@ -337,7 +337,7 @@ def test_a_leftover_that_may_be_data_is_put_aside(
     repair(tmp_path)
     assert not left.exists()
     if kept:
-        assert (shelf(tmp_path) / "leftover").read_bytes() == payload
+        assert (quarantine_entry(tmp_path) / "leftover").read_bytes() == payload
     assert (tmp_path / "quarantine").exists() is kept
     assert state_path(tmp_path, "s1").read_bytes() == state
 
@@ -357,7 +357,7 @@ def test_a_session_that_was_being_made_is_removed_unless_its_maker_lives(tmp_pat
     new_session(tmp_path)
     aside = tmp_path / "trash" / f"{TEMPORARY}-s2"
     shutil.copytree(session_path(tmp_path, "s1"), aside)
-    by = liveness.new_owner(clock.utc_now())
+    by = identity.new_owner(clock.utc_now())
     lock = locks.acquire(str(tmp_path / "locks" / "s2.lock"), by, timeout=0.0)
     try:
         assert check(tmp_path, repair=True).findings == ()

@@ -26,7 +26,7 @@ from sessionstore import (
     SessionStoreError,
     StorageError,
 )
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files import reader
 from sessionstore.storage.files.lock import PROBE_GRACE, HeldLock

@@ -146,7 +146,7 @@ def test_a_session_that_was_resumed_and_left_again_is_not_cancelled_for_the_one_
 ) -> None:
     """Between the look at the dead one and the claim somebody resumes it, and dies in turn."""
     backend = store._backend
-    canceller = cancel.Canceller(backend, "s1", "only the first")
+    canceller = cancel.CancelRequester(backend, "s1", "only the first")
     with Child("act", root) as other, Child("support.cancel_children.work", root) as owner:
         other.hear()
         owner.hear()

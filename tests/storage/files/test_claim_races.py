@@ -11,7 +11,7 @@ import pytest
 
 from sessionstore import ClaimLost, RevisionConflict, SessionStore, StorageError
 from sessionstore.durable import replace as durable
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from tests.support.processes import (
     leftovers,
     needs_linux,

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sessionstore import clock
-from sessionstore.durable.replace import Directory
+from sessionstore.durable import mounts
+from sessionstore.durable.directory import Directory
 from sessionstore.errors import StorageError
-from sessionstore.process import liveness
 from sessionstore.storage.diagnosis import Diagnosis, Fitness
-from sessionstore.storage.files import layout as layouts
-from sessionstore.storage.files import state_file
+from sessionstore.storage.files import state_file, store_marker
 from sessionstore.storage.files.doctor import trials
 from sessionstore.storage.files.layout import STATE, Layout
 from sessionstore.text import printable
@@ -122,7 +121,7 @@ def _permissions(layout: Layout) -> Diagnosis:
 def _format(layout: Layout) -> Diagnosis:
     check = "format"
     try:
-        marker = layouts.read_marker(layout)
+        marker = store_marker.read_marker(layout)
     except StorageError as error:
         return Diagnosis(check, FAIL, printable(error, limit=1000))
     if marker is not None:
@@ -130,7 +129,7 @@ def _format(layout: Layout) -> Diagnosis:
         if marker.get("foreign_writers"):
             text += ", which other software writes to as well: checkpoints are copies"
         return Diagnosis(check, OK, text)
-    if layouts.holds_foreign_sessions(layout):
+    if store_marker.holds_foreign_sessions(layout):
         return Diagnosis(
             check, OK, "sessions of other software, without our marker: checkpoints are copies"
         )
@@ -138,7 +137,7 @@ def _format(layout: Layout) -> Diagnosis:
 
 
 def _file_system(layout: Layout) -> Diagnosis:
-    local, kind = liveness.is_local(layout.root)
+    local, kind = mounts.is_local(layout.root)
     name = printable(kind, limit=40)
     if kind in _VOLATILE:
         return Diagnosis("file system", WARN, name, _VOLATILE[kind])

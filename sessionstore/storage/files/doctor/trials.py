@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 
 from sessionstore import clock
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory
-from sessionstore.process import liveness
+from sessionstore.durable.directory import Directory
+from sessionstore.process import identity
 from sessionstore.storage.diagnosis import Diagnosis, Fitness
 from sessionstore.storage.files import lock as locks
 
@@ -145,12 +145,12 @@ _CHILD = """
 import json, sys
 path, sys.path[:] = sys.argv[1], json.loads(sys.argv[2])
 from datetime import UTC, datetime
-from sessionstore import owner
+from sessionstore.process import identity
 from sessionstore.storage.files import lock
 print("held" if lock.probe(path)[0] else "free", flush=True)
 sys.stdin.readline()
 try:
-    mine = lock.acquire(path, owner.new_owner(datetime.now(UTC)), timeout=10)
+    mine = lock.acquire(path, identity.new_owner(datetime.now(UTC)), timeout=10)
     print("taken", flush=True)
 except lock.Held:
     print("refused", flush=True)
@@ -163,7 +163,7 @@ def _locks(path: str, now: clock.Clock) -> Diagnosis:
     file = os.path.join(path, "trial.lock")
     if not sys.executable:
         return Diagnosis("locks", WARN, "not tried: there is no interpreter to start")
-    mine = locks.acquire(file, liveness.new_owner(now()), timeout=0.0)
+    mine = locks.acquire(file, identity.new_owner(now()), timeout=0.0)
     try:
         child = subprocess.Popen(  # noqa: S603 - this very Python, and a constant
             [sys.executable, "-c", _CHILD, file, json.dumps(sys.path)],

@@ -9,7 +9,6 @@ made at once, the first by name counts. Those of another format are another vers
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sqlite3
 import threading
@@ -18,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sessionstore.log import about, logger
 from sessionstore.model.chance import random_hex
-from sessionstore.storage.files.index import live_names
+from sessionstore.storage.files.index import index_directory, live_names
+from sessionstore.storage.files.index.index_directory import DATABASE, FORMAT
 from sessionstore.storage.files.index.schema import TABLES
 from sessionstore.storage.files.layout import Layout, opened_trash
 
@@ -28,10 +27,6 @@ Connection = sqlite3.Connection
 SQLError = sqlite3.Error
 """What SQLite raises."""
 
-FORMAT = 1
-"""Of the tables. Another one is another directory."""
-_OURS = re.compile(rf"index-{FORMAT}-[0-9a-f]{{16}}", re.ASCII)
-_FILE = "rows.sqlite"
 _ATTEMPTS = 3
 
 PATIENT = 5.0
@@ -80,7 +75,7 @@ class Database:
         """
         self.directory = directory
         with MUTEX:
-            self._connection: Connection | None = _connect(os.path.join(directory, _FILE))
+            self._connection: Connection | None = _connect(os.path.join(directory, DATABASE))
             _all.add(self)
 
     def __del__(self) -> None:
@@ -215,40 +210,39 @@ def directories(layout: Layout) -> list[str]:
     Raises:
         OSError: the root cannot be listed: then nobody knows whether there is one.
     """
-    found = live_names.index_directories(layout)
-    return [path for path in found if _OURS.fullmatch(os.path.basename(path))]
+    return list(filter(index_directory.is_ours, index_directory.paths(layout)))
 
 
-def open_index(layout: Layout) -> Database:
-    """Open the index that counts; it is made if there is none, or only a damaged one.
+def open_index(layout: Layout, *, create: bool) -> Database | None:
+    """Open the index that counts; a damaged one is removed. None if there is none, or a new one.
 
     Raises:
         SQLError, Unusable: it cannot be had here.
+        OSError: it cannot be known whether there is one.
     """
     is_new = False
-    try:
-        for _ in range(_ATTEMPTS):
-            there = directories(layout)
-            if not there:
-                _make(layout)
-                is_new = True
-                continue
-            try:
-                opened = Database(there[0])
-                opened.facts()
-            except SQLError as error:
-                if is_new:  # one that was just made is not damaged: it does not work
-                    remove(layout, there[0])
-                    raise
-                if os.path.lexists(os.path.join(there[0], _FILE)):
-                    _warn(layout, "the index was damaged, and is made anew: %s", error)
-                remove(layout, there[0])
-                continue
-            for other in there[1:]:
-                remove(layout, other)
-            return opened
-    except OSError as error:
-        raise Unusable(str(error)) from error
+    for _ in range(_ATTEMPTS):
+        there = directories(layout)
+        if not there and not create:
+            return None
+        if not there:
+            _make(layout)
+            is_new = True
+            continue
+        try:
+            opened = Database(there[0])
+            opened.facts()
+        except SQLError as error:
+            if not is_new and os.path.lexists(os.path.join(there[0], DATABASE)):
+                text = "the index was damaged, and is made anew: %s"
+                index_directory.warn(layout, text, error)
+            index_directory.remove(layout, there[0])
+            if is_new:  # one that was just made is not damaged: it does not work
+                raise
+            continue
+        for other in there[1:]:
+            index_directory.remove(layout, other)
+        return opened
     raise Unusable("others remove the index again and again")
 
 
@@ -270,7 +264,7 @@ def _make(layout: Layout) -> None:
 
 def _fill(directory: str, layout: Layout) -> None:
     live_names.prepare(directory, layout)
-    file = os.path.join(directory, _FILE)
+    file = os.path.join(directory, DATABASE)
     os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = _connect(file)
     try:
@@ -286,39 +280,6 @@ def _fill(directory: str, layout: Layout) -> None:
             raise Unusable(f"SQLite cannot keep a write-ahead log here ({mode})")
     finally:
         connection.close()
-
-
-def discard(layout: Layout, directory: str, reason: object) -> None:
-    """Remove an index of this format, and say why: the next who lists makes another."""
-    _warn(layout, "the index was removed: %s", reason)
-    remove(layout, directory)
-
-
-def remove(layout: Layout, directory: str) -> None:
-    """Remove an index of this format: for all others at once, and then bit by bit."""
-    try:
-        with opened_trash(layout) as trash:
-            aside = os.path.join(trash.path, f"index.{random_hex(8)}")
-            os.rename(directory, aside)
-        shutil.rmtree(aside, ignore_errors=True)
-    except FileNotFoundError:
-        return  # another was faster
-    except OSError as error:
-        try:
-            os.unlink(os.path.join(directory, _FILE))  # without it, it is no index
-        except OSError:
-            _warn(
-                layout,
-                "the index cannot be removed, and may not list what is there:"
-                " remove index-* by hand: %s",
-                error,
-            )
-
-
-def _warn(layout: Layout, text: str, reason: object) -> None:
-    root = layout.root
-    extra = about("index_removed", path=root, reason=reason)
-    logger.warning(f"%s: {text}", root, reason, extra=extra)
 
 
 def try_out(directory: str) -> str:

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from sessionstore.model.chance import random_hex
-from sessionstore.model.query import SessionSummary
-from sessionstore.process import liveness
-from sessionstore.storage.files.index import database, live_names
+from sessionstore.model.summary import SessionSummary
+from sessionstore.process import identity
+from sessionstore.storage.files.index import database, index_directory, live_names
 from sessionstore.storage.files.index.database import (
     BRIEF,
     MUTEX,
@@ -54,7 +54,7 @@ class Index:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._database: Database | None = None
-        self._released: set[str] = set()
+        self._released: list[tuple[str, str]] = []
         self._folded_at = -_OFTEN
 
     def close(self) -> None:
@@ -67,10 +67,10 @@ class Index:
 
     # --- writers ---------------------------------------------------------------------------------
 
-    def released(self, session_id: str) -> None:
-        """Fold a session that this process has released, at once or together with others."""
+    def released(self, session_id: str, token: str) -> None:
+        """Fold what a claim of this process has changed, at once or together with others."""
         with MUTEX:
-            self._released.add(session_id)
+            self._released.append((session_id, token))
             now = time.monotonic()
             if len(self._released) < _WAITING and now - self._folded_at < _OFTEN:
                 return
@@ -79,33 +79,21 @@ class Index:
 
     def _fold_released(self) -> None:
         with MUTEX:
-            ids, self._released = self._released, set()
-        if not ids:
+            released, self._released = self._released, []
+        if not released:
             return
+        names: dict[str, list[str]] = {}
+        for session_id, token in released:
+            names.setdefault(session_id, []).append(live_names.of_claim(session_id, token))
         # Nothing is lost where this fails: the names stay, for whoever lists.
-        with suppress(OSError, SQLError):
-            opened = self._current()
+        with suppress(OSError, SQLError, Unusable):
+            opened = self._opened(create=False)
             if opened is not None:
-                names = live_names.names(opened.directory)
-                with SessionObserver(self._layout) as observer:
-                    _fold(opened, observer, {one: names[one] for one in ids if one in names})
+                # The claims have ended: a later one has a name of its own.
+                with SessionObserver(self._layout) as observer, self._discarding(opened):
+                    _fold(opened, observer, names)
 
     # --- those who list --------------------------------------------------------------------------
-
-    def _current(self) -> Database | None:
-        """Return the index that counts, open; None if there is none.
-
-        Raises:
-            OSError: it cannot be known whether there is one.
-            SQLError: it is damaged.
-        """
-        with MUTEX:
-            there = database.directories(self._layout)
-            opened = self._database
-            if opened is not None and opened.is_open and there[:1] == [opened.directory]:
-                return opened
-            self._database = Database(there[0]) if there else None
-            return self._database
 
     def open(self) -> Database:
         """Return the index that counts, open; it is made if there is none.
@@ -113,22 +101,34 @@ class Index:
         Raises:
             SQLError, Unusable: it cannot be had here.
         """
+        try:
+            opened = self._opened(create=True)
+        except OSError as error:
+            raise Unusable(str(error)) from error
+        assert opened is not None
+        return opened
+
+    def _opened(self, *, create: bool) -> Database | None:
         with MUTEX:
-            try:
-                opened = self._current()
-            except SQLError:
-                opened = None
-            except OSError as error:
-                raise Unusable(str(error)) from error
-            if opened is None:
-                opened = self._database = database.open_index(self._layout)
+            there = database.directories(self._layout)
+            opened = self._database
+            if opened is None or not opened.is_open or there[:1] != [opened.directory]:
+                opened = self._database = database.open_index(self._layout, create=create)
             return opened
+
+    @contextmanager
+    def _discarding(self, opened: Database) -> Iterator[None]:
+        """Remove the index if the block fails: else names would gather that nobody ever folds."""
+        try:
+            yield
+        except SQLError as error:
+            self.discard(opened, error)
 
     def discard(self, opened: Database, reason: object) -> None:
         """Remove an index: the next who lists makes another."""
         opened.close()
         if os.path.lexists(opened.directory):  # else another was faster
-            database.discard(self._layout, opened.directory, reason)
+            index_directory.discard(self._layout, opened.directory, reason)
 
     def fold(self, opened: Database) -> dict[str, SessionSummary | None]:
         """Return what the files of all live sessions say, None if gone; fold what may be folded.
@@ -144,7 +144,13 @@ class Index:
         if not names:
             return {}
         with SessionObserver(self._layout) as observer:
-            found = _fold(opened, observer, names)
+            free: dict[str, list[str]] = {}
+            for session_id, given in names.items():
+                taken = live_names.take(opened.directory, given)
+                # In this order: who claims after this look makes a name of its own.
+                if taken and observer.is_free(session_id):
+                    free[session_id] = taken
+            found = _fold(opened, observer, free)
             for session_id in names.keys() - found.keys():
                 found[session_id] = observer.read(session_id)
         return {one: None if seen is None else seen.item for one, seen in found.items()}
@@ -158,7 +164,7 @@ class Index:
         facts = opened.facts()
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
-        if facts.get("boot") != liveness.boot_id():
+        if facts.get("boot") != identity.boot_id():
             return "the machine was started since, or the store comes from another one"
         try:
             is_recorded = live_names.is_recorded(opened.directory, self._layout)
@@ -176,7 +182,7 @@ class Index:
         """
         number = random_hex(8)
         with opened.transaction(PATIENT) as connection:
-            set_facts(connection, complete=number, boot=liveness.boot_id())
+            set_facts(connection, complete=number, boot=identity.boot_id())
         if not live_names.record_sessions(opened.directory, self._layout):
             raise SQLError("a process was stopped while it moved a session")
         return number
@@ -198,19 +204,13 @@ class Index:
 def _fold(
     opened: Database, observer: SessionObserver, names: Mapping[str, list[str]]
 ) -> dict[str, Observation | None]:
-    """Fold the sessions that nobody holds; return what was read of them.
+    """Fold sessions on whose names nobody relies any more; return what was read of them.
 
     Raises:
         SQLError: the index is damaged, or gone.
     """
     found: dict[str, Observation | None] = {}
-    free: dict[str, list[str]] = {}
-    for session_id, given in names.items():
-        taken = live_names.take(opened.directory, given)
-        # In this order: who claims after this look makes a name of its own.
-        if taken and observer.is_free(session_id):
-            free[session_id] = taken
-    ids = sorted(free)  # as the database keeps them
+    ids = sorted(names)  # as the database keeps them
     for start in range(0, len(ids), _BATCH):
         try:
             with opened.transaction(BRIEF) as connection:
@@ -222,7 +222,7 @@ def _fold(
             raise
         found |= seen
         for session_id in done:
-            live_names.remove(opened.directory, free[session_id])
+            live_names.drop(opened.directory, names[session_id])
     return found
 
 

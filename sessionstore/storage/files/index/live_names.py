@@ -10,38 +10,24 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from sessionstore.model.chance import random_hex
 from sessionstore.storage.files import lock as locks
+from sessionstore.storage.files.index import index_directory
 from sessionstore.storage.files.layout import Layout
 
-_INDEX = re.compile(r"index-[0-9]+-[0-9a-f]{16}", re.ASCII)
 _LIVE = "live"
 _SESSIONS = "sessions"
-_FOLDING = "+"
-"""Between a session's id, which never has it, and the random number of a name that is folded."""
+_OF = "+"
+"""Between a session's id, which never has it, and what makes a name one of a kind."""
 _FLAGS = (
     os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )  # fmt: skip
 _PATIENCE = 2.0
 """Seconds that a move waits for another one, which takes microseconds unless it was stopped."""
 _OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
-
-
-def index_directories(layout: Layout) -> list[str]:
-    """Return the paths of all indexes of the store.
-
-    Raises:
-        OSError: the root cannot be listed: then nobody knows whether there is one.
-    """
-    try:
-        names = os.listdir(layout.root)
-    except FileNotFoundError:
-        return []
-    return [os.path.join(layout.root, name) for name in sorted(filter(_INDEX.fullmatch, names))]
 
 
 def prepare(index: str, layout: Layout) -> None:
@@ -53,29 +39,46 @@ def prepare(index: str, layout: Layout) -> None:
 # --- writers ------------------------------------------------------------------------------------
 
 
-def add(layout: Layout, session_id: str) -> None:
-    """Name a session, whose lock is held, as live: its file is about to change.
+def add(layout: Layout, session_id: str, token: str) -> None:
+    """Name a session as live: its file is about to change, under the claim of ``token``.
 
     Raises:
-        OSError: it cannot be named, or it cannot be known whether there is an index.
+        OSError: it cannot be known whether there is an index.
     """
-    for index in index_directories(layout):
-        add_to(index, session_id)
+    for index in index_directory.paths(layout):
+        try:
+            _add_claim(index, layout, session_id, token)
+        except OSError as error:
+            index_directory.discard(layout, index, error)
 
 
-def add_to(index: str, session_id: str) -> None:
-    """Name a session as live in one index.
+def add_to(index: str, name: str) -> None:
+    """Make a name of a live session in one index: its id alone, on which others may rely.
 
     Raises:
-        OSError: it cannot be named.
+        OSError: it cannot be made.
     """
     with suppress(FileNotFoundError, NotADirectoryError):  # it is being removed
-        os.close(os.open(os.path.join(index, _LIVE, session_id), _FLAGS, 0o600))
+        os.close(os.open(os.path.join(index, _LIVE, name), _FLAGS, 0o600))
+
+
+def _add_claim(index: str, layout: Layout, session_id: str, token: str) -> None:
+    # Who folds a name of this version's need not rename it, as no other claim relies on it. Where
+    # another version folds, and perhaps never does, one name for each session has to do.
+    name = of_claim(session_id, token) if index_directory.is_ours(index) else session_id
+    try:
+        # A second name of the lock file: a file of its own takes ext4 up to 30 times as long while
+        # many others are being removed, as it looks for an inode that was not used just now.
+        os.link(layout.lock(session_id), f"{index}/{_LIVE}/{name}")
+    except FileExistsError:
+        pass
+    except OSError:  # there are no links here, or somebody removed the lock file
+        add_to(index, name)
 
 
 @contextmanager
-def recorded_move(layout: Layout, session_id: str) -> Iterator[bool]:
-    """Let the block move a session, whose lock is held, into ``sessions/`` or out of it.
+def recorded_move(layout: Layout, session_id: str, token: str) -> Iterator[bool]:
+    """Let the block move a session into ``sessions/`` or out of it, under the claim of ``token``.
 
     Gives whether the session is named as live.
 
@@ -87,24 +90,26 @@ def recorded_move(layout: Layout, session_id: str) -> Iterator[bool]:
     """
     with ExitStack() as stack:
         is_live = True
-        for index in index_directories(layout):
-            is_live &= stack.enter_context(_recorded(index, layout, session_id))
+        for index in index_directory.paths(layout):
+            is_live &= stack.enter_context(_recorded(index, layout, session_id, token))
         yield is_live
 
 
 @contextmanager
-def _recorded(index: str, layout: Layout, session_id: str) -> Iterator[bool]:
+def _recorded(index: str, layout: Layout, session_id: str, token: str) -> Iterator[bool]:
     is_named = False
     with suppress(OSError):
-        add_to(index, session_id)
+        _add_claim(index, layout, session_id, token)
         is_named = True
     # All other processes of ours are kept out, so that whatever else changes sessions/ meanwhile
     # is somebody else, of whom nothing must be recorded.
     with locks.locked(os.path.join(index, _SESSIONS), timeout=_PATIENCE) as file:
-        is_known = is_named and file is not None and _read(file) == _identity(layout)
+        is_known = False
+        with suppress(OSError):
+            is_known = is_named and file is not None and _read(file) == _identity(layout)
         yield is_named
         if file is not None and is_known:
-            with suppress(OSError):  # the session was moved: that it is not recorded is no failure
+            with suppress(OSError):
                 _write(file, _identity(layout))
 
 
@@ -119,36 +124,39 @@ def names(index: str) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for name in os.listdir(os.path.join(index, _LIVE)):
-        found.setdefault(name.partition(_FOLDING)[0], []).append(name)
+        found.setdefault(name.partition(_OF)[0], []).append(name)
     return found
 
 
 def take(index: str, given: list[str]) -> list[str]:
-    """Rename the names of a session so that no writer relies on them; return what is left of them.
+    """Return the names of a session on which no writer will rely any more.
 
-    A writer that needs a name from now on makes it anew.
+    One that is its id alone is renamed for that: who needs such a name then makes it anew.
     """
     taken = []
     for name in given:
-        if _FOLDING in name:  # another fold did it, or died after that
-            taken.append(name)
-            continue
-        new = f"{name}{_FOLDING}{random_hex(8)}"
-        try:
-            os.rename(os.path.join(index, _LIVE, name), os.path.join(index, _LIVE, new))
-        except OSError:
-            continue  # another fold was faster
+        new = name
+        if _OF not in name:
+            new = f"{name}{_OF}{random_hex(8)}"
+            try:
+                os.rename(os.path.join(index, _LIVE, name), os.path.join(index, _LIVE, new))
+            except OSError:
+                continue  # another fold was faster
         taken.append(new)
     return taken
 
 
-def remove(index: str, taken: list[str]) -> None:
+def of_claim(session_id: str, token: str) -> str:
+    """Return the name that a claim has given its session."""
+    return f"{session_id}{_OF}{token}"
+
+
+def drop(index: str, taken: list[str]) -> None:
     """Remove names that were taken."""
     for name in taken:
-        try:
+        # Another fold was faster; or it stays, and the file is read again.
+        with suppress(OSError):
             os.unlink(os.path.join(index, _LIVE, name))
-        except OSError:  # another fold was faster; or it stays, and the file is read again
-            continue
 
 
 def is_recorded(index: str, layout: Layout) -> bool:

@@ -17,18 +17,20 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
+from sessionstore.durable import mounts
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
-from sessionstore.model.query import Examine, Matches, Position, SessionQuery, SessionSummary
-from sessionstore.process import liveness
+from sessionstore.model.query import Examine, Position, SessionQuery
+from sessionstore.model.summary import Matches, SessionSummary
 from sessionstore.storage.files.index import live_names, query_sql
 from sessionstore.storage.files.index.database import Database, SQLError, Unusable
 from sessionstore.storage.files.index.index import Index
 from sessionstore.storage.files.index.observe import SessionObserver
 from sessionstore.storage.files.index.query_sql import RowStream
 from sessionstore.storage.files.index.schema import Row, signature_values, summary_of
-from sessionstore.storage.files.layout import Layout, read_marker
-from sessionstore.storage.values import Survey
+from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.store_marker import read_marker
+from sessionstore.storage.values import CountsAndPages
 
 _FIRST, _LARGEST = 64, 2048
 _ASKED = 500
@@ -88,19 +90,19 @@ class Listing:
             self._say_once(error)
             return None
 
-    def survey(
+    def count_and_list(
         self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
-    ) -> Survey | None:
+    ) -> CountsAndPages | None:
         """Return what the contract asks for; None where the index does not work."""
 
-        def answer(opened: Database) -> Survey:
+        def answer(opened: Database) -> CountsAndPages:
             first = _ListingRun(self, opened, SessionQuery(), _as_it_is)
             counts = first.counts(counted)
             items = []
             for query in listed:
                 run = _ListingRun(self, opened, query, _as_it_is)
                 items.append(list(islice(run.matches(first), query.limit)))
-            return Survey(counts, items)
+            return CountsAndPages(counts, items)
 
         try:
             return self._attempt(answer, verify=False)
@@ -136,7 +138,7 @@ class Listing:
         """
         if read_marker(self._layout) is None:
             raise Unusable("nothing was written to this store yet")
-        if not liveness.is_local(self._layout.root)[0]:
+        if not mounts.is_local(self._layout.root)[0]:
             raise Unusable("the store lies on a network file system, or on an unknown one")
         if not os.access(self._layout.root, os.W_OK):
             raise Unusable("the store can only be read")

@@ -144,7 +144,7 @@ class _Comparison:
         with self._opened.transaction(PATIENT) as connection:
             seen: dict[str, Observation | None] = {}
             live: list[str] = []
-            for number, (session_id, is_directory) in enumerate(changed, 1):
+            for session_id, is_directory in changed:
                 if observer.is_free(session_id):
                     seen[session_id] = observer.read(session_id, is_directory=is_directory)
                 else:
@@ -155,7 +155,7 @@ class _Comparison:
         self._rows += sum(one not in known and seen[one] is not None for one in stored)
         for session_id in [*live, *(seen.keys() - set(stored))]:
             live_names.add_to(self._opened.directory, session_id)
-        return changed[number:]
+        return changed[len(seen) + len(live) :]
 
     def _may_hold_gone(self, removals: str | None) -> bool:
         """Return whether there may be rows of sessions that were gone before this began."""

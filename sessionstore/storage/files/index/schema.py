@@ -1,4 +1,4 @@
-"""What a row keeps of a session: the signature of its file, what filters ask, what a listing shows."""
+"""What a row keeps of a session: its file's signature, what filters ask, what a listing shows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable.replace import Signature
+from sessionstore.durable.directory import Signature
 from sessionstore.model.late import keep
-from sessionstore.model.query import SessionSummary
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.summary import SessionSummary
 
 _SHOWN_LIMIT = 8 * 1024
 """Bytes of a summary that are kept; of one with a longer text the file is read instead."""
@@ -79,7 +79,7 @@ INDEXES = tuple(
     )
 )
 
-STORE = f"INSERT OR REPLACE INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"
+STORE = f"INSERT OR REPLACE INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - only question marks
 REMOVE = "DELETE FROM sessions WHERE id = ?"
 
 

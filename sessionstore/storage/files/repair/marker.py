@@ -12,16 +12,16 @@ import stat
 from dataclasses import replace
 
 from sessionstore.clock import Clock
-from sessionstore.durable import replace as durable
+from sessionstore.durable import directory as directory_
 from sessionstore.errors import SessionStoreError
 from sessionstore.model import codec
 from sessionstore.model.ids import is_id
 from sessionstore.model.state import SessionState
-from sessionstore.storage.files import layout as layouts
-from sessionstore.storage.files import state_file
-from sessionstore.storage.files.layout import FORMAT, MARKER, MARKER_LIMIT, STATE, Layout
-from sessionstore.storage.files.repair.quarantine import put_aside
+from sessionstore.storage.files import state_file, store_marker
+from sessionstore.storage.files.layout import MARKER, STATE, Layout
+from sessionstore.storage.files.repair.quarantine import quarantine
 from sessionstore.storage.files.repair.session import mended
+from sessionstore.storage.files.store_marker import FORMAT, MARKER_LIMIT
 from sessionstore.storage.report import Finding, FindingKind
 
 _BY_HAND = (
@@ -40,10 +40,10 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
         StorageError: the store is of a newer format, everybody can write to it, or the marker
             cannot be read.
     """
-    layouts.check_root(layout, warns=False)
+    store_marker.check_root(layout, warns=False)
     try:
-        layouts.read_marker(layout)
-    except layouts.DamagedMarker as error:
+        store_marker.read_marker(layout)
+    except store_marker.DamagedMarker as error:
         damage = error
     else:
         return None
@@ -60,12 +60,12 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
 
     def mend() -> str:
         copies = not _shares_bytes(layout)
-        with durable.Directory(layout.root) as root:
+        with directory_.Directory(layout.root) as root:
             # Whoever opens the store in between finds none, and takes other software into account.
-            place = put_aside(
+            place = quarantine(
                 layout, root, MARKER, called="marker", session_id=None, reason=detail, now=now
             )
-            layouts.write_marker(root, foreign=copies)
+            store_marker.write_marker(root, foreign=copies)
             root.flush()
         done = f"written anew; what was there is in {place}"
         return done + ("; checkpoints will be copies, as where others write" if copies else "")
@@ -76,7 +76,7 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
 def _why_not_ours(layout: Layout) -> str | None:
     """Return what speaks against this being a store of our format; None if it certainly is."""
     try:
-        with durable.Directory(layout.root) as root:
+        with directory_.Directory(layout.root) as root:
             data, _ = state_file.read_regular(root, MARKER, MARKER_LIMIT)
         for path in (layout.sessions, layout.locks, layout.trash):
             if not stat.S_ISDIR(os.lstat(path).st_mode):
@@ -96,8 +96,8 @@ def _is_ours(layout: Layout, session_id: str) -> bool:
     """Return whether a session was saved by us: other software knows of no incarnation."""
     try:
         with (
-            durable.Directory(layout.sessions) as sessions,
-            durable.Directory(session_id, sessions) as directory,
+            directory_.Directory(layout.sessions) as sessions,
+            directory_.Directory(session_id, sessions) as directory,
         ):
             payload, _ = state_file.read(directory, STATE, session_id)
         return codec.decode(payload, SessionState, session_id, STATE).incarnation is not None
@@ -110,12 +110,12 @@ def _shares_bytes(layout: Layout) -> bool:
 
     The marker said whether they do. If nothing tells, it is assumed: copies are always right.
     """
-    with durable.Directory(layout.sessions) as sessions:
+    with directory_.Directory(layout.sessions) as sessions:
         for session_id in filter(is_id, sessions.names()):
             try:
                 with (
-                    durable.Directory(session_id, sessions) as directory,
-                    durable.Directory("checkpoints", directory) as kept,
+                    directory_.Directory(session_id, sessions) as directory,
+                    directory_.Directory("checkpoints", directory) as kept,
                 ):
                     state = directory.status(STATE)
                     if any(kept.status(name).st_ino == state.st_ino for name in kept.names()):

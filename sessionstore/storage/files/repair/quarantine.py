@@ -13,7 +13,7 @@ from typing import Any
 from sessionstore import clock
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
-from sessionstore.durable.replace import Directory, Signature
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import DurabilityUncertain
 from sessionstore.storage.files.checkpoint_file import linked
 from sessionstore.storage.files.claim import FilesClaim
@@ -23,7 +23,7 @@ QUARANTINE = "quarantine"
 _SCHEMA = "sessionstore.quarantine/1"
 
 
-class Shelf:
+class QuarantineEntry:
     """One place in quarantine, with the reason in it before anything else."""
 
     def __init__(self, layout: Layout, name: str, facts: dict[str, Any]) -> None:
@@ -69,15 +69,15 @@ class Shelf:
 
 
 @contextmanager
-def shelf(
+def quarantine_entry(
     layout: Layout, session_id: str | None, file: str, reason: str, now: Clock
-) -> Iterator[Shelf]:
+) -> Iterator[QuarantineEntry]:
     """Yield a new place in quarantine; it is removed again if the block fails.
 
     The block puts one thing into it, as its last step that can fail before that thing is safe.
     """
     facts = {"session_id": session_id, "file": file, "reason": reason, "at": clock.to_text(now())}
-    place = Shelf(layout, session_id or "unnamed", facts)
+    place = QuarantineEntry(layout, session_id or "unnamed", facts)
     try:
         yield place
     except BaseException:
@@ -90,7 +90,7 @@ def shelf(
         place.close()
 
 
-def put_aside(
+def quarantine(
     layout: Layout,
     source: Directory,
     name: str,
@@ -102,7 +102,7 @@ def put_aside(
 ) -> str:
     """Move ``name`` of ``source`` into quarantine, where it is called ``called``; return where."""
     file = os.path.join(source.path, name)
-    with shelf(layout, session_id, file, reason, now) as place:
+    with quarantine_entry(layout, session_id, file, reason, now) as place:
         replace.move_new(source, name, place.directory, called)
         place.directory.flush()
         source.flush()
@@ -127,7 +127,7 @@ def restore(
         if claim._expected not in (None, found):
             raise claim._conflict(directory, None)
         file = os.path.join(directory.path, STATE)
-        with shelf(layout, claim.session_id, file, reason, now) as place:
+        with quarantine_entry(layout, claim.session_id, file, reason, now) as place:
             if stat.S_ISREG(status.st_mode) and linked(directory, STATE, place.directory, STATE):
                 place.directory.flush()
                 claim._expected = found
@@ -141,7 +141,7 @@ def restore(
 
 
 def _swap(
-    claim: FilesClaim, directory: Directory, payload: bytes, revision: int, place: Shelf
+    claim: FilesClaim, directory: Directory, payload: bytes, revision: int, place: QuarantineEntry
 ) -> None:
     try:
         claim.write(payload, revision)
@@ -170,12 +170,12 @@ def put_checkpoint(
     with claim._opened("repair") as directory:
         if checkpoint_id is None:
             source, name, called = directory, "checkpoints", "checkpoints"
-            return put_aside(
+            return quarantine(
                 layout, source, name, called=called, session_id=session_id, reason=reason, now=now
             )
         with Directory("checkpoints", directory) as source:
             name, called = f"{checkpoint_id}.json", "checkpoint.json"
-            return put_aside(
+            return quarantine(
                 layout, source, name, called=called, session_id=session_id, reason=reason, now=now
             )
 
@@ -187,7 +187,7 @@ def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> s
     with (
         claim._opened("repair"),
         Directory(layout.sessions) as sessions,
-        shelf(layout, session_id, file, reason, now) as place,
+        quarantine_entry(layout, session_id, file, reason, now) as place,
     ):
         with claim.leaving():
             replace.move_new(sessions, session_id, place.directory, "session")

@@ -15,13 +15,13 @@ from dataclasses import replace
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace as durable
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import codec
 from sessionstore.model.state import SessionState
 from sessionstore.storage.files import state_file
 from sessionstore.storage.files.layout import STATE, Layout
-from sessionstore.storage.files.repair.quarantine import put_aside
+from sessionstore.storage.files.repair.quarantine import quarantine
 from sessionstore.storage.report import Finding, FindingKind
 
 TEMPORARY: re.Pattern[str] = re.compile(
@@ -163,7 +163,7 @@ def _check_leftovers(
                 place.unlink(name)
                 return "removed"
             reason = f"left over from an interrupted write; {holds}"
-            where = put_aside(
+            where = quarantine(
                 layout,
                 place,
                 name,

@@ -14,14 +14,14 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from sessionstore.clock import Clock
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.errors import StorageError
 from sessionstore.model.ids import is_id
-from sessionstore.process import liveness
+from sessionstore.process import identity
 from sessionstore.storage.files import cancel_request
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
-from sessionstore.storage.files.repair.quarantine import QUARANTINE, put_aside
+from sessionstore.storage.files.repair.quarantine import QUARANTINE, quarantine
 from sessionstore.storage.files.repair.session import (
     TEMPORARY,
     check_modes,
@@ -34,7 +34,7 @@ _STAYS = 60.0
 """Seconds after which a temporary file beside the marker, which no lock guards, is left over."""
 
 
-class Rounds:
+class StoreCheck:
     """One look at everything in a store that is no session."""
 
     def __init__(self, layout: Layout, *, repair: bool, now: Clock) -> None:
@@ -113,7 +113,7 @@ class Rounds:
 
         def mend() -> str:
             with self._locked(name) as lock:
-                place = put_aside(
+                place = quarantine(
                     self._layout,
                     sessions,
                     name,
@@ -197,7 +197,7 @@ class Rounds:
         )
 
         def mend() -> str:
-            place = put_aside(
+            place = quarantine(
                 self._layout,
                 directory,
                 name,
@@ -274,13 +274,13 @@ class Rounds:
     def _locked(self, session_id: str) -> Iterator[locks.HeldLock]:
         path = self._layout.lock(session_id)
         try:
-            lock = locks.acquire(path, liveness.new_owner(self._now()), timeout=0.0)
+            lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
         except locks.Held:
             raise StorageError("repair", path, "a live process holds its lock") from None
         except FileNotFoundError:  # a store that nobody of ours has written to yet
             with suppress(FileExistsError):
                 os.mkdir(self._layout.locks, 0o700)
-            lock = locks.acquire(path, liveness.new_owner(self._now()), timeout=0.0)
+            lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
         try:
             yield lock
         finally:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionState, SessionStore, StorageError
-from sessionstore.durable.replace import Directory
+from sessionstore.durable.directory import Directory
 from sessionstore.storage.files import lock
 from sessionstore.storage.files.claim import FilesClaim
 from sessionstore.storage.files.index import rebuild

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionState, SessionStore, StorageError
-from sessionstore.process import liveness
+from sessionstore.process import identity
 from sessionstore.storage.files import FilesBackend
 from sessionstore.storage.files.index import database
 from tests.support.index import (
@@ -186,7 +186,7 @@ def test_an_index_that_is_older_than_the_files_is_compared_after_another_boot(
     store.close()
     remove(file)
     file.write_bytes(before)  # sessions/ did not change, and tells nothing
-    monkeypatch.setattr(liveness, "boot_id", lambda: "the next one")
+    monkeypatch.setattr(identity, "boot_id", lambda: "the next one")
     booted = SessionStore(tmp_path)
     assert booted.count(status="failed") == len(expected) == 3
     assert booted.count(goal_id="moved") == 1

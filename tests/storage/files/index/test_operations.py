@@ -26,7 +26,7 @@ from sessionstore import (
 )
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.storage.backend import Backend
-from sessionstore.storage.files.index import schema
+from sessionstore.storage.files.index import query_sql, schema
 from sessionstore.storage.files.index.observe import Eyes
 from tests.support.cli import GONE, invoke, put, state
 from tests.support.index import (
@@ -222,7 +222,7 @@ def test_measuring_notices_what_others_wrote(store: Store, tmp_path: Path) -> No
 def test_without_an_index_every_operation_reads_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessionstore.process.liveness.is_local", lambda _: (False, "nfs"))
+    monkeypatch.setattr("sessionstore.durable.mounts.is_local", lambda _: (False, "nfs"))
     fill(tmp_path)
     put(tmp_path, "torn", "{")
     store = SessionStore(tmp_path)
@@ -252,7 +252,7 @@ def test_a_selection_is_what_a_listing_finds_without_a_look_at_owners(
         chosen = list(backend.select(query))
         assert sorted(item.session_id for item in chosen) == ["held", "s0", "s2", "s4"]
         assert all(item.liveness is None for item in chosen)
-        counted, listed = backend.survey(
+        counted, listed = backend.count_and_list(
             [SessionQuery(), query, SessionQuery(damaged=True)],
             [SessionQuery(order="-session_id", limit=2), query],
         )
@@ -318,7 +318,7 @@ def plan(order: str, **filters: Any) -> list[str]:
             connection.execute(sql)
         query = make_query(Filters(**filters), limit=None, cursor=None, order=order)  # type: ignore[typeddict-item]
         found = []
-        for stream in schema.streams(query):
+        for stream in query_sql.streams(query):
             sql, values = stream.chunk(query, None, 64)
             steps = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
             found.append("; ".join(step[3] for step in steps))

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionOwner, SessionRecovery, SessionState, SessionStore
-from sessionstore.durable.replace import Signature
+from sessionstore.durable.directory import Signature
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import codec
-from sessionstore.model.query import summarize
+from sessionstore.model.summary import summarize
 from sessionstore.storage.files.index import glance, rebuild, schema
 from sessionstore.storage.files.index.index import Index
 from sessionstore.storage.files.index.observe import Eyes

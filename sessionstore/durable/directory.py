@@ -1,0 +1,192 @@
+"""Open directories, what identifies a file in them, and flushes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple, TypeVar
+
+_T = TypeVar("_T")
+
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0)
+
+
+_HAS_DIRECTORIES = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
+
+
+_SHARING_RETRIES = 40
+
+
+_SHARING_PAUSE = 0.025  # seconds; 40 of them are the second that scanners usually need
+
+
+class Signature(NamedTuple):
+    """What tells one version of a file from another without reading it.
+
+    An inode number is given out again once its file is removed. Two versions are mixed up only if
+    their sizes agree, too, and both were written within one tick of the file system's clock (up
+    to 10 ms before Linux 6.13, which counts finer where somebody looks).
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Signature:
+        """Return the signature in ``status``."""
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class Directory:
+    """An open directory: what happens in it happens there even if it is moved meanwhile.
+
+    Where the system has no directory descriptors (Windows), names are joined to the path.
+    """
+
+    _fd: int | None = None
+
+    def __init__(self, path: str, inside: Directory | None = None) -> None:
+        """Open ``path``, or the entry ``path`` of the directory ``inside``; links are refused."""
+        self.path: str = os.path.join(inside.path, path) if inside else path
+        if _HAS_DIRECTORIES:
+            flags = os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW
+            self._fd = os.open(path, flags, dir_fd=inside.fd if inside else None)
+        elif not stat.S_ISDIR(os.lstat(self.path).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._fd is not None and not sys.is_finalizing():
+            self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; safe to call twice."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def at(self, name: str) -> str:
+        """Return how ``name`` is spelt beside :attr:`fd` in a system call."""
+        return name if self._fd is not None else os.path.join(self.path, name)
+
+    @property
+    def fd(self) -> int | None:
+        """The descriptor for ``dir_fd=``, or None."""
+        return self._fd
+
+    @property
+    def is_cheap_to_keep(self) -> bool:
+        """Whether descriptors are not getting scarce: the system gives the lowest free one."""
+        return self._fd is None or self._fd < _plentiful()
+
+    def identity(self) -> tuple[int, int]:
+        """Return device and inode of this directory."""
+        status = os.stat(self.path) if self._fd is None else os.fstat(self._fd)
+        return status.st_dev, status.st_ino
+
+    def open(self, name: str, flags: int) -> int:
+        """Open ``name`` here without following a link or waiting for a FIFO's other end."""
+        flags |= _NO_FOLLOW | _BINARY | _NON_BLOCKING
+        if self._fd is not None:
+            return os.open(name, flags, 0o600, dir_fd=self._fd)
+        return retry_sharing(lambda: os.open(self.at(name), flags, 0o600))
+
+    def status(self, name: str) -> os.stat_result:
+        """Return the status of ``name`` itself, never of what a link points to."""
+        return os.stat(self.at(name), dir_fd=self._fd, follow_symlinks=False)
+
+    def names(self) -> list[str]:
+        """Return the names of all entries."""
+        return os.listdir(self.path if self._fd is None else self._fd)
+
+    def make_directory(self, name: str) -> None:
+        """Make the directory ``name`` with mode 0700."""
+        os.mkdir(self.at(name), 0o700, dir_fd=self._fd)
+
+    def unlink(self, name: str) -> None:
+        """Remove the file ``name``."""
+        if self._fd is not None:
+            os.unlink(name, dir_fd=self._fd)
+        else:
+            retry_sharing(lambda: os.unlink(self.at(name)))
+
+    def link(self, name: str, target: Directory, target_name: str) -> None:
+        """Give the file ``name`` a second name in ``target``; never replaces one."""
+        if self._fd is None:  # Windows knows neither descriptors nor follow_symlinks here
+            os.link(self.at(name), target.at(target_name))
+            return
+        os.link(name, target_name, src_dir_fd=self._fd, dst_dir_fd=target.fd, follow_symlinks=False)
+
+    def flush(self) -> None:
+        """Make the names in this directory durable. A no-op on Windows, which cannot."""
+        if self._fd is not None:
+            flush(self._fd)
+
+
+@cache
+def _plentiful() -> int:
+    """Return how many descriptors may be open before none is kept for convenience."""
+    try:
+        import resource
+    except ImportError:  # Windows, where directories have no descriptors
+        return 0
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft // 2
+
+
+def flush(fd: int) -> None:
+    """Make what ``fd`` refers to durable: fsync, on macOS F_FULLFSYNC.
+
+    macOS: fsync hands the data to the drive, which may keep it in its cache (fsync(2)).
+    """
+    if sys.platform == "darwin":
+        full_flush(fd)
+    else:
+        os.fsync(fd)
+
+
+def full_flush(fd: int) -> None:
+    """Flush through the drive's cache with F_FULLFSYNC; fsync where the volume has no such call."""
+    import fcntl
+
+    command: int = getattr(fcntl, "F_FULLFSYNC", 51)
+    try:
+        fcntl.fcntl(fd, command)
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY):
+            raise
+        os.fsync(fd)
+
+
+def retry_sharing(action: Callable[[], _T]) -> _T:
+    """Return ``action()``; on Windows try again for up to a second while another reads the file.
+
+    Scanners and indexers open files without FILE_SHARE_DELETE (ERROR_ACCESS_DENIED,
+    ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION); they let go by themselves.
+    """
+    for _ in range(_SHARING_RETRIES):
+        try:
+            return action()
+        except OSError as error:
+            if getattr(error, "winerror", None) not in (5, 32, 33):
+                raise
+        time.sleep(_SHARING_PAUSE)
+    return action()

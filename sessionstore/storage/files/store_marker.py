@@ -1,0 +1,181 @@
+"""sessionstore.json: the file that marks and versions a store, and the modes of its root."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from contextlib import suppress
+from typing import Any
+
+from sessionstore.durable import directory as directory_
+from sessionstore.durable import replace
+from sessionstore.errors import StorageError
+from sessionstore.log import about, logger
+from sessionstore.storage.files import state_file
+from sessionstore.storage.files.layout import MARKER, Layout
+
+FORMAT = 1
+
+
+MARKER_LIMIT = 64 * 1024
+
+
+class DamagedMarker(StorageError):
+    """The marker is there, but says nothing: nobody knows which format the store has."""
+
+    reason = "the marker is damaged"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            "open the store",
+            path,
+            f"{self.reason}: see what `sessionstore fsck` says of it; restore it, or write"
+            f' {{"format": {FORMAT}}} into it if this is a store of format {FORMAT}',
+        )
+
+    def __reduce__(self) -> tuple[type[DamagedMarker], tuple[str]]:
+        return type(self), (self.path,)
+
+
+def read_marker(layout: Layout) -> dict[str, Any] | None:
+    """Return what the marker says, or None where there is none (yet).
+
+    Raises:
+        StorageError: the root is no directory, or a store that this version cannot use.
+    """
+    try:
+        with directory_.Directory(layout.root) as root:
+            data, _ = state_file.read_regular(root, MARKER, MARKER_LIMIT)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError("open the store", layout.root, error) from error
+    try:
+        marker = json.loads(data)
+        version = marker["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DamagedMarker(layout.marker) from None
+    if type(version) is not int or version > FORMAT or version < 1:
+        raise StorageError(
+            "open the store",
+            layout.root,
+            f"it has format {version}, this version knows up to {FORMAT}: upgrade sessionstore",
+        )
+    return dict(marker)
+
+
+def check_root(layout: Layout, *, warns: bool) -> None:
+    """Refuse a store that everybody can write to; warn where its group can. Windows: no check.
+
+    Who can write to a directory can put states, locks and links of their own into it. Sticky
+    directories such as /tmp count too: the bit keeps others from removing, not from adding.
+
+    Raises:
+        StorageError: everybody can write to the root, or to a directory of ours in it.
+    """
+    if os.name != "posix":
+        return
+    for path in (layout.root, layout.sessions, layout.locks, layout.trash):
+        try:
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+        except OSError:  # not there yet; or whoever opens it tells what is wrong
+            continue
+        if mode & stat.S_IWOTH:
+            raise StorageError(
+                "use the store",
+                path,
+                f"everybody can write to it (mode {mode:04o}): `chmod o-w` it after a look at"
+                " what is there, or choose a directory of your own",
+            )
+        if warns and mode & stat.S_IWGRP:
+            logger.warning(
+                "%s: its group can write to it (mode %04o) and so forge sessions: chmod g-w it",
+                path,
+                mode,
+                extra=about("group_can_write", path=path),
+            )
+
+
+def holds_foreign_sessions(layout: Layout) -> bool:
+    """Return whether other software made sessions here: a store without our marker."""
+    try:
+        with os.scandir(layout.sessions) as entries:
+            return any(True for _ in entries)
+    except OSError:
+        return False
+
+
+def prepare(layout: Layout, *, foreign: bool) -> None:
+    """Make the directories and the marker of a store, durably, before its first write.
+
+    Raises:
+        StorageError: the root cannot be written.
+    """
+    try:
+        _make_directories(layout.root)
+        with directory_.Directory(layout.root) as root:
+            # The marker comes first: without it, sessions/ tells of a foreign store.
+            if not _has_marker(root):
+                write_marker(root, foreign=foreign)
+            for name in ("locks", "trash", "sessions"):
+                with suppress(FileExistsError):
+                    os.mkdir(os.path.join(layout.root, name), 0o700)
+            root.flush()
+    except OSError as error:
+        raise StorageError("write the store", layout.root, error) from error
+
+
+def _has_marker(root: directory_.Directory) -> bool:
+    try:
+        root.status(MARKER)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def write_marker(root: directory_.Directory, *, foreign: bool) -> None:
+    """Write the marker of a store, durably but for its name, unless there is one by now."""
+    marker: dict[str, Any] = {"format": FORMAT}
+    if foreign:
+        # Its writers may rewrite files in place, which would reach through a link.
+        marker["foreign_writers"] = True
+    data = json.dumps(marker).encode() + b"\n"
+    try:
+        replace.write_new(root, MARKER, data, flush_file=True)
+    except FileExistsError:
+        return  # another process was faster
+    except FileNotFoundError:
+        # Once there is a marker, a sweep removes the unfinished ones of all others.
+        if not _has_marker(root):
+            raise
+
+
+def remove_unfinished_markers(layout: Layout) -> int:
+    """Remove markers that a process left half written, where a whole one is; return how many."""
+    removed = 0
+    with suppress(OSError), directory_.Directory(layout.root) as root:
+        if _has_marker(root):
+            for name in root.names():
+                if name.startswith(replace.TEMPORARY_PREFIX):
+                    with suppress(OSError):
+                        root.unlink(name)
+                        removed += 1
+    return removed
+
+
+def _make_directories(path: str) -> None:
+    """Make ``path`` and its parents with mode 0700, each durable in its own parent."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        _make_directories(parent)
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        with directory_.Directory(parent) as directory:
+            directory.flush()
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a directory", path)
