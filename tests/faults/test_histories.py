@@ -48,7 +48,7 @@ def at_work(
             running = [
                 stack.enter_context(
                     FaultChild(
-                        "history_support", work, root, journals, seed + number, seconds,
+                        "support.history", work, root, journals, seed + number, seconds,
                         *([life] if work == "work" else []),
                     )
                 )

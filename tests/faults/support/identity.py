@@ -47,7 +47,7 @@ class FaultChild(Child):
         wrapper: Sequence[str] = (),
         env: dict[str, str] | None = None,
     ) -> None:
-        code = f"import sys; from tests.faults import {module} as m; m.{work}(*sys.argv[1:])"
+        code = f"import sys; from tests.faults.{module} import {work}; {work}(*sys.argv[1:])"
         mine = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
         self.process = subprocess.Popen(
             [*wrapper, sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
@@ -61,7 +61,7 @@ class FaultChild(Child):
 
 def actor(*arguments: object, **options: Any) -> FaultChild:
     """Start an actor that does as it is told; see :class:`Borrower`."""
-    return FaultChild("identity_support", "act", *arguments, **options)
+    return FaultChild("support.identity", "act", *arguments, **options)
 
 
 # --- what runs in the child ---------------------------------------------------------------------
