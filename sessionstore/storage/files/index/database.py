@@ -87,6 +87,11 @@ class Database:
         """Whether the connection is there: a forked child has none."""
         return self._connection is not None
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a transaction is open: under the mutex, that of a caller."""
+        return self._connection is not None and self._connection.in_transaction
+
     def close(self) -> None:
         """Close the connection."""
         with MUTEX:

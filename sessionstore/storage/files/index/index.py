@@ -16,6 +16,7 @@ session. Ten lines tell the rest:
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -55,7 +56,7 @@ class Index:
         self._layout = layout
         self._database: Database | None = None
         self._released: list[tuple[str, str]] = []
-        self._folded_at = -_OFTEN
+        self._folded_at = -math.inf
 
     def close(self) -> None:
         """Fold what waits, and close the database; the next use opens it again."""
@@ -79,6 +80,8 @@ class Index:
 
     def _fold_released(self) -> None:
         with MUTEX:
+            if self._database is not None and self._database.is_writing:
+                return  # a signal handler released a session in the middle of a transaction
             released, self._released = self._released, []
         if not released:
             return

@@ -100,9 +100,7 @@ class SessionObserver:
             return self._unread(session_id, error)
         return Observation(summarize(state), signature)
 
-    def _read_file(
-        self, session_id: str, file: str, is_directory: bool
-    ) -> tuple[bytes, Signature]:
+    def _read_file(self, session_id: str, file: str, is_directory: bool) -> tuple[bytes, Signature]:
         # The path of a directory is believed: to open each of them takes twice the time.
         if is_directory or stat.S_ISDIR(self._sessions.status(session_id).st_mode):
             with suppress(FileNotFoundError):
