@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from sessionstore.errors import StorageError
-from sessionstore.storage.values import Stored
+from sessionstore.model.stored import Stored
 
 if TYPE_CHECKING:  # what a listing does without
     from pathlib import Path

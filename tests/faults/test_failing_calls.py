@@ -41,6 +41,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "fdatasync": ("EIO", *_SPACE),
     "rename": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "renameat2": ("EIO", *_SPACE, "EACCES", "EROFS"),
+    "link": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "linkat": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "mkdir": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "mkdirat": ("EIO", *_SPACE, "EACCES", "EROFS"),

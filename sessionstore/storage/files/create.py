@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionExists
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.state_file import storage_errors

@@ -17,15 +17,15 @@ from sessionstore.clock import Clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, flush
 from sessionstore.errors import SessionExists
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 from sessionstore.model.state import SessionOwner
 from sessionstore.process import identity
-from sessionstore.storage.backend import SessionImporter
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.files.usage import walk
+from sessionstore.storage.importer import SessionImporter
 
 Acquire = Callable[[str, SessionOwner, float], HeldLock]
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 from sessionstore.storage.files.index import index_directory, live_names
 from sessionstore.storage.files.index.index_directory import DATABASE, FORMAT
 from sessionstore.storage.files.index.schema import TABLES

@@ -22,9 +22,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 from sessionstore.model.summary import SessionSummary
-from sessionstore.process import identity
+from sessionstore.process import kernel
 from sessionstore.storage.files.index import database, index_directory, live_names
 from sessionstore.storage.files.index.database import (
     BRIEF,
@@ -167,7 +167,7 @@ class Index:
         facts = opened.facts()
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
-        if facts.get("boot") != identity.boot_id():
+        if facts.get("boot") != kernel.boot_id():
             return "the machine was started since, or the store comes from another one"
         try:
             is_recorded = live_names.is_recorded(opened.directory, self._layout)
@@ -185,7 +185,7 @@ class Index:
         """
         number = random_hex(8)
         with opened.transaction(PATIENT) as connection:
-            set_facts(connection, complete=number, boot=identity.boot_id())
+            set_facts(connection, complete=number, boot=kernel.boot_id())
         if not live_names.record_sessions(opened.directory, self._layout):
             raise SQLError("a process was stopped while it moved a session")
         return number

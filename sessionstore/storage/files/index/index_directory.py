@@ -11,7 +11,7 @@ import re
 import shutil
 
 from sessionstore.log import about, logger
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 from sessionstore.storage.files.layout import Layout, opened_trash
 
 FORMAT = 1

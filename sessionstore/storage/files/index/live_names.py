@@ -13,7 +13,8 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from sessionstore.model.chance import random_hex
+from sessionstore.durable import replace
+from sessionstore.model.ids import random_hex
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.index import index_directory
 from sessionstore.storage.files.layout import Layout
@@ -199,5 +200,5 @@ def _read(file: io.FileIO) -> bytes:
 
 def _write(file: io.FileIO, identity: bytes) -> None:
     file.seek(0)
-    # Of one length, and in one call: a process that dies leaves the one or the other.
-    file.write(b"\n" + identity.ljust(100) + b"\n")
+    # Of one length: a process that dies leaves the old, the new, or what is like neither.
+    replace.write_all(file.fileno(), b"\n" + identity.ljust(100) + b"\n")

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable.directory import Signature
-from sessionstore.model.late import keep
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.summary import SessionSummary
 
@@ -90,13 +89,13 @@ def signature_values(signature: Signature) -> tuple[int, int, int]:
 
 # --- rows and summaries -------------------------------------------------------------------------
 
-_PLAIN = (
+_SHOWN = (
     "status", "goal_id", "agent_id", "stream_id", "correlation_id", "forked_from", "entry_point",
     "revision", "incarnation", "started_at", "updated_at", "completed_at", "current_node",
     "paused_at", "steps_executed", "error", "latest_checkpoint_id", "is_resumable",
-    "is_interrupted", "pid",
+    "is_interrupted", "pid", "recovery", "owner",
 )  # fmt: skip
-_shown = attrgetter(*_PLAIN, "recovery", "owner")
+_shown = attrgetter(*_SHOWN)
 
 
 def row_of(item: SessionSummary, signature: Signature) -> Row:
@@ -132,11 +131,6 @@ def summary_of(row: Row) -> SessionSummary | None:
     """Return the summary that a row keeps, or None if it was too long for it."""
     if row.shown is None:
         return None
-    *plain, recovery, owner = json.loads(row.shown)
-    values: dict[str, Any] = dict(zip(_PLAIN, plain, strict=True))
+    values: dict[str, Any] = dict(zip(_SHOWN, json.loads(row.shown), strict=True))
     values["status"] = SessionStatus(values["status"])
-    summary = SessionSummary(session_id=row.id, **values)
-    models = {name: one for name, one in (("recovery", recovery), ("owner", owner)) if one}
-    if models:
-        keep(summary, models)
-    return summary
+    return SessionSummary(session_id=row.id, **values)
