@@ -186,8 +186,10 @@ class Index:
         number = random_hex(8)
         with opened.transaction(PATIENT) as connection:
             set_facts(connection, complete=number, boot=kernel.boot_id())
-        if not live_names.record_sessions(opened.directory, self._layout):
-            raise SQLError("a process was stopped while it moved a session")
+        try:
+            live_names.record_sessions(opened.directory, self._layout)
+        except OSError as error:
+            raise SQLError(f"what comes and goes cannot be recorded: {error}") from error
         return number
 
     def end_comparison(self, opened: Database, number: str) -> None:

@@ -8,6 +8,7 @@ database. It serves every index that is there, whatever its format, so that each
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -175,13 +176,17 @@ def is_recorded(index: str, layout: Layout) -> bool:
         return locked is not None and _read(locked) == _identity(layout)
 
 
-def record_sessions(index: str, layout: Layout) -> bool:
-    """Record what ``sessions/`` looks like now; return whether that could be done."""
-    with locks.locked(os.path.join(index, _SESSIONS), timeout=_PATIENCE, create=True) as file:
+def record_sessions(index: str, layout: Layout) -> None:
+    """Record what ``sessions/`` looks like now.
+
+    Raises:
+        OSError: it cannot be recorded, or another process was stopped in the middle of a move.
+    """
+    path = os.path.join(index, _SESSIONS)
+    with locks.locked(path, timeout=_PATIENCE, create=True) as file:
         if file is None:
-            return False
+            raise TimeoutError(errno.ETIMEDOUT, "it cannot be locked", path)
         _write(file, _identity(layout))
-        return True
 
 
 def _identity(layout: Layout) -> bytes:

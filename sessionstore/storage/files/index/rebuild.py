@@ -16,7 +16,7 @@ from typing import NamedTuple
 from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
 from sessionstore.storage.files.index import live_names
-from sessionstore.storage.files.index.database import PATIENT, Database
+from sessionstore.storage.files.index.database import PATIENT, Database, SQLError
 from sessionstore.storage.files.index.index import Index, count_removal, store
 from sessionstore.storage.files.index.observe import Observation, SessionObserver
 from sessionstore.storage.files.index.schema import REMOVE, signature_values
@@ -56,7 +56,7 @@ def rebuild(index: Index, opened: Database, layout: Layout, reason: str) -> Outc
 
     Raises:
         SQLError: the index is damaged, or gone.
-        OSError: the sessions cannot be listed, or one that is held cannot be named as live.
+        OSError: the sessions cannot be listed.
     """
     return _Comparison(index, opened, layout, reason).run()
 
@@ -155,8 +155,11 @@ class _Comparison:
                     break
             stored = store(connection, seen)
         self._rows += sum(one not in known and seen[one] is not None for one in stored)
-        for session_id in [*live, *(seen.keys() - set(stored))]:
-            live_names.add_to(self._opened.directory, session_id)
+        try:
+            for session_id in [*live, *(seen.keys() - set(stored))]:
+                live_names.add_to(self._opened.directory, session_id)
+        except OSError as error:
+            raise SQLError(f"a live session cannot be named: {error}") from error
         return changed[len(seen) + len(live) :]
 
     def _may_hold_gone(self, removals: str | None) -> bool:
