@@ -116,7 +116,7 @@ MUTANTS = (
         "storage/files/lock.py",
         (
             (
-                "    for held in list(_held):\n        held.close()\n    _mutex.release()\n",
+                "    for held in [*_held, *_locked]:\n        held.close()\n    _mutex.release()\n",
                 "    _mutex.release()\n",
             ),
         ),
