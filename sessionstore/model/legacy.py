@@ -1,6 +1,6 @@
-"""Turn the results and run records of agent frameworks into the fields of a session state.
+"""Turn results and run records of agent frameworks into the fields of a session state.
 
-They are taken by shape (Protocols), so that no framework is imported.
+Protocols describe what such an object must have: no framework is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 
 class ExecutionResult(Protocol):
-    """What an executor hands back at the end of a run or at a pause."""
+    """The result of an executor, at the end of a run or at a pause: any object like this."""
 
     @property
     def success(self) -> bool: ...
@@ -109,7 +109,7 @@ _RUN_STATUS = {
 
 
 def fields_of_result(result: ExecutionResult, started_at: str, now: str) -> dict[str, Any]:
-    """Return the state fields that an execution result determines."""
+    """Return the fields of a state that an execution result determines."""
     paused_at = result.paused_at or None
     if paused_at:
         status = "paused"
@@ -143,7 +143,7 @@ def fields_of_result(result: ExecutionResult, started_at: str, now: str) -> dict
 
 
 def fields_of_run(run: LegacyRun | Mapping[str, Any], now: str) -> dict[str, Any]:
-    """Return the state fields that a legacy run record determines."""
+    """Return the fields of a state that a run record determines."""
     recorded = _field(run, "status")
     recorded = getattr(recorded, "value", recorded)
     status = _RUN_STATUS.get(recorded, "failed") if isinstance(recorded, str) else "failed"
@@ -183,7 +183,7 @@ def _field(record: Any, name: str) -> Any:
 
 
 def _as_dicts(items: Iterable[Any] | None) -> list[dict[str, Any]]:
-    # mode="json" because what is stored must be JSON: a decision's datetime would be refused.
+    # mode="json": a datetime in a decision would be refused, as it is not JSON.
     return [
         copy.deepcopy(dict(item)) if isinstance(item, Mapping) else _dumped(item)
         for item in items or ()
