@@ -14,7 +14,26 @@ from pydantic import BaseModel
 
 
 class ExecutionResult(Protocol):
-    """The result of an executor, at the end of a run or at a pause: any object like this."""
+    """The result of an executor, at the end of a run or at a pause: any object like this.
+
+    Attributes:
+        success: Whether the run succeeded.
+        output: What it produced.
+        error: Why it failed, or None.
+        steps_executed: How many steps were done.
+        total_tokens: How many tokens were used.
+        total_latency_ms: How long the steps took, in milliseconds.
+        path: The nodes that were passed, in order.
+        paused_at: The node that it paused at; None or empty if it ended.
+        session_state: None, or a dict of which ``data_buffer`` (else ``memory``) and
+            ``resume_from`` are read.
+        total_retries: How many times a node was tried again.
+        nodes_with_failures: The nodes that failed at least once.
+        retry_details: How many times each node was tried again.
+        had_partial_failures: Whether a node failed and the run went on.
+        execution_quality: ``clean``, ``degraded`` or ``failed``.
+        node_visit_counts: How many times each node was visited.
+    """
 
     @property
     def success(self) -> bool: ...
@@ -62,9 +81,20 @@ class RunMetrics(Protocol):
 
 
 class LegacyRun(Protocol):
-    """A run record from before there were session files.
+    """A run record from before there were session files: any object like this.
 
-    ``status`` is a string or an enum of strings; decisions and problems have ``model_dump()``.
+    Attributes:
+        goal_id: The goal that the run worked for.
+        status: ``running``, ``completed``, ``failed``, ``cancelled`` or ``stuck``, as text or as
+            an enum of text.
+        started_at: When it began.
+        completed_at: When it ended, or None.
+        output_data: What it produced.
+        input_data: What it was started with.
+        metrics: Its counters: ``total_decisions``, ``total_tokens``, ``nodes_executed`` and
+            ``edges_traversed``.
+        decisions: The decisions that were made, each with ``model_dump()``.
+        problems: The problems that were met, each with ``model_dump()``.
     """
 
     @property
