@@ -15,7 +15,7 @@ import pytest
 from sessionstore import SessionStore
 from sessionstore.cli.commands import COMMANDS
 from tests.docs.pages import Reader, blocks
-from tests.support.processes import CHECKOUT
+from tests.support.processes import CHECKOUT, DEADLINE
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -29,7 +29,7 @@ def run(code: str, home: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE,
     )
 
 
