@@ -81,11 +81,13 @@ durability: $(BIN)/.dev
 	SESSIONSTORE_TALLY=$(abspath $(VENV))/tally $(BIN)/python -m pytest -q -n $(JOBS)
 	$(BIN)/python -m tools.docs.durability_table $(VENV)/tally docs/durability.md
 
-# A warning is an error, and so is anything that a page would load from elsewhere.
+# A warning is an error, and so is anything that a page would load from elsewhere, and a public
+# name or field that the reference does not show.
 docs: $(VENV)-docs/bin/.docs
 	$(VENV)-docs/bin/python -m tools.docs.commands
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
 	$(VENV)-docs/bin/python -m tools.docs.outside build/site
+	$(VENV)-docs/bin/python -m tools.docs.reference build/site
 
 $(VENV)-docs/bin/.docs: constraints.txt docs/constraints.txt
 	$(PYTHON) -m venv $(VENV)-docs
