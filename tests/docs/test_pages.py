@@ -116,3 +116,12 @@ def test_what_a_page_loads_from_elsewhere_is_found(tmp_path: Path) -> None:
     (tmp_path / "style.css").write_text("@font-face { src: url(https://f.example/font) }")
     found = "".join(outside.loaded_from_elsewhere(tmp_path))
     assert re.findall(r"(\w)\.example", found) == ["c", "d", "e", "f"]
+
+
+def test_each_test_that_the_durability_page_names_is_there() -> None:
+    promises = (DOCS / "durability.md").read_text(encoding="utf-8").partition("## File system")[0]
+    named = re.findall(r"`([\w/]+\.py)(?:::(test_\w+))?`", promises)
+    assert len(named) > 25
+    for file, test in named:
+        source = (CHECKOUT / "tests" / file).read_text(encoding="utf-8")
+        assert test == "" or re.search(rf"^def {test}\(", source, re.MULTILINE), f"{file}::{test}"
