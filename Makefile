@@ -100,4 +100,4 @@ tour: $(BIN)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.docs.tour $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench $(VENV)-docs build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench $(VENV)-docs build .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

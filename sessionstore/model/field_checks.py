@@ -228,7 +228,7 @@ def _member(kind: type[Enum]) -> Check:
     def check_member(value: Any, _depth: int) -> None:
         if type(value) is not kind:
             allowed = ", ".join(str(member) for member in kind)
-            raise Unstorable(f"{shown(value)} is no {kind.__name__} (it has {allowed})")
+            raise Unstorable(f"{shown(value)} is not a {kind.__name__} (it has {allowed})")
 
     return check_member
 

@@ -203,17 +203,17 @@ def make_query(
             "order", f"{order!r} is none of {', '.join(ORDERS)} (with - in front: descending)"
         )
     if limit is not None and (type(limit) is not int or limit < 1):
-        raise InvalidQuery("limit", f"{limit!r} is no positive number (None lists all)")
+        raise InvalidQuery("limit", f"{limit!r} is not a positive number (None lists all)")
     given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     for name in (*_EQUAL, "id_prefix"):
         if not isinstance(given.get(name, ""), str):
-            raise InvalidQuery(name, f"{given[name]!r} is no text")
+            raise InvalidQuery(name, f"{given[name]!r} is not text")
         if not _is_storable_text(given.get(name, "")):
             raise InvalidQuery(
                 name, f"{given[name]!r} is not UTF-8: nothing that is stored can match it"
             )
     if type(given.get("max_recoveries", 0)) is not int:
-        raise InvalidQuery("max_recoveries", f"{given['max_recoveries']!r} is no whole number")
+        raise InvalidQuery("max_recoveries", f"{given['max_recoveries']!r} is not a whole number")
     return SessionQuery(
         statuses=_statuses(given["status"]) if "status" in given else None,
         equal=tuple((name, given[name]) for name in _EQUAL if name in given),
@@ -264,7 +264,7 @@ def _moment(given: dict[str, Any], name: str) -> float | None:
         return None
     moment = clock.parse(value.isoformat() if isinstance(value, datetime) else value)
     if moment is None:
-        raise InvalidQuery(name, f"{value!r} is no datetime and no ISO 8601 time")
+        raise InvalidQuery(name, f"{value!r} is neither a datetime nor an ISO 8601 time")
     return moment.timestamp()
 
 
@@ -275,7 +275,7 @@ def _read_cursor(cursor: str | None, order: str) -> Position | None:
         padded = cursor + "=" * (-len(cursor) % 4)
         made_for, unknown, value, session_id = json.loads(base64.urlsafe_b64decode(padded))
     except (ValueError, binascii.Error, TypeError, RecursionError):
-        raise InvalidQuery("cursor", "this is no cursor of ours: start without one") from None
+        raise InvalidQuery("cursor", "no listing gave this cursor: start without one") from None
     if made_for != order:
         raise InvalidQuery("cursor", f"it was made for order={made_for!r}, not {order!r}")
     by_time = order.lstrip("-") != "session_id"
@@ -286,7 +286,7 @@ def _read_cursor(cursor: str | None, order: str) -> Position | None:
         or (isinstance(value, float) and not math.isfinite(value))
         or not _is_storable_text(f"{value}{session_id}")
     ):
-        raise InvalidQuery("cursor", "this is no cursor of ours: start without one")
+        raise InvalidQuery("cursor", "no listing gave this cursor: start without one")
     return (unknown, value, session_id)
 
 
