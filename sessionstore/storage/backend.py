@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
@@ -201,14 +200,6 @@ class Backend(ABC):
     def importer(self) -> SessionImporter:
         """Return a way in for whole sessions; see :class:`SessionImporter`."""
         raise StorageError("import into", self, "this store cannot take whole sessions in")
-
-    def ending_many(self) -> AbstractContextManager[object]:
-        """Return what is entered where many claims are going to end, one after the other.
-
-        What a release tells those who list may wait until the block ends, where that saves work.
-        No listing is wrong for it, whenever it is asked for.
-        """
-        return nullcontext()
 
     def tidy(self) -> int:
         """Remove what interrupted operations left behind; return how many things."""

@@ -11,23 +11,21 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, suppress
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, flush
 from sessionstore.errors import SessionExists
+from sessionstore.model.ids import random_hex
 from sessionstore.model.state import SessionOwner
 from sessionstore.process import identity
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.files.usage import walk
 from sessionstore.storage.importer import SessionImporter
-
-if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
-    from sessionstore.storage.files.index.index import Index
 
 Acquire = Callable[[str, SessionOwner, float], HeldLock]
 
@@ -46,10 +44,10 @@ class FilesImporter(SessionImporter):
         layout: Layout,
         acquire: Acquire,
         now: Clock,
-        index: Callable[[], Index | None],
+        released: Callable[[str, str], None],
     ) -> None:
         self._layout = layout
-        self._index = index
+        self._released = released
         self._acquire = acquire
         self._now = now
         name = f"import.{secrets.token_hex(8)}"
@@ -117,13 +115,14 @@ class FilesImporter(SessionImporter):
         if os.path.lexists(self._layout.session(session_id)):
             raise SessionExists(session_id)
         lock = self._acquire(session_id, identity.new_owner(self._now()), 0.0)
+        token = random_hex(8)
         try:
             with self._below(session_id, ("checkpoints",)):
                 pass  # a session of ours has that directory
             with self._aside(session_id) as aside:
                 _flush_all(aside, session_id)
                 with Directory(self._layout.sessions) as sessions:
-                    self._move_in(aside, sessions, session_id)
+                    self._move_in(aside, sessions, session_id, token)
         except BaseException:
             if not os.path.lexists(self._layout.session(session_id)):
                 lock.remove_file()
@@ -131,12 +130,11 @@ class FilesImporter(SessionImporter):
         finally:
             lock.write_end(self._now())  # it was only a look: nobody has held the session here
             lock.close()
+        self._released(session_id, token)
 
-    def _move_in(self, aside: Directory, sessions: Directory, session_id: str) -> None:
-        index = self._index()
+    def _move_in(self, aside: Directory, sessions: Directory, session_id: str, token: str) -> None:
         try:
-            # Its row is live: whoever lists next reads the file, and settles it.
-            with index.adding(session_id) if index else nullcontext():
+            with live_names.recorded_move(self._layout, session_id, token):
                 replace.move_new(aside, session_id, sessions, session_id)
         except FileExistsError:
             raise SessionExists(session_id) from None
