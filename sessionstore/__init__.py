@@ -228,11 +228,11 @@ _HOMES = {
     "sessionstore.operations.prune": ("PruneReport", "Pruned"),
     "sessionstore.operations.retention": ("RetentionPolicy",),
     "sessionstore.operations.watch": ("SessionChange",),
-    "sessionstore.process.liveness": (
+    "sessionstore.model.liveness": (
         "Liveness",
         "Verdict",
     ),
-    "sessionstore.model.query": (
+    "sessionstore.model.summary": (
         "Page",
         "SessionSummary",
     ),

@@ -19,8 +19,8 @@ from sessionstore.errors import (
     DurabilityUncertain,
     SessionStoreError,
 )
-from sessionstore.model import codec
-from sessionstore.model.state import SessionOwner, StateT
+from sessionstore.model import StateT, codec
+from sessionstore.model.state import SessionOwner
 from sessionstore.model.summary import SessionSummary
 from sessionstore.session import stamp
 from sessionstore.session.checkpoint_limit import Keeper

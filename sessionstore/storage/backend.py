@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.query import Examine, SessionQuery
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import Matches, SessionSummary
 from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
@@ -28,7 +29,6 @@ from sessionstore.storage.values import (
     CancelRequest,
     CountsAndPages,
     Probe,
-    Stored,
     Usage,
 )
 

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.query import Examine, SessionQuery
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import Matches, SessionSummary, summarize
-from sessionstore.storage.values import CountsAndPages, Stored
+from sessionstore.storage.values import CountsAndPages
 
 
 class Scannable(Protocol):

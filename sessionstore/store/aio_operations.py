@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, Unpack
 
 from sessionstore.errors import SessionStoreError
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters
-from sessionstore.model.state import SessionStatus, StateT
+from sessionstore.model.state import SessionStatus
 from sessionstore.operations.recovery import MarkAs, RecoveryReport
 from sessionstore.storage.report import CheckReport, Diagnosis, Progress
 from sessionstore.storage.values import Usage

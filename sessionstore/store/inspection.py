@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Generic, Literal
 
 from sessionstore import clock
 from sessionstore.errors import SessionStoreError
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.status import SessionStatus
-from sessionstore.model.typed import StateT
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Usage
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 from sessionstore import clock
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.liveness import Liveness
-from sessionstore.model.typed import StateT
 from sessionstore.process import identity
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend

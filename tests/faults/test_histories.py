@@ -22,8 +22,6 @@ HONEST = (
 )  # fmt: skip
 
 
-pytestmark = pytest.mark.timeout(300)
-
 ROUNDS = 10
 """How often a crew goes back to work, at most, until chance has done everything that it may."""
 

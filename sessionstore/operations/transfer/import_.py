@@ -24,8 +24,8 @@ from sessionstore.errors import (
 )
 from sessionstore.log import about, logger
 from sessionstore.model import codec
-from sessionstore.model.limits import MAX_STATE_BYTES
 from sessionstore.model.state import SessionRecovery, SessionState, SessionStatus
+from sessionstore.model.stored import MAX_STATE_BYTES
 from sessionstore.operations.transfer import archive as archives
 from sessionstore.operations.transfer import import_source
 from sessionstore.operations.transfer.archive import MANIFEST, Digest, Manifest, Member

@@ -21,7 +21,8 @@ from sessionstore.errors import (
     SessionStoreError,
 )
 from sessionstore.model import codec
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import cancel_request, state_file
@@ -30,7 +31,6 @@ from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
 from sessionstore.storage.files.index.claim_row import Entry
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
-from sessionstore.storage.values import Stored
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.storage.files.index.index import Index
