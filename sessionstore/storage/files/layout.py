@@ -1,4 +1,4 @@
-"""Where things lie below the root, and whether a root may be used at all."""
+"""The paths and names below the root of a store."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def trash(self) -> str:
-        """What is deleted, until it is removed."""
+        """Deleted sessions until they are removed, and sessions that are being built."""
         return os.path.join(self.root, "trash")
 
     def session(self, session_id: str) -> str:
@@ -72,7 +72,7 @@ def index_names(layout: Layout) -> list[str]:
     """Return the file names of the databases of the index, the one that counts first.
 
     Raises:
-        OSError: the root cannot be listed: then nobody knows whether there is one.
+        OSError: the root cannot be listed, so that there may be one.
     """
     try:
         return sorted(filter(_INDEX.fullmatch, os.listdir(layout.root)))
@@ -82,7 +82,7 @@ def index_names(layout: Layout) -> list[str]:
 
 @contextmanager
 def opened_trash(layout: Layout) -> Iterator[directory.Directory]:
-    """Open trash/, made now if somebody removed it."""
+    """Open trash/; make it again if somebody removed it."""
     with suppress(FileExistsError):
         os.mkdir(layout.trash, 0o700)
     with directory.Directory(layout.trash) as trash:
@@ -96,7 +96,7 @@ def built_session(name: str) -> str | None:
 
 
 def is_trashed(name: str) -> bool:
-    """Return whether an entry of trash/ bears a name that we give, and nobody else would."""
+    """Return whether this package gave an entry of trash/ its name."""
     session_id, _, random = name.rpartition(".")
     deleted = is_id(session_id) and _RANDOM.fullmatch(random) is not None
     return deleted or built_session(name) is not None
