@@ -25,7 +25,8 @@ def no_file_flush() -> None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             real(fd)
 
-    directory_.flush = flush
+    for module in (directory_, replace, claim):  # each has a name for it
+        module.flush = flush  # type: ignore[attr-defined]
 
 
 def no_directory_flush() -> None:
