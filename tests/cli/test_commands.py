@@ -12,7 +12,7 @@ import pytest
 
 import sessionstore
 from sessionstore import Session, SessionState, SessionStore
-from sessionstore.cli.options import times
+from sessionstore.cli.options import units
 from tests.support.cli import (
     GONE,
     HOSTILE,
@@ -244,15 +244,15 @@ def test_a_time_that_is_none_is_a_usage_error(tmp_path: Path, value: str) -> Non
 def test_times_are_told_as_people_tell_them() -> None:
     now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
     told = {
-        delta: times.relative((now - timedelta(seconds=delta)).isoformat(), now)
+        delta: units.relative_time((now - timedelta(seconds=delta)).isoformat(), now)
         for delta in (0, 59, 60, 7199, 7200, 86400 * 2, -300)
     }
     assert list(told.values()) == [
         "just now", "59 s ago", "1 min ago", "1 h ago", "2 h ago", "2 d ago", "in 5 min",
     ]  # fmt: skip
-    assert times.relative("no time", now) == "no time"
-    assert times.parse_moment("1d12h", now) == now - timedelta(hours=36)
-    assert times.parse_moment("2026-11-22T11:00:00Z", now) == now - timedelta(hours=1)
+    assert units.relative_time("no time", now) == "no time"
+    assert units.parse_moment("1d12h", now) == now - timedelta(hours=36)
+    assert units.parse_moment("2026-11-22T11:00:00Z", now) == now - timedelta(hours=1)
 
 
 # --- ids -----------------------------------------------------------------------------------------

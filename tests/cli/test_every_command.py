@@ -16,7 +16,7 @@ import pytest
 from sessionstore import SessionStore
 from sessionstore.cli.app import app
 from sessionstore.cli.commands import COMMANDS
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.fields import FIELDS
 from tests.cli.test_process import on_terminal
 from tests.support.cli import (

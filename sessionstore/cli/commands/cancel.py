@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.errors import refused
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import combined
+from sessionstore.cli.errors import Exit, combined, refused
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.units import Duration
@@ -82,7 +80,9 @@ def _write(item: Cancellation, form: str) -> None:
         outcome = item.outcome.replace("_", " ")
         streams.write(f"{item.session_id}  {outcome}: {printable(item.detail, limit=400)}\n")
     if not was_heard and item.outcome == "ended" and item.status == "paused":
-        streams.note(f"to give it up: sessionstore mark {item.session_id} cancelled --reason TEXT")
+        streams.notice(
+            f"to give it up: sessionstore mark {item.session_id} cancelled --reason TEXT"
+        )
 
 
 def _code(item: Cancellation, *, is_awaited: bool) -> Exit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sessionstore.cli.completion.ids import VARIABLE
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.output import streams
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import for_each
+from sessionstore.cli.errors import Exit, for_each
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
@@ -59,7 +58,7 @@ def delete(settings: Settings, ids: tuple[str, ...], form: str, is_sure: bool, f
     with settings.open_store() as store:
         chosen = list(dict.fromkeys(resolve_all(store, ids, settings.root)))
         if not is_sure and not _is_wanted(store, chosen):
-            streams.complain("nothing was deleted")
+            streams.error("nothing was deleted")
             return Exit.ERROR
 
         def act(session_id: str) -> Exit:
@@ -87,10 +86,10 @@ def _is_wanted(store: SessionStore[Any], chosen: Sequence[str]) -> bool:
         try:
             state = store.load(session_id)
         except SessionStoreError as error:
-            streams.warn(f"{session_id}: {error.fact}")
+            streams.warning(f"{session_id}: {error.fact}")
         else:
             goal = f", goal {state.goal_id}" if state.goal_id else ""
-            streams.warn(f"{session_id}: {state.status}, revision {state.revision}{goal}")
+            streams.warning(f"{session_id}: {state.status}, revision {state.revision}{goal}")
     if len(chosen) > _SHOWN:
-        streams.warn(f"and {len(chosen) - _SHOWN:,} more")
+        streams.warning(f"and {len(chosen) - _SHOWN:,} more")
     return streams.is_confirmed(f"delete {count_of(len(chosen), 'session')} for good?")

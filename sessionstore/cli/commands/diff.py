@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sessionstore.cli.completion.ids import CHECKPOINT_ID
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_one
 from sessionstore.cli.options.shared import Settings, shared_options
 from sessionstore.cli.output import json, streams
@@ -82,7 +82,7 @@ def diff(
 
 def _write(found: StateDiff, *, full: bool, colored: bool) -> None:
     if not found:
-        streams.note(f"{_name(found.before)} and {_name(found.after)} do not differ")
+        streams.notice(f"{_name(found.before)} and {_name(found.after)} do not differ")
         return
     streams.write(_paint(f"--- {_name(found.before)}", "bold", colored=colored) + "\n")
     streams.write(_paint(f"+++ {_name(found.after)}", "bold", colored=colored) + "\n")
@@ -90,7 +90,7 @@ def _write(found: StateDiff, *, full: bool, colored: bool) -> None:
         color = _COLORS[item.kind]
         for line in _lines(item, None if full else _WIDTH):
             streams.write(_paint(line, color, colored=colored) + "\n")
-    streams.note(count_of(len(found), "difference"))
+    streams.notice(count_of(len(found), "difference"))
 
 
 def _name(side: DiffSide) -> str:

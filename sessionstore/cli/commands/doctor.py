@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.text import count_of, printable
@@ -53,9 +53,9 @@ def doctor(settings: Settings, form: str) -> int:
     counts = [f"{failed:,} failed"] if failed else []
     counts += [count_of(warned, "warning")] if warned else []
     if counts:
-        streams.warn(", ".join(counts))
+        streams.warning(", ".join(counts))
     else:
-        streams.note("fit for a store")
+        streams.notice("fit for a store")
     return Exit.ERROR if failed else Exit.OK
 
 

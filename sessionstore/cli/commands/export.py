@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from sessionstore.cli.commands import transfer_report
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, read_moment, shared_options
 from sessionstore.cli.options.statuses import statuses_option
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 EXPORTED = "sessionstore.exported/1"
 
 _OUTCOMES = ("exported", "missing", "damaged", "failed")
+_DAMAGE_SHOWN = 5
 
 
 @click.command(
@@ -125,10 +125,22 @@ def _write(report: ExportReport, form: str) -> None:
 def _say_what_happened(report: ExportReport, target: str) -> None:
     for outcome in _OUTCOMES[1:]:
         for item in _of(report, outcome):
-            streams.warn(f"{printable(item.session_id)} is {outcome}: {item.reason}")
+            streams.warning(f"{printable(item.session_id)} is {outcome}: {item.reason}")
     for item in report.exported:
         for omitted in item.omitted:
-            streams.warn(f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}")
-        transfer_report.say_damage(item)
+            streams.warning(
+                f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}"
+            )
+        say_damage(item)
     where = "" if target == "-" else f" to {target}"
-    streams.note(f"{count_of(len(report.exported), 'session')} exported{where}")
+    streams.notice(f"{count_of(len(report.exported), 'session')} exported{where}")
+
+
+def say_damage(item: TransferredSession) -> None:
+    """Say on stderr what of a session was carried though it is damaged."""
+    for damage in item.damage[:_DAMAGE_SHOWN]:
+        text = printable(damage, limit=600)
+        streams.warning(f"{printable(item.session_id)}: carried as it is, damaged: {text}")
+    if len(item.damage) > _DAMAGE_SHOWN:
+        more = len(item.damage) - _DAMAGE_SHOWN
+        streams.warning(f"{printable(item.session_id)}: and {more:,} more that are damaged")

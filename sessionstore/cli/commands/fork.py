@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_one
 from sessionstore.cli.options.shared import Settings, shared_options
 from sessionstore.cli.output import json, streams
@@ -70,7 +70,7 @@ def fork(
         streams.write(f"{made}  forked from {parent} at {at}\n")
     else:
         json.write_ids([made])
-    streams.note(
+    streams.notice(
         f"forked from {parent}; it is paused, and files of the application were not copied"
     )
     return Exit.OK

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.progress import ProgressBar
@@ -110,7 +110,7 @@ def _write_table(report: CheckReport, settings: Settings) -> None:
         Column("FILE", wraps=True, drop_order=2),
     ]
     if hidden := write_table(columns, rows, colored=settings.colored):
-        streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
+        streams.notice(f"too narrow for {', '.join(hidden)}: -o json shows all")
 
 
 def _say_what_next(report: CheckReport) -> None:
@@ -125,7 +125,7 @@ def _say_what_next(report: CheckReport) -> None:
         counts.append(f"{others:,} other {'finding' if others == 1 else 'findings'}")
     if not report.left:
         counts.append("nothing is left to repair" if repaired else "nothing was found")
-    say = streams.warn if damage else streams.note
+    say = streams.warning if damage else streams.notice
     say(", ".join(counts))
     if report.left and not report.repair:
-        streams.note("nothing was changed; to mend what can be: the same command with --repair")
+        streams.notice("nothing was changed; to mend what can be: the same command with --repair")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import times
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options import units
 from sessionstore.cli.options.session_ids import resolve_one
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
@@ -63,7 +63,7 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
     else:
         _write(found, children, settings)
     if found.shows_damage:
-        streams.warn("damage was found; it was left as it is")
+        streams.warning("damage was found; it was left as it is")
         return Exit.DAMAGE
     return Exit.OK
 
@@ -89,7 +89,7 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
     rows = [_row(moment, settings) for moment in found]
     if hidden := write_table(columns, rows, colored=settings.colored):
         named = " (r and its revision names one)" if "CHECKPOINT" in hidden else ""
-        streams.note(f"too narrow for {', '.join(hidden)}{named}: -o json shows all")
+        streams.notice(f"too narrow for {', '.join(hidden)}{named}: -o json shows all")
     if children:
         streams.write("\n")
         now = settings.now()
@@ -99,13 +99,13 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
                 [
                     item.session_id,
                     printable(item.checkpoint_id or "-"),
-                    times.relative(item.at, now),
+                    units.relative_time(item.at, now),
                 ]
                 for item in children
             ],
             colored=settings.colored,
         )
-        streams.note(count_of(len(children), "fork"))
+        streams.notice(count_of(len(children), "fork"))
 
 
 def _row(moment: HistoryEntry, settings: Settings) -> Row:
@@ -117,7 +117,7 @@ def _row(moment: HistoryEntry, settings: Settings) -> Row:
     if moment.damaged is not None:
         remarks.append(f"damaged: {printable(moment.damaged, limit=REASON_LIMIT)}")
     return [
-        times.relative(moment.at, settings.now()),
+        units.relative_time(moment.at, settings.now()),
         "-" if moment.revision is None else f"{moment.revision:,}",
         Cell(
             printable(f"now {what}" if moment.kind == "present" else what, limit=40),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from sessionstore.cli.commands import transfer_report
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import sizes
+from sessionstore.cli.commands.export import say_damage
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.log_handlers import EventCounter
+from sessionstore.cli.options import units
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.progress import ProgressBar
-from sessionstore.cli.tally import EventCounter
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _OUTCOMES = ("imported", "existing", "failed")
 
 def _size(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
     try:
-        return None if value is None else sizes.parse_size(value)
+        return None if value is None else units.parse_size(value)
     except ValueError as error:
         raise click.BadParameter(str(error), context, option) from None
 
@@ -84,10 +84,10 @@ def import_(
             raise
     _write(report, form)
     for item in (*report.existing, *report.failed):
-        streams.warn(f"{printable(item.session_id)} was not imported: {item.reason}")
+        streams.warning(f"{printable(item.session_id)} was not imported: {item.reason}")
     for item in report.imported:
-        transfer_report.say_damage(item)
-    streams.note(f"{count_of(len(report.imported), 'session')} imported")
+        say_damage(item)
+    streams.notice(f"{count_of(len(report.imported), 'session')} imported")
     if not report.is_whole:
         return Exit.PARTLY if report.imported else Exit.ERROR
     return Exit.DAMAGE if report.carries_damage else Exit.OK

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.fields import FIELDS, complete_fields, read_fields
 from sessionstore.cli.options.shared import Settings, output_option, read_moment, shared_options
 from sessionstore.cli.options.statuses import statuses_option

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import sizes, times
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.log_handlers import EventCounter
+from sessionstore.cli.options import units
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.progress import ProgressBar
-from sessionstore.cli.tally import EventCounter
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ Examples:
 @click.option(
     "--older-than",
     metavar="AGE",
-    callback=_read(times.parse_age),
+    callback=_read(units.parse_age),
     help="Sessions that were last updated so long ago: 12h, 30d, 8w.",
 )
 @click.option(
@@ -70,7 +70,7 @@ Examples:
 @click.option(
     "--max-size",
     metavar="SIZE",
-    callback=_read(sizes.parse_size),
+    callback=_read(units.parse_size),
     help="Delete the oldest while all sessions together take more than this: 500M, 10G.",
 )
 @click.option(
@@ -82,7 +82,7 @@ Examples:
 @click.option(
     "--checkpoints-older-than",
     metavar="AGE",
-    callback=_read(times.parse_age),
+    callback=_read(units.parse_age),
     help="Of sessions that stay, delete checkpoints only if they are so old.",
 )
 @click.option("--apply", is_flag=True, help="Delete; without it nothing is changed.")
@@ -151,7 +151,7 @@ def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> Non
     counts = [f"{count_of(len(gone), 'session')} deleted"]
     if shrunk := len(ids) - len(gone):
         counts.append(f"{count_of(shrunk, 'other session')} shrunk")
-    streams.warn(f"{', '.join(counts)} until then; the same command goes on")
+    streams.warning(f"{', '.join(counts)} until then; the same command goes on")
 
 
 def _of(report: PruneReport, outcome: str) -> Sequence[Pruned]:
@@ -194,7 +194,7 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
         [
             printable(item.session_id),
             labels[outcome],
-            times.relative(item.updated_at, now),
+            units.relative_time(item.updated_at, now),
             size_words(item.freed) if outcome in ("sessions", "checkpoints") else "-",
             printable(item.reason, limit=REASON_LIMIT),
         ]
@@ -223,9 +223,9 @@ def _say_what_next(report: PruneReport) -> None:
     counts.append(f"{size_words(report.freed)} {'would be ' if report.dry_run else ''}freed")
     others = {outcome: len(_of(report, outcome)) for outcome in ("spared", "damaged", "failed")}
     counts += [f"{found:,} {outcome}" for outcome, found in others.items() if found]
-    say = streams.warn if report.failed or report.damaged else streams.note
+    say = streams.warning if report.failed or report.damaged else streams.notice
     say(", ".join(counts))
     if report.dry_run and (gone or shrunk):
-        streams.note("nothing was changed; to delete them: the same command with --apply")
+        streams.notice("nothing was changed; to delete them: the same command with --apply")
     if report.damaged:
-        streams.note("damaged sessions are never pruned; look into them: sessionstore fsck")
+        streams.notice("damaged sessions are never pruned; look into them: sessionstore fsck")

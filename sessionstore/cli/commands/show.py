@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_all, resolve_one
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 
 if TYPE_CHECKING:
-    from sessionstore.cli.output.sight import SessionReport
+    from sessionstore.cli.output.session_report import SessionReport
     from sessionstore.store.store import SessionStore
 
 SEVERAL = "sessionstore.several/1"
@@ -76,15 +76,15 @@ def show(
             for session_id in ids:
                 _write_state(store, session_id, at)
             return Exit.OK
-        sights = _Sights(store, ids, at)
-        _write(sights, settings, form, several=several)
-    if sights.damaged:
-        streams.warn("damage was found; it was left as it is")
+        reports = _Reports(store, ids, at)
+        _write(reports, settings, form, several=several)
+    if reports.damaged:
+        streams.warning("damage was found; it was left as it is")
         return Exit.DAMAGE
     return Exit.OK
 
 
-class _Sights:
+class _Reports:
     """What is seen of each session, looked at when its turn comes."""
 
     def __init__(self, store: SessionStore[Any], ids: Iterator[str], at: str | None) -> None:
@@ -95,32 +95,32 @@ class _Sights:
         """Whether any that was seen so far is damaged."""
 
     def __iter__(self) -> Iterator[SessionReport]:
-        from sessionstore.cli.output.sight import look_at
+        from sessionstore.cli.output.session_report import look_at
 
         for session_id in self._ids:
             at = self._at and self._store.find_checkpoint(session_id, self._at)
-            sight = look_at(self._store, session_id, at)
-            self.damaged |= sight.shows_damage
-            yield sight
+            report = look_at(self._store, session_id, at)
+            self.damaged |= report.shows_damage
+            yield report
 
 
-def _write(sights: _Sights, settings: Settings, form: str, *, several: bool) -> None:
+def _write(reports: _Reports, settings: Settings, form: str, *, several: bool) -> None:
     if form == "ids":
-        json.write_ids(sight.session_id for sight in sights)
+        json.write_ids(report.session_id for report in reports)
     elif form == "jsonl":
-        json.write_lines((sight.item() for sight in sights), SEVERAL)
+        json.write_lines((report.item() for report in reports), SEVERAL)
     elif form == "json" and several:
-        json.write_stream(SEVERAL, "sessions", (sight.item() for sight in sights), dict)
+        json.write_stream(SEVERAL, "sessions", (report.item() for report in reports), dict)
     elif form == "json":
-        for sight in sights:
-            json.write_object(json.SESSION, {"session": sight.item()})
+        for report in reports:
+            json.write_object(json.SESSION, {"session": report.item()})
     else:
         from sessionstore.cli.output.portrait import write_portrait
 
-        for number, sight in enumerate(sights):
+        for number, report in enumerate(reports):
             if number:
                 streams.write("\n")
-            write_portrait(sight, settings.now(), colored=settings.colored)
+            write_portrait(report, settings.now(), colored=settings.colored)
 
 
 def _write_state(store: SessionStore[Any], session_id: str, at: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.progress import ProgressBar
@@ -56,19 +56,19 @@ def stats(settings: Settings, form: str, no_sizes: bool) -> int:
     else:
         _write_sizes(found, settings, sizes=not no_sizes)
     if found.damaged:
-        streams.note(f"{count_of(found.damaged, 'damaged session')}: sessionstore ls --damaged")
+        streams.notice(f"{count_of(found.damaged, 'damaged session')}: sessionstore ls --damaged")
     if found.stale:
-        streams.note(f"{count_of(found.stale, 'stale session')}: sessionstore recover")
+        streams.notice(f"{count_of(found.stale, 'stale session')}: sessionstore recover")
     if found.unresumable:
         lost = count_of(found.unresumable, "session")
-        streams.note(f"{lost} with a checkpoint that does not load: sessionstore fsck")
+        streams.notice(f"{lost} with a checkpoint that does not load: sessionstore fsck")
     if found.unmeasured:
-        streams.note(f"{count_of(found.unmeasured, 'session')} could not be measured")
+        streams.notice(f"{count_of(found.unmeasured, 'session')} could not be measured")
     return Exit.OK
 
 
 def _write_counts(found: StoreStats, settings: Settings) -> None:
-    from sessionstore.cli.options import times
+    from sessionstore.cli.options import units
     from sessionstore.cli.output import labels
     from sessionstore.cli.output.tables import Cell, Column, write_table
 
@@ -94,8 +94,8 @@ def _write_counts(found: StoreStats, settings: Settings) -> None:
                 Cell("active, stale", "bold red")
                 if item.is_stale
                 else labels.status_cell(item.status, None, is_interrupted=False),
-                times.relative(printable(item.started_at, limit=60), now),
-                times.relative(printable(item.updated_at, limit=60), now),
+                units.relative_time(printable(item.started_at, limit=60), now),
+                units.relative_time(printable(item.updated_at, limit=60), now),
             ]
             for item in found.oldest_unfinished
         ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import times
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options import units
 from sessionstore.cli.options.session_ids import resolve_one
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
@@ -74,7 +74,7 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
         sys.stdout.flush()
         for change in changes:
             if change.kind == "deleted":
-                streams.note(f"{chosen} was deleted")
+                streams.notice(f"{chosen} was deleted")
                 break
             new = change.summary
             if last is not None and _is_shown(last, new):
@@ -112,7 +112,9 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     kept = []
     for checkpoint in store.checkpoints(session_id):
         if checkpoint.damaged is not None:
-            streams.warn(f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}")
+            streams.warning(
+                f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}"
+            )
         elif checkpoint.revision is not None and checkpoint.revision < current.revision:
             kept.append(checkpoint)
     for checkpoint in kept[len(kept) - min(len(kept), count - 1) :]:
@@ -150,7 +152,7 @@ def _write_line(line: Line, settings: Settings) -> None:
     else:
         row = [
             Cell(f"r{item.revision}".ljust(6), "bold"),
-            times.absolute(item.updated_at, settings.now()).split(" (")[0],
+            units.absolute_time(item.updated_at, settings.now()).split(" (")[0],
             labels.where(item.current_node, item.paused_at),
             f"{item.steps_executed:,} steps",
             status,

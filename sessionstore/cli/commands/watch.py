@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
@@ -81,7 +81,7 @@ def _resolve(store: SessionStore[Any], ids: tuple[str, ...], root: object) -> li
     chosen: list[str] = []
     for given in ids:
         if is_id(given) and not store.find(id_prefix=given, limit=1).items:
-            streams.note(f"{given} is not there yet: waiting for it")
+            streams.notice(f"{given} is not there yet: waiting for it")
             chosen.append(given)
         else:
             chosen += resolve_all(store, [given], root)

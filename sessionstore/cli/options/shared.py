@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sessionstore import clock
-from sessionstore.cli.options import times
+from sessionstore.cli.options import units
 from sessionstore.cli.output import streams
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def _remember(context: click.Context, option: click.Parameter, value: str | None
         setattr(context.ensure_object(Settings), option.name, value)
 
 
-def _hush(context: click.Context, _: click.Parameter, value: bool) -> None:
+def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        streams.hush()
-        context.find_root().call_on_close(lambda: streams.hush(quiet=False))
+        streams.quiet()
+        context.find_root().call_on_close(lambda: streams.quiet(on=False))
 
 
 def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
@@ -105,7 +105,7 @@ def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
             "--quiet",
             is_flag=True,
             expose_value=False,
-            callback=_hush,
+            callback=_quiet,
             help="No notices on stderr: only errors, and what is damaged or was left out.",
         )
         return root(color(quiet(command)))
@@ -135,6 +135,6 @@ def read_moment(
     if value is None:
         return None
     try:
-        return times.parse_moment(value, context.ensure_object(Settings).now())
+        return units.parse_moment(value, context.ensure_object(Settings).now())
     except ValueError as error:
         raise click.BadParameter(str(error), context, option) from None

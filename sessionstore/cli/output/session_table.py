@@ -46,9 +46,9 @@ class Listing:
         if form == "table":
             page = self.page()
             if hidden := self._write_table(page):
-                streams.note(f"too narrow for {', '.join(hidden)}: --fields chooses")
+                streams.notice(f"too narrow for {', '.join(hidden)}: --fields chooses")
             for text in self.remarks(page):
-                streams.note(text)
+                streams.notice(text)
             return
         found: Page | Matches
         if self.limit is None:  # as it is read, however much it is
@@ -68,7 +68,7 @@ class Listing:
                 lambda: {"next_cursor": cursor, "damaged_unjudged": found.damaged},
             )
         if cursor is not None:
-            streams.note(f"there are more: --cursor {cursor}")
+            streams.notice(f"there are more: --cursor {cursor}")
         _say_unjudged(found.damaged)
 
     def _items(self, found: Page | Matches) -> Iterator[json.Item]:
@@ -131,4 +131,4 @@ def _unjudged(count: int) -> str:
 
 def _say_unjudged(count: int) -> None:
     if count:
-        streams.warn(_unjudged(count))
+        streams.warning(_unjudged(count))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore.cli.options.sizes import parse_size
+from sessionstore.cli.options.units import parse_size
 from tests.support.cli import HOSTILE, acting, hashes, invoke, process, put, run, state
 from tests.support.processes import DEADLINE, Child, needs_linux, until
 
