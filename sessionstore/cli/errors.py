@@ -81,17 +81,6 @@ def refused(error: SessionStoreError, command: str | None = None) -> Exit:
     return exit_for(error)
 
 
-def for_each(ids: Sequence[str], act: Callable[[str], Exit]) -> Exit:
-    """Do ``act`` to each session; return the exit code of all of it."""
-    codes: list[Exit] = []
-    for session_id in ids:
-        try:
-            codes.append(act(session_id))
-        except SessionStoreError as error:
-            codes.append(refused(error))
-    return combined(codes)
-
-
 def combined(codes: Sequence[Exit]) -> Exit:
     """Return 0 if all went well, 6 if some did, else what the failures share, or 1.
 

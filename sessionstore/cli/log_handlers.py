@@ -9,7 +9,8 @@ from typing import Self
 
 import click
 
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import streams
+from sessionstore.cli.output.emit import write_ids
 from sessionstore.log import logger
 from sessionstore.text import count_of
 
@@ -74,7 +75,7 @@ class EventCounter(logging.Handler):
     def say_how_far(self, what: str, form: str) -> None:
         """Tell of an interrupted run which sessions ``what`` was done to."""
         if form == "ids":  # whoever logs ids wants those
-            json.write_ids(self.ids)
+            write_ids(self.ids)
             sys.stdout.flush()
         done = f"{count_of(len(self.ids), 'session')} {what}"
         streams.warning(f"{done} until then; the same command goes on")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.errors import Exit, for_each
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import emit_each
 from sessionstore.errors import SessionStoreError
 from sessionstore.text import count_of
 
@@ -54,31 +55,17 @@ def delete(settings: Settings, ids: tuple[str, ...], form: str, is_sure: bool, f
             raise click.UsageError("- reads ids from stdin, where nobody can answer: pass --yes")
         if sys.stdin is None or not sys.stdin.isatty():
             raise click.UsageError("nobody can be asked here: pass --yes")
-    done: list[json.Item] = []
     with settings.open_store() as store:
         chosen = list(dict.fromkeys(resolve_all(store, ids, settings.root)))
         if not is_sure and not _is_wanted(store, chosen):
             streams.error("nothing was deleted")
             return Exit.ERROR
 
-        def act(session_id: str) -> Exit:
+        def act(session_id: str) -> json.Item:
             store.delete(session_id, force=force)
-            item: json.Item = {"session_id": session_id}
-            done.append(item)
-            if form == "jsonl":
-                json.write_lines([item], SCHEMA)
-            elif form == "ids":
-                json.write_ids([session_id])
-            elif form == "table":
-                streams.write(f"{session_id}  deleted\n")
-            # Whoever interrupts the next one wants to know of this one.
-            sys.stdout.flush()
-            return Exit.OK
+            return {}
 
-        code = for_each(chosen, act)
-    if form == "json":
-        json.write_object(SCHEMA, {"deleted": done})
-    return code
+        return emit_each(chosen, act, form, schema=SCHEMA, done="deleted", listed="deleted")
 
 
 def _is_wanted(store: SessionStore[Any], chosen: Sequence[str]) -> bool:

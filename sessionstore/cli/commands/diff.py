@@ -11,6 +11,7 @@ from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_one
 from sessionstore.cli.options.shared import Settings, shared_options
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ def diff(
     with settings.open_store() as store:
         session_id = resolve_one(store, session_id, settings.root)
         found = store.diff(session_id, a, b, everything=everything)
-    if form == "json":
-        fields = {**json.plain(found), "differs": bool(found)}
-        json.write_object(SCHEMA, fields)
-    elif form == "jsonl":
-        json.write_lines((json.plain(item) for item in found), SCHEMA)
-    else:
-        _write(found, full=full, colored=settings.colored)
+    report = Report(
+        schema=SCHEMA,
+        lines=(json.plain(item) for item in found),
+        fields=lambda: {**json.plain(found), "differs": bool(found)},
+        table=lambda: _write(found, full=full, colored=settings.colored),
+    )
+    emit(report, form)
     return Exit.ERROR if tells and found else Exit.OK
 
 

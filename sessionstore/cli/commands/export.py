@@ -13,6 +13,7 @@ from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, read_moment, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
@@ -92,7 +93,13 @@ def export(
         chosen = list(resolve_all(store, ids, settings.root)) if ids else None
         with ProgressBar(settings.color, "exporting") as bar:
             report = store.export_sessions(place, chosen, progress=bar, **filters)
-    _write(report, form)
+    found = Report(
+        schema=EXPORTED,
+        lines=json.outcome_lines(report, _OUTCOMES),
+        fields=lambda: json.outcome_fields(report, _OUTCOMES),
+        ids=(item.session_id for item in report.exported),
+    )
+    emit(found, form)
     _say_what_happened(report, target)
     if report.missing or report.failed or any(item.omitted for item in report.exported):
         return Exit.PARTLY if report.exported else Exit.ERROR
@@ -109,17 +116,6 @@ def _filters(given: dict[str, Any]) -> Any:
 def _of(report: ExportReport, outcome: str) -> Sequence[TransferredSession]:
     found: Sequence[TransferredSession] = getattr(report, outcome)
     return found
-
-
-def _write(report: ExportReport, form: str) -> None:
-    items = {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
-    if form == "ids":
-        json.write_ids(item.session_id for item in report.exported)
-    elif form == "jsonl":
-        for found in items.values():
-            json.write_lines(found, EXPORTED)
-    elif form == "json":
-        json.write_object(EXPORTED, dict(items))
 
 
 def _say_what_happened(report: ExportReport, target: str) -> None:

@@ -8,6 +8,7 @@ from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_one
 from sessionstore.cli.options.shared import Settings, shared_options
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import printable
 
 SCHEMA = "sessionstore.fork/1"
@@ -60,16 +61,16 @@ def fork(
         "forked_from": json.plain(state.forked_from),
         "latest_checkpoint_id": state.latest_checkpoint_id,
     }
-    if form == "json":
-        json.write_object(SCHEMA, fields)
-    elif form == "jsonl":
-        json.write_lines([fields], SCHEMA)
-    elif form == "table":
-        origin = to_fork(made, state.forked_from)
-        at = printable((origin.checkpoint_id if origin else None) or "?")
-        streams.write(f"{made}  forked from {parent} at {at}\n")
-    else:
-        json.write_ids([made])
+    origin = to_fork(made, state.forked_from)
+    at = printable((origin.checkpoint_id if origin else None) or "?")
+    report = Report(
+        schema=SCHEMA,
+        lines=[fields],
+        fields=lambda: fields,
+        ids=[made],
+        table=lambda: streams.write(f"{made}  forked from {parent} at {at}\n"),
+    )
+    emit(report, form)
     streams.notice(
         f"forked from {parent}; it is paused, and files of the application were not copied"
     )

@@ -11,6 +11,7 @@ from sessionstore.cli.options import units
 from sessionstore.cli.options.session_ids import resolve_one
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
@@ -47,21 +48,19 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
         if forks:
             with ProgressBar(settings.color) as bar:
                 children = store.forks(found.session_id, progress=bar)
-    if form == "ids":
-        json.write_ids(
+    forked: json.Item = {"forks": json.plain(children)} if forks else {}
+    report = Report(
+        schema=SCHEMA,
+        lines=(json.plain(moment) for moment in found),
+        fields=lambda: {"history": json.plain(found), **forked},
+        ids=(
             moment.checkpoint_id
             for moment in found
             if moment.checkpoint_id is not None and moment.damaged is None
-        )
-    elif form == "jsonl":
-        json.write_lines((json.plain(moment) for moment in found), SCHEMA)
-    elif form == "json":
-        fields: json.Item = {"history": json.plain(found)}
-        if forks:
-            fields["forks"] = json.plain(children)
-        json.write_object(SCHEMA, fields)
-    else:
-        _write(found, children, settings)
+        ),
+        table=lambda: _write(found, children, settings),
+    )
+    emit(report, form)
     if found.shows_damage:
         streams.warning("damage was found; it was left as it is")
         return Exit.DAMAGE

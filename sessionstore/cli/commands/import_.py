@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 
@@ -13,11 +13,9 @@ from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options import units
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
-
-if TYPE_CHECKING:
-    from sessionstore.operations.transfer.import_ import ImportReport
 
 IMPORTED = "sessionstore.imported/1"
 
@@ -82,7 +80,13 @@ def import_(
         except KeyboardInterrupt:
             tally.say_how_far("imported", form)
             raise
-    _write(report, form)
+    found = Report(
+        schema=IMPORTED,
+        lines=json.outcome_lines(report, _OUTCOMES),
+        fields=lambda: json.outcome_fields(report, _OUTCOMES),
+        ids=(item.session_id for item in report.imported),
+    )
+    emit(found, form)
     for item in (*report.existing, *report.failed):
         streams.warning(f"{printable(item.session_id)} was not imported: {item.reason}")
     for item in report.imported:
@@ -91,14 +95,3 @@ def import_(
     if not report.is_whole:
         return Exit.PARTLY if report.imported else Exit.ERROR
     return Exit.DAMAGE if report.carries_damage else Exit.OK
-
-
-def _write(report: ImportReport, form: str) -> None:
-    items = {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
-    if form == "ids":
-        json.write_ids(item.session_id for item in report.imported)
-    elif form == "jsonl":
-        for found in items.values():
-            json.write_lines(found, IMPORTED)
-    elif form == "json":
-        json.write_object(IMPORTED, dict(items))

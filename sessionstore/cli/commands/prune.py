@@ -15,6 +15,7 @@ from sessionstore.cli.options import units
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit, write_ids
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
@@ -135,7 +136,19 @@ def prune(
             if apply:
                 _say_how_far(store, tally.ids, form)
             raise
-    _write(report, settings, form)
+    found = Report(
+        schema=PRUNED,
+        lines=json.outcome_lines(report, _OUTCOMES),
+        fields=lambda: {
+            "dry_run": report.dry_run,
+            "freed": report.freed,
+            "total_bytes": report.total_bytes,
+            **json.outcome_fields(report, _OUTCOMES),
+        },
+        ids=(item.session_id for item in report.sessions),
+        table=lambda: _write_table(report, settings),
+    )
+    emit(found, form)
     _say_what_next(report)
     if report.failed:
         return Exit.PARTLY
@@ -146,7 +159,7 @@ def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> Non
     """Tell of an interrupted run what went: whoever logs ids wants those of all that are gone."""
     gone = [session_id for session_id in ids if not store.exists(session_id)]
     if form == "ids":
-        json.write_ids(gone)
+        write_ids(gone)
         sys.stdout.flush()
     counts = [f"{count_of(len(gone), 'session')} deleted"]
     if shrunk := len(ids) - len(gone):
@@ -157,24 +170,6 @@ def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> Non
 def _of(report: PruneReport, outcome: str) -> Sequence[Pruned]:
     found: Sequence[Pruned] = getattr(report, outcome)
     return found
-
-
-def _write(report: PruneReport, settings: Settings, form: str) -> None:
-    if form == "ids":
-        json.write_ids(item.session_id for item in report.sessions)
-    elif form == "jsonl":
-        for outcome in _OUTCOMES:
-            json.write_lines(json.outcome_items(report, outcome), PRUNED)
-    elif form == "json":
-        fields: json.Item = {
-            "dry_run": report.dry_run,
-            "freed": report.freed,
-            "total_bytes": report.total_bytes,
-        }
-        fields |= {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
-        json.write_object(PRUNED, fields)
-    else:
-        _write_table(report, settings)
 
 
 def _write_table(report: PruneReport, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
@@ -75,7 +76,18 @@ def recover(
             if apply:
                 tally.say_how_far(f"marked {mark_as}", form)
             raise
-    _write(report, settings, form, mark_as)
+    found = Report(
+        schema=json.RECOVERY,
+        lines=json.outcome_lines(report, _OUTCOMES),
+        fields=lambda: {
+            "dry_run": report.dry_run,
+            "mark_as": mark_as,
+            **json.outcome_fields(report, _OUTCOMES),
+        },
+        ids=(item.session_id for item in report.swept),
+        table=lambda: _write_table(report, settings, mark_as),
+    )
+    emit(found, form)
     _say_what_next(report, assumed, mark_as)
     if report.failed:
         return Exit.ERROR
@@ -87,20 +99,6 @@ def recover(
 def _of(report: RecoveryReport, outcome: str) -> Sequence[SweptSession]:
     found: Sequence[SweptSession] = getattr(report, outcome)
     return found
-
-
-def _write(report: RecoveryReport, settings: Settings, form: str, mark_as: str) -> None:
-    if form == "ids":
-        json.write_ids(item.session_id for item in report.swept)
-    elif form == "jsonl":
-        for outcome in _OUTCOMES:
-            json.write_lines(json.outcome_items(report, outcome), json.RECOVERY)
-    elif form == "json":
-        fields: json.Item = {"dry_run": report.dry_run, "mark_as": mark_as}
-        fields |= {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
-        json.write_object(json.RECOVERY, fields)
-    else:
-        _write_table(report, settings, mark_as)
 
 
 def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> None:

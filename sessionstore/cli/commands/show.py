@@ -12,6 +12,7 @@ from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_all, resolve_one
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 
 if TYPE_CHECKING:
     from sessionstore.cli.output.session_report import SessionReport
@@ -105,22 +106,29 @@ class _Reports:
 
 
 def _write(reports: _Reports, settings: Settings, form: str, *, several: bool) -> None:
-    if form == "ids":
-        json.write_ids(report.session_id for report in reports)
-    elif form == "jsonl":
-        json.write_lines((report.item() for report in reports), SEVERAL)
-    elif form == "json" and several:
-        json.write_stream(SEVERAL, "sessions", (report.item() for report in reports), dict)
-    elif form == "json":
-        for report in reports:
-            json.write_object(json.SESSION, {"session": report.item()})
+    items = (report.item() for report in reports)
+    if several or form == "jsonl":
+        schema, listed = SEVERAL, "sessions"
     else:
-        from sessionstore.cli.output.portrait import write_portrait
+        schema, listed = json.SESSION, None
+    found = Report(
+        schema=schema,
+        listed=listed,
+        lines=items,
+        fields=lambda: {} if listed else {"session": next(items)},
+        ids=(report.session_id for report in reports),
+        table=lambda: _write_table(reports, settings),
+    )
+    emit(found, form)
 
-        for number, report in enumerate(reports):
-            if number:
-                streams.write("\n")
-            write_portrait(report, settings.now(), colored=settings.colored)
+
+def _write_table(reports: _Reports, settings: Settings) -> None:
+    from sessionstore.cli.output.portrait import write_portrait
+
+    for number, report in enumerate(reports):
+        if number:
+            streams.write("\n")
+        write_portrait(report, settings.now(), colored=settings.colored)
 
 
 def _write_state(store: SessionStore[Any], session_id: str, at: str | None) -> None:

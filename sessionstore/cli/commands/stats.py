@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ import click
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.model.status import SessionStatus
 from sessionstore.text import count_of, printable
@@ -49,12 +51,13 @@ def stats(settings: Settings, form: str, no_sizes: bool) -> int:
     counted = show if form == "table" else None
     with settings.open_operations() as store, ProgressBar(settings.color, "counting") as bar:
         found = store.stats(sizes=not no_sizes, progress=bar, counted=counted)
-    if form == "jsonl":
-        json.write_lines([json.plain(found)], STATS)
-    elif form == "json":
-        json.write_object(STATS, json.plain(found))
-    else:
-        _write_sizes(found, settings, sizes=not no_sizes)
+    report = Report(
+        schema=STATS,
+        lines=map(json.plain, [found]),
+        fields=partial(json.plain, found),
+        table=lambda: _write_sizes(found, settings, sizes=not no_sizes),
+    )
+    emit(report, form)
     if found.damaged:
         streams.notice(f"{count_of(found.damaged, 'damaged session')}: sessionstore ls --damaged")
     if found.stale:

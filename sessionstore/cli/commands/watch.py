@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,12 +14,15 @@ from sessionstore.cli.options.shared import Settings, output_option, shared_opti
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import Duration
 from sessionstore.cli.output import json, streams
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
     from sessionstore.operations.watch import SessionChange
     from sessionstore.store.store import SessionStore
+
+SCHEMA = "sessionstore.change/1"
 
 
 @click.command(
@@ -68,12 +72,19 @@ def watch(
     # What is watched need not be there: this makes nothing, either.
     with settings.open_store(create=True) as store:
         chosen = _resolve(store, ids, settings.root) if ids else None
-        changes = store.watch(
-            chosen, until=until or None, timeout=timeout, events=not no_events, **filters
+        changes = _flushed(
+            store.watch(
+                chosen, until=until or None, timeout=timeout, events=not no_events, **filters
+            )
         )
-        for change in changes:
-            _write(change, settings, form)
-            sys.stdout.flush()
+        report = Report(
+            schema=SCHEMA,
+            lines=(_item(change) for change in changes),
+            fields=None,
+            ids=(change.session_id for change in changes),
+            table=lambda: _write(changes, settings),
+        )
+        emit(report, form)
     return Exit.OK
 
 
@@ -88,16 +99,19 @@ def _resolve(store: SessionStore[Any], ids: tuple[str, ...], root: object) -> li
     return chosen
 
 
-def _write(change: SessionChange, settings: Settings, form: str) -> None:
-    if form == "ids":
-        json.write_ids([change.session_id])
-    elif form in ("json", "jsonl"):  # it has no end: an object a line, whichever was asked for
-        fields: json.Item = {
-            "kind": change.kind,
-            "session": json.summary_item(change.summary),
-        }
-        json.write_line("sessionstore.change/1", fields)
-    else:
+def _flushed(changes: Iterable[SessionChange]) -> Iterator[SessionChange]:
+    """Yield each change, and flush what was written of it: the next one may take hours."""
+    for change in changes:
+        yield change
+        sys.stdout.flush()
+
+
+def _item(change: SessionChange) -> json.Item:
+    return {"kind": change.kind, "session": json.summary_item(change.summary)}
+
+
+def _write(changes: Iterable[SessionChange], settings: Settings) -> None:
+    for change in changes:
         _write_line(change, settings)
 
 
