@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.filters import filter_options
 from sessionstore.cli.options.session_ids import resolve_all
-from sessionstore.cli.options.shared import Settings, output_option, read_moment, shared_options
-from sessionstore.cli.options.statuses import statuses_option
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
+    from sessionstore.model.query import Filters
     from sessionstore.operations.transfer.export import ExportReport
     from sessionstore.operations.transfer.report import TransferredSession
 
@@ -46,32 +47,17 @@ Examples:
     " other archives (.zip) a directory, and - is stdout. It must not exist.",
 )
 @click.option("--all", "everything", is_flag=True, help="All sessions.")
-@statuses_option("-s", "--status", "statuses", told="Those with one of these")
-@click.option("--goal", metavar="ID", help="Those with this goal id.")
-@click.option("--agent", metavar="ID", help="Those of this agent id.")
-@click.option(
-    "--since",
-    metavar="TIME",
-    callback=read_moment,
-    help="Those updated since: ISO 8601, or 2h, 3d.",
-)
-@click.option(
-    "--until",
-    metavar="TIME",
-    callback=read_moment,
-    help="Those updated before: ISO 8601, or 2h, 3d.",
-)
+@filter_options("status", "goal_id", "agent_id", "since", "until")
 @output_option("those of the exported sessions")
 @shared_options()
 @click.pass_obj
 def export(
     settings: Settings,
-    /,
     form: str,
     ids: tuple[str, ...],
     target: str,
     everything: bool,
-    **given: Any,
+    filters: Filters,
 ) -> int:
     """Write sessions, with their checkpoints and the application's files, to FILE.
 
@@ -81,7 +67,6 @@ def export(
     Exits with 5 if one is damaged, also if only a checkpoint of it is, which is written as it is;
     6 if one, or a file, was left out: the others are there.
     """
-    filters = _filters(given)
     if sum(map(bool, (ids, everything, filters))) != 1:
         raise click.UsageError("which sessions? Name them, or pass filters, or --all")
     if target == "-" and form != "table":
@@ -104,13 +89,6 @@ def export(
     if report.missing or report.failed or any(item.omitted for item in report.exported):
         return Exit.PARTLY if report.exported else Exit.ERROR
     return Exit.DAMAGE if report.damaged or report.carries_damage else Exit.OK
-
-
-def _filters(given: dict[str, Any]) -> Any:
-    names = {"statuses": "status", "goal": "goal_id", "agent": "agent_id"}
-    return {
-        names.get(name, name): value for name, value in given.items() if value not in (None, ())
-    }
 
 
 def _of(report: ExportReport, outcome: str) -> Sequence[TransferredSession]:

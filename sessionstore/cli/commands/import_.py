@@ -10,8 +10,8 @@ import click
 from sessionstore.cli.commands.export import say_damage
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.log_handlers import EventCounter
-from sessionstore.cli.options import units
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.options.units import SIZE
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
@@ -20,13 +20,6 @@ from sessionstore.text import count_of, printable
 IMPORTED = "sessionstore.imported/1"
 
 _OUTCOMES = ("imported", "existing", "failed")
-
-
-def _size(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
-    try:
-        return None if value is None else units.parse_size(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, option) from None
 
 
 @click.command(
@@ -42,7 +35,7 @@ Examples:
 @click.option(
     "--max-size",
     metavar="SIZE",
-    callback=_size,
+    type=SIZE,
     help="Refuse an archive that holds more, unpacked: 500M, 10G.  [default: 16G]",
 )
 @click.option("--create", is_flag=True, help="Make the store if there is none.")

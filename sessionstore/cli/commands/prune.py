@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ import click
 
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.log_handlers import EventCounter
-from sessionstore.cli.options import units
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
+from sessionstore.cli.options.units import AGE, SIZE, relative_time
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit, write_ids
 from sessionstore.cli.output.progress import ProgressBar
@@ -28,18 +28,6 @@ PRUNED = "sessionstore.pruned/1"
 _OUTCOMES = ("sessions", "checkpoints", "spared", "damaged", "failed")
 
 
-def _read(
-    parse: Callable[[str], Any],
-) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    def read(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-        try:
-            return None if value is None else parse(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error), context, option) from None
-
-    return read
-
-
 @click.command(
     epilog="""\b
 Examples:
@@ -51,7 +39,7 @@ Examples:
 @click.option(
     "--older-than",
     metavar="AGE",
-    callback=_read(units.parse_age),
+    type=AGE,
     help="Sessions that were last updated so long ago: 12h, 30d, 8w.",
 )
 @click.option(
@@ -71,7 +59,7 @@ Examples:
 @click.option(
     "--max-size",
     metavar="SIZE",
-    callback=_read(units.parse_size),
+    type=SIZE,
     help="Delete the oldest while all sessions together take more than this: 500M, 10G.",
 )
 @click.option(
@@ -83,7 +71,7 @@ Examples:
 @click.option(
     "--checkpoints-older-than",
     metavar="AGE",
-    callback=_read(units.parse_age),
+    type=AGE,
     help="Of sessions that stay, delete checkpoints only if they are so old.",
 )
 @click.option("--apply", is_flag=True, help="Delete; without it nothing is changed.")
@@ -189,7 +177,7 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
         [
             printable(item.session_id),
             labels[outcome],
-            units.relative_time(item.updated_at, now),
+            relative_time(item.updated_at, now),
             size_words(item.freed) if outcome in ("sessions", "checkpoints") else "-",
             printable(item.reason, limit=REASON_LIMIT),
         ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.filters import filter_options
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
@@ -40,9 +41,7 @@ Examples:
     type=Duration(),
     help="End after that time: 30, 30s, 5m. With --until that is exit code 7.",
 )
-@statuses_option("-s", "--status", "statuses", told="Only while they have one of these")
-@click.option("--goal", metavar="ID", help="Only those with this goal id.")
-@click.option("--agent", metavar="ID", help="Only those of this agent id.")
+@filter_options("status", "goal_id", "agent_id")
 @click.option(
     "--no-events", is_flag=True, help="Look once a second, also where the system tells of changes."
 )
@@ -51,13 +50,12 @@ Examples:
 @click.pass_obj
 def watch(
     settings: Settings,
-    /,
     form: str,
     ids: tuple[str, ...],
     until: tuple[str, ...],
     timeout: float | None,
     no_events: bool,
-    **given: Any,
+    filters: dict[str, Any],
 ) -> int:
     """Show how sessions are now, and then every change, until Ctrl-C or --until.
 
@@ -67,8 +65,6 @@ def watch(
 
     Exits with 7 if the time is up and --until has not come.
     """
-    names = {"statuses": "status", "goal": "goal_id", "agent": "agent_id"}
-    filters: Any = {names[name]: value for name, value in given.items() if value not in (None, ())}
     # What is watched need not be there: this makes nothing, either.
     with settings.open_store(create=True) as store:
         chosen = _resolve(store, ids, settings.root) if ids else None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sessionstore import clock
-from sessionstore.cli.options import units
 from sessionstore.cli.output import streams
 
 if TYPE_CHECKING:
@@ -29,6 +28,11 @@ class Settings:
     root: str | None = None
     color: str = "auto"
     clock: clock.Clock = clock.utc_now
+
+    @classmethod
+    def of(cls, context: click.Context | None) -> Settings:
+        """Return the settings of the command that runs."""
+        return cls() if context is None else context.ensure_object(cls)
 
     def open_store(self, *, create: bool = False) -> SessionStore[SessionState]:
         """Return the store, which must be there, unless somebody asked to make it."""
@@ -70,7 +74,7 @@ class Settings:
 
 def _remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
     if value is not None and option.name is not None:
-        setattr(context.ensure_object(Settings), option.name, value)
+        setattr(Settings.of(context), option.name, value)
 
 
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -126,15 +130,3 @@ def output_option(ids: str | None) -> Callable[[F], F]:
         show_default=True,
         help=f"json is one object, jsonl one object a line{told}.",
     )
-
-
-def read_moment(
-    context: click.Context, option: click.Parameter, value: str | None
-) -> datetime | None:
-    """Return the time that an option means: ISO 8601, or an age such as ``2h``."""
-    if value is None:
-        return None
-    try:
-        return units.parse_moment(value, context.ensure_object(Settings).now())
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, option) from None

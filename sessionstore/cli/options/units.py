@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ from sessionstore import clock
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
-    _Seconds = click.ParamType[float]  # older versions of click cannot be subscripted
+    ParamType = click.ParamType[Any]  # older versions of click cannot be subscripted
 else:
-    _Seconds = click.ParamType
+    ParamType = click.ParamType
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _AGE = re.compile(r"(?:\d+[smhdw])+", re.ASCII)
@@ -75,7 +76,7 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * _BYTES[found[2].upper()])
 
 
-class Duration(_Seconds):
+class Duration(ParamType):
     """Seconds, plain or with units."""
 
     name = "time"
@@ -99,6 +100,24 @@ class Duration(_Seconds):
                 f"{printable(text, limit=40)} is less than {self._least:g} seconds", param, ctx
             )
         return seconds
+
+
+class Parsed(ParamType):
+    """What a function reads from text, and refuses with a ValueError that says why."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what the text means."""
+        try:
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+AGE, SIZE = Parsed("age", parse_age), Parsed("size", parse_size)
 
 
 def relative_time(text: str | None, now: datetime) -> str:
