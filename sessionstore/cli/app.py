@@ -11,7 +11,7 @@ import click
 import sessionstore
 from sessionstore.cli import signals
 from sessionstore.cli.commands import LazyGroup
-from sessionstore.cli.completion.ids import VARIABLE, attach
+from sessionstore.cli.completion.ids import VARIABLE
 from sessionstore.cli.errors import Exit, refused
 from sessionstore.cli.options.shared import Settings, shared_options
 from sessionstore.cli.output import streams
@@ -57,10 +57,6 @@ class Application(LazyGroup):
         """Answer a shell that completes; what was typed is in its environment, not in our args."""
         from click.shell_completion import shell_complete
 
-        from sessionstore.cli.completion import shells
-
-        shells.add_all()
-        attach(self)
         return shell_complete(self, {"obj": Settings()}, NAME, VARIABLE, instruction)
 
     def _run(self, args: list[str]) -> int:

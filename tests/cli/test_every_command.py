@@ -274,11 +274,11 @@ def test_no_help_loads_what_only_the_work_needs(args: Args) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_session_that_a_command_takes_is_completed(hostile: Path, name: str) -> None:
-    """Give the argument the metavar ID or ID..., or the type ``completing.SESSION_ID``."""
+    """Give the argument the type ``SESSION_ID`` of cli/completion/ids.py."""
     command = command_named(name)
     context = click.Context(command, obj=_settings(hostile))
     for item in command.params:
-        if isinstance(item, click.Argument) and item.name in ("session_id", "session_ids", "ids"):
+        if isinstance(item, click.Argument) and item.name in ("session_id", "ids"):
             offered = [found.value for found in item.shell_complete(context, "h-p")]
             assert offered == ["h-paused"], item.name
 

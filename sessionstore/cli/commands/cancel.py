@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sessionstore.cli.errors import Exit, combined, refused
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.units import Duration
 from sessionstore.cli.output import json, streams
@@ -29,7 +29,7 @@ Examples:
   sessionstore cancel session_20260125_17 --wait 30
   sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.option("--reason", metavar="TEXT", help="Why; whoever runs the session is told.")
 @click.option(
     "--wait",

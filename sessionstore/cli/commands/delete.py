@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sessionstore.cli.errors import Exit
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import emit_each
@@ -30,7 +30,7 @@ Examples:
   sessionstore delete session_20260125_17 session_20260126_09 --yes
   sessionstore ls --goal tryout -o ids | sessionstore delete - --yes""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
 @click.option(
     "--force",

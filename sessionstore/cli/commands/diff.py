@@ -8,7 +8,7 @@ import click
 
 from sessionstore.cli.completion.ids import CHECKPOINT_ID
 from sessionstore.cli.errors import Exit
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit
@@ -34,7 +34,7 @@ Examples:
   sessionstore diff session_20260125_17 cp_node_complete.plan current --full
   sessionstore diff session_20260125_17 --exit-code || echo 'saved since its checkpoint'""",
 )
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.argument("a", metavar="[A]", required=False, type=CHECKPOINT_ID)
 @click.argument("b", metavar="[B]", required=False, type=CHECKPOINT_ID)
 @click.option("--all", "everything", is_flag=True, help="Also revision, owner, times and the like.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sessionstore.cli.errors import Exit
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit
@@ -35,7 +35,7 @@ Examples:
   sessionstore ls --resumable -o ids | head -1 | sessionstore explain -
   sessionstore explain session_20260125_17 -o json | jq '.explanations[0].next[].command'""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @output_option("their full ids")
 @shared_options()
 @click.pass_obj

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from sessionstore.cli.completion.ids import FILE, SESSION_ID
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.filters import filter_options
 from sessionstore.cli.options.session_ids import resolve_all
@@ -36,13 +37,14 @@ Examples:
   sessionstore ls -s failed -o ids | sessionstore export - -O failed.tar.gz
   sessionstore export --all -O - | sessionstore --root ./other import -""",
 )
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", type=SESSION_ID)
 @click.option(
     "-O",
     "--to",
     "target",
     required=True,
     metavar="FILE",
+    type=FILE,
     help="Where to: a name that ends in .tar.gz, .tgz or .tar is an archive, any other but those of"
     " other archives (.zip) a directory, and - is stdout. It must not exist.",
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from sessionstore.cli.completion.ids import CHECKPOINT_ID
 from sessionstore.cli.errors import Exit
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit
@@ -21,11 +22,12 @@ Examples:
   sessionstore fork session_20260125_17 --at r12 --as what-if
   sessionstore fork session_20260125_17 | sessionstore show -""",
 )
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.option(
     "--at",
     "checkpoint_id",
     metavar="CHECKPOINT",
+    type=CHECKPOINT_ID,
     help="The state to begin with: a checkpoint, a beginning of its id, or its revision (r12). "
     "By default the latest checkpoint.",
 )

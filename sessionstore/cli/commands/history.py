@@ -8,7 +8,7 @@ import click
 
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options import units
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit
@@ -31,7 +31,7 @@ Examples:
   sessionstore ls -s failed -o ids | head -1 | sessionstore history -
   sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
 )
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.option("--forks", is_flag=True, help="Also find its forks.")
 @output_option("those of its checkpoints")
 @shared_options()

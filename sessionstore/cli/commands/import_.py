@@ -8,6 +8,7 @@ from typing import BinaryIO
 import click
 
 from sessionstore.cli.commands.export import say_damage
+from sessionstore.cli.completion.ids import FILE
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
@@ -30,7 +31,7 @@ Examples:
   sessionstore import one.tar.gz --as session_copy
   sessionstore export --all -O - | sessionstore --root ./other import - --create""",
 )
-@click.argument("source", metavar="FILE")
+@click.argument("source", metavar="FILE", type=FILE)
 @click.option("--as", "new_id", metavar="ID", help="The id that the one session in it gets.")
 @click.option(
     "--max-size",

@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import emit_each
@@ -21,7 +21,7 @@ Examples:
   sessionstore mark session_20260125_17 failed --reason 'the input was wrong'
   sessionstore ls --stale -o ids | sessionstore mark - cancelled --reason 'no longer needed'""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.argument("status", metavar="failed|cancelled|paused", type=click.Choice(_STATUSES))
 @click.option(
     "--reason", required=True, metavar="TEXT", help="Why; it becomes the error of the result."

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli.completion.ids import CHECKPOINT_ID
 from sessionstore.cli.errors import Exit
-from sessionstore.cli.options.session_ids import resolve_all, resolve_one
+from sessionstore.cli.options.session_ids import resolve_all, resolve_one, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit
@@ -30,10 +31,11 @@ Examples:
   sessionstore show session_20260125_17 --raw > state.json
   sessionstore ls --stale -o ids | sessionstore show -""",
 )
-@click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.option(
     "--at",
     metavar="CHECKPOINT",
+    type=CHECKPOINT_ID,
     help="As it was in this checkpoint: its id, a beginning that no other has, or r12.",
 )
 @click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
@@ -47,7 +49,7 @@ Examples:
 @click.pass_obj
 def show(
     settings: Settings,
-    session_ids: tuple[str, ...],
+    ids: tuple[str, ...],
     at: str | None,
     only_state: bool,
     raw: bool,
@@ -58,26 +60,26 @@ def show(
     ID is a session id, or a beginning of it that no other has; - reads ids from stdin. Exits
     with 5 if a session or one of its checkpoints is damaged.
     """
-    several = len(session_ids) > 1 or ("-" in session_ids and at is None)
+    several = len(ids) > 1 or ("-" in ids and at is None)
     if (only_state or raw) and form != "table":
         raise click.UsageError("--state and --raw are formats of their own: leave out -o")
     if only_state and raw:
         raise click.UsageError("either --state or --raw")
     is_single = raw or at is not None
-    if len(session_ids) > 1 and is_single:
+    if len(ids) > 1 and is_single:
         raise click.UsageError(f"{'--raw' if raw else '--at'} goes with one ID")
     with settings.open_store() as store:
         if is_single:
-            ids = iter([resolve_one(store, session_ids[0], settings.root)])
+            chosen = iter([resolve_one(store, ids[0], settings.root)])
         else:
-            ids = resolve_all(store, session_ids, settings.root)
+            chosen = resolve_all(store, ids, settings.root)
         if raw:
-            return _write_raw(store, next(ids), at)
+            return _write_raw(store, next(chosen), at)
         if only_state:
-            for session_id in ids:
+            for session_id in chosen:
                 _write_state(store, session_id, at)
             return Exit.OK
-        reports = _Reports(store, ids, at)
+        reports = _Reports(store, chosen, at)
         _write(reports, settings, form, several=several)
     if reports.damaged:
         streams.warning("damage was found; it was left as it is")

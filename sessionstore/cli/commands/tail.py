@@ -11,7 +11,7 @@ import click
 
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options import units
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json, streams
 from sessionstore.cli.output.emit import Report, emit
@@ -43,7 +43,7 @@ Examples:
   sessionstore tail session_20260125_17 -n 3 -f
   sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision""",
 )
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on as it is saved, until Ctrl-C.")
 @click.option(
     "-n",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli.completion.ids import SESSION_ID
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.filters import filter_options
 from sessionstore.cli.options.session_ids import resolve_all
@@ -33,7 +34,7 @@ Examples:
   sessionstore watch session_20260125_17 --until completed,failed --timeout 30s
   sessionstore watch -s failed -o ids | xargs -n 1 ./tell-somebody.sh""",
 )
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", type=SESSION_ID)
 @statuses_option("--until", told="End once all of them were deleted, or have one of these")
 @click.option(
     "--timeout",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sessionstore import clock
+from sessionstore.cli.completion.ids import DIRECTORY
 from sessionstore.cli.output import streams
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
         root = click.option(
             "--root",
             metavar="DIR",
+            type=DIRECTORY,
             # Only outside: the environment must not override what was said before the command.
             envvar="SESSIONSTORE_ROOT" if outermost else None,
             show_envvar=outermost,
