@@ -29,6 +29,7 @@ $(BIN)/.dev: pyproject.toml constraints.txt
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 # --verifytypes looks at an installed copy: an editable one has no package directory.
 types: $(BIN)/.dev

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from _child import (
+from demo_child import (
     DemoError,
     Instant,
     Orchestrator,

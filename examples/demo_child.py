@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ORCHESTRATOR = Path(__file__).with_name("orchestrator.py")
-DEADLINE = 60.0  # seconds that any single wait may take before the demo gives up
+DEADLINE = 300.0  # seconds that any single wait may take before the demo gives up
 STATE_FILES = "sessions/[!.]*/state.json"
 
 State = dict[str, Any]

@@ -60,11 +60,11 @@ if TYPE_CHECKING:
     from sessionstore.operations.transfer.report import TransferredSession
     from sessionstore.operations.watch import SessionChange
     from sessionstore.session.session import Session
-    from sessionstore.storage.backend import Backend, Usage
-    from sessionstore.storage.diagnosis import Diagnosis, Fitness
+    from sessionstore.storage.backend import Backend
     from sessionstore.storage.files import FilesBackend
     from sessionstore.storage.memory import MemoryBackend
-    from sessionstore.storage.report import CheckReport, Finding, FindingKind
+    from sessionstore.storage.report import CheckReport, Diagnosis, Finding, FindingKind, Fitness
+    from sessionstore.storage.values import Usage
     from sessionstore.store.aio import AsyncSession, AsyncSessionStore
     from sessionstore.store.store import SessionStore
 
@@ -156,17 +156,14 @@ _HOMES = {
         "AsyncSession",
         "AsyncSessionStore",
     ),
-    "sessionstore.storage.backend": ("Backend", "Usage"),
+    "sessionstore.storage.backend": ("Backend",),
+    "sessionstore.storage.values": ("Usage",),
     "sessionstore.storage.files": ("FilesBackend",),
     "sessionstore.storage.memory": ("MemoryBackend",),
     "sessionstore.model.checkpoint": ("Checkpoint",),
     "sessionstore.model.legacy": (
         "ExecutionResult",
         "LegacyRun",
-    ),
-    "sessionstore.storage.diagnosis": (
-        "Diagnosis",
-        "Fitness",
     ),
     "sessionstore.errors": (
         "CancellationRequested",
@@ -190,8 +187,10 @@ _HOMES = {
     ),
     "sessionstore.storage.report": (
         "CheckReport",
+        "Diagnosis",
         "Finding",
         "FindingKind",
+        "Fitness",
     ),
     "sessionstore.operations.cancel": (
         "CancelOutcome",
@@ -229,11 +228,11 @@ _HOMES = {
     "sessionstore.operations.prune": ("PruneReport", "Pruned"),
     "sessionstore.operations.retention": ("RetentionPolicy",),
     "sessionstore.operations.watch": ("SessionChange",),
-    "sessionstore.process.liveness": (
+    "sessionstore.model.liveness": (
         "Liveness",
         "Verdict",
     ),
-    "sessionstore.model.query": (
+    "sessionstore.model.summary": (
         "Page",
         "SessionSummary",
     ),

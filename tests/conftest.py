@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from tests.support.processes import DEADLINE
+
 NO_SKIPS = "SESSIONSTORE_NO_SKIPS"
 
-DEADLINE = 30.0
-"""Seconds for what is just ending: a thread that was told to, a child that was killed."""
+_FAILED = pytest.StashKey[bool]()
 
 # A failure prints the blob that repeats it: no database in the checkout. Other work on the same
 # machine makes examples slow, which says nothing about the code.
@@ -66,8 +68,11 @@ def _children_heed_signals() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left(_temporary_directory: Path) -> Iterator[None]:
-    """Fail a test that leaves a descriptor, a thread, a child process or a temporary file."""
+def _nothing_is_left(request: pytest.FixtureRequest, _temporary_directory: Path) -> Iterator[None]:
+    """Fail a test that leaves a descriptor, a thread, a child process or a temporary file.
+
+    The children of a test that failed are ended: no other test shall meet them.
+    """
     looks: dict[str, Callable[[], set[str]]] = {
         "descriptors": _descriptors,
         "threads": _threads,
@@ -77,11 +82,13 @@ def _nothing_is_left(_temporary_directory: Path) -> Iterator[None]:
     before = {what: look() for what, look in looks.items()}
     yield
     _close_indexes()
+    if request.node.stash.get(_FAILED, False):
+        _end_children(before["child processes"])
+        return
     deadline = time.monotonic() + DEADLINE
     while left := {what: more for what, look in looks.items() if (more := look() - before[what])}:
         if time.monotonic() > deadline:
-            for what in left.keys() & {"temporary files"}:
-                before[what] |= left[what]
+            _end_children(before["child processes"])
             pytest.fail(f"this test left behind: {left}")
         gc.collect()
         time.sleep(0.01)
@@ -131,6 +138,19 @@ def _children() -> set[str]:
     return found
 
 
+def _end_children(others: set[str]) -> None:
+    """Kill and reap our children, and theirs, except for ``others``."""
+    ended = [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if f"{child.pid} since {child.create_time()}" not in others
+    ]
+    for child in ended:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(ended, timeout=DEADLINE)
+
+
 def _kernel_lists_no_child() -> bool:
     """Return whether Linux says that no thread of ours has a child (proc(5))."""
     try:
@@ -148,6 +168,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Count a skipped test as failed where the machine is said to be able to run them all."""
     report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(NO_SKIPS):
         report.outcome = "failed"
         report.longrepr = f"skipped, though {NO_SKIPS} is set: {report.longrepr}"

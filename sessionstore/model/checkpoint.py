@@ -11,10 +11,10 @@ from pydantic_core import from_json, to_json
 
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt
-from sessionstore.model import codec
+from sessionstore.model import StateT, codec
 from sessionstore.model.ids import parse_checkpoint_id
-from sessionstore.model.state import SessionState, StateT
-from sessionstore.storage.backend import Stored
+from sessionstore.model.state import SessionState
+from sessionstore.model.stored import Stored
 
 BEFORE_RESUME = "before_resume"
 PAUSE = "pause"

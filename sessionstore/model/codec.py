@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from sessionstore.errors import NotStorable, SessionCorrupt, StateTypeMismatch
-from sessionstore.model import field_checks, json_values
-from sessionstore.model.limits import MAX_STATE_BYTES
-from sessionstore.model.state import SessionState, StateT
+from sessionstore.model import StateT, field_checks, json_values
+from sessionstore.model.state import SessionState
+from sessionstore.model.stored import MAX_STATE_BYTES, why_no_json
 from sessionstore.text import printable
 
 
@@ -152,7 +152,7 @@ def decode(payload: bytes, state_type: type[StateT], session_id: str, file: obje
         if state_type is not SessionState:
             decode(payload, SessionState, session_id, file)  # raises where it is damage
             raise StateTypeMismatch(session_id, state_type.__name__, brief(error)) from None
-        reason = _why_unreadable(payload) or brief(error)
+        reason = why_no_json(payload) or brief(error)
         raise SessionCorrupt(session_id, file, reason) from None
     if state.session_id != session_id:
         raise SessionCorrupt(
@@ -161,16 +161,6 @@ def decode(payload: bytes, state_type: type[StateT], session_id: str, file: obje
             f"it is the state of another session, {printable(state.session_id, limit=80)}",
         )
     return state
-
-
-def _why_unreadable(payload: bytes) -> str | None:
-    if not payload:
-        return "the file is empty"
-    if payload.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        return "it begins with a byte order mark: save it as plain UTF-8"
-    if not payload.strip(b"\0"):
-        return f"all {len(payload):,} bytes are zero, as after a loss of power"
-    return None
 
 
 def brief(error: Exception) -> str:

@@ -1,13 +1,13 @@
-"""Session and checkpoint ids: make them, and refuse what could leave the store's root."""
+"""Session and checkpoint ids, and random names; an id that could leave the root is refused."""
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import datetime
 from typing import NamedTuple
 
 from sessionstore.errors import InvalidSessionId
-from sessionstore.model.chance import random_hex
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 # Names that Windows gives to devices, with any extension and in any case.
@@ -17,6 +17,15 @@ _DEVICES = frozenset(
 )
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
 _STAMP = "%Y%m%d_%H%M%S"
+
+
+def random_hex(count: int) -> str:
+    """Return ``count`` random bytes of the system as hexadecimal digits, two for each byte.
+
+    ``secrets.token_hex`` returns the same. That module loads OpenSSL, which takes longer than all
+    the other standard modules that a listing imports.
+    """
+    return os.urandom(count).hex()
 
 
 def check_id(value: object, *, kind: str = "session id") -> str:

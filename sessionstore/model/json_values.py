@@ -112,7 +112,7 @@ def offence(value: Any) -> str | None:
     for known, reason in _REASONS:
         if isinstance(value, known):
             return reason.format(kind.__name__)
-    return f"{_name(value)} is no JSON type: store text or a dict that describes it"
+    return f"{_name(value)} cannot be stored as JSON: store text or a dict{_DECLARE}"
 
 
 def find_bad_text(value: Any) -> Unstorable | None:
@@ -133,15 +133,21 @@ def find_bad_text(value: Any) -> Unstorable | None:
     return None
 
 
+_DECLARE = ", or declare a field of that type in a state_type="
+"""The way out for types that pydantic brings back from JSON once a field declares them."""
+
 _REASONS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (tuple, "a {} would come back as a list: store a list"),
-    ((set, frozenset), "a {} cannot be stored as JSON: store a sorted list"),
+    (tuple, "a {} would come back as a list: store a list" + _DECLARE),
+    ((set, frozenset), "a {} cannot be stored as JSON: store a sorted list" + _DECLARE),
     ((bytes, bytearray, memoryview), "{} cannot be stored as JSON: store text, e.g. base64"),
-    (Enum, "the enum {} would come back as its bare value: store .value"),
+    (Enum, "the enum {} would come back as its bare value: store .value" + _DECLARE),
     ((str, int, float), "{} would come back as its plain builtin type: convert it first"),
     (dict, "{} would come back as a plain dict: store dict(…) of it"),
     (list, "{} would come back as a plain list: store list(…) of it"),
-    (BaseModel, "the model {} would come back as a dict: store .model_dump(mode='json')"),
+    (
+        BaseModel,
+        "the model {} would come back as a dict: store .model_dump(mode='json')" + _DECLARE,
+    ),
 )
 
 

@@ -11,7 +11,6 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field,
 from sessionstore import clock
 from sessionstore.model import legacy
 from sessionstore.model.status import SessionStatus as SessionStatus  # noqa: PLC0414 - re-exported
-from sessionstore.model.typed import StateT as StateT  # noqa: PLC0414 - re-exported
 
 SCHEMA_VERSION = "1.2"
 

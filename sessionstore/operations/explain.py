@@ -13,7 +13,8 @@ from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
 from sessionstore.operations.fork import to_fork
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend, Probe
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.values import Probe
 
 _ENDED = {
     SessionStatus.PAUSED: Situation.PAUSED,

@@ -22,11 +22,11 @@ from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names
-from sessionstore.operations.recovery import Progress
 from sessionstore.process import identity
 from sessionstore.session import create, inspect
 from sessionstore.session.writer import Writer
 from sessionstore.storage.backend import Backend
+from sessionstore.storage.report import Progress
 
 FORK = "fork"
 """The type of the checkpoint with which a fork begins."""

@@ -10,7 +10,8 @@ from sessionstore.process import liveness
 from sessionstore.session import resume
 from sessionstore.session.outcome import describe_error
 from sessionstore.session.writer import Writer
-from sessionstore.storage.backend import Backend, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
 
 CHOICES = (SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.PAUSED)
 

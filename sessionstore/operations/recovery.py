@@ -30,7 +30,8 @@ from sessionstore.process import identity
 from sessionstore.process import liveness as owner
 from sessionstore.session import inspect
 from sessionstore.session.writer import Writer
-from sessionstore.storage.backend import Backend, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
 
 MarkAs = Literal["failed", "paused", "cancelled"]
 

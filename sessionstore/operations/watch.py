@@ -18,7 +18,8 @@ from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionStatus
 from sessionstore.model.summary import SessionSummary
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend, ChangeNotifier, PollingNotifier
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 
 Kind = Literal["found", "created", "changed", "deleted"]
 

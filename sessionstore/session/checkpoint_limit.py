@@ -5,7 +5,7 @@ from __future__ import annotations
 from sessionstore.errors import SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model.ids import parse_checkpoint_id
-from sessionstore.storage.backend import Claim
+from sessionstore.storage.claim import Claim
 
 
 class Keeper:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from sessionstore import clock
 from sessionstore.errors import CancellationRequested, ClaimLost, NotStorable, StateTypeMismatch
-from sessionstore.model import codec
+from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.state import (
@@ -24,7 +24,6 @@ from sessionstore.model.state import (
     SessionResult,
     SessionStatus,
     SessionTimestamps,
-    StateT,
 )
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.session import stamp

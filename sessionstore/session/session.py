@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from sessionstore.errors import NotStorable, SessionStoreError
+from sessionstore.model import StateT
 from sessionstore.model.checkpoint import Checkpoint
-from sessionstore.model.state import SessionOwner, SessionStatus, StateT
+from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.session.writer import Writer
 
 

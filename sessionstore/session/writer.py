@@ -19,13 +19,14 @@ from sessionstore.errors import (
     DurabilityUncertain,
     SessionStoreError,
 )
-from sessionstore.model import codec
-from sessionstore.model.state import SessionOwner, StateT
+from sessionstore.model import StateT, codec
+from sessionstore.model.state import SessionOwner
 from sessionstore.model.summary import SessionSummary
 from sessionstore.session import stamp
 from sessionstore.session.checkpoint_limit import Keeper
 from sessionstore.session.prepare import Prepared, Preparer
-from sessionstore.storage.backend import Backend, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
 
 
 class Writer(Preparer[StateT]):
@@ -89,7 +90,7 @@ class Writer(Preparer[StateT]):
     def finish(self, prepared: Prepared) -> int:
         """Store what was prepared; return the new revision.
 
-        Raises what :meth:`sessionstore.storage.backend.Claim.write` raises.
+        Raises what :meth:`sessionstore.storage.claim.Claim.write` raises.
         """
         with self.queue:
             try:

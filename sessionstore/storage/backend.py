@@ -4,20 +4,23 @@ A backend keeps bytes. What they mean (revisions, statuses, owners) is decided a
 peculiar to a place (paths, links, lock descriptors, connections) stays below. A backend proves
 itself by passing :class:`sessionstore.testing.BackendContract`.
 
-The parts of the contract have files of their own. Whoever writes a backend finds all of them here.
+A backend returns parts that have contracts of their own: claim.py, importer.py and changes.py.
+Values that cross the contract are in values.py and report.py; scan.py lists without an index.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.query import Examine, SessionQuery
-from sessionstore.model.summary import Matches, SessionSummary, summarize
+from sessionstore.model.stored import Stored
+from sessionstore.model.summary import Matches, SessionSummary
+from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
@@ -26,28 +29,12 @@ from sessionstore.storage.values import (
     CancelRequest,
     CountsAndPages,
     Probe,
-    Stored,
     Usage,
 )
 
 if TYPE_CHECKING:  # what most programs do without
     from sessionstore.model.state import SessionOwner
-    from sessionstore.storage.diagnosis import Diagnosis
-    from sessionstore.storage.report import Finding
-
-__all__ = [
-    "ApplicationFile",
-    "Backend",
-    "CancelRequest",
-    "ChangeNotifier",
-    "Claim",
-    "CountsAndPages",
-    "PollingNotifier",
-    "Probe",
-    "SessionImporter",
-    "Stored",
-    "Usage",
-]
+    from sessionstore.storage.report import Diagnosis, Finding
 
 
 class Backend(ABC):
@@ -294,91 +281,42 @@ class Backend(ABC):
     def close(self) -> None:  # noqa: B027 - most places have nothing to let go of
         """Let go of resources; claims are not affected."""
 
+    # --- listing: by reading every session, unless a place has something better ------------------
+
     def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
         """Return the matches in order.
 
         - ``query.limit`` is the caller's affair.
         - ``examine`` costs I/O, so it is called while the matches are consumed, for those only.
-        - ``verify`` says to believe no index without a look at every session.
+        - With ``verify`` no index is believed without a look at every session.
         """
-        del verify  # each is read anyway
-        return self.scan(query, examine)
+        del verify  # a scan reads each session anyway
+        return scan.find(self, query, examine)
 
     def count(self, query: SessionQuery, examine: Examine) -> int:
         """Return how many sessions match."""
         return sum(1 for _ in self.find(query, examine))
 
     def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
-        """Yield the sessions that match as far as their states say, in any order.
+        """Yield the sessions whose states match, in any order.
 
-        - As :meth:`SessionQuery.matches` has it: no checkpoint and no owner is looked at.
+        - A session matches as :meth:`SessionQuery.matches` says: nobody looks at checkpoints or
+          owners.
         - Each is as true as if its state had been read since this was called.
         - ``query`` has no position to go on after, and its limit is the caller's affair.
         """
-        for item in self._scan(query.id_prefix):
-            if query.matches(item):
-                yield item
+        return scan.select(self, query)
 
     def count_and_list(
         self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
     ) -> CountsAndPages:
         """Return how many match each of ``counted``, and the first ones of each of ``listed``.
 
-        - As far as their states say, as for :meth:`select`; of ``listed`` up to their limits.
+        - A session matches as for :meth:`select`; of ``listed`` up to their limits.
         - The counts are all of one moment, unless sessions change while they are read.
         """
-        counts = [0] * len(counted)
-        items: list[list[SessionSummary]] = [[] for _ in listed]
-        for item in self._scan(None):
-            for place, query in enumerate(counted):
-                counts[place] += query.matches(item)
-            for found, query in zip(items, listed, strict=True):
-                if query.matches(item):
-                    found.append(item)
-        return CountsAndPages(
-            counts,
-            [query.sort(found)[: query.limit] for found, query in zip(items, listed, strict=True)],
-        )
-
-    def scan(self, query: SessionQuery, examine: Examine) -> Matches:
-        """Return what :meth:`find` returns, by reading every session."""
-        matching: list[SessionSummary] = []
-        damaged = 0
-        for item in self._scan(query.id_prefix):
-            if query.matches(item):
-                matching.append(item)
-            elif item.damaged is not None and query.damaged is None:
-                damaged += 1
-        return Matches(_examined(query.sort(matching), query, examine), damaged)
-
-    def _scan(self, id_prefix: str | None) -> Iterator[SessionSummary]:
-        for session_id in self.ids():
-            if id_prefix is not None and not session_id.startswith(id_prefix):
-                continue
-            item = self.summary(session_id)
-            if item is not None:
-                yield item
+        return scan.count_and_list(self, counted, listed)
 
     def summary(self, session_id: str) -> SessionSummary | None:
-        """Return the summary of a session as its state tells it; None if it is gone."""
-        from sessionstore.model import codec  # it loads pydantic, which an index does without
-        from sessionstore.model.state import SessionState
-
-        try:
-            stored = self.read(session_id)
-            return summarize(codec.decode(stored.payload, SessionState, session_id, stored.file))
-        except SessionNotFound:
-            return None
-        except SessionCorrupt as error:
-            return SessionSummary(session_id, damaged=error.reason)
-        except StorageError as error:
-            return SessionSummary(session_id, damaged=str(error))
-
-
-def _examined(
-    items: Iterable[SessionSummary], query: SessionQuery, examine: Examine
-) -> Iterator[SessionSummary]:
-    for item in items:
-        seen = examine(item) if item.damaged is None else item
-        if query.finally_matches(seen):
-            yield seen
+        """Return the summary of a session from its state; None if the session is gone."""
+        return scan.summary(self, session_id)

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from sessionstore.errors import StorageError
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary
-from sessionstore.storage.values import Stored
 
 if TYPE_CHECKING:  # what a listing does without
     from pathlib import Path

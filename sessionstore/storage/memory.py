@@ -19,16 +19,13 @@ from sessionstore.errors import (
 )
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary
 from sessionstore.process import identity
-from sessionstore.storage.backend import (
-    Backend,
-    CancelRequest,
-    Claim,
-    Probe,
-    SessionImporter,
-    Stored,
-)
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
+from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.values import CancelRequest, Probe
 
 
 @dataclass

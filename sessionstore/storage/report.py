@@ -1,10 +1,17 @@
-"""What a check-up found, and what became of it."""
+"""Reports on a store: what a check found, whether a place is fit, how far an operation is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+Progress = Callable[[int, int], None]
+"""Called with how many steps of an operation are done, and how many there are."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Report to nobody."""
 
 
 class FindingKind(StrEnum):
@@ -75,3 +82,26 @@ class CheckReport:
     def left(self) -> Sequence[Finding]:
         """What is still wrong."""
         return tuple(item for item in self.findings if not item.is_repaired)
+
+
+class Fitness(StrEnum):
+    """How a test of a place ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    """It works, but not as well or not as safely as it could."""
+    FAIL = "fail"
+    """Sessions cannot be kept here, or not safely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One test of a place: what was tried, what was seen, and what to do about it."""
+
+    check: str
+    """What was tried, in two or three words."""
+    fitness: Fitness
+    detail: str
+    """What was seen."""
+    advice: str = ""
+    """What to do about it; empty if there is nothing to do."""

@@ -13,13 +13,6 @@ if TYPE_CHECKING:  # it loads pydantic, which a listing does without
     from sessionstore.model.state import SessionOwner
 
 
-class Stored(NamedTuple):
-    """Bytes as they are kept, and the place to name when they turn out to be damaged."""
-
-    payload: bytes
-    file: str
-
-
 class CountsAndPages(NamedTuple):
     """Counts and listings of a store, as far as the states of its sessions say."""
 

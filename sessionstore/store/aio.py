@@ -12,10 +12,11 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from sessionstore import clock
 from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
+from sessionstore.model import StateT
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.query import Filters
-from sessionstore.model.state import SessionState, StateT
+from sessionstore.model.state import SessionState
 from sessionstore.model.summary import Page, SessionSummary
 from sessionstore.session.create import NewSession
 from sessionstore.session.prepare import Prepared

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, Unpack
 
 from sessionstore.errors import SessionStoreError
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters
-from sessionstore.model.state import SessionStatus, StateT
-from sessionstore.operations.recovery import MarkAs, Progress, RecoveryReport
-from sessionstore.storage.backend import Usage
-from sessionstore.storage.diagnosis import Diagnosis
-from sessionstore.storage.report import CheckReport
+from sessionstore.model.state import SessionStatus
+from sessionstore.operations.recovery import MarkAs, RecoveryReport
+from sessionstore.storage.report import CheckReport, Diagnosis, Progress
+from sessionstore.storage.values import Usage
 from sessionstore.store.store import SessionStore
 from sessionstore.store.threads import Runner
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Generic, Literal
 
 from sessionstore import clock
 from sessionstore.errors import SessionStoreError
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.status import SessionStatus
-from sessionstore.model.typed import StateT
-from sessionstore.storage.backend import Backend, Usage
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.values import Usage
 
 if TYPE_CHECKING:
     from sessionstore.operations.cancel import Cancellation
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sessionstore.operations.explanation import Explanation
     from sessionstore.operations.fork import Fork
     from sessionstore.operations.history import History
-    from sessionstore.operations.recovery import Progress
+    from sessionstore.storage.report import Progress
 
 
 class SessionOperations(Generic[StateT]):

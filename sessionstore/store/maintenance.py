@@ -19,7 +19,7 @@ from sessionstore.store.queries import Listings
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
     from sessionstore.operations.prune import PruneReport
-    from sessionstore.operations.recovery import MarkAs, Progress, RecoveryReport
+    from sessionstore.operations.recovery import MarkAs, RecoveryReport
     from sessionstore.operations.retention import RetentionPolicy
     from sessionstore.operations.stats import Counted, StoreStats
     from sessionstore.operations.transfer.export import ExportReport
@@ -27,8 +27,7 @@ if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few o
     from sessionstore.operations.transfer.import_ import ImportReport
     from sessionstore.operations.transfer.import_source import Source
     from sessionstore.operations.watch import SessionChange, Watch, Watched
-    from sessionstore.storage.diagnosis import Diagnosis
-    from sessionstore.storage.report import CheckReport
+    from sessionstore.storage.report import CheckReport, Diagnosis, Progress
 
 
 class Operations(Listings):

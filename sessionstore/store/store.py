@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 from sessionstore import clock
 from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
+from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.liveness import Liveness
-from sessionstore.model.typed import StateT
 from sessionstore.process import identity
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # loaded when a store is made: importing this module does wit
     from sessionstore.session.prepare import Prepared
     from sessionstore.session.session import Session
     from sessionstore.session.writer import Writer
-    from sessionstore.storage.backend import Claim
+    from sessionstore.storage.claim import Claim
 
 
 class SessionStore(Operations, SessionOperations[StateT]):

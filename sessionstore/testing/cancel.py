@@ -12,7 +12,7 @@ import pytest
 from sessionstore.errors import CancellationRequested, SessionClaimed
 from sessionstore.model.state import SessionState
 from sessionstore.session.session import Session
-from sessionstore.storage.backend import CancelRequest
+from sessionstore.storage.values import CancelRequest
 from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, forget, leave, stranger
 

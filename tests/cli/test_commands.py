@@ -17,7 +17,6 @@ from tests.support.cli import (
     GONE,
     HOSTILE,
     acting,
-    copy_of_hive_home,
     hashes,
     invoke,
     leave_behind,
@@ -25,6 +24,7 @@ from tests.support.cli import (
     put_hostile,
     state,
 )
+from tests.support.foreign_stores import ForeignStore, each_store
 
 MANY = 1204
 
@@ -517,33 +517,40 @@ def test_the_version_is_the_package_s() -> None:
 # --- a store of the original framework -----------------------------------------------------------
 
 
-def test_ls_of_a_store_of_the_original_framework_shows_15_sessions_3_of_them_damaged(
-    tmp_path: Path,
+@each_store
+def test_ls_of_a_store_of_the_original_framework_shows_every_session_the_damaged_last(
+    foreign: ForeignStore, tmp_path: Path
 ) -> None:
-    root = copy_of_hive_home(tmp_path / "home")
+    root = foreign.copy_to(tmp_path / "home")
+    count, damaged_count = len(foreign.sound | foreign.damaged), len(foreign.damaged)
     before = hashes(root)
     table = invoke(root, "ls")
     assert table.exit_code == 0
-    assert table.stderr == "15 sessions, 3 damaged\n"
-    assert len(table.stdout.splitlines()) == 1 + 15
-    damaged = [item for item in sessions_of(invoke(root, "ls", "-o", "json").stdout)
-               if item["damaged"]]  # fmt: skip
-    assert [item["session_id"][-8:] for item in damaged] == ["bad00003", "bad00002", "bad00001"]
+    assert table.stderr == f"{count} sessions, {damaged_count} damaged\n"
+    assert len(table.stdout.splitlines()) == 1 + count
+    listed = sessions_of(invoke(root, "ls", "-o", "json").stdout)
+    assert {item["session_id"] for item in listed[:-damaged_count]} == foreign.sound
+    damaged = [item["session_id"] for item in listed if item["damaged"]]
+    assert damaged == sorted(foreign.damaged, reverse=True)
+    assert [item["session_id"] for item in listed[-damaged_count:]] == damaged
     assert hashes(root) == before
 
 
-def test_recover_of_such_a_store_marks_exactly_what_dead_processes_left(tmp_path: Path) -> None:
-    root = copy_of_hive_home(tmp_path / "home")
+@each_store
+def test_recover_of_such_a_store_marks_exactly_what_dead_processes_left(
+    foreign: ForeignStore, tmp_path: Path
+) -> None:
+    root = foreign.copy_to(tmp_path / "home")
     before = hashes(root)
     result = invoke(root, "recover", "--apply", "-o", "json")
     assert result.exit_code == 5
     report = json.loads(result.stdout)
     swept = {item["session_id"] for item in report["swept"]}
-    assert swept == {"session_20260125_171040_00000002", "session_20260126_192522_00000007"}
-    (unknown,) = report["unknown"]
-    assert unknown["session_id"] == "session_20260205_101500_0ddba115"
-    assert unknown["reason"] == "no owner recorded"
-    assert len(report["damaged"]) == 3
+    assert swept == foreign.left_behind
+    assert {item["session_id"] for item in report["alive"]} == foreign.alive
+    assert {item["session_id"] for item in report["unknown"]} == foreign.without_pid
+    assert {item["reason"] for item in report["unknown"]} == {"no owner recorded"}
+    assert {item["session_id"] for item in report["damaged"]} == foreign.damaged
     after = hashes(root)
     changed = {name for name, digest in before.items() if after.get(name) != digest}
     assert changed == {f"sessions/{session_id}/state.json" for session_id in swept}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from sessionstore.storage.files.index import rebuild
 from tests.cli.test_process import on_terminal
 from tests.support.cli import GONE, invoke, put, state
 from tests.support.processes import new_session
@@ -54,6 +57,33 @@ def test_what_is_wrong_is_said(tmp_path: Path, args: str, code: int, said: str) 
     told = invoke(tmp_path, "-q", *args.format(new=tmp_path / "new.tar").split())
     assert told.exit_code == code
     assert said in told.stderr
+
+
+def few_sessions_on_a_slow_machine(root: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make three sessions, and let ten seconds pass from one look at the clock to the next."""
+    for number in range(3):
+        new_session(root, f"s{number}")
+    ticks = count(step=10.0)
+    patch.setattr(time, "monotonic", lambda: next(ticks))
+
+
+def test_a_first_listing_of_few_sessions_says_nothing_of_the_index_however_long_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    few_sessions_on_a_slow_machine(tmp_path, monkeypatch)
+    with caplog.at_level("DEBUG", "sessionstore"):
+        assert invoke(tmp_path, "ls").stderr == "3 sessions\n"
+    assert "compared 3 sessions" in caplog.text, "a program that logs details gets them"
+
+
+def test_a_first_listing_of_many_sessions_says_why_it_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "MANY", 3)
+    few_sessions_on_a_slow_machine(tmp_path, monkeypatch)
+    told = invoke(tmp_path, "ls").stderr
+    assert "3 sessions compared so far" in told
+    assert "compared 3 sessions, 3 changed, 0 gone, in " in told
 
 
 def test_no_bar_is_shown_either(tmp_path: Path) -> None:

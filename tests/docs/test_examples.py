@@ -18,21 +18,15 @@ import psutil
 import pytest
 
 from sessionstore import SessionState, SessionStore
+from tests.support.processes import DEADLINE
+from tests.support.run_records import RunRecord, each_run_set, write_runs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LEGACY_RUNS = Path(__file__).parents[2].parent / "shared" / "data" / "legacy_runs"
-DEADLINE = 300.0  # seconds; generous, as nothing is asserted about time
 SLOWER = (1, 3, 9, 27)
 """How many times slower steps are in each try, where a busy machine let a child end too early."""
 
-pytestmark = pytest.mark.timeout(2 * DEADLINE)
-
 # What a session that was killed and resumed may have different from one that was not.
 OWN = {"revision", "incarnation", "latest_checkpoint_id", "recovery"}
-
-needs_legacy_runs = pytest.mark.skipif(
-    not LEGACY_RUNS.is_dir(), reason="the recorded runs are not beside this checkout"
-)
 
 
 class Child:
@@ -231,19 +225,21 @@ def test_a_damaged_session_ends_the_orchestrator_with_an_error(
     assert file.read_bytes() == torn
 
 
-@needs_legacy_runs
+@each_run_set
 def test_recorded_runs_replayed_with_kills_end_equal_to_an_unkilled_replay(
-    examples: Examples, tmp_path: Path
+    examples: Examples, tmp_path: Path, runs: list[RunRecord]
 ) -> None:
-    records = [json.loads(file.read_bytes()) for file in sorted(LEGACY_RUNS.glob("*.json"))]
-    runs = ("--runs", LEGACY_RUNS)
-    examples.run("orchestrator.py", "--root", tmp_path / "unkilled", *runs)
+    records = [run.record for run in runs]
+    options = ("--runs", write_runs(tmp_path / "records", runs))
+    examples.run("orchestrator.py", "--root", tmp_path / "unkilled", *options)
     expected = stored(tmp_path / "unkilled")
     assert expected.keys() == {record["id"] for record in records}
 
     for slower in SLOWER:
         root = tmp_path / f"store-{slower}"
-        kills_that_left_one_active = replayed_with_kills(examples, root, *runs, delay=0.05 * slower)
+        kills_that_left_one_active = replayed_with_kills(
+            examples, root, *options, delay=0.05 * slower
+        )
         if kills_that_left_one_active > 5:
             break
     else:

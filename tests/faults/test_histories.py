@@ -22,8 +22,6 @@ HONEST = (
 )  # fmt: skip
 
 
-pytestmark = pytest.mark.timeout(300)
-
 ROUNDS = 10
 """How often a crew goes back to work, at most, until chance has done everything that it may."""
 
@@ -48,7 +46,7 @@ def at_work(
             running = [
                 stack.enter_context(
                     FaultChild(
-                        "history_support", work, root, journals, seed + number, seconds,
+                        "support.history", work, root, journals, seed + number, seconds,
                         *([life] if work == "work" else []),
                     )
                 )

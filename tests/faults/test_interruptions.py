@@ -24,7 +24,7 @@ STEP = 1 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 47
 )  # fmt: skip
 def test_an_exception_at_any_line_locks_nobody_out(place: Path, operation: str) -> None:
     with FaultChild(
-        "interruption_support", "interrupt_everywhere", place / operation, operation, STEP
+        "support.interruption", "interrupt_everywhere", place / operation, operation, STEP
     ) as child:
         told = child.hear()
         assert child.wait() == 0

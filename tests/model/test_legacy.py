@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 
 from sessionstore import (
     MemoryBackend,
+    SessionClaimed,
     SessionMetrics,
     SessionProgress,
     SessionResult,
@@ -23,15 +23,9 @@ from sessionstore import (
     SessionStatus,
     SessionStore,
 )
+from tests.support.foreign_stores import ForeignStore, each_sound_session, each_store
+from tests.support.run_records import RunRecord, each_damaged_run, each_run
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real inputs are not beside us")
-LEGACY_RUNS = sorted((DATA / "legacy_runs").glob("*.json"))
-HIVE_SESSIONS = sorted(
-    entry.name
-    for entry in (DATA / "hive_home" / "sessions").glob("*")
-    if not entry.name[:-1].endswith("bad0000")
-)
 COMPUTED = {"duration_ms", "is_resumable", "is_resumable_from_checkpoint"}
 
 
@@ -314,29 +308,37 @@ def test_a_run_as_json_gives_what_the_same_run_as_objects_gives() -> None:
     assert one == other
 
 
-@needs_data
-@pytest.mark.parametrize("file", LEGACY_RUNS, ids=lambda file: file.stem)
-def test_every_real_run_becomes_a_session_that_loads_back_equal(file: Path, tmp_path: Path) -> None:
-    run = json.loads(file.read_text())
-    state = SessionState.from_legacy_run(run, file.stem)
-    assert str(state.status) == run["status"], "these are all completed or failed"
-    assert state.decisions == run["decisions"]
-    assert state.problems == run["problems"]
-    assert state.input_data == run["input_data"]
-    assert state.result.output == run["output_data"]
-    assert state.metrics.decision_count == run["metrics"]["total_decisions"]
-    assert state.metrics.problem_count == len(run["problems"])
-    assert state.metrics.total_input_tokens == run["metrics"]["total_tokens"]
-    assert state.metrics.nodes_executed == run["metrics"]["nodes_executed"]
+@each_run
+def test_every_run_record_becomes_a_session_that_loads_back_equal(
+    one: RunRecord, tmp_path: Path
+) -> None:
+    run = one.record
+    metrics = run.get("metrics") or {}
+    state = SessionState.from_legacy_run(run, "s-1")
+    ended = ("completed", "failed", "cancelled")
+    expected = {"running": "active", **dict(zip(ended, ended, strict=True))}
+    assert str(state.status) == expected.get(run.get("status", ""), "failed")
+    assert state.goal_id == run["goal_id"]
+    assert state.timestamps.started_at == run["started_at"]
+    assert state.timestamps.completed_at == run.get("completed_at")
+    assert state.decisions == (run.get("decisions") or [])
+    assert state.problems == (run.get("problems") or [])
+    assert state.input_data == (run.get("input_data") or {})
+    assert state.result.output == (run.get("output_data") or {})
+    assert state.metrics.decision_count == metrics.get("total_decisions", 0)
+    assert state.metrics.problem_count == len(state.problems)
+    assert state.metrics.total_input_tokens == metrics.get("total_tokens", 0)
+    assert state.metrics.nodes_executed == metrics.get("nodes_executed", [])
     store = SessionStore(tmp_path, durability="process")
     with store.create(state=state) as session:
-        assert store.load(file.stem) == session.state
+        assert store.load("s-1") == session.state
         assert session.state.schema_version == "1.2"
 
 
-@needs_data
-def test_there_are_real_runs_to_read() -> None:
-    assert len(LEGACY_RUNS) == 11
+@each_damaged_run
+def test_a_damaged_run_record_becomes_no_session(one: RunRecord) -> None:
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        SessionState.from_legacy_run(one.record, "s-1")
 
 
 # --- to_session_state_dict -----------------------------------------------------------------------
@@ -375,15 +377,6 @@ def test_its_docstring_says_what_replaces_it() -> None:
 # --- sessions that the original framework wrote --------------------------------------------------
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    copy = tmp_path / "home"
-    shutil.copytree(DATA / "hive_home", copy)
-    for place in [copy, *copy.rglob("*")]:
-        place.chmod(0o700 if place.is_dir() else 0o600)
-    return copy
-
-
 def last_wins(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(file.read_text())
     return found
@@ -417,11 +410,11 @@ def missing_or_changed(before: Any, after: Any, place: str = "") -> list[str]:
 WRITTEN = {"schema_version", "pid", "owner", "timestamps.updated_at"}
 
 
-@needs_data
-@pytest.mark.parametrize("session_id", HIVE_SESSIONS)
+@each_sound_session
 def test_a_session_of_the_original_loses_nothing_by_being_saved(
-    home: Path, session_id: str
+    foreign: ForeignStore, session_id: str, tmp_path: Path
 ) -> None:
+    home = foreign.copy_to(tmp_path / "home")
     file = home / "sessions" / session_id / "state.json"
     before = last_wins(file)
     store = SessionStore(home, durability="process")
@@ -429,6 +422,11 @@ def test_a_session_of_the_original_loses_nothing_by_being_saved(
     assert {name: getattr(loaded, name) for name in COMPUTED & before.keys()} == {
         name: before[name] for name in COMPUTED & before.keys()
     }, "the original computed the same"
+    if session_id in foreign.alive:
+        with pytest.raises(SessionClaimed):
+            store.claim(session_id, force=True)
+        assert last_wins(file) == before
+        return
     # One of them was left ACTIVE without a pid: only a person can know that its owner is dead.
     with store.claim(session_id, force=True) as session:
         session.save()
@@ -447,17 +445,42 @@ def test_a_session_of_the_original_loses_nothing_by_being_saved(
     assert after["revision"] == 1
 
 
-@needs_data
-def test_there_are_twelve_sound_sessions_some_with_doubled_and_old_keys(home: Path) -> None:
-    assert len(HIVE_SESSIONS) == 12
-    texts = [(home / "sessions" / name / "state.json").read_text() for name in HIVE_SESSIONS]
-    assert sum(text.count('"duration_ms"') == 2 for text in texts) == 2
-    assert sum('"memory"' in text for text in texts) == 1
+@each_store
+def test_some_sessions_of_the_original_have_doubled_and_old_keys(
+    foreign: ForeignStore, tmp_path: Path
+) -> None:
+    home = foreign.copy_to(tmp_path / "home")
+    texts = {name: (home / "sessions" / name / "state.json").read_text() for name in foreign.sound}
+    doubled = {name for name, text in texts.items() if text.count('"duration_ms"') == 2}
+    assert doubled == foreign.doubled != set()
+    old_shape = {name for name, text in texts.items() if '"memory"' in text}
+    assert old_shape == foreign.old_shape != set()
 
 
-@needs_data
-@pytest.mark.parametrize("session_id", HIVE_SESSIONS)
-def test_loading_a_session_of_the_original_changes_no_file(home: Path, session_id: str) -> None:
+@each_sound_session
+def test_loading_a_session_of_the_original_changes_no_file(
+    foreign: ForeignStore, session_id: str, tmp_path: Path
+) -> None:
+    home = foreign.copy_to(tmp_path / "home")
     before = {file: file.read_bytes() for file in home.rglob("*") if file.is_file()}
     SessionStore(home).load(session_id)
     assert {file: file.read_bytes() for file in home.rglob("*") if file.is_file()} == before
+
+
+@each_store
+def test_a_session_of_the_original_is_resumed_from_its_latest_checkpoint(
+    foreign: ForeignStore, tmp_path: Path
+) -> None:
+    home = foreign.copy_to(tmp_path / "home")
+    store = SessionStore(home, durability="process")
+    held = foreign.alive | foreign.torn_checkpoints
+    resumable = {item.session_id for item in store.find(resumable=True)}
+    assert resumable
+    for session_id in resumable - held:
+        directory = home / "sessions" / session_id
+        latest = last_wins(directory / "state.json")["latest_checkpoint_id"]
+        kept = last_wins(directory / "checkpoints" / f"{latest}.json")
+        data = kept.get("data_buffer", kept.get("shared_memory"))
+        with store.resume(session_id, again=True) as session:
+            assert session.state.data_buffer == data != {}
+            assert session.state.progress.path == kept["execution_path"]

@@ -157,7 +157,7 @@ def test_a_save_right_after_the_read_is_not_missed() -> None:
             session.complete()
 
     backend.then.append(complete)
-    seen = list(store.watch(["s1"], until="completed", timeout=DEADLINE / 4, poll=0.02))
+    seen = list(store.watch(["s1"], until="completed", timeout=DEADLINE, poll=0.02))
     assert [change.summary.status for change in seen] == ["paused", "completed"]
 
 

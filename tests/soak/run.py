@@ -31,7 +31,7 @@ CHECKOUT = Path(__file__).parents[2]
 CREW = ("writer", "writer", "writer", "writer", "sweeper", "reader")
 TARGETS = {"writer": 8, "sweeper": 3, "reader": 1}
 """How much more often one of them is killed than another."""
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds that workers get to come to their end by themselves."""
 
 

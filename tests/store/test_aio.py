@@ -13,9 +13,10 @@ import pytest
 
 from sessionstore import FilesBackend, NotStorable, SessionClaimed, SessionOwner, SessionStore
 from sessionstore.durable import directory as directory_
-from sessionstore.storage.backend import Claim, Stored
+from sessionstore.model.stored import Stored
+from sessionstore.storage.claim import Claim
 from tests.support.aio import Gate, Store, gated_flush, opened, run
-from tests.support.processes import Child, read_state
+from tests.support.processes import DEADLINE, Child, read_state
 
 # --- waiting ------------------------------------------------------------------------------------
 
@@ -37,7 +38,9 @@ def test_a_claim_that_waits_too_long_is_refused_and_names_the_holder(tmp_path: P
 def test_a_waiting_claim_gets_the_session_once_it_is_free(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         holder = await store.create("goal", session_id="s1")
-        waiters = [asyncio.create_task(opened(store.claim("s1", timeout=60))) for _ in range(3)]
+        waiters = [
+            asyncio.create_task(opened(store.claim("s1", timeout=DEADLINE))) for _ in range(3)
+        ]
         await asyncio.sleep(0)
         await holder.release()
         got = set[str | None]()

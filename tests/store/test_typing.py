@@ -20,6 +20,7 @@ from sessionstore import (
     SessionStore,
     SessionTimestamps,
 )
+from tests.support.processes import DEADLINE
 
 
 class MyState(SessionState):
@@ -142,7 +143,6 @@ WRONG = """\
 """
 
 
-@pytest.mark.timeout(300)  # it has no cache, and checks our dependencies, too
 def test_a_type_checker_finds_the_mistakes_of_a_user_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     program = tmp_path / "program.py"
@@ -155,7 +155,7 @@ def test_a_type_checker_finds_the_mistakes_of_a_user_and_nothing_else(tmp_path: 
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=DEADLINE,
         check=False,
     )  # fmt: skip
     assert checked.stderr == ""

@@ -13,6 +13,7 @@ import pytest
 
 from sessionstore import AsyncSession, AsyncSessionStore, FilesBackend, SessionState
 from sessionstore.durable import directory, replace
+from tests.support.processes import DEADLINE
 
 T = TypeVar("T")
 Store = AsyncSessionStore[SessionState]
@@ -37,7 +38,7 @@ class Gate:
 
     def passes(self) -> None:
         self.reached.set()
-        assert self.open.wait(60)
+        assert self.open.wait(DEADLINE)
 
     async def wait(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self.reached.wait)

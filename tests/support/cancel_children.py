@@ -14,6 +14,7 @@ from sessionstore import (
     SessionStoreError,
 )
 from tests.support.children import messages, say
+from tests.support.processes import DEADLINE
 
 
 def work(root: str) -> None:
@@ -38,7 +39,7 @@ def resume_for_ever(root: str, session_id: str, rounds: str, seed: str) -> None:
     ended = 0
     while ended < int(rounds):
         try:
-            session = store.resume(session_id, again=True, timeout=30.0)
+            session = store.resume(session_id, again=True, timeout=DEADLINE)
         except SessionClaimed:
             continue
         met = _steps(session, chance.randrange(1, 30), chance.choice(["pause", "complete"]))

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from click.testing import CliRunner, Result
 
 from sessionstore.cli.app import app
-from tests.support.processes import DATA, DEADLINE
+from tests.support.processes import DEADLINE
 
 GONE = 2147480000
 """Above the largest pid that a kernel gives out (2**22 on Linux)."""
@@ -202,16 +200,6 @@ def hashes(root: Path) -> dict[str, str]:
         for file in sorted(root.rglob("*"))
         if file.is_file() and not file.name.startswith("index-")
     }
-
-
-def copy_of_hive_home(target: Path) -> Path:
-    """Return a writable copy of the sessions that the original framework wrote."""
-    if not (DATA / "hive_home").is_dir():
-        pytest.skip("the real inputs do not lie beside the checkout")
-    shutil.copytree(DATA / "hive_home", target)
-    for path in [target, *target.rglob("*")]:
-        path.chmod(0o700 if path.is_dir() else 0o600)
-    return target
 
 
 _LEAVE = """

@@ -23,9 +23,11 @@ from sessionstore.durable import replace as durable
 from sessionstore.model.query import Examine, Filters, SessionQuery, make_query
 from sessionstore.model.summary import Matches
 from sessionstore.operations.stats import StoreStats
-from sessionstore.storage.backend import Backend, CountsAndPages
+from sessionstore.storage import scan
+from sessionstore.storage.backend import Backend
 from sessionstore.storage.files import FilesBackend, claim, lock
 from sessionstore.storage.files.index.index import Index
+from sessionstore.storage.values import CountsAndPages
 from tests.support import children
 
 Store = SessionStore[SessionState]
@@ -75,7 +77,7 @@ def fill(root: Path, count: int = 8) -> None:
 def scanned(store: Store, filters: dict[str, Any], order: str) -> list[SessionSummary]:
     """Return what reading every file finds, without the index."""
     query = make_query(Filters(**filters), limit=None, cursor=None, order=order)  # type: ignore[typeddict-item]
-    return list(store._backend.scan(query, store._examine))
+    return list(scan.find(store._backend, query, store._examine))
 
 
 def listed(store: Store, filters: dict[str, Any], order: str) -> list[SessionSummary]:

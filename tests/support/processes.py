@@ -20,11 +20,10 @@ import pytest
 from sessionstore import SessionStore
 
 CHECKOUT = Path(__file__).parents[2]
-DATA = CHECKOUT.parent / "shared" / "data"
-"""Real inputs, where they lie beside the checkout."""
 
-DEADLINE = 60.0
-"""Seconds after which something that never comes is given up; nothing is expected to take long."""
+DEADLINE = 300.0
+"""Seconds after which a test gives up on what never comes. It ends a hang and measures nothing: a
+busy machine may need minutes for what takes a second otherwise."""
 
 Test = TypeVar("Test", bound=Callable[..., object])
 

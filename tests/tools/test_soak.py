@@ -15,8 +15,6 @@ from tests.soak.run import main
 from tests.soak.verdict import Verdict, judge
 from tests.support.processes import needs_linux
 
-pytestmark = pytest.mark.timeout(400)
-
 KILLS = 6
 LONGEST = 80.0
 """Seconds of the longest soak, on a machine that was too busy for enough in a shorter one."""

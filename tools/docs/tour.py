@@ -26,7 +26,7 @@ NEEDS = ("tmux", "faketime")
 WIDTHS = (80, 140)
 
 _HEIGHT = 200
-_PATIENCE = 120.0
+_PATIENCE = 300.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.storage.diagnosis import Diagnosis
+    from sessionstore.storage.report import Diagnosis
 
 DIAGNOSES = "sessionstore.diagnoses/1"
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}

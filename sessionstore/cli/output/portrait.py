@@ -15,7 +15,7 @@ from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.cli.output.session_report import SessionReport
-    from sessionstore.storage.backend import Usage
+    from sessionstore.storage.values import Usage
 
 Fact = tuple[str, Cell | str]
 

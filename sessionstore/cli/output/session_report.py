@@ -13,7 +13,7 @@ from sessionstore.errors import SessionCorrupt
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.storage.backend import Usage
+from sessionstore.storage.values import Usage
 from sessionstore.store.store import SessionStore
 
 

@@ -11,7 +11,9 @@ from sessionstore.model import checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import is_id
 from sessionstore.model.state import SessionState
-from sessionstore.storage.backend import Backend, Claim, Stored
+from sessionstore.model.stored import Stored
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
 
 
 @dataclass(slots=True)

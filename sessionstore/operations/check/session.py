@@ -22,13 +22,15 @@ from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.model.stored import Stored
 from sessionstore.operations import recovery
 from sessionstore.operations.check.condition import SessionCondition, doubled_keys, read_condition
-from sessionstore.operations.recovery import Progress
 from sessionstore.process import identity, liveness
 from sessionstore.session.writer import Writer
-from sessionstore.storage.backend import Backend, Claim, Probe, Stored
-from sessionstore.storage.report import CheckReport, Finding, FindingKind
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
+from sessionstore.storage.report import CheckReport, Finding, FindingKind, Progress
+from sessionstore.storage.values import Probe
 
 __all__ = ["CheckReport", "Finding", "FindingKind", "check"]
 

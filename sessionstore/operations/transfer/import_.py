@@ -24,9 +24,8 @@ from sessionstore.errors import (
 )
 from sessionstore.log import about, logger
 from sessionstore.model import codec
-from sessionstore.model.limits import MAX_STATE_BYTES
 from sessionstore.model.state import SessionRecovery, SessionState, SessionStatus
-from sessionstore.operations.recovery import Progress
+from sessionstore.model.stored import MAX_STATE_BYTES
 from sessionstore.operations.transfer import archive as archives
 from sessionstore.operations.transfer import import_source
 from sessionstore.operations.transfer.archive import MANIFEST, Digest, Manifest, Member
@@ -35,7 +34,9 @@ from sessionstore.operations.transfer.report import (
     checkpoint_damage,
     transfer_damage,
 )
-from sessionstore.storage.backend import Backend, SessionImporter
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.report import Progress, no_progress
 
 MAX_BYTES = 16 * 1024**3
 """What an import takes unless told otherwise."""
@@ -75,11 +76,7 @@ def import_(
         import_source.opened(source, max_bytes) as (called, members),
         backend.importer() as importer,
     ):
-        return _Import(backend, importer, called, session_id, progress or _in_silence).run(members)
-
-
-def _in_silence(done: int, total: int) -> None:
-    """Tell nobody."""
+        return _Import(backend, importer, called, session_id, progress or no_progress).run(members)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
@@ -22,29 +23,25 @@ from sessionstore.errors import (
 )
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.summary import Matches, SessionSummary
-from sessionstore.storage.backend import (
-    CancelRequest,
-    ChangeNotifier,
-    Claim,
-    CountsAndPages,
-    Probe,
-    SessionImporter,
-)
+from sessionstore.storage import scan
+from sessionstore.storage.changes import ChangeNotifier
+from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import layout as layouts
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
+from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.values import CancelRequest, CountsAndPages, Probe
 
 # What only some programs do is loaded when it is done: the index loads sqlite3, a claim pydantic.
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
-    from sessionstore.storage.diagnosis import Diagnosis
     from sessionstore.storage.files import lock as locks
     from sessionstore.storage.files.claim import FilesClaim
     from sessionstore.storage.files.index.index import Index
     from sessionstore.storage.files.index.lookup import Listing
-    from sessionstore.storage.report import Finding
+    from sessionstore.storage.report import Diagnosis, Finding
 
 _BUILDING = 2.0
 """Seconds that a create waits for another one of the same id to come to its end."""
@@ -154,7 +151,7 @@ class FilesBackend(FilesReader):
         if self._own_listing is None:
             from sessionstore.storage.files.index.lookup import Listing
 
-            self._own_listing = Listing(self._layout, self._made_index(), self.scan)
+            self._own_listing = Listing(self._layout, self._made_index(), partial(scan.find, self))
         return self._own_listing
 
     def ending_many(self) -> AbstractContextManager[object]:

@@ -16,13 +16,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace as durable
-from sessionstore.durable.directory import Directory
-from sessionstore.storage.backend import CancelRequest
+from sessionstore.durable.directory import Directory, retry_sharing
+from sessionstore.durable.regular_file import read_regular
 from sessionstore.storage.files import lock as locks
-from sessionstore.storage.files import state_file
 from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.values import CancelRequest
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
@@ -95,7 +94,7 @@ def _put(layout: Layout, session_id: str, request: CancelRequest) -> None:
         name = os.path.basename(layout.request(session_id, request.token))
         durable.write_file(directory, temporary, json.dumps(content).encode(), flush_file=False)
         try:
-            directory_.retry_sharing(
+            retry_sharing(
                 lambda: os.replace(
                     directory.at(temporary),
                     directory.at(name),
@@ -145,7 +144,7 @@ def _read(layout: Layout, session_id: str, token: str | None) -> CancelRequest |
         return None
     with Directory(layout.locks) as directory:
         name = os.path.basename(layout.request(session_id, token))
-        data, _ = state_file.read_regular(directory, name, _LIMIT)
+        data, _ = read_regular(directory, name, _LIMIT)
     # Whoever could leave this file could have taken the session: what it says is only shown.
     reason: object = None
     at: object = None

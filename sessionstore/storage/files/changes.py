@@ -14,7 +14,7 @@ from typing import Any
 from sessionstore.durable.replace import TEMPORARY_PREFIX
 from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
-from sessionstore.storage.backend import ChangeNotifier
+from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.files.layout import Layout
 
 _SETTLES_MS = 10

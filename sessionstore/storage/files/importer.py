@@ -20,11 +20,11 @@ from sessionstore.durable.directory import Directory, flush
 from sessionstore.errors import SessionExists
 from sessionstore.model.state import SessionOwner
 from sessionstore.process import identity
-from sessionstore.storage.backend import SessionImporter
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.files.usage import walk
+from sessionstore.storage.importer import SessionImporter
 
 if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
     from sessionstore.storage.files.index.index import Index

@@ -12,10 +12,12 @@ from typing import BinaryIO
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import is_id
-from sessionstore.storage.backend import ApplicationFile, Backend, Stored, Usage
+from sessionstore.model.stored import Stored
+from sessionstore.storage.backend import Backend
 from sessionstore.storage.files import state_file
 from sessionstore.storage.files.layout import STATE, Layout
 from sessionstore.storage.files.state_file import storage_errors
+from sessionstore.storage.values import ApplicationFile, Usage
 
 
 class FilesReader(Backend, ABC):

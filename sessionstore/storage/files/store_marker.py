@@ -9,11 +9,11 @@ import stat
 from contextlib import suppress
 from typing import Any
 
-from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
+from sessionstore.durable.directory import Directory
+from sessionstore.durable.regular_file import read_regular
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
-from sessionstore.storage.files import state_file
 from sessionstore.storage.files.layout import MARKER, Layout
 
 FORMAT = 1
@@ -46,8 +46,8 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
         StorageError: the root is no directory, or a store that this version cannot use.
     """
     try:
-        with directory_.Directory(layout.root) as root:
-            data, _ = state_file.read_regular(root, MARKER, MARKER_LIMIT)
+        with Directory(layout.root) as root:
+            data, _ = read_regular(root, MARKER, MARKER_LIMIT)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -115,7 +115,7 @@ def prepare(layout: Layout, *, foreign: bool) -> None:
     """
     try:
         _make_directories(layout.root)
-        with directory_.Directory(layout.root) as root:
+        with Directory(layout.root) as root:
             # The marker comes first: without it, sessions/ tells of a foreign store.
             if not _has_marker(root):
                 write_marker(root, foreign=foreign)
@@ -127,7 +127,7 @@ def prepare(layout: Layout, *, foreign: bool) -> None:
         raise StorageError("write the store", layout.root, error) from error
 
 
-def _has_marker(root: directory_.Directory) -> bool:
+def _has_marker(root: Directory) -> bool:
     try:
         root.status(MARKER)
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def _has_marker(root: directory_.Directory) -> bool:
     return True
 
 
-def write_marker(root: directory_.Directory, *, foreign: bool) -> None:
+def write_marker(root: Directory, *, foreign: bool) -> None:
     """Write the marker of a store, durably but for its name, unless there is one by now."""
     marker: dict[str, Any] = {"format": FORMAT}
     if foreign:
@@ -152,16 +152,19 @@ def write_marker(root: directory_.Directory, *, foreign: bool) -> None:
             raise
 
 
+def unfinished_markers(root: Directory) -> list[str]:
+    """Return the names of markers that a process left half written, where a whole one is."""
+    return sorted(filter(replace.is_temporary, root.names())) if _has_marker(root) else []
+
+
 def remove_unfinished_markers(layout: Layout) -> int:
-    """Remove markers that a process left half written, where a whole one is; return how many."""
+    """Remove what :func:`unfinished_markers` finds; return how many."""
     removed = 0
-    with suppress(OSError), directory_.Directory(layout.root) as root:
-        if _has_marker(root):
-            for name in root.names():
-                if name.startswith(replace.TEMPORARY_PREFIX):
-                    with suppress(OSError):
-                        root.unlink(name)
-                        removed += 1
+    with suppress(OSError), Directory(layout.root) as root:
+        for name in unfinished_markers(root):
+            with suppress(OSError):
+                root.unlink(name)
+                removed += 1
     return removed
 
 
@@ -174,7 +177,7 @@ def _make_directories(path: str) -> None:
         _make_directories(parent)
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
-        with directory_.Directory(parent) as directory:
+        with Directory(parent) as directory:
             directory.flush()
         return
     if not stat.S_ISDIR(status.st_mode):

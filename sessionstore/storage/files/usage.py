@@ -10,10 +10,10 @@ from contextlib import suppress
 from operator import itemgetter
 
 from sessionstore.durable.directory import Directory
-from sessionstore.durable.replace import TEMPORARY_PREFIX
+from sessionstore.durable.replace import is_temporary
 from sessionstore.model.ids import is_id
-from sessionstore.storage.backend import Usage
 from sessionstore.storage.files.layout import STATE
+from sessionstore.storage.values import Usage
 
 _BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own blocks are
 _COUNTS_BLOCKS = hasattr(os.stat_result, "st_blocks")
@@ -150,5 +150,5 @@ def is_checkpoint(name: str) -> bool:
 def _is_ours(place: str, name: str) -> bool:
     """Return whether the package itself made an entry of the session or of its checkpoints."""
     if place == "checkpoints":
-        return name == "index.json" or name.startswith(TEMPORARY_PREFIX)
-    return name in (".", STATE, "checkpoints") or name.startswith(TEMPORARY_PREFIX)
+        return name == "index.json" or is_temporary(name)
+    return name in (".", STATE, "checkpoints") or is_temporary(name)

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 from sessionstore import SessionStore
-from tests.support.cli import HOSTILE, acting, copy_of_hive_home, hashes, invoke, put, run, state
+from tests.support.cli import HOSTILE, acting, hashes, invoke, put, run, state
+from tests.support.foreign_stores import ForeignStore, each_store
 from tests.support.processes import new_session, state_path
-
-BAD = [f"session_20260301_000000_bad0000{number}" for number in (1, 2, 3)]
 
 
 def test_a_sound_store_exits_with_0_and_prints_no_data(tmp_path: Path) -> None:
@@ -19,18 +18,20 @@ def test_a_sound_store_exits_with_0_and_prints_no_data(tmp_path: Path) -> None:
     assert "1 session checked, nothing was found" in result.stderr
 
 
-def test_damage_exits_with_5_until_it_is_repaired(tmp_path: Path) -> None:
-    root = copy_of_hive_home(tmp_path / "hive")
+@each_store
+def test_damage_exits_with_5_until_it_is_repaired(foreign: ForeignStore, tmp_path: Path) -> None:
+    root = foreign.copy_to(tmp_path / "hive")
+    bad = sorted(foreign.damaged | foreign.torn_checkpoints)
     before = hashes(root)
     found = invoke(root, "fsck", "-o", "ids")
-    assert (found.exit_code, found.stdout.split()) == (5, BAD)
+    assert (found.exit_code, sorted(set(found.stdout.split()))) == (5, bad)
     assert "nothing was changed" in found.stderr
     assert hashes(root) == before
     repaired = invoke(root, "fsck", "--repair")
     assert repaired.exit_code == 0
-    for session_id in BAD:
+    for session_id in bad:
         assert session_id in repaired.stdout
-    assert len(list((root / "quarantine").iterdir())) == 3
+    assert len(list((root / "quarantine").iterdir())) == len(bad)
     again = invoke(root, "fsck", "--repair", "-o", "ids")
     assert (again.exit_code, again.stdout) == (0, "")
 

@@ -17,6 +17,7 @@ from sessionstore import SessionStore
 from sessionstore.cli.commands import COMMANDS
 from tests.support.cli import HOSTILE, acting, invoke, leave_behind, process, put_hostile, run
 from tests.support.processes import (
+    DEADLINE,
     Child,
     left_active,
     new_session,
@@ -285,10 +286,10 @@ def test_a_live_process_is_not_marked_but_asked(root: Path) -> None:
         assert late.exit_code == 7
         assert json.loads(late.stdout)["outcome"] == "requested"
         with process(
-            "--root", str(other), "cancel", "s1", "--wait", "60", stdout=subprocess.PIPE
+            "--root", str(other), "cancel", "s1", "--wait", f"{DEADLINE:g}", stdout=subprocess.PIPE
         ) as waiting:
             owner.tell("save")
-            out, _ = waiting.communicate(timeout=60)
+            out, _ = waiting.communicate(timeout=DEADLINE)
             assert waiting.returncode == 0
         assert out == b"s1  cancelled: it is cancelled\n"
     # Those who only waited gave no reason: the one that was given stands.
@@ -328,7 +329,7 @@ def test_ctrl_c_ends_a_wait_and_leaves_the_request(root: Path) -> None:
                 until(is_asked, "the request")
                 time.sleep(min(number, 50) / 100)
                 waiting.send_signal(signal.SIGINT)
-                waiting.communicate(timeout=60)
+                waiting.communicate(timeout=DEADLINE)
                 assert waiting.returncode == 130
             if is_asked():
                 break

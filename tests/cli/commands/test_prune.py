@@ -7,13 +7,14 @@ import os
 import re
 import signal
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sessionstore.cli.options.units import parse_size
 from tests.support.cli import HOSTILE, acting, hashes, invoke, process, put, run, state
-from tests.support.processes import DEADLINE, Child, needs_linux, until
+from tests.support.processes import DEADLINE, Child, needs_linux, rounds, until
 
 OLD = {"started_at": "2026-01-25T17:09:03+00:00", "updated_at": "2026-01-25T17:10:03+00:00"}
 NEW = {"started_at": "2999-01-25T17:09:03+00:00", "updated_at": "2999-01-25T17:10:03+00:00"}
@@ -121,23 +122,47 @@ def test_text_from_a_session_reaches_the_terminal_escaped(tmp_path: Path) -> Non
         assert acting(result.stdout) == acting(result.stderr) == set()
 
 
+@dataclass(frozen=True)
+class Interrupted:
+    """A run that was interrupted after it had deleted some sessions, but not all."""
+
+    root: Path
+    args: tuple[str, ...]
+    status: int
+    out: str
+    told: str
+    gone: set[str]
+    left: set[str]
+
+
+def interrupted_prune(place: Path, *options: str) -> Interrupted:
+    """Prune a new store, and interrupt it in the middle."""
+    names = {f"s{number:03}" for number in range(150)}
+    for number in rounds("a prune that was interrupted in the middle"):
+        root = place / f"store-{number}"
+        for name in names:
+            put(root, name, state(name, timestamps=OLD))
+        args = ("--root", str(root), "prune", *options, "--apply")
+
+        def some_are_gone(there: Path = root / "sessions") -> bool:
+            return len(os.listdir(there)) < len(names) - 3
+
+        with process(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            until(some_are_gone, "some to be gone")
+            child.send_signal(signal.SIGINT)
+            out, told = (text.decode() for text in child.communicate(timeout=DEADLINE))
+        if left := set(os.listdir(root / "sessions")):
+            return Interrupted(root, args, child.returncode, out, told, names - left, left)
+    raise AssertionError
+
+
 def test_ctrl_c_exits_with_130_and_the_next_run_goes_on(tmp_path: Path) -> None:
-    count = 300
-    for number in range(count):
-        name = f"s{number:03}"
-        put(tmp_path, name, state(name, timestamps=OLD))
-    args = ["--root", str(tmp_path), "prune", "--older-than", "30d", "--apply"]
-    with process(*args, stdout=-1, stderr=-1) as child:
-        until(lambda: len(os.listdir(tmp_path / "sessions")) < count - 3, "some to be gone")
-        child.send_signal(signal.SIGINT)
-        _, said = child.communicate()
-        assert child.returncode == 130
-        assert b"interrupted" in said
-    left = len(os.listdir(tmp_path / "sessions"))
-    assert 0 < left < count
-    again = run(*args, "-o", "ids")
-    assert (again.returncode, len(again.stdout.splitlines())) == (0, left)
-    assert os.listdir(tmp_path / "sessions") == os.listdir(tmp_path / "trash") == []
+    done = interrupted_prune(tmp_path, "--older-than", "30d")
+    assert done.status == 130
+    assert "interrupted" in done.told
+    again = run(*done.args, "-o", "ids")
+    assert (again.returncode, set(again.stdout.split())) == (0, done.left)
+    assert os.listdir(done.root / "sessions") == os.listdir(done.root / "trash") == []
 
 
 def test_a_live_holder_is_named(tmp_path: Path) -> None:
@@ -176,26 +201,15 @@ def test_other_sizes_are_refused(text: str) -> None:
 @needs_linux("SIGINT is sent to one process")
 @pytest.mark.parametrize("form", ["ids", "table"])
 def test_an_interrupted_run_tells_what_went_and_that_it_goes_on(tmp_path: Path, form: str) -> None:
-    root, count = tmp_path / "store", 150
-    for number in range(count):
-        put(root, f"s{number:03}")
-    args = ("--root", str(root), "prune", "--older-than", "1d", "--apply", "-o", form)
-    with process(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        there = root / "sessions"
-        until(lambda: len(os.listdir(there)) < count - 3, "some to be gone")
-        child.send_signal(signal.SIGINT)
-        out, told = (text.decode() for text in child.communicate(timeout=DEADLINE))
-    left = set(os.listdir(there))
-    assert left, "it came to its end before it could be interrupted"
-    assert child.returncode == 130
-    gone = {f"s{number:03}" for number in range(count)} - left
-    said = re.match(r"(\d+) sessions deleted until then; the same command goes on\n", told)
-    assert said, told
+    done = interrupted_prune(tmp_path, "--older-than", "1d", "-o", form)
+    assert done.status == 130
+    said = re.match(r"(\d+) sessions deleted until then; the same command goes on\n", done.told)
+    assert said, done.told
     # The one at whose end it was interrupted may be gone and not be counted.
-    assert len(gone) - 1 <= int(said[1]) <= len(gone)
+    assert len(done.gone) - 1 <= int(said[1]) <= len(done.gone)
     if form == "ids":
-        assert len(out.split()) == int(said[1])
-        assert set(out.split()) <= gone
-    assert told.endswith("sessionstore: interrupted\n")
-    assert run(*args).returncode == 0
-    assert os.listdir(there) == []
+        assert len(done.out.split()) == int(said[1])
+        assert set(done.out.split()) <= done.gone
+    assert done.told.endswith("sessionstore: interrupted\n")
+    assert run(*done.args).returncode == 0
+    assert os.listdir(done.root / "sessions") == []

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sessionstore import SessionStore
-from tests.support.cli import acting, environment, invoke, process, put, put_hostile, run, state
-from tests.support.processes import Child, new_session, read_state, state_path, until
+from tests.support.cli import acting, invoke, process, put, put_hostile, run, state
+from tests.support.processes import DEADLINE, Child, new_session, read_state, state_path, until
 
 
 def lines(child: subprocess.Popen[bytes]) -> Any:
@@ -23,7 +22,8 @@ def lines(child: subprocess.Popen[bytes]) -> Any:
 
 @pytest.mark.parametrize("how", [(), ("--no-events",)])
 def test_it_ends_with_the_end_that_was_waited_for(tmp_path: Path, how: tuple[str, ...]) -> None:
-    args = ["watch", "s1", "--until", "completed,failed", "--timeout", "60s", "-o", "jsonl", *how]
+    limit = f"{DEADLINE:g}s"
+    args = ["watch", "s1", "--until", "completed,failed", "--timeout", limit, "-o", "jsonl", *how]
     with (
         process("--root", str(tmp_path), *args, stdout=-1, stderr=-1) as child,
         Child("save_many", tmp_path, "s1", 200) as writer,
@@ -57,7 +57,7 @@ def test_ctrl_c_exits_with_130_and_nothing_is_lost(tmp_path: Path, command: list
         while b"paused" not in next(lines(child)):
             continue
         child.send_signal(signal.SIGINT)
-        _, complaint = child.communicate(timeout=30)
+        _, complaint = child.communicate(timeout=DEADLINE)
     assert child.returncode == 130
     assert complaint == b"sessionstore: interrupted\n"
 
@@ -70,9 +70,9 @@ def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path, command: str) -> 
         child.stdout.readline()
         child.stdout.close()
         for _ in range(2):  # the first may still fit into the pipe
-            with SessionStore(tmp_path).resume("s1", timeout=10, again=True) as session:
+            with SessionStore(tmp_path).resume("s1", timeout=DEADLINE, again=True) as session:
                 session.pause()
-        assert child.wait(60) == 0
+        assert child.wait(DEADLINE) == 0
         assert child.stderr is not None
         assert b"Error" not in child.stderr.read()
 
@@ -164,7 +164,7 @@ def test_saves_are_followed_to_the_last_one(tmp_path: Path) -> None:
                 break
         assert before == last
         SessionStore(tmp_path).delete("s1")
-        assert child.wait(60) == 0
+        assert child.wait(DEADLINE) == 0
         assert child.stderr is not None
         assert b"s1 was deleted" in child.stderr.read()
 
@@ -182,10 +182,5 @@ def test_a_line_comes_out_as_it_happens_also_into_a_file(tmp_path: Path) -> None
     new_session(tmp_path / "root", "s1")
     with (tmp_path / "log").open("wb") as log:
         args = ["--root", str(tmp_path / "root"), "watch", "-o", "ids"]
-        with subprocess.Popen(
-            [sys.executable, "-m", "sessionstore", *args],
-            stdout=log,
-            env=environment(),
-        ) as child:
+        with process(*args, stdout=log):
             until(lambda: (tmp_path / "log").read_bytes() == b"s1\n", "the line")
-            child.kill()

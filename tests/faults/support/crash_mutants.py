@@ -42,7 +42,7 @@ def checkpoint_after_state() -> None:
         heeds_requests: bool = False,
     ) -> None:
         del heeds_requests
-        with self._opened("save") as directory:
+        with self.opened("save") as directory:
             staged = replace.Staged(directory, payload, flush_file=True)
             self._swap(directory, staged, revision)
             directory.flush()

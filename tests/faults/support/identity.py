@@ -15,7 +15,7 @@ from typing import Any
 
 from sessionstore import SessionOwner, SessionStoreError
 from sessionstore.clock import utc_now
-from sessionstore.process import identity, liveness
+from sessionstore.process import identity, kernel, liveness
 from tests.support.children import Actor, describe, messages, say
 from tests.support.processes import CHECKOUT, Child
 
@@ -47,7 +47,7 @@ class FaultChild(Child):
         wrapper: Sequence[str] = (),
         env: dict[str, str] | None = None,
     ) -> None:
-        code = f"import sys; from tests.faults import {module} as m; m.{work}(*sys.argv[1:])"
+        code = f"import sys; from tests.faults.{module} import {work}; {work}(*sys.argv[1:])"
         mine = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
         self.process = subprocess.Popen(
             [*wrapper, sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
@@ -61,7 +61,7 @@ class FaultChild(Child):
 
 def actor(*arguments: object, **options: Any) -> FaultChild:
     """Start an actor that does as it is told; see :class:`Borrower`."""
-    return FaultChild("identity_support", "act", *arguments, **options)
+    return FaultChild("support.identity", "act", *arguments, **options)
 
 
 # --- what runs in the child ---------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Borrower(Actor):
             os.close(theirs)
             gone = SessionOwner.model_validate_json(os.read(ours, 1 << 16))
             os.close(ours)
-            same_tick = identity.start_token_of(second) == gone.start_token
+            same_tick = kernel.start_token(second) == gone.start_token
             verdict = liveness.judge_owner(gone, lock_is_proof=False)
             os.kill(second, signal.SIGKILL)
             os.waitpid(second, 0)

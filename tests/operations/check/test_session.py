@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import sessionstore.storage.files.repair.quarantine as quarantines
+import sessionstore.storage.files.claim as claims
 from sessionstore import AsyncSessionStore, CheckReport, Finding, FindingKind, SessionStore, clock
 from sessionstore.durable import directory, replace
 from sessionstore.durable.directory import Directory
@@ -21,7 +21,8 @@ from sessionstore.operations.check import session as checkup
 from sessionstore.process import identity
 from sessionstore.storage.files import lock as locks
 from tests.faults.support.tally import tally
-from tests.support.cli import copy_of_hive_home, hashes
+from tests.support.cli import hashes
+from tests.support.foreign_stores import ForeignStore, each_store
 from tests.support.processes import (
     Child,
     edit_state,
@@ -268,7 +269,7 @@ def test_a_repair_that_is_killed_before_any_step_loses_nothing(
     torn = b'{"torn": '
     monkeypatch.setattr(checkup, "_SETTLING", 0.0)
     if not links:
-        monkeypatch.setattr(quarantines, "linked", lambda *_: False)
+        monkeypatch.setattr(claims, "linked", lambda *_: False)
     for step in range(1, 100):
         root = tmp_path / str(step)
         new_session(root)
@@ -333,6 +334,8 @@ def test_a_leftover_that_may_be_data_is_put_aside(
     if changes:
         payload = json.dumps(read_state(tmp_path, "s1") | changes).encode()
     left = leave(session_path(tmp_path, "s1") / TEMPORARY, payload)
+    if changes == {"revision": 1}:  # the state before, so it was also written before
+        os.utime(left, (0, 0))
     state = state_path(tmp_path, "s1").read_bytes()
     repair(tmp_path)
     assert not left.exists()
@@ -495,21 +498,24 @@ def test_an_owner_that_was_killed_leaves_a_session_that_workers_take_up(tmp_path
 # --- real inputs ---------------------------------------------------------------------------------
 
 
-def test_a_store_of_the_original_framework_is_mended(tmp_path: Path) -> None:
-    root = copy_of_hive_home(tmp_path / "hive")
-    bad = {f"session_20260301_000000_bad0000{number}" for number in (1, 2, 3)}
-    doubled = {"session_20260129_130324_00000006", "session_20260129_215028_00000003"}
+@each_store
+def test_a_store_of_the_original_framework_is_mended(foreign: ForeignStore, tmp_path: Path) -> None:
+    root = foreign.copy_to(tmp_path / "hive")
+    bad, torn = foreign.damaged, foreign.torn_checkpoints
     before = hashes(root)
     report = check(root)
     assert hashes(root) == before
     found: dict[FindingKind, set[str | None]] = {}
     for item in report.findings:
         found.setdefault(item.kind, set()).add(item.session_id)
-    assert found == {
+    expected: dict[FindingKind, frozenset[str]] = {
         FindingKind.DAMAGED_STATE: bad,
-        FindingKind.DOUBLED_KEYS: doubled,
-        FindingKind.ACTIVE_WITHOUT_OWNER: {"session_20260205_101500_0ddba115"},
+        FindingKind.DOUBLED_KEYS: foreign.doubled,
+        FindingKind.ACTIVE_WITHOUT_OWNER: foreign.without_pid,
+        FindingKind.DAMAGED_CHECKPOINT: torn,
+        FindingKind.DANGLING_CHECKPOINT: torn,
     }
+    assert found == {kind: ids for kind, ids in expected.items() if ids}
     assert report.has_damage
     sound = {path.name for path in (root / "sessions").iterdir()} - bad
     data = {name: read_state(root, name) for name in sound}
@@ -521,14 +527,18 @@ def test_a_store_of_the_original_framework_is_mended(tmp_path: Path) -> None:
             assert after.get(key) == data[name].get(key)
     after_repair = hashes(root)
     for name, digest in before.items():
-        if name.split("/")[1] not in bad | doubled:
+        if name.split("/")[1] not in bad | torn | foreign.doubled:
             assert after_repair[name] == digest
     places = {path.name.partition(".")[0]: path for path in (root / "quarantine").iterdir()}
-    assert set(places) == bad
+    assert set(places) == bad | torn
     for name, place in places.items():
         assert json.loads((place / "reason.json").read_bytes())["session_id"] == name
-        kept = hashes(place)["session/state.json"]
-        assert kept == before[f"sessions/{name}/state.json"]
+        kept = set(hashes(place).values())
+        if name in bad:
+            assert hashes(place)["session/state.json"] == before[f"sessions/{name}/state.json"]
+        else:
+            latest = data[name]["latest_checkpoint_id"]
+            assert before[f"sessions/{name}/checkpoints/{latest}.json"] in kept
     again = check(root, repair=True)
     assert [item.kind for item in again.findings] == [FindingKind.ACTIVE_WITHOUT_OWNER]
     assert not again.has_damage

@@ -26,10 +26,18 @@ from sessionstore import (
     StorageError,
 )
 from sessionstore.operations import cancel
-from sessionstore.storage.backend import CancelRequest
-from sessionstore.storage.files import cancel_request, lock, state_file
+from sessionstore.storage.files import cancel_request, lock
+from sessionstore.storage.values import CancelRequest
 from tests.support.aio import run
-from tests.support.processes import Child, left_active, needs_linux, read_state, rounds, until
+from tests.support.processes import (
+    DEADLINE,
+    Child,
+    left_active,
+    needs_linux,
+    read_state,
+    rounds,
+    until,
+)
 
 
 def strays(root: Path) -> list[str]:
@@ -76,7 +84,7 @@ def test_who_waits_learns_of_the_end(root: Path, store: SessionStore[SessionStat
         owner.hear()
         assert store.cancel("s1").is_pending  # so that the next save meets it
         owner.tell("save")
-        done = store.cancel("s1", timeout=60.0)
+        done = store.cancel("s1", timeout=DEADLINE)
     assert done.outcome is CancelOutcome.CANCELLED
 
 
@@ -85,7 +93,7 @@ def test_a_session_that_completes_first_wins(root: Path, store: SessionStore[Ses
         owner.hear()
         assert store.cancel("s1").is_pending
         assert owner.ask("complete") == {"left": True}
-        assert store.cancel("s1", timeout=60.0).outcome is CancelOutcome.ENDED
+        assert store.cancel("s1", timeout=DEADLINE).outcome is CancelOutcome.ENDED
     assert read_state(root, "s1")["status"] == "completed"
     assert strays(root) == []
 
@@ -97,7 +105,7 @@ def test_a_process_that_dies_before_it_meets_the_request_is_cancelled_for(
         owner.hear()
         assert store.cancel("s1", reason="too slow").is_pending
         owner.crash()
-        done = store.cancel("s1", reason="too slow", timeout=60.0)
+        done = store.cancel("s1", reason="too slow", timeout=DEADLINE)
     assert done.outcome is CancelOutcome.CANCELLED
     state = read_state(root, "s1")
     assert (state["status"], state["recovery"]["count"]) == ("cancelled", 1)
@@ -134,7 +142,7 @@ def test_whoever_holds_the_session_next_is_not_the_one_who_was_asked(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sessionstore.operations.cancel.time.sleep", move_on)
-        seen = store.cancel("s1", timeout=60.0)
+        seen = store.cancel("s1", timeout=DEADLINE)
     assert seen.outcome is CancelOutcome.MOVED_ON
     assert second[0].save() == 4
     second[0].complete()
@@ -283,7 +291,7 @@ def test_a_request_that_cannot_be_read_now_is_met_later(
     with store.create("goal", session_id="s1") as session:
         store.cancel("s1")
         with monkeypatch.context() as patch:
-            patch.setattr(state_file, "read_regular", refuse)
+            patch.setattr(cancel_request, "read_regular", refuse)
             assert session.save() == 2
         with pytest.raises(CancellationRequested):
             session.save()
@@ -421,7 +429,7 @@ def test_an_awaited_save_raises_it_and_a_task_group_passes_it_on(tmp_path: Path)
 def test_an_awaited_cancel_waits_for_the_end_without_blocking_the_loop(tmp_path: Path) -> None:
     async def work(store: AsyncSessionStore[SessionState]) -> None:
         session = await store.create("goal", session_id="s1")
-        waiting = asyncio.create_task(store.cancel("s1", timeout=60.0))
+        waiting = asyncio.create_task(store.cancel("s1", timeout=DEADLINE))
         with pytest.raises(CancellationRequested):
             await save_for_ever(session)
         await session.release()

@@ -12,10 +12,10 @@ from sessionstore import clock
 from sessionstore.durable import mounts
 from sessionstore.durable.directory import Directory
 from sessionstore.errors import StorageError
-from sessionstore.storage.diagnosis import Diagnosis, Fitness
 from sessionstore.storage.files import state_file, store_marker
 from sessionstore.storage.files.doctor import trials
 from sessionstore.storage.files.layout import STATE, Layout
+from sessionstore.storage.report import Diagnosis, Fitness
 from sessionstore.text import printable
 
 OK, WARN, FAIL = Fitness.OK, Fitness.WARN, Fitness.FAIL

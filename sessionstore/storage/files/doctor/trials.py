@@ -22,8 +22,8 @@ from sessionstore import clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.process import identity
-from sessionstore.storage.diagnosis import Diagnosis, Fitness
 from sessionstore.storage.files import lock as locks
+from sessionstore.storage.report import Diagnosis, Fitness
 
 OK, WARN, FAIL = Fitness.OK, Fitness.WARN, Fitness.FAIL
 

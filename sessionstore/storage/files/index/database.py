@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from sessionstore.durable import replace
 from sessionstore.log import about, logger
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 from sessionstore.storage.files.index.schema import TABLES
 from sessionstore.storage.files.layout import Layout, index_names
 

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
-from sessionstore.model.chance import random_hex
-from sessionstore.process import identity
+from sessionstore.model.ids import random_hex
+from sessionstore.process import kernel
 from sessionstore.storage.files.index.database import (
     MUTEX,
     Connection,
@@ -304,7 +304,7 @@ class Index:
         facts = dict(self.rows("SELECT name, value FROM facts", ()))
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
-        if facts.get("boot") != identity.boot_id():
+        if facts.get("boot") != kernel.boot_id():
             return "the machine was started since, or the store comes from another one"
         if facts.get("directory") != self.directory_identity() and not self.change(
             # One of ours may be between the change and its record: this waits for it.
@@ -322,7 +322,7 @@ class Index:
 
         def write(connection: Connection) -> str | None:
             set_fact(connection, "complete", "0")
-            set_fact(connection, "boot", identity.boot_id() or "")
+            set_fact(connection, "boot", kernel.boot_id() or "")
             set_fact(connection, "directory", self.directory_identity())
             return self._database.name
 

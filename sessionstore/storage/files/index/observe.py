@@ -6,9 +6,10 @@ import stat
 from typing import NamedTuple
 
 from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable.regular_file import read_regular
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.limits import MAX_STATE_BYTES
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.stored import MAX_STATE_BYTES
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files import state_file
@@ -78,7 +79,7 @@ class Eyes:
         Raises:
             OSError: it cannot be read.
         """
-        state_file.read_regular(self._sessions, f"{session_id}/{STATE}", MAX_STATE_BYTES)
+        read_regular(self._sessions, f"{session_id}/{STATE}", MAX_STATE_BYTES)
 
     def settled_row(self, session_id: str) -> Row | None:
         """Return the row of a session that is sound and that nobody holds; None: look closer.
@@ -94,7 +95,7 @@ class Eyes:
             if self._locks is not None and not locks.is_free(self._locks, session_id):
                 return None
             file = f"{session_id}/{STATE}"
-            payload, signature = state_file.read_regular(self._sessions, file, MAX_STATE_BYTES)
+            payload, signature = read_regular(self._sessions, file, MAX_STATE_BYTES)
         except OSError:
             return None
         return glance.settled_row(payload, session_id, signature)

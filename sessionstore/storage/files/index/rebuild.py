@@ -33,7 +33,9 @@ database that they share is written once."""
 _ASKED = 500
 _SAY_EVERY = 5.0  # seconds
 _LONG = 1.0
-"""Seconds after which a comparison is worth a word in the log when it is done."""
+"""Seconds after which a comparison of many sessions is worth a word in the log when it is done."""
+MANY = 5_000
+"""Sessions that make a comparison long. If fewer take long, the machine is busy."""
 
 
 _Name = tuple[int, str, bool]
@@ -100,7 +102,7 @@ class _Comparison:
             "%s: index: %s; compared %d sessions, %d changed, %d gone, in %.1f s",
             *outcome,
             taken,
-            level=logging.INFO if taken > _LONG else logging.DEBUG,
+            level=logging.INFO if self._seen >= MANY and taken > _LONG else logging.DEBUG,
         )
         return outcome
 
@@ -119,7 +121,7 @@ class _Comparison:
 
     def _say(self) -> None:
         now = time.monotonic()
-        if now - self._said >= _SAY_EVERY:
+        if self._seen >= MANY and now - self._said >= _SAY_EVERY:
             self._said = now
             self._log("%s: index: %s; %d sessions compared so far", self._seen, level=logging.INFO)
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable.directory import Signature
-from sessionstore.model.late import keep
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.summary import SessionSummary
 
@@ -219,7 +218,7 @@ def summary_of(row: Row) -> SessionSummary | None:
         latest_checkpoint_id,
         pid,
     ) = plain
-    summary = SessionSummary(
+    return SessionSummary(
         session_id=row.id,
         status=SessionStatus(row.status or ""),
         goal_id=row.goal_id or "",
@@ -240,12 +239,10 @@ def summary_of(row: Row) -> SessionSummary | None:
         latest_checkpoint_id=latest_checkpoint_id,
         is_resumable=bool(row.resumable),
         is_interrupted=bool(row.interrupted),
+        recovery=recovery,  # plain JSON, which becomes a model when it is asked for
         pid=pid,
+        owner=owner,
     )
-    models = {name: one for name, one in (("recovery", recovery), ("owner", owner)) if one}
-    if models:
-        keep(summary, models)
-    return summary
 
 
 # --- queries ------------------------------------------------------------------------------------

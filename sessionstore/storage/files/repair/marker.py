@@ -12,7 +12,8 @@ import stat
 from dataclasses import replace
 
 from sessionstore.clock import Clock
-from sessionstore.durable import directory as directory_
+from sessionstore.durable.directory import Directory
+from sessionstore.durable.regular_file import read_regular
 from sessionstore.errors import SessionStoreError
 from sessionstore.model import codec
 from sessionstore.model.ids import is_id
@@ -60,7 +61,7 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
 
     def mend() -> str:
         copies = not _shares_bytes(layout)
-        with directory_.Directory(layout.root) as root:
+        with Directory(layout.root) as root:
             # Whoever opens the store in between finds none, and takes other software into account.
             place = quarantine(
                 layout, root, MARKER, called="marker", session_id=None, reason=detail, now=now
@@ -76,8 +77,8 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
 def _why_not_ours(layout: Layout) -> str | None:
     """Return what speaks against this being a store of our format; None if it certainly is."""
     try:
-        with directory_.Directory(layout.root) as root:
-            data, _ = state_file.read_regular(root, MARKER, MARKER_LIMIT)
+        with Directory(layout.root) as root:
+            data, _ = read_regular(root, MARKER, MARKER_LIMIT)
         for path in (layout.sessions, layout.locks, layout.trash):
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
@@ -96,8 +97,8 @@ def _is_ours(layout: Layout, session_id: str) -> bool:
     """Return whether a session was saved by us: other software knows of no incarnation."""
     try:
         with (
-            directory_.Directory(layout.sessions) as sessions,
-            directory_.Directory(session_id, sessions) as directory,
+            Directory(layout.sessions) as sessions,
+            Directory(session_id, sessions) as directory,
         ):
             payload, _ = state_file.read(directory, STATE, session_id)
         return codec.decode(payload, SessionState, session_id, STATE).incarnation is not None
@@ -110,12 +111,12 @@ def _shares_bytes(layout: Layout) -> bool:
 
     The marker said whether they do. If nothing tells, it is assumed: copies are always right.
     """
-    with directory_.Directory(layout.sessions) as sessions:
+    with Directory(layout.sessions) as sessions:
         for session_id in filter(is_id, sessions.names()):
             try:
                 with (
-                    directory_.Directory(session_id, sessions) as directory,
-                    directory_.Directory("checkpoints", directory) as kept,
+                    Directory(session_id, sessions) as directory,
+                    Directory("checkpoints", directory) as kept,
                 ):
                     state = directory.status(STATE)
                     if any(kept.status(name).st_ino == state.st_ino for name in kept.names()):

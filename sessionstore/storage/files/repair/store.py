@@ -15,15 +15,15 @@ from functools import partial
 
 from sessionstore.clock import Clock
 from sessionstore.durable.directory import Directory
+from sessionstore.durable.replace import is_temporary
 from sessionstore.errors import StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.process import identity
-from sessionstore.storage.files import cancel_request
+from sessionstore.storage.files import cancel_request, store_marker
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
 from sessionstore.storage.files.repair.quarantine import QUARANTINE, quarantine
 from sessionstore.storage.files.repair.session import (
-    TEMPORARY,
     check_modes,
     mended,
     wrong_mode,
@@ -31,7 +31,7 @@ from sessionstore.storage.files.repair.session import (
 from sessionstore.storage.report import Finding, FindingKind
 
 _STAYS = 60.0
-"""Seconds after which a temporary file beside the marker, which no lock guards, is left over."""
+"""Seconds after which a temporary file in locks/, which no lock guards, is left over."""
 
 
 class StoreCheck:
@@ -65,19 +65,17 @@ class StoreCheck:
 
     def _root(self) -> Iterator[Finding]:
         with Directory(self._layout.root) as root:
-            names = root.names()
-            for name in sorted(names):
-                if TEMPORARY.fullmatch(name) and _is_old(root, name):
-                    yield self._done(
-                        Finding(
-                            FindingKind.LEFTOVER,
-                            None,
-                            os.path.join(root.path, name),
-                            "left over from writing the marker of the store",
-                            "it would be removed",
-                        ),
-                        partial(_unlink, root, name),
-                    )
+            for name in store_marker.unfinished_markers(root):
+                yield self._done(
+                    Finding(
+                        FindingKind.LEFTOVER,
+                        None,
+                        os.path.join(root.path, name),
+                        "left over from writing the marker of the store",
+                        "it would be removed",
+                    ),
+                    partial(_unlink, root, name),
+                )
             ours = [MARKER, "sessions", "locks", "trash", QUARANTINE]
             yield from check_modes([(root, ours)], None, repair=self._repair)
 
@@ -141,7 +139,7 @@ class StoreCheck:
         with Directory(self._layout.locks) as directory:
             wrong: list[str] = []
             for name in sorted(directory.names()):
-                if TEMPORARY.fullmatch(name) and _is_old(directory, name):
+                if is_temporary(name) and _is_old(directory, name):
                     yield self._done(
                         Finding(
                             FindingKind.LEFTOVER,
