@@ -9,12 +9,11 @@ from typing import Any, NoReturn
 import click
 
 import sessionstore
-from sessionstore.cli import signals
+from sessionstore.cli import signals, streams
 from sessionstore.cli.commands import LazyGroup
 from sessionstore.cli.completion.ids import VARIABLE
 from sessionstore.cli.errors import Exit, refused
 from sessionstore.cli.options.shared import Settings, shared_options
-from sessionstore.cli.output import streams
 from sessionstore.errors import SessionStoreError
 
 NAME = "sessionstore"

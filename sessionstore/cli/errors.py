@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from sessionstore.cli.output import streams
+from sessionstore.cli import streams
 from sessionstore.errors import (
     CheckpointNotFound,
     InvalidQuery,

@@ -9,8 +9,7 @@ from typing import Self
 
 import click
 
-from sessionstore.cli.output import streams
-from sessionstore.cli.output.emit import write_ids
+from sessionstore.cli import streams
 from sessionstore.log import logger
 from sessionstore.text import count_of
 
@@ -75,7 +74,7 @@ class EventCounter(logging.Handler):
     def say_how_far(self, what: str, form: str) -> None:
         """Tell of an interrupted run which sessions ``what`` was done to."""
         if form == "ids":  # whoever logs ids wants those
-            write_ids(self.ids)
+            streams.write_ids(self.ids)
             sys.stdout.flush()
         done = f"{count_of(len(self.ids), 'session')} {what}"
         streams.warning(f"{done} until then; the same command goes on")

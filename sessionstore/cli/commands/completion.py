@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import VARIABLE
 from sessionstore.cli.errors import Exit
-from sessionstore.cli.output import streams
 
 
 @click.command(
@@ -27,11 +27,10 @@ def completion(shell: str) -> int:
     """
     from click.shell_completion import get_completion_class
 
-    from sessionstore.cli.app import NAME, app
-
     kind = get_completion_class(shell)
     assert kind is not None  # click has all three
-    script = kind(app, {}, NAME, VARIABLE)
+    outermost = click.get_current_context().find_root()
+    script = kind(outermost.command, {}, outermost.info_name or "", VARIABLE)
     # Not source(): it runs the shell to see its version, which need not be installed here.
     text = script.source_template % script.source_vars()
     # Fish must not cut a list of statuses at its commas.

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import count_of, printable
 

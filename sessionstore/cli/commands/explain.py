@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ from typing import BinaryIO
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.commands.export import say_damage
 from sessionstore.cli.completion.ids import FILE
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.units import SIZE
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable

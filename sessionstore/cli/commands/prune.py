@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import AGE, SIZE, relative_time
-from sessionstore.cli.output import json, streams
-from sessionstore.cli.output.emit import Report, emit, write_ids
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
@@ -147,7 +148,7 @@ def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> Non
     """Tell of an interrupted run what went: whoever logs ids wants those of all that are gone."""
     gone = [session_id for session_id in ids if not store.exists(session_id)]
     if form == "ids":
-        write_ids(gone)
+        streams.write_ids(gone)
         sys.stdout.flush()
     counts = [f"{count_of(len(gone), 'session')} deleted"]
     if shrunk := len(ids) - len(gone):

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import SESSION_ID
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable

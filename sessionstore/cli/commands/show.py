@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import CHECKPOINT_ID
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_all, resolve_one, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options import units
 from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.errors import SessionCorrupt, SessionNotFound
 from sessionstore.text import count_of, printable

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import SESSION_ID
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.filters import filter_options
@@ -15,7 +16,7 @@ from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import Duration
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.model.ids import is_id
 from sessionstore.text import printable

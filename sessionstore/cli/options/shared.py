@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sessionstore import clock
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import DIRECTORY
-from sessionstore.cli.output import streams
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionState

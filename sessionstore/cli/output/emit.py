@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit, combined, refused
-from sessionstore.cli.output import streams
 from sessionstore.cli.output.json import Item, dumps
 from sessionstore.errors import SessionStoreError
 
@@ -40,7 +40,7 @@ def emit(report: Report, form: str) -> None:
     if form == "table":
         report.table()
     elif form == "ids":
-        write_ids(report.ids)
+        streams.write_ids(report.ids)
     elif report.fields is None:
         _write_lines(report.lines, report.schema)
     elif form == "jsonl":
@@ -96,12 +96,6 @@ def emit_each(
     )
     emit(report, form)
     return combined(codes)
-
-
-def write_ids(ids: Iterable[str]) -> None:
-    """Write ids, which hold nothing that needs escaping, one a line."""
-    for session_id in ids:
-        streams.write(session_id + "\n")
 
 
 def _write_lines(items: Iterable[Item], schema: str) -> None:

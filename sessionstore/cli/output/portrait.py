@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sessionstore.cli import streams
 from sessionstore.cli.options import units
-from sessionstore.cli.output import labels, streams
+from sessionstore.cli.output import labels
 from sessionstore.cli.output.tables import Cell, Column, write_facts, write_table
 from sessionstore.model.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.operations.fork import to_fork

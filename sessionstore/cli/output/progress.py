@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sessionstore.cli.output import streams
+from sessionstore.cli import streams
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sessionstore.cli import streams
 from sessionstore.cli.options.fields import FIELDS
 from sessionstore.cli.options.shared import Settings
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.model.query import Filters
 from sessionstore.model.summary import Matches, Page, SessionSummary

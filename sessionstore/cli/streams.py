@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TextIO
 
@@ -13,6 +14,12 @@ from sessionstore.text import printable
 def write(text: str) -> None:
     """Write ``text``, which must be safe already, to stdout."""
     sys.stdout.write(text)
+
+
+def write_ids(ids: Iterable[str]) -> None:
+    """Write ids, which hold nothing that needs escaping, one a line, to stdout."""
+    for session_id in ids:
+        write(session_id + "\n")
 
 
 def write_bytes(data: bytes) -> None:
