@@ -1,7 +1,7 @@
-"""Build a new session aside, and move it in: it is there complete, or not at all.
+"""Create a session: build it aside and move it in, so that it exists complete or not at all.
 
-Aside is in trash/: what is in sessions/ is a session, also for other software and after a crash,
-and the index sees that it changes only when one comes or goes.
+It is built in trash/. So every entry of sessions/ is a complete session, also for other software
+and after a crash, and sessions/ changes only when a session comes or goes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sessionstore.storage.files.state_file import storage_errors
 
 
 class Built(NamedTuple):
-    """What identifies a session that was moved in."""
+    """A session that was moved in."""
 
     identity: tuple[int, int]
     """Of its directory."""
@@ -38,10 +38,10 @@ def build_session(
     *,
     power: bool,
 ) -> Built:
-    """Make a session, whose lock is held; with ``power`` it survives the loss of that.
+    """Create a session whose lock is held; with ``power`` it survives a power loss.
 
     Raises:
-        SessionExists: there is one with this id; it was not touched.
+        SessionExists: there is one with this id, which stays unchanged.
         StorageError: the place refused.
     """
     aside = f"{replace.temporary_name()}-{session_id}"
@@ -79,7 +79,7 @@ def _undo(
     session_id: str,
     identity: tuple[int, int] | None,
 ) -> None:
-    """Take back a session that could not be created for certain."""
+    """Take back a session that may not be durable."""
     with suppress(OSError):
         status = sessions.status(session_id)
         if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed

@@ -1,7 +1,7 @@
-"""Whole sessions out and in: read what an application keeps, and build sessions aside.
+"""Build imported sessions aside, and move each one in whole.
 
-What is being brought in lies in one directory in trash/, named like one of a session that is
-being made, and guarded by a lock of its own: whoever tidies up after a dead process finds it.
+All of them are in one directory in trash/, named like that of a session that is being created, and
+guarded by a lock of its own. So a sweep can tell whether its process lives, and clean up.
 """
 
 from __future__ import annotations
@@ -30,14 +30,8 @@ from sessionstore.storage.importer import SessionImporter
 Acquire = Callable[[str, SessionOwner, float], HeldLock]
 
 
-# --- out ----------------------------------------------------------------------------------------
-
-
-# --- in -----------------------------------------------------------------------------------------
-
-
 class FilesImporter(SessionImporter):
-    """A directory beside the sessions, in which whole ones are built."""
+    """A directory beside the sessions, in which whole sessions are built."""
 
     def __init__(
         self,
@@ -75,7 +69,7 @@ class FilesImporter(SessionImporter):
 
     @contextmanager
     def _below(self, session_id: str, places: Iterable[str]) -> Iterator[Directory]:
-        """Yield a directory of a session that is being built; it is made if it is not there."""
+        """Yield a directory of a session that is being built; make it if it is missing."""
         with self._aside(session_id) as directory, ExitStack() as stack:
             here = directory
             for place in (session_id, *places):
@@ -118,7 +112,7 @@ class FilesImporter(SessionImporter):
         token = random_hex(8)
         try:
             with self._below(session_id, ("checkpoints",)):
-                pass  # a session of ours has that directory
+                pass  # every session of this package has that directory
             with self._aside(session_id) as aside:
                 _flush_all(aside, session_id)
                 with Directory(self._layout.sessions) as sessions:
@@ -128,7 +122,7 @@ class FilesImporter(SessionImporter):
                 lock.remove_file()
             raise
         finally:
-            lock.write_end(self._now())  # it was only a look: nobody has held the session here
+            lock.write_end(self._now())  # only a look: nobody held the session here
             lock.close()
         self._released(session_id, token)
 
@@ -142,7 +136,7 @@ class FilesImporter(SessionImporter):
             sessions.flush()
             aside.flush()
         except BaseException:
-            with suppress(OSError):  # it might not survive a power loss: take it back
+            with suppress(OSError):  # it may not survive a power loss, so take it back
                 replace.move_new(sessions, session_id, aside, session_id)
             raise
 

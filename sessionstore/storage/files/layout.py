@@ -1,4 +1,4 @@
-"""Where things lie below the root, and whether a root may be used at all."""
+"""The paths and names below the root of a store."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Layout:
 
     @property
     def trash(self) -> str:
-        """What is deleted, until it is removed."""
+        """Deleted sessions until they are removed, and sessions that are being built."""
         return os.path.join(self.root, "trash")
 
     def session(self, session_id: str) -> str:
@@ -68,7 +68,7 @@ class Layout:
 
 @contextmanager
 def opened_trash(layout: Layout) -> Iterator[directory.Directory]:
-    """Open trash/, made now if somebody removed it."""
+    """Open trash/; make it again if somebody removed it."""
     with suppress(FileExistsError):
         os.mkdir(layout.trash, 0o700)
     with directory.Directory(layout.trash) as trash:
@@ -82,7 +82,7 @@ def built_session(name: str) -> str | None:
 
 
 def is_trashed(name: str) -> bool:
-    """Return whether an entry of trash/ bears a name that we give, and nobody else would."""
+    """Return whether this package gave an entry of trash/ its name."""
     session_id, _, random = name.rpartition(".")
     deleted = is_id(session_id) and _RANDOM.fullmatch(random) is not None
     return deleted or built_session(name) is not None

@@ -170,8 +170,10 @@ _locked: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 def _close_in_child() -> None:
     # A child that kept the descriptor would hold the lock after its parent's death.
-    for held in [*_held, *_locked]:
+    for held in list(_held):
         held.close()
+    for file in list(_locked):
+        file.close()
     _mutex.release()
 
 
