@@ -96,7 +96,7 @@ class Backend(ABC):
     def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
         """Ask the claim of ``request.token`` to end; return whether it stands, so may heed it.
 
-        - True: that claim's next write that heeds requests raises CancellationRequested, unless
+        - True: that claim's next cancellable write raises CancellationRequested, unless
           the claim ends before it comes to that.
         - False: that claim has ended; nothing is left of the request.
         - No other claim ever sees it. It ends with its claim. Asking again replaces it, but

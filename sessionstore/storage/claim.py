@@ -54,7 +54,7 @@ class Claim(ABC):
         revision: int,
         *,
         checkpoint_id: str | None = None,
-        heeds_requests: bool = False,
+        cancellable: bool = False,
     ) -> None:
         """Replace the stored state by ``payload``, which is of ``revision``.
 
@@ -66,7 +66,7 @@ class Claim(ABC):
           the state that refers to it can be seen.
         - After any other exception than DurabilityUncertain nothing has changed, except where
           it came from outside (KeyboardInterrupt): then ask :meth:`took_effect`.
-        - With ``heeds_requests`` it is refused, each time, once somebody has asked this very
+        - With ``cancellable`` it is refused, each time, once somebody has asked this very
           claim to end; a request to another claim on the session, before or after, is nothing
           to it. Looking for one costs next to nothing.
 
