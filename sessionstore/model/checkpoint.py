@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,21 @@ def in_order(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
         return revision, moment.timestamp() if moment else 0.0, item.checkpoint_id
 
     return sorted(checkpoints, key=age)
+
+
+def newest_sound(checkpoints: Iterable[Checkpoint], *, whole: bool) -> Checkpoint | None:
+    """Return the newest checkpoint that can be read; with ``whole`` one that holds a whole state.
+
+    One of type before_resume holds what a resume went back from on purpose: it counts only
+    where there is no other.
+    """
+    found = [
+        item
+        for item in checkpoints
+        if item.damaged is None and (item.revision is not None or not whole)
+    ]
+    meant = [item for item in found if item.checkpoint_type != BEFORE_RESUME]
+    return in_order(meant or found)[-1] if found else None
 
 
 def load(current: StateT, stored: Stored, checkpoint_id: str) -> StateT:
