@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TextIO
 
@@ -13,6 +14,12 @@ from sessionstore.text import printable
 def write(text: str) -> None:
     """Write ``text``, which must be safe already, to stdout."""
     sys.stdout.write(text)
+
+
+def write_ids(ids: Iterable[str]) -> None:
+    """Write ids, which hold nothing that needs escaping, one a line, to stdout."""
+    for session_id in ids:
+        write(session_id + "\n")
 
 
 def write_bytes(data: bytes) -> None:
@@ -30,27 +37,27 @@ def harmless(data: bytes) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-_hushed = False
+_quiet = False
 
 
-def hush(*, quiet: bool = True) -> None:
+def quiet(*, on: bool = True) -> None:
     """Say no notices from now on, as ``--quiet`` asks; or say them again."""
-    global _hushed  # noqa: PLW0603 - there is one stderr, too
-    _hushed = quiet
+    global _quiet  # noqa: PLW0603 - there is one stderr, too
+    _quiet = on
 
 
-def is_hushed() -> bool:
+def is_quiet() -> bool:
     """Return whether notices are not wanted."""
-    return _hushed
+    return _quiet
 
 
-def note(text: str) -> None:
+def notice(text: str) -> None:
     """Say a notice on stderr: what went well, how many there were, what can be done next."""
-    if not _hushed:
-        warn(text)
+    if not _quiet:
+        warning(text)
 
 
-def warn(text: str) -> None:
+def warning(text: str) -> None:
     """Say ``text`` on stderr, on one line and escaped. That nobody listens is no error."""
     if sys.stderr is None:
         return
@@ -61,9 +68,9 @@ def warn(text: str) -> None:
         abandon(sys.stderr)
 
 
-def complain(text: str) -> None:
+def error(text: str) -> None:
     """Say on stderr what went wrong."""
-    warn(f"sessionstore: {text}")
+    warning(f"sessionstore: {text}")
 
 
 def is_confirmed(question: str) -> bool:

@@ -109,19 +109,19 @@ def look_at(
     store: SessionStore[SessionState], session_id: str, at: str | None = None
 ) -> SessionReport:
     """Return what can be seen of a session, now or in a checkpoint; damage is part of it."""
-    sight = SessionReport(session_id, at=at)
+    report = SessionReport(session_id, at=at)
     try:
         if at is None:
-            sight.state = store.load(session_id)
-            sight.liveness = store.liveness(session_id)
+            report.state = store.load(session_id)
+            report.liveness = store.liveness(session_id)
         else:
-            sight.state = store.load_checkpoint(session_id, at)
+            report.state = store.load_checkpoint(session_id, at)
     except SessionCorrupt as error:
-        sight.damaged, sight.file = error.reason, error.file
+        report.damaged, report.file = error.reason, error.file
     try:
-        sight.checkpoints = store.checkpoints(session_id)
+        report.checkpoints = store.checkpoints(session_id)
     except SessionCorrupt as error:
-        sight.checkpoints_damaged = error.reason
+        report.checkpoints_damaged = error.reason
     with suppress(SessionCorrupt):
-        sight.usage = store.usage(session_id)
-    return sight
+        report.usage = store.usage(session_id)
+    return report
