@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         WatchTimedOut(30, ["s-1", "s-2", "s-3", "s-4"]),
         {"seconds": 30, "waiting": ("s-1", "s-2", "s-3", "s-4")},
         TimeoutError,
-        "after 30 seconds the end has not come for s-1, s-2, s-3 and 1 more",
+        "timed out after 30 s waiting for s-1, s-2, s-3 and 1 more to end",
     ),
     (
         InvalidQuery("order", "no such"),
@@ -130,13 +131,13 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         StateTypeMismatch("s-1", "MyState", "n: missing"),
         {"session_id": "s-1", "state_type": "MyState", "reason": "n: missing"},
         TypeError,
-        "s-1 is no MyState",
+        "s-1 does not fit state_type MyState: n: missing",
     ),
     (
         StateTypeMismatch(None, "MyState", "other"),
         {"session_id": None, "state_type": "MyState"},
         TypeError,
-        "the given state is no MyState",
+        "the given state does not fit state_type MyState: other",
     ),
     (
         NotStorable("s-1", "data_buffer.x", "nan"),
@@ -186,6 +187,70 @@ def test_there_is_a_sample_of_every_error() -> None:
     named = {getattr(errors, name) for name in errors.__all__} - {SessionStoreError}
     assert {type(error) for error, *_ in SAMPLES} == named
     assert all(getattr(sessionstore, kind.__name__) is kind for kind in named)
+
+
+# Each error: its builtin parent, the parameters of its constructor, and its fields. A program may
+# catch by the one and read the others, so that this table changes with the public interface only.
+REFUSALS: dict[str, tuple[str, str, str]] = {
+    "ArchiveRefused": ("ValueError", "archive reason *member", "archive member reason"),
+    "CancellationRequested": (
+        "RuntimeError",
+        "session_id reason *requested_at *by",
+        "by reason requested_at session_id",
+    ),
+    "CheckpointNotFound": (
+        "LookupError",
+        "session_id checkpoint_id *available",
+        "available checkpoint_id session_id",
+    ),
+    "ClaimLost": ("RuntimeError", "session_id reason", "reason session_id"),
+    "DurabilityUncertain": ("OSError", "session_id revision cause", "errno revision session_id"),
+    "InvalidQuery": ("ValueError", "parameter reason", "parameter reason"),
+    "InvalidSessionId": ("ValueError", "session_id reason *kind", "reason session_id"),
+    "NotResumable": (
+        "RuntimeError",
+        "session_id reason *checkpoint_id *available *wanted *parameter",
+        "available checkpoint_id reason session_id",
+    ),
+    "NotStorable": ("ValueError", "session_id path reason", "path reason session_id"),
+    "RevisionConflict": (
+        "RuntimeError",
+        "session_id *expected *found *owner *detail",
+        "detail expected found owner session_id",
+    ),
+    "SessionClaimed": (
+        "BlockingIOError",
+        "session_id owner *reason *is_unknown",
+        "errno is_unknown owner reason session_id",
+    ),
+    "SessionCorrupt": ("ValueError", "session_id file reason", "file reason session_id"),
+    "SessionExists": ("FileExistsError", "session_id", "errno session_id"),
+    "SessionNotFound": ("LookupError", "session_id store", "session_id store"),
+    "StateTypeMismatch": (
+        "TypeError",
+        "session_id state_type reason",
+        "reason session_id state_type",
+    ),
+    "StorageError": ("OSError", "action path cause", "action errno path"),
+    "WatchTimedOut": ("TimeoutError", "seconds waiting", "errno seconds waiting"),
+}
+
+
+def test_no_typed_refusal_is_lost() -> None:
+    found = {}
+    for error, *_ in SAMPLES:
+        kind = type(error)
+        base, parent = kind.__bases__
+        assert base is SessionStoreError
+        parameters = " ".join(
+            f"{'*' if one.kind is one.KEYWORD_ONLY else ''}{name}"
+            for name, one in inspect.signature(kind).parameters.items()
+        )
+        fields = {*vars(error), *(["errno"] if isinstance(error, OSError) else [])}
+        found[kind.__name__] = (parent.__name__, parameters, " ".join(sorted(fields - {"advice"})))
+    assert found == REFUSALS
+    assert {*found, "SessionStoreError"} == set(errors.__all__)
+    assert SessionStoreError.__bases__ == (Exception,)
 
 
 @each_error

@@ -9,13 +9,11 @@ from typing import Any, NoReturn
 import click
 
 import sessionstore
-from sessionstore.cli import signals
+from sessionstore.cli import signals, streams
 from sessionstore.cli.commands import LazyGroup
-from sessionstore.cli.completion.ids import VARIABLE, attach
-from sessionstore.cli.errors import refused
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.completion.ids import VARIABLE
+from sessionstore.cli.errors import Exit, refused
 from sessionstore.cli.options.shared import Settings, shared_options
-from sessionstore.cli.output import streams
 from sessionstore.errors import SessionStoreError
 
 NAME = "sessionstore"
@@ -46,11 +44,11 @@ class Application(LazyGroup):
             streams.abandon(sys.stdout)
         except KeyboardInterrupt:
             streams.abandon(sys.stdout)
-            streams.complain(f"ended by {ending}" if ending.number else "interrupted")
+            streams.error(f"ended by {ending}" if ending.number else "interrupted")
             code = Exit.INTERRUPTED
         except OSError as error:  # a full disk behind stdout
             streams.abandon(sys.stdout)
-            streams.complain(f"cannot write the output: {error.strerror or error}")
+            streams.error(f"cannot write the output: {error.strerror or error}")
             code = Exit.ERROR
         return code
 
@@ -58,10 +56,6 @@ class Application(LazyGroup):
         """Answer a shell that completes; what was typed is in its environment, not in our args."""
         from click.shell_completion import shell_complete
 
-        from sessionstore.cli.completion import shells
-
-        shells.add_all()
-        attach(self)
         return shell_complete(self, {"obj": Settings()}, NAME, VARIABLE, instruction)
 
     def _run(self, args: list[str]) -> int:
@@ -78,7 +72,7 @@ class Application(LazyGroup):
             _explain_usage(error)
             return Exit.USAGE
         except click.ClickException as error:
-            streams.complain(error.format_message())
+            streams.error(error.format_message())
             return error.exit_code
         except SessionStoreError as error:
             return refused(error, typed)
@@ -88,10 +82,10 @@ def _explain_usage(error: click.UsageError) -> None:
     # Not error.show(): arguments may come from a pipe, and go to a terminal only escaped.
     if error.ctx is not None:
         for line in error.ctx.get_usage().splitlines():
-            streams.warn(line)
-        streams.warn(f"Try '{error.ctx.command_path} --help' for help.")
+            streams.warning(line)
+        streams.warning(f"Try '{error.ctx.command_path} --help' for help.")
     for line in error.format_message().expandtabs(4).splitlines():
-        streams.complain(line)
+        streams.error(line)
 
 
 @click.group(

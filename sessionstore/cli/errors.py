@@ -1,16 +1,21 @@
-"""What to type after a refusal: errors of the store say what to call, which helps no terminal."""
+"""How a command ends: exit codes, and what a person is told to type after a refusal.
+
+The advice in an error of the store names methods to call, which helps nobody at a terminal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Any
 
 import click
 
-from sessionstore.cli.exits import Exit, exit_for
-from sessionstore.cli.output import streams
+from sessionstore.cli import streams
 from sessionstore.errors import (
     CheckpointNotFound,
+    InvalidQuery,
+    InvalidSessionId,
     NotResumable,
     RevisionConflict,
     SessionClaimed,
@@ -18,7 +23,46 @@ from sessionstore.errors import (
     SessionExists,
     SessionNotFound,
     SessionStoreError,
+    StorageError,
+    WatchTimedOut,
 )
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    """No such session, or no store."""
+    CLAIMED = 4
+    """A live process holds the session."""
+    DAMAGE = 5
+    """Damage was found; it was left as it is."""
+    PARTLY = 6
+    """Some of what was asked for was done, and some could not be."""
+    TIMED_OUT = 7
+    """What was waited for did not come in time."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells count it: 128 + SIGINT."""
+
+
+def exit_for(error: SessionStoreError) -> Exit:
+    """Return the exit code that says what kind of refusal ``error`` is."""
+    if isinstance(error, SessionNotFound | CheckpointNotFound):
+        return Exit.NOT_FOUND
+    if isinstance(error, SessionClaimed):
+        return Exit.CLAIMED
+    if isinstance(error, SessionCorrupt):
+        return Exit.DAMAGE
+    if isinstance(error, WatchTimedOut):
+        return Exit.TIMED_OUT
+    if isinstance(error, InvalidQuery | InvalidSessionId):
+        return Exit.USAGE
+    if isinstance(error, StorageError) and isinstance(error.__cause__, FileNotFoundError):
+        return Exit.NOT_FOUND
+    return Exit.ERROR
 
 
 def refused(error: SessionStoreError, command: str | None = None) -> Exit:
@@ -30,11 +74,26 @@ def refused(error: SessionStoreError, command: str | None = None) -> Exit:
         command = click.get_current_context().info_name or ""
     advice = next((say(error, command) for kind, say in _SAID if isinstance(error, kind)), "")
     if advice:  # in the place of what the error says to those who call
-        streams.complain(error.fact)
-        streams.warn(advice)
+        streams.error(error.fact)
+        streams.warning(advice)
     else:
-        streams.complain(str(error))
+        streams.error(str(error))
     return exit_for(error)
+
+
+def combined(codes: Sequence[Exit]) -> Exit:
+    """Return 0 if all went well, 6 if some did, else what the failures share, or 1.
+
+    That something did not come in time counts for more than that the others did.
+    """
+    failures = {code for code in codes if code is not Exit.OK}
+    if not failures:
+        return Exit.OK
+    if failures == {Exit.TIMED_OUT}:
+        return Exit.TIMED_OUT
+    if Exit.OK in codes:
+        return Exit.PARTLY
+    return failures.pop() if len(failures) == 1 else Exit.ERROR
 
 
 def _claimed(error: SessionClaimed, command: str) -> str:

@@ -1,1 +1,1 @@
-"""How bytes reach a disk: directories, flushes, atomic replacement. No sessions here."""
+"""How bytes reach a disk, and come back from it. Nothing here knows sessions."""

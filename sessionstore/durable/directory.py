@@ -1,4 +1,4 @@
-"""Open directories, what identifies a file in them, and flushes."""
+"""Open directories, and flush them; what tells two versions of a file apart."""
 
 from __future__ import annotations
 
@@ -13,31 +13,22 @@ from typing import NamedTuple, TypeVar
 
 _T = TypeVar("_T")
 
-
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-
-
-_BINARY = getattr(os, "O_BINARY", 0)
-
-
-_NON_BLOCKING = getattr(os, "O_NONBLOCK", 0)
-
+SAFE_FLAGS: int = _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Flags of every file that is opened here: no link is followed, and no FIFO waited for."""
 
 _HAS_DIRECTORIES = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 
-
 _SHARING_RETRIES = 40
-
-
 _SHARING_PAUSE = 0.025  # seconds; 40 of them are the second that scanners usually need
 
 
 class Signature(NamedTuple):
     """What tells one version of a file from another without reading it.
 
-    An inode number is given out again once its file is removed. Two versions are mixed up only if
-    their sizes agree, too, and both were written within one tick of the file system's clock (up
-    to 10 ms before Linux 6.13, which counts finer where somebody looks).
+    The system reuses the inode number of a removed file. Two versions look the same only if their
+    sizes agree, too, and both were written within one tick of the file system's clock: up to 10 ms
+    before Linux 6.13, which counts finer for a file that somebody looks at.
     """
 
     inode: int
@@ -51,9 +42,9 @@ class Signature(NamedTuple):
 
 
 class Directory:
-    """An open directory: what happens in it happens there even if it is moved meanwhile.
+    """An open directory. Calls act in this very directory, even after it was moved.
 
-    Where the system has no directory descriptors (Windows), names are joined to the path.
+    Windows has no descriptors of directories: there, names are joined to the path.
     """
 
     _fd: int | None = None
@@ -94,7 +85,7 @@ class Directory:
 
     @property
     def is_cheap_to_keep(self) -> bool:
-        """Whether descriptors are not getting scarce: the system gives the lowest free one."""
+        """Whether enough descriptors are left; the system gives the lowest free number."""
         return self._fd is None or self._fd < _plentiful()
 
     def identity(self) -> tuple[int, int]:
@@ -103,8 +94,8 @@ class Directory:
         return status.st_dev, status.st_ino
 
     def open(self, name: str, flags: int) -> int:
-        """Open ``name`` here without following a link or waiting for a FIFO's other end."""
-        flags |= _NO_FOLLOW | _BINARY | _NON_BLOCKING
+        """Open ``name``; follow no link, and do not wait for the other end of a FIFO."""
+        flags |= SAFE_FLAGS
         if self._fd is not None:
             return os.open(name, flags, 0o600, dir_fd=self._fd)
         return retry_sharing(lambda: os.open(self.at(name), flags, 0o600))
@@ -129,21 +120,21 @@ class Directory:
             retry_sharing(lambda: os.unlink(self.at(name)))
 
     def link(self, name: str, target: Directory, target_name: str) -> None:
-        """Give the file ``name`` a second name in ``target``; never replaces one."""
+        """Give the file ``name`` a second name in ``target``, which must not exist there."""
         if self._fd is None:  # Windows knows neither descriptors nor follow_symlinks here
             os.link(self.at(name), target.at(target_name))
             return
         os.link(name, target_name, src_dir_fd=self._fd, dst_dir_fd=target.fd, follow_symlinks=False)
 
     def flush(self) -> None:
-        """Make the names in this directory durable. A no-op on Windows, which cannot."""
+        """Make the names in this directory durable. Does nothing on Windows, which cannot."""
         if self._fd is not None:
             flush(self._fd)
 
 
 @cache
 def _plentiful() -> int:
-    """Return how many descriptors may be open before none is kept for convenience."""
+    """Return the number of open descriptors from which on none is kept for convenience."""
     try:
         import resource
     except ImportError:  # Windows, where directories have no descriptors
@@ -153,9 +144,9 @@ def _plentiful() -> int:
 
 
 def flush(fd: int) -> None:
-    """Make what ``fd`` refers to durable: fsync, on macOS F_FULLFSYNC.
+    """Make the file or directory ``fd`` durable: with fsync, on macOS with F_FULLFSYNC.
 
-    macOS: fsync hands the data to the drive, which may keep it in its cache (fsync(2)).
+    On macOS fsync hands the data to the drive, which may keep it in its cache (fsync(2)).
     """
     if sys.platform == "darwin":
         full_flush(fd)
@@ -179,8 +170,8 @@ def full_flush(fd: int) -> None:
 def retry_sharing(action: Callable[[], _T]) -> _T:
     """Return ``action()``; on Windows try again for up to a second while another reads the file.
 
-    Scanners and indexers open files without FILE_SHARE_DELETE (ERROR_ACCESS_DENIED,
-    ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION); they let go by themselves.
+    Scanners and indexers open files without FILE_SHARE_DELETE and close them soon. Meanwhile the
+    answer is ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION or ERROR_LOCK_VIOLATION.
     """
     for _ in range(_SHARING_RETRIES):
         try:

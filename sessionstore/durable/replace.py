@@ -1,29 +1,36 @@
 """Replace a file so that readers see the old bytes or the new, never a mix, also after a crash.
 
-The order of calls is the one that survives a simulated loss of power on ext4 and XFS: write a
-new file, flush it, swap it in, flush the directory. After a failed flush Linux may mark the pages
-clean, so that a second flush of the same file proves nothing ("Can Applications Recover from
-fsync Failures?", USENIX ATC '20): the file is thrown away instead.
+The order of the calls of a save, each flush before the step that relies on it:
+
+1. :class:`Staged` writes the new bytes to a new file and flushes it.
+2. A checkpoint links that file into ``checkpoints/`` and flushes that directory.
+3. :meth:`Staged.swap_in` exchanges the new file for the old one.
+4. :meth:`Directory.flush` makes the exchange durable.
+
+This order survives a simulated loss of power on ext4 and XFS. After a failed flush Linux may mark
+the pages clean: a second flush of the same file proves nothing ("Can Applications Recover from
+fsync Failures?", USENIX ATC '20). The file is thrown away instead.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from sessionstore.durable.directory import Directory, Signature, flush, retry_sharing
-from sessionstore.model.chance import random_hex
+from sessionstore.model.ids import random_hex
 
 TEMPORARY_PREFIX = ".new-"
 """Names of files and directories that are being written begin with this; ids never do."""
 
+_TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{16}", re.ASCII)
 _WAYS_BACK = 20
 """How often a displaced file is put back while others replace it again and again."""
-
 
 NO_LINKS = frozenset(
     getattr(errno, name)
@@ -34,11 +41,11 @@ NO_LINKS = frozenset(
 
 
 class Displaced(Exception):
-    """What the swap would have replaced was not the file that was left there."""
+    """The swap would have replaced another file than the expected one; nothing was changed."""
 
 
 class Unseen(Exception):
-    """The new file is in place, but what it displaced was removed before anybody looked at it."""
+    """The new file is in place, and nobody knows which file it displaced."""
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -47,6 +54,11 @@ class Unseen(Exception):
 def temporary_name() -> str:
     """Return a name that nobody can predict, so that nobody can put a link there first."""
     return TEMPORARY_PREFIX + random_hex(8)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether ``name`` is one that :func:`temporary_name` gives."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 class Staged:
@@ -69,14 +81,16 @@ class Staged:
 
         Raises:
             Displaced: it is another file; that one is back in place.
-            Unseen: it was replaced, whatever it was.
+            Unseen: the new file is in place, and what it displaced could not be looked at.
             OSError: nothing was changed.
         """
         try:
             self._exchange(name, expected)
+        except Unseen:
+            raise
         except BaseException:
-            # Whatever came in between (an error, a KeyboardInterrupt): the temporary name must
-            # not stay, and a file of somebody else that it holds must go back.
+            # An error or a KeyboardInterrupt came in between. The temporary name must not stay,
+            # and a file of somebody else that it holds must go back.
             self._settle(name, expected)
             raise
 
@@ -87,6 +101,9 @@ class Staged:
                 displaced = Signature.of(directory.status(self.name))
             except FileNotFoundError:
                 raise Unseen from None
+            except OSError:
+                self._swap_back(name)
+                raise
             if displaced != expected:
                 raise Displaced
             # The new state is in place: a failure to remove the old one is no failure to save.
@@ -104,12 +121,19 @@ class Staged:
             )
         )
 
+    def _swap_back(self, name: str) -> None:
+        """Undo the exchange: nobody can tell whether it displaced the expected file."""
+        with suppress(OSError):
+            if exchange(self.directory, self.name, name):
+                return
+        raise Unseen from None
+
     def _settle(self, name: str, expected: Signature) -> None:
-        """Put back what was displaced, and remove the temporary name.
+        """Put a displaced file back, and remove the temporary name.
 
         Somebody may replace the file between the exchange and the way back. What comes back then
-        is newer than what was put there, and goes back in its turn, until what comes back is
-        what was put there last.
+        is newer than what was put there, and goes back in its turn. This ends when the file that
+        comes back is the one that was put there last, or the expected one, which is outdated.
         """
         directory = self.directory
         with suppress(OSError):
@@ -120,10 +144,10 @@ class Staged:
                     if not exchange(directory, self.name, name):
                         return
                     shown, held, put = held, Signature.of(directory.status(self.name)), shown
-                    if held == put:
+                    if held in (put, expected):
                         break
                 else:
-                    return  # a person has to choose: the next claim keeps what may be foreign
+                    return  # a person has to choose: the next claim keeps a foreign file
             directory.unlink(self.name)
 
 
@@ -177,8 +201,8 @@ def move_new(source: Directory, name: str, target: Directory, target_name: str) 
     done = _rename_with_flags(source, name, target, target_name, _RENAME_NOREPLACE)
     if done:
         return
-    # No such call here. Callers hold the session's lock, so only foreign software can come
-    # between the look and the rename, and a directory that has content is never replaced.
+    # There is no such call. Callers hold the session's lock, so that only foreign software can
+    # come between the look and the rename. A directory that has content is never replaced.
     try:
         target.status(target_name)
     except FileNotFoundError:

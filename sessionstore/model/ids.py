@@ -1,13 +1,13 @@
-"""Session and checkpoint ids: make them, and refuse what could leave the store's root."""
+"""Session and checkpoint ids, and random names; an id that could leave the root is refused."""
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import datetime
 from typing import NamedTuple
 
 from sessionstore.errors import InvalidSessionId
-from sessionstore.model.chance import random_hex
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 # Names that Windows gives to devices, with any extension and in any case.
@@ -17,6 +17,15 @@ _DEVICES = frozenset(
 )
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
 _STAMP = "%Y%m%d_%H%M%S"
+
+
+def random_hex(count: int) -> str:
+    """Return ``count`` random bytes of the system as hexadecimal digits, two for each byte.
+
+    ``secrets.token_hex`` returns the same. That module loads OpenSSL, which takes longer than all
+    the other standard modules that a listing imports.
+    """
+    return os.urandom(count).hex()
 
 
 def check_id(value: object, *, kind: str = "session id") -> str:
@@ -46,12 +55,12 @@ def is_id(value: str) -> bool:
 
 
 def make_session_id(now: datetime) -> str:
-    """Return ``session_YYYYMMDD_HHMMSS_{8 hex}``, as the framework of the schema does."""
+    """Return ``session_YYYYMMDD_HHMMSS_{8 hex}``, the form of the original framework."""
     return f"session_{now.strftime(_STAMP)}_{random_hex(4)}"
 
 
 class CheckpointName(NamedTuple):
-    """What the id of a checkpoint of ours tells without reading the file."""
+    """What an id of :func:`make_checkpoint_id` tells without a look at the file."""
 
     checkpoint_type: str
     node: str | None
@@ -59,7 +68,7 @@ class CheckpointName(NamedTuple):
 
 
 def make_checkpoint_id(checkpoint_type: str, node: str | None, revision: int, now: datetime) -> str:
-    """Return an id that is unique within a second and safe whatever the node is called.
+    """Return a safe id, whatever the node is called, that no other checkpoint has.
 
     ``cp_node_complete.plan.r12.20261122_132325_1a2b3c4d``: the parts are joined by dots, which
     no part contains, so that :func:`parse_checkpoint_id` can take them apart again.

@@ -1,4 +1,8 @@
-"""What a listing tells of a session, and a page of it."""
+"""What a listing tells of a session, and a page of a listing.
+
+This module loads no pydantic. An index keeps the two parts of a summary that are models as plain
+JSON; they become models when somebody asks for them, which most listings never do.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,77 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sessionstore.model.late import Late
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
 
-if TYPE_CHECKING:  # a listing needs no pydantic as long as it shows nobody's owner record
+if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState
 
 
 @dataclass(frozen=True, slots=True)
-class SessionSummary(Late):
-    """One line of a listing. Of a damaged session only the id and ``damaged`` are known."""
+class SessionSummary:
+    """One line of a listing.
+
+    Of a damaged session only ``session_id`` and ``damaged`` are known; every other field has its
+    default.
+
+    Example:
+        >>> for item in store.find(status="paused"):
+        ...     print(item.session_id, item.paused_at, item.is_resumable)
+    """
 
     session_id: str
+    """The id of the session."""
     damaged: str | None = None
     """Why the state cannot be read, or None."""
     status: SessionStatus | None = None
+    """The status that is stored; None where the session is damaged."""
     goal_id: str = ""
+    """The goal that the session works for."""
     agent_id: str = ""
+    """The agent that runs it."""
     stream_id: str = ""
+    """The stream of events that it belongs to."""
     correlation_id: str = ""
+    """An id that it shares with related sessions."""
     forked_from: str | None = None
-    """The session that this one was forked from; ``forks`` tells which state of it."""
+    """The session that this one was forked from. ``forks`` tells which state was taken."""
     entry_point: str = ""
+    """The node that the session started at."""
     revision: int = 0
+    """How many times the state was written."""
     incarnation: str | None = None
+    """A random name that changes when a session is deleted and created anew."""
     started_at: str = ""
+    """ISO 8601 time of the first state."""
     updated_at: str = ""
+    """ISO 8601 time of the last write."""
     completed_at: str | None = None
+    """ISO 8601 time of the end, or None."""
     current_node: str | None = None
+    """The node that was at work when the state was written last."""
     paused_at: str | None = None
+    """The node that the session is paused at, or None."""
     steps_executed: int = 0
+    """How many steps were done."""
     error: str | None = None
+    """The error that the session ended with, or None."""
     latest_checkpoint_id: str | None = None
+    """The checkpoint that a resume takes unless it is told another."""
     is_resumable: bool = False
-    """Whether there is a checkpoint, and it was seen to load."""
+    """Whether a checkpoint to resume from was found."""
     unresumable: str | None = None
-    """Why the named checkpoint cannot be resumed from, or None."""
+    """Why the latest checkpoint cannot be resumed from, or None."""
     is_interrupted: bool = False
+    """Whether a sweep marked this session and nothing has run in it since."""
     recovery: SessionRecovery | None = None
+    """What the last sweep found that marked this session, or None."""
     pid: int | None = None
+    """The process id that the state names. ``liveness`` tells whether that process lives."""
     owner: SessionOwner | None = None
+    """The process that holds the session, or held it last."""
     liveness: Liveness | None = None
-    """Of an ACTIVE session; None for any other."""
+    """Whether the owner of an ACTIVE session lives; None for any other status."""
 
     @property
     def is_stale(self) -> bool:
@@ -61,8 +93,31 @@ class SessionSummary(Late):
         return self.recovery.count if self.recovery else 0
 
 
+def _make_lazy(name: str, model: str) -> None:
+    """Let the field ``name`` of a summary take plain JSON, which the first look turns into a model.
+
+    The field stays a field: it is compared, pickled and shown like the others.
+    """
+    slot: Any = SessionSummary.__dict__[name]
+
+    def read(summary: SessionSummary) -> Any:
+        value = slot.__get__(summary)
+        if type(value) is dict:
+            from sessionstore.model import state
+
+            value = getattr(state, model).model_validate(value)
+            slot.__set__(summary, value)
+        return value
+
+    setattr(SessionSummary, name, property(read, slot.__set__))
+
+
+_make_lazy("recovery", "SessionRecovery")
+_make_lazy("owner", "SessionOwner")
+
+
 def parent_of(lineage: dict[str, Any] | None) -> str | None:
-    """Return the session that ``forked_from`` of a state names, as far as it makes sense."""
+    """Return the session that ``forked_from`` of a state names, or None."""
     parent = lineage.get("session_id") if lineage else None
     return parent if isinstance(parent, str) else None
 
@@ -99,28 +154,37 @@ def summarize(state: SessionState) -> SessionSummary:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the matches, and where to go on."""
+    """Some of the sessions that match, and where to go on.
+
+    A page iterates over its items and has their number as its length.
+
+    Example:
+        >>> page = store.find(status="failed", limit=100)
+        >>> while page.next_cursor:
+        ...     page = store.find(status="failed", limit=100, cursor=page.next_cursor)
+    """
 
     items: Sequence[SessionSummary]
+    """The sessions, in the order that was asked for."""
     next_cursor: str | None = None
     """Pass it as ``cursor=`` for the next page; None on the last one."""
     damaged: int = 0
-    """Damaged sessions that were seen, of which a filter cannot say whether they match."""
+    """How many damaged sessions were seen. No filter on their content can be decided."""
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[SessionSummary]:
         return iter(self.items)
 
 
 class Matches(Iterator[SessionSummary]):
-    """The sessions that match, in order, looked at one by one as they are asked for."""
+    """The sessions that match, in order, each looked at when it is asked for."""
 
     def __init__(self, items: Iterator[SessionSummary], damaged: int) -> None:
         self.items: Iterator[SessionSummary] = items
         self.damaged: int = damaged
-        """Damaged sessions seen so far, of which a filter cannot say whether they match."""
+        """How many damaged sessions were seen so far."""
 
     def __next__(self) -> SessionSummary:
         return next(self.items)

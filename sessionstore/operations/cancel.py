@@ -23,7 +23,9 @@ from sessionstore.process import identity
 from sessionstore.process import liveness as owner
 from sessionstore.session import inspect
 from sessionstore.session.outcome import describe_error
-from sessionstore.storage.backend import Backend, CancelRequest, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
+from sessionstore.storage.values import CancelRequest
 
 _LOOKS = 20
 _TAKING_OVER = 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from sessionstore.storage.diagnosis import Diagnosis
 from sessionstore.storage.files.doctor import environment
+from sessionstore.storage.report import Diagnosis
 
 
 def diagnose(root: str | os.PathLike[str]) -> Sequence[Diagnosis]:

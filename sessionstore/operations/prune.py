@@ -22,11 +22,12 @@ from sessionstore.model import codec
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
-from sessionstore.operations.recovery import Progress
 from sessionstore.operations.retention import RetentionPolicy
 from sessionstore.process import identity
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
+from sessionstore.storage.report import Progress, no_progress
 
 _CHUNK = 500
 
@@ -74,16 +75,12 @@ def prune(
     backend: Backend, policy: RetentionPolicy, *, apply: bool, progress: Progress | None = None
 ) -> PruneReport:
     """Judge every session by ``policy``; delete what goes if ``apply`` is true."""
-    return _Prune(backend, policy, apply, progress or _in_silence).run()
+    return _Prune(backend, policy, apply, progress or no_progress).run()
 
 
 def _as_it_is(item: SessionSummary) -> SessionSummary:
     """Look at nothing."""
     return item
-
-
-def _in_silence(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(slots=True)

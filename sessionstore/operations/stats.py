@@ -19,10 +19,11 @@ from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.summary import SessionSummary
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend, Usage
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.values import Usage
 
 if TYPE_CHECKING:  # it loads pydantic, which counting does without
-    from sessionstore.operations.recovery import Progress
+    from sessionstore.storage.report import Progress
 
 DAYS = 7
 LARGEST = 10

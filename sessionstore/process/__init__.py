@@ -1,1 +1,1 @@
-"""Who is alive: this process, and how another one is judged. The only door to psutil."""
+"""Who is alive: what identifies this process, and how another one is judged."""

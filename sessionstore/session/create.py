@@ -9,10 +9,9 @@ from pydantic import ValidationError
 
 from sessionstore import clock
 from sessionstore.errors import StateTypeMismatch
-from sessionstore.model import codec
-from sessionstore.model.chance import random_hex
-from sessionstore.model.ids import check_id, make_session_id
-from sessionstore.model.state import SessionTimestamps, StateT
+from sessionstore.model import StateT, codec
+from sessionstore.model.ids import check_id, make_session_id, random_hex
+from sessionstore.model.state import SessionTimestamps
 
 
 class NewSession(TypedDict, total=False):

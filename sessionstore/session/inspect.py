@@ -11,9 +11,10 @@ from sessionstore.model.ids import is_id
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.soundness import is_certainly_sound
 from sessionstore.model.status import SessionStatus
+from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.process import liveness
-from sessionstore.storage.backend import Backend, Stored
+from sessionstore.storage.backend import Backend
 
 if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need none
     from sessionstore.model.checkpoint import Checkpoint

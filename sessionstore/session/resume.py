@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
 from sessionstore.log import about, logger
-from sessionstore.model import checkpoint, codec
+from sessionstore.model import StateT, checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.ids import is_id, make_checkpoint_id
-from sessionstore.model.state import SessionResult, SessionState, SessionStatus, StateT
+from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend, Claim
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
 
 
 def claim_session(

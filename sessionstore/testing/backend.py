@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from sessionstore.errors import SessionClaimed, SessionCorrupt, SessionExists, SessionNotFound
-from sessionstore.storage.backend import Claim
+from sessionstore.storage.claim import Claim
 from sessionstore.testing.claim import new_owner, payload
 from sessionstore.testing.harness import DEADLINE, BackendT, Harness, in_threads
 

@@ -16,7 +16,7 @@ from sessionstore import clock
 from sessionstore.errors import ClaimLost, RevisionConflict, SessionClaimed, SessionNotFound
 from sessionstore.model.state import SessionOwner
 from sessionstore.process import identity
-from sessionstore.storage.backend import Claim
+from sessionstore.storage.claim import Claim
 from sessionstore.testing.harness import BackendT, Harness, forked, in_a_thread
 
 

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 
 from sessionstore.model.state import SessionOwner, SessionState
-from sessionstore.process import identity as identity_
+from sessionstore.process import identity
 from sessionstore.session.session import Session
 from sessionstore.storage.backend import Backend
 from sessionstore.store.store import SessionStore
@@ -161,8 +161,7 @@ def live_owner() -> Iterator[SessionOwner]:
     child = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - this interpreter
     with child:  # closes its standard input, which ends it, and waits for it
         # Read here as the process itself would: importing this package there takes 0.3 s.
-        identity = identity_._identity.__wrapped__(child.pid)
-        yield SessionOwner(**identity, token=secrets.token_hex(8))
+        yield SessionOwner(**identity.process(child.pid), token=secrets.token_hex(8))
 
 
 @cache

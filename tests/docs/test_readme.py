@@ -80,15 +80,34 @@ def test_every_block_runs_in_its_order(tmp_path: Path) -> None:
         reader.read(block)
 
 
+def test_the_sections_come_in_the_order_in_which_a_newcomer_needs_them() -> None:
+    order = ["Install", "Quickstart", "What a crash looks like", "Commands", "Promises"]
+    assert re.findall(r"^## (.+)", README, flags=re.MULTILINE)[: len(order)] == order
+
+
+def test_what_is_not_run_is_only_the_installation() -> None:
+    left_out = [block for block in blocks(CHECKOUT / "README.md") if block.not_run is not None]
+    assert {block.not_run for block in left_out} == {"it asks a package registry"}
+    assert all("pip install" in block.code for block in left_out)
+
+
 def test_the_table_of_commands_names_each_of_them() -> None:
     table = README.partition("| Command |")[2].partition("\n\n")[0]
     named = re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))
     assert sorted(named) == sorted(COMMANDS)
 
 
-def test_each_link_leads_to_a_file() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
-        assert (CHECKOUT / target).exists(), target
+def test_no_link_is_relative_since_a_package_index_shows_this_page_alone() -> None:
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", README) == []
+    assert re.findall(r"^\[[^]]+\]: (?!https?:)", README, flags=re.MULTILINE) == []
+
+
+def test_each_file_that_is_named_is_there() -> None:
+    named = re.findall(r"`((?:docs|examples|sessionstore)/[\w./-]*|[A-Z]+\.md)`", README)
+    assert len(named) > 10
+    assert [name for name in named if not (CHECKOUT / name).exists()] == []
+    guides = re.findall(r"`([\w-]+\.md)`", README.partition("`docs/how-to/` |")[2].split("\n")[0])
+    assert sorted(guides) == sorted(path.name for path in (CHECKOUT / "docs/how-to").glob("*.md"))
 
 
 def test_the_promises_here_are_those_that_the_durability_page_answers_for() -> None:

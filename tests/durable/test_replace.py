@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sessionstore import DurabilityUncertain, RevisionConflict, SessionStore, StorageError
-from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature
-from sessionstore.durable.replace import Displaced, Staged
+from sessionstore.durable.replace import Displaced, Staged, Unseen
 from tests.support.processes import (
     Child,
     leftovers,
@@ -117,6 +113,102 @@ def test_a_writer_that_comes_right_before_the_swap_keeps_its_state(
         session.release()
     assert session.is_released
     assert state_path(tmp_path, "s1").read_bytes() == foreign
+
+
+@needs_linux("the look comes right after the exchange")
+def test_a_failed_look_at_what_was_displaced_takes_the_exchange_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = write(tmp_path / "state", b"old")
+    with Directory(str(tmp_path)) as directory:
+        staged = Staged(directory, b"new", flush_file=True)
+        refuse_looks(monkeypatch, staged.name, 1)
+        with pytest.raises(OSError, match="Input/output error"):
+            staged.swap_in("state", expected)
+    assert (tmp_path / "state").read_bytes() == b"old"
+    assert Signature.of((tmp_path / "state").stat()) == expected
+    assert os.listdir(tmp_path) == ["state"]
+
+
+@needs_linux("the look comes right after the exchange")
+def test_a_writer_that_comes_while_the_exchange_is_taken_back_keeps_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = write(tmp_path / "state", b"old")
+    real, calls = replace.exchange, list[str]()
+
+    def late(directory: Directory, one: str, other: str) -> bool:
+        calls.append(one)
+        if len(calls) == 2:
+            write(tmp_path / "theirs", b"foreign")
+            (tmp_path / "theirs").rename(tmp_path / "state")
+        return real(directory, one, other)
+
+    monkeypatch.setattr(replace, "exchange", late)
+    with Directory(str(tmp_path)) as directory:
+        staged = Staged(directory, b"new", flush_file=True)
+        refuse_looks(monkeypatch, staged.name, 1)
+        with pytest.raises(OSError, match="Input/output error"):
+            staged.swap_in("state", expected)
+    assert (tmp_path / "state").read_bytes() == b"foreign"
+    assert os.listdir(tmp_path) == ["state"]
+
+
+@needs_linux("the look comes right after the exchange")
+@pytest.mark.parametrize("answer", [False, errno.EIO])
+def test_an_exchange_that_cannot_be_taken_back_says_that_the_new_file_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    expected = write(tmp_path / "state", b"old")
+    real = replace.exchange
+
+    def once(directory: Directory, one: str, other: str) -> bool:
+        def again(*_: object) -> bool:
+            if answer:
+                raise OSError(answer, os.strerror(answer))
+            return False
+
+        monkeypatch.setattr(replace, "exchange", again)
+        return real(directory, one, other)
+
+    monkeypatch.setattr(replace, "exchange", once)
+    with Directory(str(tmp_path)) as directory:
+        staged = Staged(directory, b"new", flush_file=True)
+        refuse_looks(monkeypatch, staged.name, 1)
+        with pytest.raises(Unseen):
+            staged.swap_in("state", expected)
+    assert (tmp_path / "state").read_bytes() == b"new"
+    assert (tmp_path / staged.name).read_bytes() == b"old", "it may be a foreign file"
+
+
+@needs_linux("the look comes right after the exchange")
+def test_a_save_whose_look_failed_wrote_nothing_and_the_next_one_goes_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore(tmp_path).create("goal", session_id="s1") as session:
+        before = state_path(tmp_path, "s1").read_bytes()
+        refuse_looks(monkeypatch, replace.TEMPORARY_PREFIX, 1)
+        with pytest.raises(StorageError) as caught:
+            session.save()
+        assert caught.value.errno == errno.EIO
+        assert state_path(tmp_path, "s1").read_bytes() == before
+        assert leftovers(tmp_path) == []
+        assert session.save() == 2
+        session.pause()
+    assert read_state(tmp_path, "s1")["revision"] == 3
+
+
+def refuse_looks(monkeypatch: pytest.MonkeyPatch, prefix: str, count: int) -> None:
+    """Let the system refuse the first ``count`` looks at a file whose name begins so."""
+    real, left = Directory.status, [None] * count
+
+    def status(directory: Directory, name: str) -> os.stat_result:
+        if name.startswith(prefix) and left:
+            left.pop()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(directory, name)
+
+    monkeypatch.setattr(Directory, "status", status)
 
 
 def test_moving_in_never_replaces(tmp_path: Path, swap: str) -> None:
@@ -280,138 +372,3 @@ def test_only_power_mode_pays_for_flushes(
     session.checkpoint()
     assert len(flushed) >= 2  # a checkpoint survives a power loss in both
     session.complete()
-
-
-# --- other systems, through their seams ----------------------------------------------------------
-
-
-def refuse_with(code: int) -> Callable[..., int]:
-    def call(fd: int, command: int, argument: int = 0) -> int:
-        raise OSError(code, os.strerror(code))
-
-    return call
-
-
-def test_macos_flushes_through_the_cache_of_the_drive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commands, synced = list[int](), list[int]()
-
-    def accept(fd: int, command: int, argument: int = 0) -> int:
-        commands.append(command)
-        return 0
-
-    monkeypatch.setattr(fcntl, "fcntl", accept)
-    monkeypatch.setattr(os, "fsync", synced.append)
-    with (tmp_path / "file").open("wb") as file, monkeypatch.context() as patch:
-        patch.setattr(sys, "platform", "darwin")
-        directory_.flush(file.fileno())
-    assert commands == [51]  # F_FULLFSYNC of <sys/fcntl.h>
-    assert synced == []
-
-
-@pytest.mark.parametrize("code", [errno.ENOTSUP, errno.EINVAL, errno.ENOTTY])
-def test_a_volume_without_full_flush_is_flushed_by_fsync(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    synced = list[int]()
-    monkeypatch.setattr(fcntl, "fcntl", refuse_with(code))
-    monkeypatch.setattr(os, "fsync", synced.append)
-    with (tmp_path / "file").open("wb") as file:
-        directory_.full_flush(file.fileno())
-        assert synced == [file.fileno()]
-
-
-def test_a_full_flush_that_fails_is_no_reason_to_try_a_weaker_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced = list[int]()
-    monkeypatch.setattr(fcntl, "fcntl", refuse_with(errno.EIO))
-    monkeypatch.setattr(os, "fsync", synced.append)
-    with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match="Input/output"):
-        directory_.full_flush(file.fileno())
-    assert synced == []
-
-
-class Sharing(PermissionError):
-    """What Windows answers while a scanner has the file open."""
-
-    def __init__(self, winerror: int) -> None:
-        super().__init__(errno.EACCES, "the file is used by another process")
-        self.winerror = winerror
-
-
-@pytest.mark.parametrize("winerror", [5, 32, 33])
-def test_a_sharing_violation_is_waited_out(monkeypatch: pytest.MonkeyPatch, winerror: int) -> None:
-    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
-    troubles = [Sharing(winerror)] * 3
-
-    def action() -> str:
-        if troubles:
-            raise troubles.pop()
-        return "done"
-
-    assert directory_.retry_sharing(action) == "done"
-
-
-@pytest.mark.parametrize(("winerror", "tries"), [(32, 41), (2, 1)])
-def test_a_sharing_violation_is_not_waited_out_for_ever(
-    monkeypatch: pytest.MonkeyPatch, winerror: int, tries: int
-) -> None:
-    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
-    calls = list[int]()
-
-    def action() -> None:
-        calls.append(1)
-        raise Sharing(winerror)
-
-    with pytest.raises(Sharing):
-        directory_.retry_sharing(action)
-    assert len(calls) == tries
-
-
-@pytest.fixture
-def no_directory_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work by path, as on Windows."""
-    monkeypatch.setattr(directory_, "_HAS_DIRECTORIES", False)
-    monkeypatch.setattr(directory_, "_SHARING_PAUSE", 0)
-
-
-@pytest.mark.usefixtures("no_directory_descriptors")
-def test_a_whole_life_works_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, busy = os.replace, [Sharing(32), Sharing(5)]
-
-    def sometimes_busy(source: Any, target: Any, **options: Any) -> None:
-        assert set(options.values()) <= {None}  # no descriptor of a directory
-        if busy:
-            raise busy.pop()
-        real(source, target)
-
-    monkeypatch.setattr(os, "replace", sometimes_busy)
-    store = SessionStore(tmp_path)
-    with store.create("goal", session_id="s1") as session:
-        assert session.save() == 2
-        assert busy == []
-        kept = session.checkpoint("node_complete", node="plan")
-        session.pause()
-    assert [item.damaged for item in store.checkpoints("s1")] == [None, None]
-    with store.resume("s1", checkpoint_id=kept.checkpoint_id) as session:
-        assert session.state.progress.current_node == "plan"
-        session.complete()
-    assert read_state(tmp_path, "s1")["status"] == "completed"
-    assert leftovers(tmp_path) == []
-    store.delete("s1")
-    assert os.listdir(tmp_path / "sessions") == []
-    assert os.listdir(tmp_path / "trash") == []
-
-
-@pytest.mark.usefixtures("no_directory_descriptors")
-def test_foreign_changes_are_noticed_by_path_too(tmp_path: Path) -> None:
-    session = SessionStore(tmp_path).create("goal", session_id="s1")
-    state_path(tmp_path, "s1").write_text('{"revision": 7}')
-    with pytest.raises(RevisionConflict) as caught:
-        session.save()
-    assert caught.value.found == 7
-    with pytest.raises(RevisionConflict):
-        session.release()
-    assert state_path(tmp_path, "s1").read_text() == '{"revision": 7}'

@@ -140,20 +140,20 @@ REFUSED: list[tuple[Any, str]] = [
     (defaultdict(int), "defaultdict would come back as a plain dict"),
     (Counter("a"), "Counter would come back as a plain dict"),
     (Row([1]), "Row would come back as a plain list"),
-    (deque([1]), "deque is no JSON type"),
+    (deque([1]), "deque cannot be stored as JSON"),
     (Point(), "model Point would come back as a dict"),
     (SessionProgress(), "model SessionProgress would come back as a dict"),
-    (datetime(2026, 1, 1, tzinfo=UTC), "datetime is no JSON type"),
-    (date(2026, 1, 1), "date is no JSON type"),
-    (Decimal("1.5"), "Decimal is no JSON type"),
-    (Fraction(1, 2), "Fraction is no JSON type"),
-    (UUID(int=1), "UUID is no JSON type"),
-    (Path("a"), "Path is no JSON type"),
-    (1j, "complex is no JSON type"),
-    (range(2), "range is no JSON type"),
-    (object(), "object is no JSON type"),
-    (len, "no JSON type"),
-    (iter([1]), "no JSON type"),
+    (datetime(2026, 1, 1, tzinfo=UTC), "datetime cannot be stored as JSON"),
+    (date(2026, 1, 1), "date cannot be stored as JSON"),
+    (Decimal("1.5"), "Decimal cannot be stored as JSON"),
+    (Fraction(1, 2), "Fraction cannot be stored as JSON"),
+    (UUID(int=1), "UUID cannot be stored as JSON"),
+    (Path("a"), "Path cannot be stored as JSON"),
+    (1j, "complex cannot be stored as JSON"),
+    (range(2), "range cannot be stored as JSON"),
+    (object(), "object cannot be stored as JSON"),
+    (len, "cannot be stored as JSON"),
+    (iter([1]), "cannot be stored as JSON"),
     ("a\ud800b", "lone surrogate ('\\ud800')"),
     ({"\udfff": 1}, "lone surrogate ('\\udfff')"),
     ({1: "a"}, "the key 1 is int: JSON keys are text"),
@@ -179,6 +179,36 @@ def test_a_value_that_would_not_come_back_is_refused_with_its_path(
     refused = refusal(session)
     assert refused.path.startswith("data_buffer.fetch.rows[1].score")
     assert reason in refused.reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, 2),
+        {1},
+        frozenset({1}),
+        Colour.RED,
+        Point(),
+        datetime(2026, 1, 1, tzinfo=UTC),
+        UUID(int=1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_refusal_names_state_type_where_a_declared_field_could_hold_the_value(
+    session: Session[SessionState], value: Any
+) -> None:
+    session.state.data_buffer["found"] = value
+    assert refusal(session).reason.endswith(", or declare a field of that type in a state_type=")
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, Text("a"), Row([1]), 10**4300], ids=lambda value: type(value).__name__
+)
+def test_a_refusal_names_no_state_type_where_a_field_would_not_help(
+    session: Session[SessionState], value: Any
+) -> None:
+    session.state.data_buffer["found"] = value
+    assert "state_type" not in refusal(session).reason
 
 
 def test_the_message_is_the_one_of_the_design(session: Session[SessionState]) -> None:

@@ -64,7 +64,7 @@ MUTANTS = (
     Mutant(
         "a directory that stays open is not compared with the one at its path",
         5,
-        "storage/files/claim.py",
+        "storage/files/claimed_directory.py",
         (
             (
                 "                identity = (status.st_dev, status.st_ino)\n",
@@ -80,12 +80,12 @@ MUTANTS = (
         "storage/files/claim.py",
         (
             (
-                '        with self._opened("save", checks_lock=False) as directory:',
-                '        with self._opened("save") as directory:',
+                '        with self._claimed.opened("save", checks_lock=False) as directory:',
+                '        with self._claimed.opened("save") as directory:',
             ),
             (
-                "            self.check_held()\n            if self._heeds_requests",
-                "            if self._heeds_requests",
+                "            self._claimed.check_held()\n            if self._cancellable",
+                "            if self._cancellable",
             ),
         ),
         "tests/storage/files/test_claim_races.py::test_the_lock_is_looked_at_after_the_new_file_was_written",
@@ -107,7 +107,7 @@ MUTANTS = (
         "a foreign state is put back once, whatever comes meanwhile",
         5,
         "durable/replace.py",
-        (("                    if held == put:\n", "                    if held:\n"),),
+        (("                    if held in (put, expected):\n", "                    if held:\n"),),
         "tests/storage/files/test_claim_races.py::test_of_two_foreign_states_around_a_swap_the_newest_is_in_place[save]",
     ),
     Mutant(

@@ -174,7 +174,7 @@ MUTANTS = (
         "another boot is no reason to compare",
         10,
         "storage/files/index/index.py",
-        (('if facts.get("boot") != identity.boot_id():', 'if facts.get("boot") is None:'),),
+        (('if facts.get("boot") != kernel.boot_id():', 'if facts.get("boot") is None:'),),
         _INDEX + "test_an_index_that_is_older_than_the_files_is_compared_after_another_boot",
     ),
     Mutant(

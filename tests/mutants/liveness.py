@@ -31,10 +31,10 @@ MUTANTS = (
     Mutant(
         "the start token is ignored",
         7,
-        "process/liveness.py",
+        "process/kernel.py",
         (
             (
-                "        return token == owner.start_token\n",
+                "        return one == other\n",
                 "        return True\n",
             ),
         ),
@@ -43,19 +43,19 @@ MUTANTS = (
     Mutant(
         "a process is judged by create_time()",
         7,
-        "process/identity.py",
+        "process/kernel.py",
         (
             (
                 'return file.read().rpartition(b")")[2].split()[19].decode("ascii")',
                 'return str(__import__("psutil").Process(pid).create_time())',
             ),
         ),
-        "tests/process/test_liveness.py::test_the_start_token_is_the_kernels",
+        "tests/process/test_identity.py::test_the_start_token_is_the_kernels",
     ),
     Mutant(
         "a zombie counts as alive",
         7,
-        "process/liveness.py",
+        "process/kernel.py",
         (
             (
                 "ended = status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",

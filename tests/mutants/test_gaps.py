@@ -14,7 +14,7 @@ from sessionstore import FilesBackend, RevisionConflict, SessionClaimed, Session
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.model.state import SessionOwner
-from sessionstore.storage.backend import Claim
+from sessionstore.storage.claim import Claim
 from tests.faults.support.tally import tally
 from tests.support.children import say
 from tests.support.processes import (

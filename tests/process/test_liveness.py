@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from sessionstore import Liveness, SessionClaimed, SessionOwner, SessionStore, Verdict
@@ -204,44 +201,6 @@ def test_a_person_may_name_what_cannot_be_known(
     assert "assumed" in read_state(tmp_path, "s1")["recovery"]["reason"]
 
 
-def test_the_file_system_of_the_tests_is_known(tmp_path: Path) -> None:
-    assert mounts.is_local(str(tmp_path))[1] != "unknown"
-    assert mounts.is_local("/proc")[0] is False
-
-
-def test_what_is_mounted_is_known_as_psutil_knows_it() -> None:
-    for _ in range(100):  # other tests mount and unmount meanwhile
-        known = [(disk.mountpoint, disk.fstype) for disk in psutil.disk_partitions(all=True)]
-        if mounts._mounts() == known:
-            return
-    assert mounts._mounts() == known
-
-
-@pytest.mark.parametrize(
-    ("written", "path"),
-    [
-        (b"/", "/"),
-        (b"/mnt/a\\040b\\011c", "/mnt/a b\tc"),
-        (b"/mnt/\\134040\\012", "/mnt/\\040\n"),
-        (b"/mnt/caf\xc3\xa9\xff", "/mnt/caf\N{LATIN SMALL LETTER E WITH ACUTE}\udcff"),
-    ],
-)
-def test_the_name_of_a_mount_is_read_as_the_kernel_writes_it(written: bytes, path: str) -> None:
-    assert mounts._unescaped(written) == path
-
-
-@needs_linux("/proc/self/mounts")
-@needs_root("to mount")
-def test_a_store_below_a_mount_with_a_space_in_its_name_is_known(tmp_path: Path) -> None:
-    place = tmp_path / "a place\\040"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "none", str(place)], check=True)
-    try:
-        assert mounts.is_local(str(place / "store")) == (True, "tmpfs")
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
 # --- nothing but a pid ---------------------------------------------------------------------------
 
 
@@ -302,27 +261,6 @@ def test_a_session_that_nobody_holds_says_so(tmp_path: Path) -> None:
     liveness = SessionStore(tmp_path).liveness("s1")
     assert liveness.is_dead
     assert "paused" in liveness.reason
-
-
-# --- the record ---------------------------------------------------------------------------------
-
-
-def test_the_owner_record_names_this_process(tmp_path: Path) -> None:
-    with SessionStore(tmp_path).create("goal", session_id="s1") as session:
-        stored = read_state(tmp_path, "s1")
-        assert stored["owner"]["pid"] == stored["pid"] == os.getpid()
-        assert stored["owner"]["host"] == socket.gethostname()
-        assert stored["owner"]["token"] == session.owner.token
-        assert (tmp_path / "locks" / "s1.lock").read_text().find(session.owner.token or "-") > 0
-
-
-@needs_linux("/proc")
-def test_the_start_token_is_the_kernels(tmp_path: Path) -> None:
-    with Child("identify") as child:
-        told = SessionOwner.model_validate(child.hear()["owner"])
-        fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
-        assert told.start_token == fields[19]
-        assert told.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 # --- PID namespaces ------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import pytest
 
 from sessionstore import FilesBackend, NotStorable, SessionClaimed, SessionOwner, SessionStore
 from sessionstore.durable import directory as directory_
-from sessionstore.storage.backend import Claim, Stored
+from sessionstore.model.stored import Stored
+from sessionstore.storage.claim import Claim
 from tests.support.aio import Gate, Store, gated_flush, opened, run
 from tests.support.processes import DEADLINE, Child, read_state
 

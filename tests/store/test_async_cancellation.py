@@ -16,7 +16,7 @@ from sessionstore import (
     SessionOwner,
     SessionStore,
 )
-from sessionstore.storage.backend import Claim
+from sessionstore.storage.claim import Claim
 from tests.support.aio import Gate, Store, gated_flush, opened, run
 from tests.support.processes import Child, leftovers, new_session, read_state, rounds
 

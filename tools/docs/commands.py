@@ -13,7 +13,7 @@ import click
 
 from sessionstore.cli.app import NAME, app
 from sessionstore.cli.commands import COMMANDS
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import click
 
-from sessionstore.cli.completion.ids import attach
-
 
 class Entry(NamedTuple):
     """A command that was not imported: where it is, and what the list of commands says of it."""
@@ -67,7 +65,6 @@ class LazyGroup(click.Group):
         module = import_module(f"{__name__}.{entry.module}")
         command = getattr(module, entry.attribute or cmd_name)
         assert isinstance(command, click.Command)
-        attach(command)
         return command
 
     def resolve_command(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.errors import refused
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import combined
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit, combined, refused
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.units import Duration
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.errors import SessionStoreError
 from sessionstore.text import printable
 
@@ -29,7 +30,7 @@ Examples:
   sessionstore cancel session_20260125_17 --wait 30
   sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.option("--reason", metavar="TEXT", help="Why; whoever runs the session is told.")
 @click.option(
     "--wait",
@@ -55,34 +56,40 @@ def cancel(
 
     ID is a session id, a beginning of it that no other has, or - for ids on stdin.
     """
-    seen: list[Cancellation] = []
     codes: list[Exit] = []
-    with settings.open_store() as store:
-        chosen = list(resolve_all(store, ids, settings.root))
+
+    def cancel_each() -> Iterator[Cancellation]:
         for _, outcome in store.cancel_all(chosen, reason=reason, timeout=seconds):
             if isinstance(outcome, SessionStoreError):
                 codes.append(refused(outcome))
-            else:
-                seen.append(outcome)
-                _write(outcome, form)
-                codes.append(_code(outcome, is_awaited=seconds > 0))
-    if form == "json":
-        json.write_object(SCHEMA, {"reason": reason, "cancellations": json.plain(seen)})
+                continue
+            codes.append(_code(outcome, is_awaited=seconds > 0))
+            yield outcome
+            if outcome.outcome == "ended" and outcome.status == "paused":
+                name = outcome.session_id
+                streams.notice(f"to give it up: sessionstore mark {name} cancelled --reason TEXT")
+
+    with settings.open_store() as store:
+        chosen = list(resolve_all(store, ids, settings.root))
+        seen = cancel_each()
+        report = Report(
+            schema=SCHEMA,
+            lines=(json.plain(item) for item in seen),
+            fields=lambda: {
+                "reason": reason,
+                "cancellations": [json.plain(item) for item in seen],
+            },
+            ids=(item.session_id for item in seen if item.outcome in ("cancelled", "requested")),
+            table=lambda: _write(seen),
+        )
+        emit(report, form)
     return combined(codes)
 
 
-def _write(item: Cancellation, form: str) -> None:
-    was_heard = item.outcome in ("cancelled", "requested")
-    if form == "jsonl":
-        json.write_lines([json.plain(item)], SCHEMA)
-    elif form == "ids":
-        if was_heard:
-            json.write_ids([item.session_id])
-    elif form == "table":
+def _write(seen: Iterable[Cancellation]) -> None:
+    for item in seen:
         outcome = item.outcome.replace("_", " ")
         streams.write(f"{item.session_id}  {outcome}: {printable(item.detail, limit=400)}\n")
-    if not was_heard and item.outcome == "ended" and item.status == "paused":
-        streams.note(f"to give it up: sessionstore mark {item.session_id} cancelled --reason TEXT")
 
 
 def _code(item: Cancellation, *, is_awaited: bool) -> Exit:

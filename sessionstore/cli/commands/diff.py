@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import CHECKPOINT_ID
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ Examples:
   sessionstore diff session_20260125_17 cp_node_complete.plan current --full
   sessionstore diff session_20260125_17 --exit-code || echo 'saved since its checkpoint'""",
 )
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.argument("a", metavar="[A]", required=False, type=CHECKPOINT_ID)
 @click.argument("b", metavar="[B]", required=False, type=CHECKPOINT_ID)
 @click.option("--all", "everything", is_flag=True, help="Also revision, owner, times and the like.")
@@ -70,19 +72,19 @@ def diff(
     with settings.open_store() as store:
         session_id = resolve_one(store, session_id, settings.root)
         found = store.diff(session_id, a, b, everything=everything)
-    if form == "json":
-        fields = {**json.plain(found), "differs": bool(found)}
-        json.write_object(SCHEMA, fields)
-    elif form == "jsonl":
-        json.write_lines((json.plain(item) for item in found), SCHEMA)
-    else:
-        _write(found, full=full, colored=settings.colored)
+    report = Report(
+        schema=SCHEMA,
+        lines=(json.plain(item) for item in found),
+        fields=lambda: {**json.plain(found), "differs": bool(found)},
+        table=lambda: _write(found, full=full, colored=settings.colored),
+    )
+    emit(report, form)
     return Exit.ERROR if tells and found else Exit.OK
 
 
 def _write(found: StateDiff, *, full: bool, colored: bool) -> None:
     if not found:
-        streams.note(f"{_name(found.before)} and {_name(found.after)} do not differ")
+        streams.notice(f"{_name(found.before)} and {_name(found.after)} do not differ")
         return
     streams.write(_paint(f"--- {_name(found.before)}", "bold", colored=colored) + "\n")
     streams.write(_paint(f"+++ {_name(found.after)}", "bold", colored=colored) + "\n")
@@ -90,7 +92,7 @@ def _write(found: StateDiff, *, full: bool, colored: bool) -> None:
         color = _COLORS[item.kind]
         for line in _lines(item, None if full else _WIDTH):
             streams.write(_paint(line, color, colored=colored) + "\n")
-    streams.note(count_of(len(found), "difference"))
+    streams.notice(count_of(len(found), "difference"))
 
 
 def _name(side: DiffSide) -> str:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.storage.diagnosis import Diagnosis
+    from sessionstore.storage.report import Diagnosis
 
 DIAGNOSES = "sessionstore.diagnoses/1"
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -41,21 +43,21 @@ def doctor(settings: Settings, form: str) -> int:
     import sessionstore
 
     found = sessionstore.diagnose(settings.require_root())
-    fields: json.Item = {"diagnoses": json.plain(found)}
-    if form == "jsonl":
-        json.write_lines(fields["diagnoses"], DIAGNOSES)
-    elif form == "json":
-        json.write_object(DIAGNOSES, fields)
-    else:
-        _write(found, settings)
+    report = Report(
+        schema=DIAGNOSES,
+        lines=map(json.plain, found),
+        fields=lambda: {"diagnoses": json.plain(found)},
+        table=lambda: _write(found, settings),
+    )
+    emit(report, form)
     failed = sum(item.fitness == "fail" for item in found)
     warned = sum(item.fitness == "warn" for item in found)
     counts = [f"{failed:,} failed"] if failed else []
     counts += [count_of(warned, "warning")] if warned else []
     if counts:
-        streams.warn(", ".join(counts))
+        streams.warning(", ".join(counts))
     else:
-        streams.note("fit for a store")
+        streams.notice("fit for a store")
     return Exit.ERROR if failed else Exit.OK
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli import streams
+from sessionstore.cli.completion.ids import CHECKPOINT_ID
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import printable
 
 SCHEMA = "sessionstore.fork/1"
@@ -20,11 +23,12 @@ Examples:
   sessionstore fork session_20260125_17 --at r12 --as what-if
   sessionstore fork session_20260125_17 | sessionstore show -""",
 )
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.option(
     "--at",
     "checkpoint_id",
     metavar="CHECKPOINT",
+    type=CHECKPOINT_ID,
     help="The state to begin with: a checkpoint, a beginning of its id, or its revision (r12). "
     "By default the latest checkpoint.",
 )
@@ -60,17 +64,17 @@ def fork(
         "forked_from": json.plain(state.forked_from),
         "latest_checkpoint_id": state.latest_checkpoint_id,
     }
-    if form == "json":
-        json.write_object(SCHEMA, fields)
-    elif form == "jsonl":
-        json.write_lines([fields], SCHEMA)
-    elif form == "table":
-        origin = to_fork(made, state.forked_from)
-        at = printable((origin.checkpoint_id if origin else None) or "?")
-        streams.write(f"{made}  forked from {parent} at {at}\n")
-    else:
-        json.write_ids([made])
-    streams.note(
+    origin = to_fork(made, state.forked_from)
+    at = printable((origin.checkpoint_id if origin else None) or "?")
+    report = Report(
+        schema=SCHEMA,
+        lines=[fields],
+        fields=lambda: fields,
+        ids=[made],
+        table=lambda: streams.write(f"{made}  forked from {parent} at {at}\n"),
+    )
+    emit(report, form)
+    streams.notice(
         f"forked from {parent}; it is paused, and files of the application were not copied"
     )
     return Exit.OK

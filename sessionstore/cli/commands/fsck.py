@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.storage.report import CheckReport, Finding
 from sessionstore.text import count_of, printable
@@ -46,33 +48,30 @@ def fsck(settings: Settings, form: str, repair: bool) -> int:
     with ProgressBar(settings.color) as bar:
         # Not through a store: one whose marker is damaged does not open.
         report = sessionstore.check_store(root, repair=repair, progress=bar, clock=settings.clock)
-    _write(report, settings, form)
-    _say_what_next(report)
-    return Exit.DAMAGE if report.has_damage else Exit.OK
-
-
-def _write(report: CheckReport, settings: Settings, form: str) -> None:
-    if form == "ids":
-        damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
-        json.write_ids(sorted(damaged))
-    elif form == "jsonl":
-        json.write_lines(json.plain(report.findings), CHECKUP)
-    elif form == "json":
-        fields: json.Item = {
+    damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
+    found = Report(
+        schema=CHECKUP,
+        lines=(json.plain(item) for item in report.findings),
+        fields=lambda: {
             "repair": report.repair,
             "checked": report.checked,
             "has_damage": report.has_damage,
             "findings": json.plain(report.findings),
-        }
-        json.write_object(CHECKUP, fields)
-    elif report.findings:
-        _write_table(report, settings)
+        },
+        ids=sorted(damaged),
+        table=lambda: _write_table(report, settings),
+    )
+    emit(found, form)
+    _say_what_next(report)
+    return Exit.DAMAGE if report.has_damage else Exit.OK
 
 
 def _write_table(report: CheckReport, settings: Settings) -> None:
     from sessionstore.cli.output.labels import REASON_LIMIT
     from sessionstore.cli.output.tables import Cell, Column, write_table
 
+    if not report.findings:
+        return
     root = os.path.join(os.path.abspath(os.path.expanduser(settings.require_root())), "")
 
     def file(item: Finding) -> str:
@@ -110,7 +109,7 @@ def _write_table(report: CheckReport, settings: Settings) -> None:
         Column("FILE", wraps=True, drop_order=2),
     ]
     if hidden := write_table(columns, rows, colored=settings.colored):
-        streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
+        streams.notice(f"too narrow for {', '.join(hidden)}: -o json shows all")
 
 
 def _say_what_next(report: CheckReport) -> None:
@@ -125,7 +124,7 @@ def _say_what_next(report: CheckReport) -> None:
         counts.append(f"{others:,} other {'finding' if others == 1 else 'findings'}")
     if not report.left:
         counts.append("nothing is left to repair" if repaired else "nothing was found")
-    say = streams.warn if damage else streams.note
+    say = streams.warning if damage else streams.notice
     say(", ".join(counts))
     if report.left and not report.repair:
-        streams.note("nothing was changed; to mend what can be: the same command with --repair")
+        streams.notice("nothing was changed; to mend what can be: the same command with --repair")

@@ -6,11 +6,10 @@ from typing import Literal
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import for_each
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import emit_each
 
 SCHEMA = "sessionstore.marks/1"
 _STATUSES = ("failed", "cancelled", "paused")
@@ -22,7 +21,7 @@ Examples:
   sessionstore mark session_20260125_17 failed --reason 'the input was wrong'
   sessionstore ls --stale -o ids | sessionstore mark - cancelled --reason 'no longer needed'""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.argument("status", metavar="failed|cancelled|paused", type=click.Choice(_STATUSES))
 @click.option(
     "--reason", required=True, metavar="TEXT", help="Why; it becomes the error of the result."
@@ -50,22 +49,19 @@ def mark(
     """
     if not reason.strip():
         raise click.UsageError("--reason says why, in words")
-    done: list[json.Item] = []
     with settings.open_store() as store:
+        chosen = list(resolve_all(store, ids, settings.root))
 
-        def act(session_id: str) -> Exit:
+        def act(session_id: str) -> json.Item:
             revision = store.mark(session_id, status, reason=reason, force=force)
-            item: json.Item = {"session_id": session_id, "status": status, "revision": revision}
-            done.append(item)
-            if form == "jsonl":
-                json.write_lines([item], SCHEMA)
-            elif form == "ids":
-                json.write_ids([session_id])
-            elif form == "table":
-                streams.write(f"{session_id}  marked {status}\n")
-            return Exit.OK
+            return {"status": status, "revision": revision}
 
-        code = for_each(list(resolve_all(store, ids, settings.root)), act)
-    if form == "json":
-        json.write_object(SCHEMA, {"reason": reason, "marked": done})
-    return code
+        return emit_each(
+            chosen,
+            act,
+            form,
+            schema=SCHEMA,
+            done=f"marked {status}",
+            listed="marked",
+            fields={"reason": reason},
+        )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import sizes, times
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.options.units import AGE, SIZE, relative_time
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
-from sessionstore.cli.tally import EventCounter
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -25,18 +27,6 @@ if TYPE_CHECKING:
 PRUNED = "sessionstore.pruned/1"
 
 _OUTCOMES = ("sessions", "checkpoints", "spared", "damaged", "failed")
-
-
-def _read(
-    parse: Callable[[str], Any],
-) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    def read(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-        try:
-            return None if value is None else parse(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error), context, option) from None
-
-    return read
 
 
 @click.command(
@@ -50,7 +40,7 @@ Examples:
 @click.option(
     "--older-than",
     metavar="AGE",
-    callback=_read(times.parse_age),
+    type=AGE,
     help="Sessions that were last updated so long ago: 12h, 30d, 8w.",
 )
 @click.option(
@@ -70,7 +60,7 @@ Examples:
 @click.option(
     "--max-size",
     metavar="SIZE",
-    callback=_read(sizes.parse_size),
+    type=SIZE,
     help="Delete the oldest while all sessions together take more than this: 500M, 10G.",
 )
 @click.option(
@@ -82,7 +72,7 @@ Examples:
 @click.option(
     "--checkpoints-older-than",
     metavar="AGE",
-    callback=_read(times.parse_age),
+    type=AGE,
     help="Of sessions that stay, delete checkpoints only if they are so old.",
 )
 @click.option("--apply", is_flag=True, help="Delete; without it nothing is changed.")
@@ -135,7 +125,19 @@ def prune(
             if apply:
                 _say_how_far(store, tally.ids, form)
             raise
-    _write(report, settings, form)
+    found = Report(
+        schema=PRUNED,
+        lines=json.outcome_lines(report, _OUTCOMES),
+        fields=lambda: {
+            "dry_run": report.dry_run,
+            "freed": report.freed,
+            "total_bytes": report.total_bytes,
+            **json.outcome_fields(report, _OUTCOMES),
+        },
+        ids=(item.session_id for item in report.sessions),
+        table=lambda: _write_table(report, settings),
+    )
+    emit(found, form)
     _say_what_next(report)
     if report.failed:
         return Exit.PARTLY
@@ -146,35 +148,17 @@ def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> Non
     """Tell of an interrupted run what went: whoever logs ids wants those of all that are gone."""
     gone = [session_id for session_id in ids if not store.exists(session_id)]
     if form == "ids":
-        json.write_ids(gone)
+        streams.write_ids(gone)
         sys.stdout.flush()
     counts = [f"{count_of(len(gone), 'session')} deleted"]
     if shrunk := len(ids) - len(gone):
         counts.append(f"{count_of(shrunk, 'other session')} shrunk")
-    streams.warn(f"{', '.join(counts)} until then; the same command goes on")
+    streams.warning(f"{', '.join(counts)} until then; the same command goes on")
 
 
 def _of(report: PruneReport, outcome: str) -> Sequence[Pruned]:
     found: Sequence[Pruned] = getattr(report, outcome)
     return found
-
-
-def _write(report: PruneReport, settings: Settings, form: str) -> None:
-    if form == "ids":
-        json.write_ids(item.session_id for item in report.sessions)
-    elif form == "jsonl":
-        for outcome in _OUTCOMES:
-            json.write_lines(json.outcome_items(report, outcome), PRUNED)
-    elif form == "json":
-        fields: json.Item = {
-            "dry_run": report.dry_run,
-            "freed": report.freed,
-            "total_bytes": report.total_bytes,
-        }
-        fields |= {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
-        json.write_object(PRUNED, fields)
-    else:
-        _write_table(report, settings)
 
 
 def _write_table(report: PruneReport, settings: Settings) -> None:
@@ -194,7 +178,7 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
         [
             printable(item.session_id),
             labels[outcome],
-            times.relative(item.updated_at, now),
+            relative_time(item.updated_at, now),
             size_words(item.freed) if outcome in ("sessions", "checkpoints") else "-",
             printable(item.reason, limit=REASON_LIMIT),
         ]
@@ -223,9 +207,9 @@ def _say_what_next(report: PruneReport) -> None:
     counts.append(f"{size_words(report.freed)} {'would be ' if report.dry_run else ''}freed")
     others = {outcome: len(_of(report, outcome)) for outcome in ("spared", "damaged", "failed")}
     counts += [f"{found:,} {outcome}" for outcome, found in others.items() if found]
-    say = streams.warn if report.failed or report.damaged else streams.note
+    say = streams.warning if report.failed or report.damaged else streams.notice
     say(", ".join(counts))
     if report.dry_run and (gone or shrunk):
-        streams.note("nothing was changed; to delete them: the same command with --apply")
+        streams.notice("nothing was changed; to delete them: the same command with --apply")
     if report.damaged:
-        streams.note("damaged sessions are never pruned; look into them: sessionstore fsck")
+        streams.notice("damaged sessions are never pruned; look into them: sessionstore fsck")

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import SESSION_ID
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
-from sessionstore.cli.tally import EventCounter
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -75,7 +77,18 @@ def recover(
             if apply:
                 tally.say_how_far(f"marked {mark_as}", form)
             raise
-    _write(report, settings, form, mark_as)
+    found = Report(
+        schema=json.RECOVERY,
+        lines=json.outcome_lines(report, _OUTCOMES),
+        fields=lambda: {
+            "dry_run": report.dry_run,
+            "mark_as": mark_as,
+            **json.outcome_fields(report, _OUTCOMES),
+        },
+        ids=(item.session_id for item in report.swept),
+        table=lambda: _write_table(report, settings, mark_as),
+    )
+    emit(found, form)
     _say_what_next(report, assumed, mark_as)
     if report.failed:
         return Exit.ERROR
@@ -87,20 +100,6 @@ def recover(
 def _of(report: RecoveryReport, outcome: str) -> Sequence[SweptSession]:
     found: Sequence[SweptSession] = getattr(report, outcome)
     return found
-
-
-def _write(report: RecoveryReport, settings: Settings, form: str, mark_as: str) -> None:
-    if form == "ids":
-        json.write_ids(item.session_id for item in report.swept)
-    elif form == "jsonl":
-        for outcome in _OUTCOMES:
-            json.write_lines(json.outcome_items(report, outcome), json.RECOVERY)
-    elif form == "json":
-        fields: json.Item = {"dry_run": report.dry_run, "mark_as": mark_as}
-        fields |= {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
-        json.write_object(json.RECOVERY, fields)
-    else:
-        _write_table(report, settings, mark_as)
 
 
 def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> None:
@@ -135,7 +134,7 @@ def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> No
             Column("REASON", wraps=True),
         ]
         if hidden := write_table(columns, rows, colored=settings.colored):
-            streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
+            streams.notice(f"too narrow for {', '.join(hidden)}: -o json shows all")
 
 
 def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str) -> None:
@@ -146,18 +145,18 @@ def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str)
         for outcome in _OUTCOMES[1:]
         if _of(report, outcome)
     ]
-    say = streams.warn if report.failed or report.damaged else streams.note
+    say = streams.warning if report.failed or report.damaged else streams.notice
     say(", ".join(counts))
     for item in report.alive:
         if item.session_id in assumed:
-            streams.complain(f"{item.session_id} is alive and was not touched: {item.reason}")
+            streams.error(f"{item.session_id} is alive and was not touched: {item.reason}")
     judged = {item.session_id for outcome in _OUTCOMES for item in _of(report, outcome)}
     for session_id in assumed:
         if session_id not in judged:
-            streams.note(f"{session_id} is not active: there is nothing to recover")
+            streams.notice(f"{session_id} is not active: there is nothing to recover")
     if report.unknown:
-        streams.note(
+        streams.notice(
             "if you know that the process of an unknown one is gone, name it: --assume-dead ID"
         )
     if report.dry_run and report.swept:
-        streams.note("nothing was changed; to mark them: the same command with --apply")
+        streams.notice("nothing was changed; to mark them: the same command with --apply")

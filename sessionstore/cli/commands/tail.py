@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import times
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options import units
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.errors import SessionCorrupt, SessionNotFound
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.model.summary import SessionSummary
     from sessionstore.store.store import SessionStore
+
+SCHEMA = "sessionstore.save/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ Examples:
   sessionstore tail session_20260125_17 -n 3 -f
   sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision""",
 )
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on as it is saved, until Ctrl-C.")
 @click.option(
     "-n",
@@ -63,25 +67,38 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
 
     Exits with 5 if the state is damaged.
     """
-    with settings.open_store() as store:
-        chosen = resolve_one(store, session_id, settings.root)
-        last: SessionSummary | None = None
-        # Begun before the state is read: no save falls in between.
-        changes = store.watch([chosen]) if follow else iter(())
+    last: SessionSummary | None = None
+
+    def follow_saves() -> Iterator[Line]:
+        nonlocal last
         for line in _last(store, chosen, count):
-            _write(line, settings, form)
             last = line.summary
+            yield line
         sys.stdout.flush()
         for change in changes:
             if change.kind == "deleted":
-                streams.note(f"{chosen} was deleted")
-                break
+                streams.notice(f"{chosen} was deleted")
+                return
             new = change.summary
             if last is not None and _is_shown(last, new):
                 continue
-            _write(Line(new, unseen=_unseen(last, new)), settings, form)
+            unseen, last = _unseen(last, new), new
+            yield Line(new, unseen=unseen)
             sys.stdout.flush()
-            last = new
+
+    with settings.open_store() as store:
+        chosen = resolve_one(store, session_id, settings.root)
+        # Begun before the state is read: no save falls in between.
+        changes = store.watch([chosen]) if follow else iter(())
+        lines = follow_saves()
+        report = Report(
+            schema=SCHEMA,
+            lines=(_item(line) for line in lines),
+            fields=None,
+            ids=(line.summary.session_id for line in lines),
+            table=lambda: _write(lines, settings),
+        )
+        emit(report, form)
     return Exit.DAMAGE if last is not None and last.damaged is not None else Exit.OK
 
 
@@ -112,7 +129,9 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     kept = []
     for checkpoint in store.checkpoints(session_id):
         if checkpoint.damaged is not None:
-            streams.warn(f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}")
+            streams.warning(
+                f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}"
+            )
         elif checkpoint.revision is not None and checkpoint.revision < current.revision:
             kept.append(checkpoint)
     for checkpoint in kept[len(kept) - min(len(kept), count - 1) :]:
@@ -124,18 +143,16 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     yield Line(current)
 
 
-def _write(line: Line, settings: Settings, form: str) -> None:
-    item = line.summary
-    if form == "ids":
-        json.write_ids([item.session_id])
-    elif form in ("json", "jsonl"):  # it may have no end: an object a line, whichever was asked
-        fields: json.Item = {
-            "checkpoint_id": line.checkpoint_id,
-            "unseen": line.unseen,
-            "session": json.summary_item(item),
-        }
-        json.write_line("sessionstore.save/1", fields)
-    else:
+def _item(line: Line) -> json.Item:
+    return {
+        "checkpoint_id": line.checkpoint_id,
+        "unseen": line.unseen,
+        "session": json.summary_item(line.summary),
+    }
+
+
+def _write(lines: Iterable[Line], settings: Settings) -> None:
+    for line in lines:
         _write_line(line, settings)
 
 
@@ -150,7 +167,7 @@ def _write_line(line: Line, settings: Settings) -> None:
     else:
         row = [
             Cell(f"r{item.revision}".ljust(6), "bold"),
-            times.absolute(item.updated_at, settings.now()).split(" (")[0],
+            units.absolute_time(item.updated_at, settings.now()).split(" (")[0],
             labels.where(item.current_node, item.paused_at),
             f"{item.steps_executed:,} steps",
             status,

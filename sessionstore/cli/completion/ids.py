@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from sessionstore.cli.options.shared import Settings
 from sessionstore.model.ids import is_id
 
 if TYPE_CHECKING:
@@ -100,30 +99,8 @@ class Place(_Text):
         return [CompletionItem(incomplete, type=self._kind)]
 
 
-SESSION_ID, CHECKPOINT_ID, FILE, DIRECTORY = (
-    SessionId(),
-    CheckpointId(),
-    Place("file"),
-    Place("dir"),
-)
-
-_BY_METAVAR = {"CHECKPOINT": CHECKPOINT_ID, "FILE": FILE, "DIR": DIRECTORY}
-
-
-def attach(command: click.Command) -> None:
-    """Let the arguments ID and ID..., and what is a CHECKPOINT, FILE or DIR, be completed."""
-    for item in command.params:
-        if item.type is not click.STRING:
-            continue  # it has said what it is
-        if isinstance(item, click.Argument) and _called(item) == "ID":
-            item.type = SESSION_ID
-        elif _called(item) in _BY_METAVAR:
-            item.type = _BY_METAVAR[_called(item)]
-
-
-def _called(item: click.Parameter) -> str:
-    """Return ``ID`` of ID, ID... and [ID]..."""
-    return (item.metavar or "").replace("...", "").strip("[]")
+SESSION_ID, CHECKPOINT_ID = SessionId(), CheckpointId()
+FILE, DIRECTORY = Place("file"), Place("dir")
 
 
 def _named_sessions(context: click.Context) -> Iterator[str]:
@@ -136,8 +113,7 @@ def _named_sessions(context: click.Context) -> Iterator[str]:
 
 
 def _sessions(context: click.Context) -> str:
-    settings = context.find_object(Settings)
-    root = settings.root if settings else None
+    root = getattr(context.obj, "root", None)  # of the settings, which need these types
     return os.path.join(os.path.expanduser(root), "sessions") if root else ""
 
 

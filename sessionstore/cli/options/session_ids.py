@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli.completion.ids import SESSION_ID
 from sessionstore.errors import SessionNotFound
 from sessionstore.model.ids import check_id, is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
     from sessionstore.store.store import SessionStore
+
+session_argument = click.argument("session_id", metavar="ID", type=SESSION_ID)
+sessions_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=SESSION_ID)
 
 _NAMED = 5
 

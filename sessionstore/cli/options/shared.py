@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sessionstore import clock
-from sessionstore.cli.options import times
-from sessionstore.cli.output import streams
+from sessionstore.cli import streams
+from sessionstore.cli.completion.ids import DIRECTORY
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionState
-    from sessionstore.store.maintenance import Operations
+    from sessionstore.store.maintenance import StoreMaintenance
     from sessionstore.store.store import SessionStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +30,11 @@ class Settings:
     color: str = "auto"
     clock: clock.Clock = clock.utc_now
 
+    @classmethod
+    def of(cls, context: click.Context | None) -> Settings:
+        """Return the settings of the command that runs."""
+        return cls() if context is None else context.ensure_object(cls)
+
     def open_store(self, *, create: bool = False) -> SessionStore[SessionState]:
         """Return the store, which must be there, unless somebody asked to make it."""
         root = self.require_root()
@@ -39,7 +44,7 @@ class Settings:
         log_handlers.show(click.get_current_context())
         return SessionStore(root, create=create, clock=self.clock)
 
-    def open_operations(self) -> Operations:
+    def open_operations(self) -> StoreMaintenance:
         """Return the store, which must be there, for what is asked of all its sessions.
 
         A SessionStore can do more, and loads pydantic for it, which takes as long as all else.
@@ -47,10 +52,10 @@ class Settings:
         root = self.require_root()
         from sessionstore.cli import log_handlers
         from sessionstore.storage.files.backend import FilesBackend
-        from sessionstore.store.maintenance import Operations
+        from sessionstore.store.maintenance import StoreMaintenance
 
         log_handlers.show(click.get_current_context())
-        return Operations(FilesBackend(root, create=False, clock=self.clock))
+        return StoreMaintenance(FilesBackend(root, create=False, clock=self.clock))
 
     def require_root(self) -> str:
         """Return the root, which must have been given."""
@@ -70,13 +75,13 @@ class Settings:
 
 def _remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
     if value is not None and option.name is not None:
-        setattr(context.ensure_object(Settings), option.name, value)
+        setattr(Settings.of(context), option.name, value)
 
 
-def _hush(context: click.Context, _: click.Parameter, value: bool) -> None:
+def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        streams.hush()
-        context.find_root().call_on_close(lambda: streams.hush(quiet=False))
+        streams.quiet()
+        context.find_root().call_on_close(lambda: streams.quiet(on=False))
 
 
 def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
@@ -86,6 +91,7 @@ def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
         root = click.option(
             "--root",
             metavar="DIR",
+            type=DIRECTORY,
             # Only outside: the environment must not override what was said before the command.
             envvar="SESSIONSTORE_ROOT" if outermost else None,
             show_envvar=outermost,
@@ -105,7 +111,7 @@ def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
             "--quiet",
             is_flag=True,
             expose_value=False,
-            callback=_hush,
+            callback=_quiet,
             help="No notices on stderr: only errors, and what is damaged or was left out.",
         )
         return root(color(quiet(command)))
@@ -126,15 +132,3 @@ def output_option(ids: str | None) -> Callable[[F], F]:
         show_default=True,
         help=f"json is one object, jsonl one object a line{told}.",
     )
-
-
-def read_moment(
-    context: click.Context, option: click.Parameter, value: str | None
-) -> datetime | None:
-    """Return the time that an option means: ISO 8601, or an age such as ``2h``."""
-    if value is None:
-        return None
-    try:
-        return times.parse_moment(value, context.ensure_object(Settings).now())
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, option) from None

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from sessionstore.cli.options.units import ParamType
 from sessionstore.model.status import SessionStatus
 from sessionstore.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-if TYPE_CHECKING:
-    _Names = click.ParamType[tuple[str, ...]]  # older versions of click cannot be subscripted
-else:
-    _Names = click.ParamType
-
 ALL = tuple(str(status) for status in SessionStatus)
 
 
-class Statuses(_Names):
+class Statuses(ParamType):
     """Some of the statuses, with commas between them."""
 
     name = "statuses"

@@ -1,24 +1,82 @@
-"""Lengths of time as options take them: ``30``, ``0.5``, ``30s``, ``5m``, ``1h30m``."""
+"""Times, lengths of time and sizes, as people write them (``2h``, ``500M``) and read them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.options import times
+from sessionstore import clock
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
-    _Seconds = click.ParamType[float]  # older versions of click cannot be subscripted
+    ParamType = click.ParamType[Any]  # older versions of click cannot be subscripted
 else:
-    _Seconds = click.ParamType
+    ParamType = click.ParamType
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_AGE = re.compile(r"(?:\d+[smhdw])+", re.ASCII)
+_STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
 _PLAIN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})s?", re.ASCII)
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*(|[KMGT])(?:I?B)?", re.ASCII | re.IGNORECASE)
 
 
-class Duration(_Seconds):
+def parse_moment(text: str, now: datetime) -> datetime:
+    """Return the time that ``text`` means: so long before ``now``, or ISO 8601.
+
+    An ISO time without an offset is local time.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text = text.strip()
+    if _AGE.fullmatch(text):
+        try:
+            return now - parse_age(text)
+        except OverflowError:
+            raise ValueError(f"{text!r} is longer ago than there are dates") from None
+    moment = clock.parse(text)
+    if moment is None:
+        raise ValueError(
+            f"{text!r} is neither an age such as 90s, 30m, 2h, 3d or 1w,"
+            " nor an ISO 8601 time such as 2026-01-25 or 2026-01-25T17:09:03Z"
+        )
+    return moment
+
+
+def parse_age(text: str) -> timedelta:
+    """Return the length of time that ``text`` means, such as ``90s``, ``2h`` or ``1d12h``.
+
+    Raises:
+        ValueError: it is none, or longer than can be counted.
+    """
+    text = text.strip()
+    if not _AGE.fullmatch(text):
+        raise ValueError(f"{text!r} is no length of time such as 90s, 30m, 2h, 3d or 1w")
+    found = re.findall(r"(\d+)([smhdw])", text)
+    try:
+        return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in found))
+    except (OverflowError, ValueError):  # Python refuses to read thousands of digits
+        raise ValueError(f"{printable(text, limit=40)} is longer than can be counted") from None
+
+
+def parse_size(text: str) -> int:
+    """Return a number of bytes; K, M, G and T are powers of 1,024, as in ``ls -h``.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{printable(text, limit=40)} is no size such as 500M, 10G or 1.5GiB")
+    return int(float(found[1]) * _BYTES[found[2].upper()])
+
+
+class Duration(ParamType):
     """Seconds, plain or with units."""
 
     name = "time"
@@ -33,7 +91,7 @@ class Duration(_Seconds):
         text = str(value).strip()
         try:
             found = _PLAIN.fullmatch(text)
-            seconds = float(found[1]) if found else times.parse_age(text).total_seconds()
+            seconds = float(found[1]) if found else parse_age(text).total_seconds()
         except ValueError:
             shown = printable(text, limit=40)
             self.fail(f"{shown!r} is no length of time such as 0.5, 30s, 5m or 1h30m", param, ctx)
@@ -42,3 +100,48 @@ class Duration(_Seconds):
                 f"{printable(text, limit=40)} is less than {self._least:g} seconds", param, ctx
             )
         return seconds
+
+
+class Parsed(ParamType):
+    """What a function reads from text, and refuses with a ValueError that says why."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what the text means."""
+        try:
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+AGE, SIZE = Parsed("age", parse_age), Parsed("size", parse_size)
+
+
+def relative_time(text: str | None, now: datetime) -> str:
+    """Return ``5 min ago``; a time that cannot be parsed is shown as it is."""
+    moment = clock.parse(text)
+    if moment is None:
+        return printable(text or "-", limit=40)
+    seconds = (now - moment).total_seconds()
+    amount = _amount(abs(seconds))
+    if amount is None:
+        return "just now"
+    return f"{amount} ago" if seconds > 0 else f"in {amount}"
+
+
+def _amount(seconds: float) -> str | None:
+    for size, unit in _STEPS:
+        if seconds >= size:
+            return f"{int(seconds // size):,} {unit}"
+    return f"{int(seconds)} s" if seconds >= 1 else None
+
+
+def absolute_time(text: str | None, now: datetime) -> str:
+    """Return the time as it is stored, and how long ago that was."""
+    if not text:
+        return "-"
+    shown = printable(text, limit=60)
+    return f"{shown} ({relative_time(text, now)})" if clock.parse(text) else shown

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sessionstore.cli.options import times
+from sessionstore.cli.options import units
 from sessionstore.cli.options.fields import USUAL
 from sessionstore.cli.output import labels
 from sessionstore.cli.output.tables import Cell, Column
@@ -28,7 +28,7 @@ class TimeFormat:
         """Return a stored time as it is, or as ``5 min ago``."""
         if self.iso:
             return printable(text or _NOTHING, limit=60)
-        return times.relative(text, self.now)
+        return units.relative_time(text, self.now)
 
 
 Show = Callable[[SessionSummary, TimeFormat], Cell | str]

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from sessionstore.cli.output import streams
+from sessionstore.cli import streams
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sessionstore.cli.output import streams
+from sessionstore.cli import streams
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -43,7 +43,7 @@ class ProgressBar:
         if self._bar is None:
             if total < _MANY or sys.stderr is None or not sys.stderr.isatty():
                 return
-            if streams.is_hushed():
+            if streams.is_quiet():
                 return
             self._start(total)
         if self._bar is not None and self._task is not None:

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sessionstore.cli import streams
 from sessionstore.cli.options.fields import FIELDS
 from sessionstore.cli.options.shared import Settings
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.model.query import Filters
 from sessionstore.model.summary import Matches, Page, SessionSummary
-from sessionstore.store.queries import Listings
+from sessionstore.store.queries import StoreQueries
 from sessionstore.text import count_of
 
 _LOOK = "sessionstore ls --damaged"
@@ -26,7 +28,7 @@ _MANY_DAMAGED = 1000
 class Listing:
     """What to list, from which store, and how."""
 
-    store: Listings
+    store: StoreQueries
     settings: Settings
     filters: Filters
     order: str = "-updated_at"
@@ -43,33 +45,28 @@ class Listing:
 
     def write(self, form: str) -> None:
         """Write the listing to stdout; say on stderr what else there is to know."""
-        if form == "table":
-            page = self.page()
-            if hidden := self._write_table(page):
-                streams.note(f"too narrow for {', '.join(hidden)}: --fields chooses")
-            for text in self.remarks(page):
-                streams.note(text)
-            return
         found: Page | Matches
-        if self.limit is None:  # as it is read, however much it is
+        page = self.page() if form == "table" or self.limit is not None else None
+        if page is not None:
+            found = page
+        else:  # as it is read, however much it is
             found = self.store.iter_find(cursor=self.cursor, order=self.order, **self.filters)
-        else:
-            found = self.page()
-        cursor = found.next_cursor if isinstance(found, Page) else None
-        if form == "ids":
-            json.write_ids(item.session_id for item in found)
-        elif form == "jsonl":
-            json.write_lines(self._items(found), json.SESSIONS)
-        else:
-            json.write_stream(
-                json.SESSIONS,
-                "sessions",
-                self._items(found),
-                lambda: {"next_cursor": cursor, "damaged_unjudged": found.damaged},
-            )
+        cursor = page.next_cursor if page else None
+        report = Report(
+            schema=json.SESSIONS,
+            listed="sessions",
+            lines=self._items(found),
+            fields=lambda: {"next_cursor": cursor, "damaged_unjudged": found.damaged},
+            ids=(item.session_id for item in found),
+            table=lambda: None if page is None else self._write_table(page),
+        )
+        emit(report, form)
+        if form == "table":
+            return
         if cursor is not None:
-            streams.note(f"there are more: --cursor {cursor}")
-        _say_unjudged(found.damaged)
+            streams.notice(f"there are more: --cursor {cursor}")
+        if found.damaged:
+            streams.warning(_unjudged(found.damaged))
 
     def _items(self, found: Page | Matches) -> Iterator[json.Item]:
         keys = [key for name in self.fields or () for key in FIELDS[name]]
@@ -83,14 +80,16 @@ class Listing:
 
         return table_of(page.items, self.fields, TimeFormat(self.settings.now(), iso=self.iso))
 
-    def _write_table(self, page: Page) -> list[str]:
-        """Write the table; return what the terminal is too narrow for."""
+    def _write_table(self, page: Page) -> None:
+        """Write the table, and on stderr what else there is to know."""
         from sessionstore.cli.output.tables import write_table
 
-        if not page.items:
-            return []
-        columns, rows = self.table(page)
-        return write_table(columns, rows, colored=self.settings.colored)
+        if page.items:
+            columns, rows = self.table(page)
+            if hidden := write_table(columns, rows, colored=self.settings.colored):
+                streams.notice(f"too narrow for {', '.join(hidden)}: --fields chooses")
+        for text in self.remarks(page):
+            streams.notice(text)
 
     def remarks(self, page: Page) -> list[str]:
         """Return what a person wants to know beside the table."""
@@ -127,8 +126,3 @@ class Listing:
 
 def _unjudged(count: int) -> str:
     return f"{count_of(count, 'damaged session')} could not be judged: {_LOOK}"
-
-
-def _say_unjudged(count: int) -> None:
-    if count:
-        streams.warn(_unjudged(count))

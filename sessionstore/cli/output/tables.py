@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich  # noqa: F401 - a broken one fails here, whatever is listed; its parts come when needed
 
-from sessionstore.cli.output import streams
+from sessionstore.cli import streams
 
 if TYPE_CHECKING:  # half of rich: what goes into a pipe needs none of it
     from rich.console import Console

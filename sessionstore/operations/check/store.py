@@ -7,11 +7,10 @@ from dataclasses import replace
 
 from sessionstore import clock
 from sessionstore.operations.check import session
-from sessionstore.operations.recovery import Progress
 from sessionstore.storage.files import FilesBackend
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.repair.marker import check_marker
-from sessionstore.storage.report import CheckReport
+from sessionstore.storage.report import CheckReport, Progress
 
 
 def check_store(

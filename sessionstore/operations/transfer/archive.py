@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
-from sessionstore.durable.replace import TEMPORARY_PREFIX
+from sessionstore.durable.replace import is_temporary
 from sessionstore.errors import ArchiveRefused
 from sessionstore.model.ids import is_id
 
@@ -113,8 +113,8 @@ def split(archive: object, name: str) -> tuple[str, str]:
         raise ArchiveRefused(archive, "Windows allows no such name", member=name)
     if len(parts) < 3 or parts[0] != "sessions" or not is_id(parts[1]):
         raise ArchiveRefused(archive, "it belongs to no session", member=name)
-    if parts[2].startswith(TEMPORARY_PREFIX) or (
-        parts[2] == "checkpoints" and len(parts) > 3 and parts[3].startswith(TEMPORARY_PREFIX)
+    if is_temporary(parts[2]) or (
+        parts[2] == "checkpoints" and len(parts) > 3 and is_temporary(parts[3])
     ):
         raise ArchiveRefused(archive, "its name is one of the store's own", member=name)
     return parts[1], "/".join(parts[2:])

@@ -18,7 +18,6 @@ from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionState
-from sessionstore.operations.recovery import Progress
 from sessionstore.operations.transfer import archive as archives
 from sessionstore.operations.transfer import export_target
 from sessionstore.operations.transfer.archive import Digest, Listed, Manifest, Target
@@ -28,7 +27,9 @@ from sessionstore.operations.transfer.report import (
     transfer_damage,
 )
 from sessionstore.session import inspect
-from sessionstore.storage.backend import ApplicationFile, Backend
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.report import Progress
+from sessionstore.storage.values import ApplicationFile
 
 _LOOKS = 10
 _FILE_LOOKS = 3

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
 from sessionstore.durable.directory import Directory
+from sessionstore.durable.regular_file import open_below
 from sessionstore.errors import ArchiveRefused, SessionStoreError, StorageError
 from sessionstore.operations.transfer import archive as archives
 from sessionstore.operations.transfer.archive import MANIFEST, MAX_MANIFEST_BYTES, Member
@@ -42,6 +43,14 @@ _DAMAGED = (
     RecursionError,
 )
 """What reading a damaged or hostile archive can raise."""
+_NO_FILE = {
+    errno.ENOENT: "it is missing",
+    errno.ELOOP: "it is a link, or no file",
+    errno.ENOTDIR: "it is a link, or no file",
+    errno.ENXIO: "it is a link, or no file",
+    errno.EINVAL: "it is no regular file",
+}
+"""Why a member of an unpacked export is refused, by what the system answers."""
 
 
 @contextmanager
@@ -257,21 +266,11 @@ def _opened_file(
     called: str, root: Directory, name: str
 ) -> Iterator[tuple[BinaryIO, os.stat_result]]:
     """Yield a regular file below ``root``; no link on the way to it is followed."""
-    *places, last = name.split("/")
-    with ExitStack() as stack:
-        here = root
-        try:
-            for place in places:
-                here = stack.enter_context(Directory(place, here))
-            fd = here.open(last, os.O_RDONLY)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                raise ArchiveRefused(called, "it is missing", member=name) from None
-            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
-                raise ArchiveRefused(called, "it is a link, or no file", member=name) from None
-            raise
-        file = stack.enter_context(os.fdopen(fd, "rb", buffering=0))
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ArchiveRefused(called, "it is no regular file", member=name)
+    try:
+        file, status = open_below(root, name)
+    except OSError as error:
+        if reason := _NO_FILE.get(error.errno or 0):
+            raise ArchiveRefused(called, reason, member=name) from None
+        raise
+    with file:
         yield cast("BinaryIO", file), status

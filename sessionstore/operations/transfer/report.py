@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import checkpoint as checkpoints
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.storage.backend import Stored
+from sessionstore.model.stored import Stored
 
 
 @dataclass(frozen=True, slots=True)

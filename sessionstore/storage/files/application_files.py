@@ -6,19 +6,19 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from sessionstore.durable.directory import Directory
-from sessionstore.durable.replace import TEMPORARY_PREFIX
-from sessionstore.storage.backend import ApplicationFile
+from sessionstore.durable.regular_file import open_below
+from sessionstore.durable.replace import is_temporary
 from sessionstore.storage.files.layout import STATE
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.files.usage import is_checkpoint, walk
+from sessionstore.storage.values import ApplicationFile
 
 
 def application_files(directory: Directory) -> Iterator[ApplicationFile]:
-    """Yield what is in a session's directory besides states, checkpoints and left-overs."""
+    """Yield everything in a session's directory but states, checkpoints and left-overs."""
     for _, place, name, status in walk(directory):
         if _belongs_to_the_store(place, name):
             continue
@@ -33,11 +33,11 @@ def application_files(directory: Directory) -> Iterator[ApplicationFile]:
 
 
 def _belongs_to_the_store(place: str, name: str) -> bool:
-    if place.startswith(TEMPORARY_PREFIX):  # below a directory that is being written
+    if is_temporary(place.partition("/")[0]):  # below a directory that is being written
         return True
     if place not in ("", "checkpoints"):
         return False
-    if name.startswith(TEMPORARY_PREFIX):
+    if is_temporary(name):
         return True
     return is_checkpoint(name) if place else name in (STATE, "checkpoints")
 
@@ -48,17 +48,13 @@ def _kind(mode: int) -> str:
 
 def open_file(directory: Directory, name: str) -> BinaryIO:
     """Open the regular file ``name``, a path with ``/``, below ``directory``."""
-    *places, last = name.split("/")
-    with storage_errors("read", os.path.join(directory.path, name)), ExitStack() as stack:
+    with storage_errors("read", os.path.join(directory.path, name)):
         try:
-            for place in places:
-                directory = stack.enter_context(Directory(place, directory))
-            fd = directory.open(last, os.O_RDONLY)
+            file, _ = open_below(directory, name)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
                 raise FileNotFoundError(errno.ENOENT, "it was removed or replaced") from None
+            if error.errno == errno.EINVAL:
+                raise FileNotFoundError(errno.ENOENT, "it was replaced by something else") from None
             raise
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise FileNotFoundError(errno.ENOENT, "it was replaced by something else")
-        return os.fdopen(fd, "rb", buffering=0)
+        return cast("BinaryIO", file)

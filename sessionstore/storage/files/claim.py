@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
@@ -19,59 +18,22 @@ from sessionstore.errors import (
     RevisionConflict,
     SessionCorrupt,
     SessionStoreError,
-    StorageError,
 )
 from sessionstore.model import codec
-from sessionstore.model.chance import random_hex
-from sessionstore.model.summary import SessionSummary
-from sessionstore.storage.backend import Claim, Stored
+from sessionstore.model.ids import random_hex
+from sessionstore.model.stored import Stored
+from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import cancel_request, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
-from sessionstore.storage.files.index.claim_row import Entry
+from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
-
-if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
-    from sessionstore.storage.files.index.index import Index
 
 _REPLACED_UNSEEN = (
     "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
     " that the other may have written: look at what is stored before you write it again"
 )
-
-
-class _Opened:
-    """A session's directory, in use under its claim; an OSError leaves it as a StorageError.
-
-    A class, because the two generators that would say the same cost as much as a system call
-    or two on each save.
-    """
-
-    def __init__(self, claim: FilesClaim, action: str, *, checks_lock: bool) -> None:
-        self._claim = claim
-        self._action = action
-        self._checks_lock = checks_lock
-
-    def __enter__(self) -> Directory:
-        try:
-            if self._checks_lock:
-                self._claim.check_held()
-            return self._claim.checked_directory()
-        except OSError as error:
-            raise StorageError(self._action, self._claim.directory, error) from error
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._claim.put_directory_back()
-        if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
-            if isinstance(error, FileNotFoundError):
-                # Who came after a removed lock file takes ours for left over.
-                self._claim.check_held()
-            raise StorageError(self._action, self._claim.directory, error) from error
 
 
 class FilesClaim(Claim):
@@ -87,33 +49,39 @@ class FilesClaim(Claim):
         power: bool,
         copies: bool,
         clock: Clock,
-        index: Callable[[], Index | None],
+        released: Callable[[str, str], None],
         expected: Signature | None = None,
-        mark: int | None = None,
+        token: str | None = None,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
         self._path = layout.session(session_id)
         self._lock = lock
-        self._identity = identity
-        self._directory: Directory | None = None
+        self._claimed = ClaimedDirectory(session_id, self._path, identity, lock)
         self._power = power
         self._copies = copies
         self._clock = clock
-        self.entry: Entry = Entry(layout, session_id, index, mark)
+        self._released = released
+        self._token = token or random_hex(8)
+        self._is_live = token is not None
+        """Whether every index names the session as live."""
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
-        self._heeds_requests = False
+        self._cancellable = False
         self._anchored = power  # in power mode every step was flushed as it was made
 
     @property
     def directory(self) -> Path:
         return Path(self._path)
 
+    def opened(self, action: str) -> Use:
+        """Return the session's directory, to be used in a ``with`` block while the claim holds."""
+        return self._claimed.opened(action)
+
     # --- reading and writing ---------------------------------------------------------------------
 
     def read(self) -> Stored:
-        with self._opened("read") as directory:
+        with self.opened("read") as directory:
             try:
                 payload, found = state_file.read(directory, STATE, self.session_id)
             except FileNotFoundError:
@@ -131,12 +99,12 @@ class FilesClaim(Claim):
         revision: int,
         *,
         checkpoint_id: str | None = None,
-        heeds_requests: bool = False,
+        cancellable: bool = False,
     ) -> None:
         self._attempted = None
-        self._heeds_requests = heeds_requests
-        with self._opened("save", checks_lock=False) as directory:  # but before the swap
-            self.entry.announce()
+        self._cancellable = cancellable
+        with self._claimed.opened("save", checks_lock=False) as directory:  # but before the swap
+            self._name_live()
             if checkpoint_id is None:
                 staged = replace.Staged(directory, payload, flush_file=self._power)
                 self._swap(directory, staged, revision)
@@ -162,8 +130,8 @@ class FilesClaim(Claim):
             # look, whoever claims the session next removes what is left over, the staged file
             # included, before it reads the state: it reads what was swapped in, or nothing is
             # swapped in any more. Looked at earlier, two could write the same revision.
-            self.check_held()
-            if self._heeds_requests and self._lock.is_marked:
+            self._claimed.check_held()
+            if self._cancellable:
                 self._heed_request()
             self._check_state(directory, revision - 1)
         except BaseException:
@@ -176,7 +144,7 @@ class FilesClaim(Claim):
             staged.swap_in(STATE, self._expected)
         except replace.Displaced:
             self._attempted = None
-            self.check_held()
+            self._claimed.check_held()
             raise self._conflict(directory, revision - 1) from None
         except replace.Unseen:
             # Either way what we wrote is in place, and a checkpoint of it has to stay.
@@ -188,7 +156,8 @@ class FilesClaim(Claim):
             # Nobody else had the claim: some other software removed what we were about to.
         except FileNotFoundError:
             self._attempted = None
-            self.check_held()  # who comes after a removed lock file takes ours for left over
+            # Who comes after a removed lock file takes ours for left over.
+            self._claimed.check_held()
             self._check_state(directory, revision - 1)
             raise
         except OSError:
@@ -236,11 +205,59 @@ class FilesClaim(Claim):
                 self._expected = signature
         return self._expected == signature
 
+    def replace_damaged(
+        self, payload: bytes, revision: int, aside: AbstractContextManager[Directory]
+    ) -> str:
+        """Replace a damaged or missing state, which goes into ``aside`` first; return where.
+
+        Returns "" if there was none: then ``aside`` is not entered.
+        """
+        with self.opened("repair") as directory:
+            self._name_live()
+            try:
+                status = directory.status(STATE)
+            except FileNotFoundError:
+                self._write_missing(directory, payload)
+                return ""
+            found = Signature.of(status)
+            if self._expected not in (None, found):
+                raise self._conflict(directory, None)
+            with aside as target:
+                if stat.S_ISREG(status.st_mode) and linked(directory, STATE, target, STATE):
+                    target.flush()
+                    self._expected = found
+                    self._replace_linked(directory, payload, revision, target)
+                else:
+                    # Meanwhile there is no state: a crash leaves one that is missing, not lost.
+                    replace.move_new(directory, STATE, target, STATE)
+                    target.flush()
+                    self._write_missing(directory, payload)
+                return target.path
+
+    def _replace_linked(
+        self, directory: Directory, payload: bytes, revision: int, target: Directory
+    ) -> None:
+        try:
+            self.write(payload, revision)
+        except DurabilityUncertain:
+            raise
+        except BaseException:
+            # The state is still in its place: ``target`` has only a second name of it.
+            with suppress(OSError):
+                if directory.status(STATE).st_ino == target.status(STATE).st_ino:
+                    target.unlink(STATE)
+            raise
+
+    def _write_missing(self, directory: Directory, payload: bytes) -> None:
+        replace.write_new(directory, STATE, payload, flush_file=True)
+        directory.flush()
+        self._expected = Signature.of(directory.status(STATE))
+
     # --- checkpoints -----------------------------------------------------------------------------
 
     def keep_current(self, checkpoint_id: str) -> None:
         name = f"{checkpoint_id}.json"
-        with self._opened("checkpoint") as directory:
+        with self.opened("checkpoint") as directory:
             self._check_state(directory, None)
             self._anchor(directory)
             with opened_checkpoints(directory) as checkpoints:
@@ -255,12 +272,12 @@ class FilesClaim(Claim):
                 checkpoints.flush()
 
     def checkpoint_ids(self) -> list[str]:
-        with self._opened("list the checkpoints of") as directory:
+        with self.opened("list the checkpoints of") as directory:
             return state_file.checkpoint_ids(directory, self.session_id)
 
     def remove_checkpoint(self, checkpoint_id: str) -> None:
         with (
-            self._opened("remove a checkpoint of") as directory,
+            self.opened("remove a checkpoint of") as directory,
             suppress(FileNotFoundError),
             Directory("checkpoints", directory) as checkpoints,
         ):
@@ -282,89 +299,62 @@ class FilesClaim(Claim):
 
     def delete(self) -> None:
         trashed = f"{self.session_id}.{random_hex(8)}"
-        with self._opened("delete"), Directory(self._layout.sessions) as sessions:
-            with opened_trash(self._layout) as trash, self.entry.leaving():
-                replace.move_new(sessions, self.session_id, trash, trashed)
-            # Before anything in it is removed: half a session must not come back (rmtree
-            # without this comes back whole or in part after a power loss).
+        with self.opened("delete"), opened_trash(self._layout) as trash:
+            self.move_away("delete", trash, trashed, flush_target=False)
+        shutil.rmtree(os.path.join(self._layout.trash, trashed), ignore_errors=True)
+
+    def move_away(
+        self, action: str, target: Directory, name: str, *, flush_target: bool = True
+    ) -> None:
+        """Move the whole session to ``name`` in ``target``, durably, and end the claim.
+
+        Without ``flush_target`` it may be in neither place after a power loss, but never half in
+        its own: rmtree in place comes back whole or in part.
+
+        Raises:
+            DurabilityUncertain: it was moved, and the claim has ended.
+            ClaimLost, StorageError: nothing was changed.
+        """
+        with self.opened(action), Directory(self._layout.sessions) as sessions:
+            with live_names.recorded_move(self._layout, self.session_id, self._token):
+                replace.move_new(sessions, self.session_id, target, name)
+            self._is_live = True
             try:
+                if flush_target:
+                    target.flush()
                 sessions.flush()
             except OSError as error:
                 self.release()
                 raise DurabilityUncertain(self.session_id, None, error) from error
         self._lock.remove_file()
         self._end()
-        shutil.rmtree(os.path.join(self._layout.trash, trashed), ignore_errors=True)
 
     def confirm(self) -> None:
         self._lock.confirm()
-        cancel_request.restore_mark(self._layout, self.session_id, self.owner.token)
         if self.previous_owner is not None:  # it may have died before it could heed one
             cancel_request.remove(self._layout, self.session_id, self.previous_owner.token)
 
-    def release(self, summary: SessionSummary | None = None) -> None:
+    def release(self) -> None:
         if self._lock.is_inherited or self._lock.is_closed:
-            self._close_directory()
+            self._claimed.close()
             self._lock.close()
             return
-        self.entry.settle(summary, self._expected)
         self._lock.write_end(self._clock())
         self._end()
 
     def _end(self) -> None:
-        self._close_directory()
+        self._claimed.close()
         self._lock.close()
         # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
         cancel_request.remove(self._layout, self.session_id, self.owner.token)
+        if self._is_live:
+            self._released(self.session_id, self._token)
 
-    # --- is it still ours? -----------------------------------------------------------------------
-
-    def _opened(self, action: str, *, checks_lock: bool = True) -> _Opened:
-        """Return the session's directory, to be used if the claim on it still holds."""
-        return _Opened(self, action, checks_lock=checks_lock)
-
-    def checked_directory(self) -> Directory:
-        """Return the session's directory, to be given back with :meth:`put_directory_back`.
-
-        Raises:
-            ClaimLost: what is at its path is not, or no longer, the one that was claimed.
-        """
-        try:
-            if self._directory is not None:
-                status = os.lstat(self._path)
-                identity = (status.st_dev, status.st_ino)
-            else:
-                self._directory = Directory(self._path)
-                identity = self._directory.identity()
-        except (FileNotFoundError, NotADirectoryError):
-            raise ClaimLost(self.session_id, "its directory is gone") from None
-        if identity != self._identity:
-            self._close_directory()
-            raise ClaimLost(self.session_id, "its directory was replaced by another")
-        return self._directory
-
-    def put_directory_back(self) -> None:
-        """Keep the directory open for the next save, unless descriptors are getting scarce."""
-        directory = self._directory
-        if directory is not None and not directory.is_cheap_to_keep:
-            self._close_directory()
-
-    def _close_directory(self) -> None:
-        directory, self._directory = self._directory, None
-        if directory is not None:
-            directory.close()
-
-    def check_held(self) -> None:
-        """Raise ClaimLost unless the lock is ours, and the one at its path."""
-        if self._lock.is_inherited:
-            raise ClaimLost(self.session_id, "this is a forked child, the claim is its parent's")
-        if not self._lock.is_in_place():
-            raise ClaimLost(
-                self.session_id,
-                "the claim was released"
-                if self._lock.is_closed
-                else "its lock file was removed or replaced, so another may hold it",
-            )
+    def _name_live(self) -> None:
+        """Name the session as live before its file changes for the first time in this claim."""
+        if not self._is_live:
+            live_names.add(self._layout, self.session_id, self._token)
+            self._is_live = True
 
     def _check_state(self, directory: Directory, expected_revision: int | None) -> None:
         try:

@@ -1,8 +1,16 @@
-"""What a holder that died left half written, removed by whoever claims the session next."""
+"""Temporary files that an interrupted write left in a session, and which of them may be data.
+
+A holder that died before its swap leaves a save that it never reported as done. One that died
+between the exchange and the swap back leaves what it displaced: the state before, or one that
+other software had put there without a claim.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
 
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
@@ -11,41 +19,88 @@ from sessionstore.storage.files import state_file
 from sessionstore.storage.files.layout import STATE
 
 
-def remove(path: str, session_id: str) -> int:
-    """Remove what is left half written in the session's directory ``path``; return how many files.
+class Leftover(NamedTuple):
+    """A temporary file in a session's directory, or in its ``checkpoints/``."""
 
-    Under the lock every temporary file is garbage, but for one that may be somebody else's.
+    place: Directory
+    name: str
+    holds: str | None
+    """Why it may be data that is nowhere else; None if it cannot be."""
+    is_later: bool = False
+    """Whether it is a later save of this session than the stored one: nobody was told that it is
+    done, or a power cut took it from state.json."""
+
+
+def find(directory: Directory, place: Directory, session_id: str) -> Iterator[Leftover]:
+    """Yield the left-over files of ``place``, which is ``directory`` or its ``checkpoints/``.
+
+    No live process may be writing there: the caller has the claim, or nobody has.
     """
-    removed = 0
+    for name in sorted(filter(replace.is_temporary, place.names())):
+        try:
+            yield _judge(directory, place, name, session_id)
+        except FileNotFoundError:
+            continue  # somebody else removed it
+        except OSError as error:
+            yield Leftover(place, name, f"it cannot be read ({error.strerror})")
+
+
+def remove(path: str, session_id: str) -> None:
+    """Remove what is no data from the session's directory ``path``, whose claim is held.
+
+    A later save goes, too: its writer may only be slow, and must find nothing to swap in once
+    another has the claim. Everything else that may be data waits for a check of the store.
+    """
     with suppress(OSError), Directory(path) as directory:
-        for name in _temporaries(directory):
-            with suppress(OSError, SessionCorrupt):
-                if not _may_be_foreign(directory, name, session_id):
-                    directory.unlink(name)
-                    removed += 1
+        _remove_from(directory, directory, session_id)
         with Directory("checkpoints", directory) as checkpoints:
-            for name in _temporaries(checkpoints):
-                with suppress(OSError):
-                    checkpoints.unlink(name)
-                    removed += 1
-    return removed
+            _remove_from(directory, checkpoints, session_id)
 
 
-def _may_be_foreign(directory: Directory, name: str, session_id: str) -> bool:
-    """Return whether a left-over file may be what somebody else wrote without a claim.
+def _remove_from(directory: Directory, place: Directory, session_id: str) -> None:
+    for item in find(directory, place, session_id):
+        if item.holds is None or item.is_later:
+            with suppress(OSError):
+                place.unlink(item.name)
 
-    A holder that died between the exchange and the swap back leaves such a state behind: it
-    is no newer by revision, but was written after ours. The check-up puts it into quarantine.
+
+def _judge(directory: Directory, place: Directory, name: str, session_id: str) -> Leftover:
+    """Return what a temporary file may be: in doubt it is data.
+
+    Raises:
+        OSError: it cannot be read.
     """
-    from sessionstore.model import codec  # rarely needed, and it loads pydantic
+    from pydantic_core import from_json  # rarely needed, and slow to load
 
-    left, left_signature = state_file.read(directory, name, session_id)
-    stored, signature = state_file.read(directory, STATE, session_id)
-    revision, current = codec.peek_revision(left), codec.peek_revision(stored)
-    if revision is None or current is None or left == stored:
-        return False
-    return revision <= current and left_signature.mtime_ns > signature.mtime_ns
+    from sessionstore.model import codec
+    from sessionstore.model.state import SessionState
 
-
-def _temporaries(directory: Directory) -> list[str]:
-    return [name for name in directory.names() if name.startswith(replace.TEMPORARY_PREFIX)]
+    leftover = partial(Leftover, place, name)
+    try:
+        payload, written = state_file.read(place, name, session_id)
+    except SessionCorrupt:
+        return leftover("it is no regular file")
+    try:
+        from_json(payload)
+    except ValueError:
+        return leftover(None)  # torn: the write never came to its end
+    try:
+        left = codec.decode(payload, SessionState, session_id, name)
+    except SessionCorrupt:
+        return leftover("it holds JSON that is no sound state")
+    try:
+        stored_payload, replaced = state_file.read(directory, STATE, session_id)
+        stored = codec.decode(stored_payload, SessionState, session_id, STATE)
+    except (SessionCorrupt, OSError):
+        damage = "and state.json is damaged"
+        return leftover(f"it holds a whole state of revision {left.revision}, {damage}")
+    if payload == stored_payload:
+        return leftover(None)
+    is_same = left.incarnation == stored.incarnation
+    is_later = is_same and left.revision > stored.revision
+    if left.incarnation is None or not is_same:
+        return leftover(f"it holds another state, of revision {left.revision}", is_later)
+    if left.revision >= stored.revision or written.mtime_ns > replaced.mtime_ns:
+        revisions = f"of revision {left.revision}; stored is {stored.revision}"
+        return leftover(f"it holds a state {revisions}", is_later)
+    return leftover(None)  # the stored state replaced it

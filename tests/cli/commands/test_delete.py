@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_process import on_terminal
-from tests.support.cli import HOSTILE, acting, invoke, put, state
+from tests.support.cli import HOSTILE, acting, invoke, on_terminal, put, state
 from tests.support.processes import Child, left_active, new_session, session_path, state_path
 
 

@@ -310,3 +310,11 @@ def test_the_help_shows_how(tmp_path: Path) -> None:
         result = run(command, "--help")
         assert result.returncode == 0
         assert "Examples:" in result.stdout
+
+
+def test_an_export_into_a_directory_that_is_missing_says_what_to_do(paused: Path) -> None:
+    target = paused.parent / "none" / "x.tar"
+    result = invoke(paused, "export", "s1", "-O", str(target))
+    assert result.exit_code == 1
+    assert f"there is no directory {target.parent}: make it first" in result.stderr
+    assert not os.path.exists(target.parent)

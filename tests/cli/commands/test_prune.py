@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore.cli.options.sizes import parse_size
 from tests.support.cli import HOSTILE, acting, hashes, invoke, process, put, run, state
 from tests.support.processes import DEADLINE, Child, needs_linux, rounds, until
 
 OLD = {"started_at": "2026-01-25T17:09:03+00:00", "updated_at": "2026-01-25T17:10:03+00:00"}
+
 NEW = {"started_at": "2999-01-25T17:09:03+00:00", "updated_at": "2999-01-25T17:10:03+00:00"}
 
 
@@ -175,27 +175,6 @@ def test_a_live_holder_is_named(tmp_path: Path) -> None:
         assert f"is held by pid {holder.pid}" in result.stdout
         assert "1 spared" in result.stderr
     assert (tmp_path / "sessions" / "old").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("17", 17),
-        ("500M", 500 << 20),
-        ("1.5GiB", 3 << 29),
-        ("10 gb", 10 << 30),
-        ("2T", 2 << 40),
-    ],
-)
-def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "G", "-1", "1e3", "1 PB", "1,5G", "٣G", "nan"])
-def test_other_sizes_are_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        parse_size(text)
 
 
 @needs_linux("SIGINT is sent to one process")

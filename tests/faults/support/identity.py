@@ -15,7 +15,7 @@ from typing import Any
 
 from sessionstore import SessionOwner, SessionStoreError
 from sessionstore.clock import utc_now
-from sessionstore.process import identity, liveness
+from sessionstore.process import identity, kernel, liveness
 from tests.support.children import Actor, describe, messages, say
 from tests.support.processes import CHECKOUT, Child
 
@@ -124,7 +124,7 @@ class Borrower(Actor):
             os.close(theirs)
             gone = SessionOwner.model_validate_json(os.read(ours, 1 << 16))
             os.close(ours)
-            same_tick = identity.start_token_of(second) == gone.start_token
+            same_tick = kernel.start_token(second) == gone.start_token
             verdict = liveness.judge_owner(gone, lock_is_proof=False)
             os.kill(second, signal.SIGKILL)
             os.waitpid(second, 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import sessionstore.storage.files.repair.quarantine as quarantines
+import sessionstore.storage.files.claim as claims
 from sessionstore import AsyncSessionStore, CheckReport, Finding, FindingKind, SessionStore, clock
 from sessionstore.durable import directory, replace
 from sessionstore.durable.directory import Directory
@@ -269,7 +269,7 @@ def test_a_repair_that_is_killed_before_any_step_loses_nothing(
     torn = b'{"torn": '
     monkeypatch.setattr(checkup, "_SETTLING", 0.0)
     if not links:
-        monkeypatch.setattr(quarantines, "linked", lambda *_: False)
+        monkeypatch.setattr(claims, "linked", lambda *_: False)
     for step in range(1, 100):
         root = tmp_path / str(step)
         new_session(root)
@@ -334,6 +334,8 @@ def test_a_leftover_that_may_be_data_is_put_aside(
     if changes:
         payload = json.dumps(read_state(tmp_path, "s1") | changes).encode()
     left = leave(session_path(tmp_path, "s1") / TEMPORARY, payload)
+    if changes == {"revision": 1}:  # the state before, so it was also written before
+        os.utime(left, (0, 0))
     state = state_path(tmp_path, "s1").read_bytes()
     repair(tmp_path)
     assert not left.exists()

@@ -1,40 +1,30 @@
-"""Find what is left over in a session's directory, and which modes are wrong.
+"""Check and repair the directory of a session: left-over files and wrong modes.
 
-Only names that this package itself gives are touched: the application's own files never are.
+A repair touches only names that this package gives, never the application's own files.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from sessionstore.clock import Clock
-from sessionstore.durable import replace as durable
 from sessionstore.durable.directory import Directory
-from sessionstore.errors import SessionCorrupt, SessionStoreError
-from sessionstore.model import codec
-from sessionstore.model.state import SessionState
-from sessionstore.storage.files import state_file
+from sessionstore.errors import SessionStoreError
+from sessionstore.storage.files import leftovers, state_file
 from sessionstore.storage.files.layout import STATE, Layout
 from sessionstore.storage.files.repair.quarantine import quarantine
 from sessionstore.storage.report import Finding, FindingKind
-
-TEMPORARY: re.Pattern[str] = re.compile(
-    re.escape(durable.TEMPORARY_PREFIX) + r"[0-9a-f]{16}", re.ASCII
-)
-"""The names of files that are being written."""
-
 
 # --- modes --------------------------------------------------------------------------------------
 
 
 def wrong_mode(status: os.stat_result) -> int | None:
-    """Return the mode that a file or directory of a store should have, if it has another one."""
+    """Return the mode that a file or directory of a store should have; None if it has it."""
     if os.name != "posix":
         return None
     if stat.S_ISDIR(status.st_mode):
@@ -47,7 +37,7 @@ def wrong_mode(status: os.stat_result) -> int | None:
 
 
 def set_mode(directory: Directory, name: str, right: int) -> None:
-    """Give ``name``, which is ours alone to begin with, the mode ``right``; follows no link."""
+    """Set the mode of ``name`` to ``right``; follow no link."""
     fd = directory.open(name, os.O_RDONLY)
     try:
         status = os.fstat(fd)
@@ -62,7 +52,7 @@ def set_mode(directory: Directory, name: str, right: int) -> None:
 def check_modes(
     places: list[tuple[Directory, list[str]]], session_id: str | None, *, repair: bool
 ) -> list[Finding]:
-    """Return one finding on all of ``places`` whose modes are wrong, if there are any."""
+    """Return one finding for all wrong modes in ``places``, or none."""
     wrong: list[tuple[str, int]] = []
     troubles: list[str] = []
     for directory, names in places:
@@ -110,9 +100,9 @@ def check_session(
     in_use: bool,
     now: Clock,
 ) -> list[Finding]:
-    """Return what was left over in a session's directory, and which modes are wrong.
+    """Return findings about left-over files and wrong modes in a session's directory.
 
-    ``in_use`` says that a live process holds it, whose temporary files are none of ours.
+    With ``in_use`` a live process holds the session: its temporary files are no findings.
     """
     found: list[Finding] = []
     names = set(directory.names())
@@ -126,11 +116,11 @@ def check_session(
             kept = [f"{name}.json" for name in state_file.checkpoint_ids(directory, session_id)]
             modes.append((checkpoints, [".", *sorted(kept)]))
         if not in_use:
-            for place in (directory, checkpoints):
-                if place is not None:
-                    found += _check_leftovers(
-                        layout, session_id, directory, place, repair=repair, now=now
-                    )
+            for place in filter(None, (directory, checkpoints)):
+                found += [
+                    _check_leftover(layout, session_id, item, repair=repair, now=now)
+                    for item in leftovers.find(directory, place, session_id)
+                ]
         found += check_modes(modes, session_id, repair=repair)
     finally:
         if checkpoints is not None:
@@ -138,82 +128,31 @@ def check_session(
     return found
 
 
-def _check_leftovers(
-    layout: Layout,
-    session_id: str,
-    directory: Directory,
-    place: Directory,
-    *,
-    repair: bool,
-    now: Clock,
-) -> Iterator[Finding]:
-    for name in sorted(place.names()):
-        if not TEMPORARY.fullmatch(name):
-            continue
-        file = os.path.join(place.path, name)
-        try:
-            holds = _worth_keeping(directory, place, name, session_id)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            holds = f"it cannot be read ({error.strerror})"
+def _check_leftover(
+    layout: Layout, session_id: str, item: leftovers.Leftover, *, repair: bool, now: Clock
+) -> Finding:
+    detail = "left over from an interrupted write"
+    would = "it would be removed"
+    if item.holds is not None:
+        detail = f"{detail}; {item.holds}"
+        would = "it would be put into quarantine"
 
-        def mend(name: str = name, holds: str | None = holds) -> str:
-            if holds is None:
-                place.unlink(name)
-                return "removed"
-            reason = f"left over from an interrupted write; {holds}"
-            where = quarantine(
-                layout,
-                place,
-                name,
-                called="leftover",
-                session_id=session_id,
-                reason=reason,
-                now=now,
-            )
-            return f"put into {where}"
-
-        detail = "left over from an interrupted write"
-        would = "it would be put into quarantine" if holds else "it would be removed"
-        finding = Finding(
-            FindingKind.LEFTOVER,
-            session_id,
-            file,
-            f"{detail}; {holds}" if holds else detail,
-            would,
+    def mend() -> str:
+        if item.holds is None:
+            item.place.unlink(item.name)
+            return "removed"
+        called, place, name = "leftover", item.place, item.name
+        return "put into " + quarantine(
+            layout, place, name, called=called, session_id=session_id, reason=detail, now=now
         )
-        yield mended(finding, mend) if repair else finding
 
-
-def _worth_keeping(
-    directory: Directory, place: Directory, name: str, session_id: str
-) -> str | None:
-    """Return why a temporary file may hold data that is nowhere else, or None if it cannot."""
-    try:
-        payload, _ = state_file.read(place, name, session_id)
-    except SessionCorrupt:
-        return "it is no regular file"
-    try:
-        left = codec.decode(payload, SessionState, session_id, name)
-    except SessionCorrupt:
-        return None  # torn: the write never came to its end
-    try:
-        stored, _ = state_file.read(directory, STATE, session_id)
-        current = codec.decode(stored, SessionState, session_id, STATE)
-    except (SessionCorrupt, OSError):
-        return f"it holds a whole state of revision {left.revision}, and state.json is damaged"
-    if payload == stored:
-        return None
-    if left.incarnation is None or left.incarnation != current.incarnation:
-        return f"it holds another state, of revision {left.revision}"
-    if left.revision >= current.revision:
-        return f"it holds a state of revision {left.revision}; stored is {current.revision}"
-    return None  # superseded by the stored state
+    file = os.path.join(item.place.path, item.name)
+    finding = Finding(FindingKind.LEFTOVER, session_id, file, detail, would)
+    return mended(finding, mend) if repair else finding
 
 
 def mended(finding: Finding, mend: Callable[[], str]) -> Finding:
-    """Return the finding with what ``mend`` says it did, or with why it failed."""
+    """Return the finding with what ``mend`` did, or with why it failed."""
     try:
         return replace(finding, repair=mend(), is_repaired=True)
     except (OSError, SessionStoreError) as error:
