@@ -30,7 +30,7 @@ What holds for all of them:
 
 - The store is named by `--root DIR`, before or after the name of the command, or by
   `SESSIONSTORE_ROOT`. Only `import --create` ever makes one.
-- A session is named by its id or a beginning that no other has. `-` reads ids from stdin, one a
+- A session is named by its id or a unique prefix of it. `-` reads ids from stdin, one a
   line.
 - Data goes to stdout, everything else to stderr; with `-q` only errors, and what is damaged or was
   left out. A reader that has seen enough

@@ -178,7 +178,7 @@ def test_raw_bytes_reach_a_terminal_escaped(tmp_path: Path) -> None:
     [
         (("one", "--state", "--raw"), "either"),
         (("one", "--raw", "-o", "json"), "leave out -o"),
-        (("one", "two", "--raw"), "goes with one ID"),
+        (("one", "two", "--raw"), "takes one ID"),
         (("-", "--at", "cp"), "the id of one session from stdin, which has none"),
         ((), "Missing argument"),
     ],
