@@ -10,21 +10,19 @@ from pydantic_core import from_json
 
 from sessionstore import clock
 from sessionstore.errors import (
-    NotResumable,
     SessionCorrupt,
     SessionNotFound,
     SessionStoreError,
     StorageError,
 )
 from sessionstore.log import about, logger
-from sessionstore.model import checkpoint, codec
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names
 from sessionstore.process import identity
 from sessionstore.session import create, inspect
-from sessionstore.session.writer import Writer
+from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.report import Progress
 
@@ -70,10 +68,8 @@ def fork(
     state.timestamps.completed_at = None
     state.timestamps.paused_at_time = text
     first = create.first_state(SessionState, None, state, {}, now)
-    writer, write = Writer.for_new_session(
-        identity.new_owner(now), first, clock=backend.clock, keep_checkpoints=None
-    )
-    writer.finish_create(backend, write)
+    writer = SessionWriter(None, first, clock=backend.clock, owner=identity.new_owner(now))
+    writer.finish_create(backend, writer.begin_save())
     try:
         # Its own, so that it can be resumed without its parent.
         writer.run(lambda: writer.begin_checkpoint(FORK, None))
@@ -109,19 +105,11 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
         # A sound checkpoint of a damaged session is worth all the more.
     if named is not None:
         chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
-    elif current is not None and current.is_resumable and current.latest_checkpoint_id:
-        chosen = check_id(current.latest_checkpoint_id, kind="checkpoint id")
     else:
-        raise NotResumable(
-            session_id,
-            "it has no checkpoint that it names as its latest",
-            available=checkpoint_names.in_order(backend, session_id),
-            wanted="be forked",
-        )
-    stored = backend.read_checkpoint(session_id, chosen)
-    if current is None:
-        return chosen, codec.decode(stored.payload, SessionState, session_id, stored.file)
-    return chosen, checkpoint.load(current, stored, chosen)
+        assert current is not None  # else it was raised
+        chosen = checkpoint_names.latest(backend, current, wanted="be forked")
+        check_id(chosen, kind="checkpoint id")
+    return chosen, checkpoint_names.load(backend, session_id, chosen, current)
 
 
 def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:

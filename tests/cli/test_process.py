@@ -174,7 +174,7 @@ def test_a_damaged_index_is_told_on_stderr_and_changes_no_data(tmp_path: Path) -
     new_session(tmp_path)
     args = ("--root", str(tmp_path), "ls", "-o", "ids")
     assert run(*args).stdout == "s1\n"
-    (index,) = tmp_path.glob("index-*.sqlite")
+    (index,) = tmp_path.glob("index-*/rows.sqlite")
     index.write_bytes(b"noise" * 4000)
     told = run(*args)
     assert told.stdout == "s1\n"

@@ -16,7 +16,7 @@ from sessionstore.cli.completion.ids import DIRECTORY
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionState
-    from sessionstore.store.maintenance import Operations
+    from sessionstore.store.maintenance import StoreMaintenance
     from sessionstore.store.store import SessionStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,7 +44,7 @@ class Settings:
         log_handlers.show(click.get_current_context())
         return SessionStore(root, create=create, clock=self.clock)
 
-    def open_operations(self) -> Operations:
+    def open_operations(self) -> StoreMaintenance:
         """Open the store, which must exist, for listings and counts.
 
         A SessionStore can do more but loads pydantic, which doubles the time of a short command.
@@ -52,10 +52,10 @@ class Settings:
         root = self.require_root()
         from sessionstore.cli import log_handlers
         from sessionstore.storage.files.backend import FilesBackend
-        from sessionstore.store.maintenance import Operations
+        from sessionstore.store.maintenance import StoreMaintenance
 
         log_handlers.show(click.get_current_context())
-        return Operations(FilesBackend(root, create=False, clock=self.clock))
+        return StoreMaintenance(FilesBackend(root, create=False, clock=self.clock))
 
     def require_root(self) -> str:
         """Return the root; without one the command was called wrongly."""

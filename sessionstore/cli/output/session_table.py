@@ -17,7 +17,7 @@ from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.model.query import Filters
 from sessionstore.model.summary import Matches, Page, SessionSummary
-from sessionstore.store.queries import Listings
+from sessionstore.store.queries import StoreQueries
 from sessionstore.text import count_of
 
 _LOOK = "sessionstore ls --damaged"
@@ -28,7 +28,7 @@ _MANY_DAMAGED = 1000
 class Listing:
     """What to list, from which store, and how."""
 
-    store: Listings
+    store: StoreQueries
     settings: Settings
     filters: Filters
     order: str = "-updated_at"
