@@ -1,15 +1,16 @@
-"""What can go wrong, each with its facts as fields and a message that says what to do next.
+"""What can go wrong: each error has its facts as fields, and a message that says what to do next.
 
-Every refusal of this package is a :class:`SessionStoreError`; the second parent is the builtin
-that comes nearest, so that ``except LookupError`` and the like work too. All of them pickle.
+Every error of this package is a :class:`SessionStoreError`. Its second parent is the nearest
+builtin, so that ``except LookupError`` works too. All of them survive pickling.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from typing import Any
 
-from sessionstore import remedies
 from sessionstore.text import printable
 
 __all__ = [
@@ -35,25 +36,28 @@ __all__ = [
 
 
 class SessionStoreError(Exception):
-    """The base of every error that this package raises."""
+    """The base of every error that this package raises.
+
+    The errors about one session have its id in ``session_id``.
+    """
 
     advice: str = ""
-    """What to do next, in Python: how the message ends. Empty where that depends on the rest."""
+    """What to do next in Python: the end of the message. Empty where the message has none."""
 
     @property
     def fact(self) -> str:
-        """What happened: the message without the advice, for those who have better advice."""
+        """What happened: the message without the advice."""
         return str(self).removesuffix(f"; {self.advice}") if self.advice else str(self)
 
     def __str__(self) -> str:
-        # An OSError parent would format errno and strerror instead.
+        # As the second parent, OSError would show errno and strerror instead.
         return str(self.args[0]) if self.args else type(self).__name__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = dict(self.__dict__)
+        state = {**vars(self), "args": self.args, "__cause__": self.__cause__}
         if isinstance(self, OSError) and self.errno is not None:
-            fields["errno"] = self.errno  # OSError keeps it outside of __dict__
-        return _rebuild, (type(self), self.args, fields, self.__cause__)
+            state["errno"] = self.errno  # OSError keeps it outside __dict__
+        return type(self).__new__, (type(self),), state
 
 
 def _because(error: OSError, cause: OSError) -> None:
@@ -61,22 +65,8 @@ def _because(error: OSError, cause: OSError) -> None:
     error.__cause__ = cause
 
 
-def _rebuild(
-    kind: type[SessionStoreError],
-    args: tuple[Any, ...],
-    fields: dict[str, Any],
-    cause: BaseException | None,
-) -> SessionStoreError:
-    error = kind.__new__(kind, *args)
-    error.args = args
-    for name, value in fields.items():
-        setattr(error, name, value)
-    error.__cause__ = cause
-    return error
-
-
 class InvalidSessionId(SessionStoreError, ValueError):
-    """An id that the layout on disk does not allow. Fields: ``session_id``, ``reason``."""
+    """The layout on disk does not allow ``session_id``; ``reason`` names the rule."""
 
     def __init__(self, session_id: object, reason: str, *, kind: str = "session id") -> None:
         self.session_id = session_id
@@ -85,23 +75,26 @@ class InvalidSessionId(SessionStoreError, ValueError):
 
 
 class ArchiveRefused(SessionStoreError, ValueError):
-    """What was to be imported is no export, is damaged, or tries something; nothing was imported.
+    """The file or directory is not an export, is damaged, or is hostile; nothing was imported.
 
-    Fields: ``archive``, ``member`` (its name in there, or None), ``reason``.
+    Attributes:
+        archive: The export, as it was named.
+        member: The name of the member that was refused, or None.
+        reason: What is wrong with it.
     """
 
     def __init__(self, archive: object, reason: str, *, member: str | None = None) -> None:
         self.archive: str = str(archive)
         self.member = member
         self.reason = reason
-        place = f"{printable(archive, limit=400)}"
+        place = printable(archive, limit=400)
         if member is not None:
             place += f": {printable(member)}"
         super().__init__(f"{place}: {reason}; nothing was imported: export the sessions again")
 
 
 class InvalidQuery(SessionStoreError, ValueError):
-    """A filter, order or cursor that makes no sense. Fields: ``parameter``, ``reason``."""
+    """The filter, order or cursor ``parameter`` cannot be used; ``reason`` says why."""
 
     def __init__(self, parameter: str, reason: str) -> None:
         self.parameter = parameter
@@ -110,7 +103,7 @@ class InvalidQuery(SessionStoreError, ValueError):
 
 
 class SessionNotFound(SessionStoreError, LookupError):
-    """No session has this id. Fields: ``session_id``, ``store``."""
+    """No session in ``store`` has the id ``session_id``."""
 
     advice = "list what is there with store.find() or `sessionstore ls`"
 
@@ -121,10 +114,7 @@ class SessionNotFound(SessionStoreError, LookupError):
 
 
 class CheckpointNotFound(SessionStoreError, LookupError):
-    """The session has no such checkpoint.
-
-    Fields: ``session_id``, ``checkpoint_id``, ``available`` (ids of those that it has).
-    """
+    """The session has no checkpoint ``checkpoint_id``; it has those in ``available``."""
 
     def __init__(
         self, session_id: str, checkpoint_id: object, *, available: Iterable[str] = ()
@@ -140,7 +130,7 @@ class CheckpointNotFound(SessionStoreError, LookupError):
 
 
 class SessionExists(SessionStoreError, FileExistsError):
-    """A session with this id is there already. Fields: ``session_id``."""
+    """A session with the id ``session_id`` exists already."""
 
     advice = "claim() or resume() it, or create one with another id"
 
@@ -150,10 +140,12 @@ class SessionExists(SessionStoreError, FileExistsError):
 
 
 class SessionClaimed(SessionStoreError, BlockingIOError):
-    """Another claim is in the way. Fields: ``session_id``, ``owner`` (or None), ``reason``.
+    """Another process holds the session, or may hold it.
 
-    ``owner`` is the :class:`~sessionstore.SessionOwner` of the holder as far as it is known.
-    ``is_unknown``: whether it cannot be known if that process lives.
+    Attributes:
+        owner: The :class:`~sessionstore.SessionOwner` that holds it, or None if no record names it.
+        reason: How that is known; may be empty.
+        is_unknown: Whether nobody can tell from here if that process lives.
     """
 
     advice: str = "wait with timeout=, or ask that process to release it"
@@ -167,20 +159,22 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
         self.is_unknown = is_unknown
         if is_unknown:
             self.advice = "if you know that it is gone: claim(), resume() or mark() with force=True"
-        if owner is not None and (holder := owner.describe()):
-            message = f"{printable(session_id)} is held by {holder}"
-        else:
-            message = f"{printable(session_id)} is held by a process that left no record yet"
+        holder = owner.describe() if owner is not None else ""
+        holder = holder or "a process that left no record yet"
+        message = f"{printable(session_id)} is held by {holder}"
         if reason:
             message += f" ({reason})"
         super().__init__(f"{message}; {self.advice}")
 
 
 class RevisionConflict(SessionStoreError, RuntimeError):
-    """The stored state is not the one that was expected; nothing was written over it.
+    """The stored state is not the expected one; it was not overwritten.
 
-    Fields: ``session_id``, ``expected`` and ``found`` (revisions; ``found`` is None where the
-    state on disk cannot be read), ``owner`` (who held the session last, or None).
+    Attributes:
+        expected: The revision that was expected.
+        found: The revision that is stored; None if the stored state cannot be read.
+        owner: The :class:`~sessionstore.SessionOwner` that held the session last, or None.
+        detail: How the two differ; may be empty.
     """
 
     advice = "the stored state was kept: load it and decide anew, do not write over it"
@@ -211,7 +205,7 @@ class RevisionConflict(SessionStoreError, RuntimeError):
 
 
 class SessionCorrupt(SessionStoreError, ValueError):
-    """A stored state or checkpoint cannot be read. Fields: ``session_id``, ``file``, ``reason``."""
+    """The state or checkpoint in ``file`` cannot be read; ``reason`` names the damage."""
 
     advice = (
         "it was left as it is: look with store.explain(), mend it with store.check(repair=True),"
@@ -229,9 +223,9 @@ class SessionCorrupt(SessionStoreError, ValueError):
 
 
 class StateTypeMismatch(SessionStoreError, TypeError):
-    """The stored state is sound, but not of this store's ``state_type``.
+    """A sound state does not fit ``state_type``, the class of this store; ``reason`` says why.
 
-    Fields: ``session_id`` (or None), ``state_type`` (its name), ``reason``.
+    ``session_id`` is None for a state that was given to the store.
     """
 
     def __init__(self, session_id: str | None, state_type: str, reason: str) -> None:
@@ -240,15 +234,15 @@ class StateTypeMismatch(SessionStoreError, TypeError):
         self.reason = reason
         subject = printable(session_id) if session_id else "the given state"
         super().__init__(
-            f"{subject} is no {state_type}: {reason};"
+            f"{subject} does not fit state_type {state_type}: {reason};"
             " open the store with the state_type= that this session was written with"
         )
 
 
 class NotStorable(SessionStoreError, ValueError):
-    """A value would not read back equal; nothing was written.
+    """The value at ``path`` would not read back equal; nothing was written.
 
-    Fields: ``session_id``, ``path`` (of the value), ``reason``.
+    ``reason`` says why. A path looks like ``data_buffer.fetch.scores[3]``.
     """
 
     def __init__(self, session_id: str, path: str, reason: str) -> None:
@@ -261,10 +255,12 @@ class NotStorable(SessionStoreError, ValueError):
 
 
 class NotResumable(SessionStoreError, RuntimeError):
-    """This session cannot be resumed as asked, nor forked or compared without a checkpoint.
+    """The session cannot be resumed, forked or compared as asked.
 
-    Fields: ``session_id``, ``reason``, ``checkpoint_id`` (or None), ``available`` (ids of
-    checkpoints that could be named instead).
+    Attributes:
+        reason: Why not.
+        checkpoint_id: The checkpoint that was asked for, or None.
+        available: The ids of the checkpoints that can be named instead.
     """
 
     def __init__(
@@ -277,7 +273,7 @@ class NotResumable(SessionStoreError, RuntimeError):
         wanted: str = "be resumed",
         parameter: str = "checkpoint_id=",
     ) -> None:
-        """Say that a session cannot ``wanted``; ``parameter`` is where to name another state."""
+        """Make the message "cannot ``wanted``"; ``parameter`` is what takes another checkpoint."""
         self.session_id = session_id
         self.reason = reason
         self.checkpoint_id = checkpoint_id
@@ -291,7 +287,7 @@ class NotResumable(SessionStoreError, RuntimeError):
 
 
 class ClaimLost(SessionStoreError, RuntimeError):
-    """This claim no longer gives the right to write. Fields: ``session_id``, ``reason``."""
+    """This claim no longer gives the right to write; ``reason`` says how it ended."""
 
     def __init__(self, session_id: str, reason: str) -> None:
         self.session_id = session_id
@@ -302,14 +298,16 @@ class ClaimLost(SessionStoreError, RuntimeError):
 
 
 class CancellationRequested(SessionStoreError, RuntimeError):
-    """Somebody asked this claim to end; what was to be saved was not written.
+    """Somebody asked this claim to end; nothing was written.
 
-    Raised by each ``save`` and ``checkpoint`` from then on. Let it leave the ``with`` block, which
-    ends the session as cancelled; or store the last word yourself with ``session.cancel()``,
-    ``pause()``, ``complete()`` or ``fail()``, which still work.
+    Each further ``save`` and ``checkpoint`` raises it. Let it leave the ``with`` block, which ends
+    the session as cancelled. Or end the session yourself: ``cancel()``, ``pause()``,
+    ``complete()`` and ``fail()`` still work.
 
-    Fields: ``session_id``, ``reason`` (as given, or None), ``requested_at`` (ISO 8601), ``by``
-    (the :class:`~sessionstore.SessionOwner` of the process that asked, or None).
+    Attributes:
+        reason: The reason that was given, or None.
+        requested_at: ISO 8601 time of the request.
+        by: The :class:`~sessionstore.SessionOwner` of the process that asked, or None.
     """
 
     def __init__(
@@ -330,16 +328,16 @@ class CancellationRequested(SessionStoreError, RuntimeError):
         )
 
     def verdict(self) -> str:
-        """Return what is stored as the error of a session that ends because of this."""
+        """Return the error that is stored in a session that ends because of this request."""
         asked = self.by.describe() if self.by is not None else ""
         text = f"cancellation was requested by {asked}" if asked else "cancellation was requested"
         return f"{text}: {printable(self.reason, limit=1000)}" if self.reason else text
 
 
 class DurabilityUncertain(SessionStoreError, OSError):
-    """The new state is visible, but may not survive a loss of power. Save again.
+    """The new ``revision`` is visible, but may not survive a loss of power. Save again.
 
-    Fields: ``session_id``, ``revision`` (now visible), ``errno``; the OSError is the cause.
+    ``errno`` is the number of the system's error. The error itself is the ``__cause__``.
     """
 
     def __init__(self, session_id: str, revision: int | None, cause: OSError) -> None:
@@ -353,14 +351,17 @@ class DurabilityUncertain(SessionStoreError, OSError):
 
 
 class StorageError(SessionStoreError, OSError):
-    """The system refused. Fields: ``action``, ``path``, ``errno``; the OSError is the cause."""
+    """The system refused ``action`` on ``path``.
+
+    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``.
+    """
 
     def __init__(self, action: str, path: object, cause: OSError | str) -> None:
         self.action = action
         self.path: str = str(path)
         if isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
-            advice = remedies.remedy_for(cause)
+            advice = _remedy(cause)
         else:
             reason, advice = cause, ""
         message = f"cannot {action} {printable(path, limit=400)}: {reason}"
@@ -370,7 +371,7 @@ class StorageError(SessionStoreError, OSError):
 
 
 class WatchTimedOut(SessionStoreError, TimeoutError):
-    """What a watch waited for did not come in time. Fields: ``seconds``, ``waiting`` (ids)."""
+    """The sessions in ``waiting`` did not end within ``seconds``."""
 
     def __init__(self, seconds: float, waiting: Iterable[str] = ()) -> None:
         self.seconds = seconds
@@ -378,6 +379,38 @@ class WatchTimedOut(SessionStoreError, TimeoutError):
         named = ", ".join(printable(name) for name in self.waiting[:3])
         more = f" and {len(self.waiting) - 3:,} more" if len(self.waiting) > 3 else ""
         super().__init__(
-            f"after {seconds:g} seconds the end has not come for {named or 'any session'}{more};"
+            f"timed out after {seconds:g} s waiting for {named or 'any session'}{more} to end;"
             " watch again, or look into it with `sessionstore show`"
         )
+
+
+# --- what to do when the system refuses ---------------------------------------------------------
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space or inodes, then try again (nothing was changed)",
+    errno.EDQUOT: "the quota is used up: free some space, then try again (nothing was changed)",
+    errno.EROFS: "the file system is read-only: remount it, or choose another root",
+    errno.EACCES: "check who owns the store and its modes (directories 0700, files 0600)",
+    errno.EPERM: "check who owns the store and its modes (directories 0700, files 0600)",
+    errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
+    errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
+    errno.ELOOP: "symbolic links are not followed inside a store",
+    errno.EIO: "the disk reported an error: check it before you go on",
+    errno.ENOSYS: "the file system cannot lock: choose a local one for the store",
+}
+
+
+def _remedy(error: OSError) -> str:
+    """Return what to do about ``error``, or nothing where that is not known."""
+    if error.errno != errno.EMFILE:
+        return _REMEDIES.get(error.errno or 0, "")
+    try:
+        import resource
+
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    except (ImportError, OSError, ValueError):
+        return "this process has too many open files"
+    return (
+        f"this process may open {soft} files and each claimed session needs one:"
+        f" raise RLIMIT_NOFILE (`ulimit -n`, pid {os.getpid()})"
+    )

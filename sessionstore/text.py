@@ -1,4 +1,4 @@
-"""Show text that came from a session without letting it act on a terminal, a log or a page."""
+"""Escape foreign text, so that it cannot act on a terminal, a log or a page."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         WatchTimedOut(30, ["s-1", "s-2", "s-3", "s-4"]),
         {"seconds": 30, "waiting": ("s-1", "s-2", "s-3", "s-4")},
         TimeoutError,
-        "after 30 seconds the end has not come for s-1, s-2, s-3 and 1 more",
+        "timed out after 30 s waiting for s-1, s-2, s-3 and 1 more to end",
     ),
     (
         InvalidQuery("order", "no such"),
@@ -131,13 +131,13 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         StateTypeMismatch("s-1", "MyState", "n: missing"),
         {"session_id": "s-1", "state_type": "MyState", "reason": "n: missing"},
         TypeError,
-        "s-1 is no MyState",
+        "s-1 does not fit state_type MyState: n: missing",
     ),
     (
         StateTypeMismatch(None, "MyState", "other"),
         {"session_id": None, "state_type": "MyState"},
         TypeError,
-        "the given state is no MyState",
+        "the given state does not fit state_type MyState: other",
     ),
     (
         NotStorable("s-1", "data_buffer.x", "nan"),

@@ -1,6 +1,6 @@
-"""Turn the results and run records of agent frameworks into the fields of a session state.
+"""Turn results and run records of agent frameworks into the fields of a session state.
 
-They are taken by shape (Protocols), so that no framework is imported.
+Protocols describe what such an object must have: no framework is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,26 @@ from pydantic import BaseModel
 
 
 class ExecutionResult(Protocol):
-    """What an executor hands back at the end of a run or at a pause."""
+    """The result of an executor, at the end of a run or at a pause: any object like this.
+
+    Attributes:
+        success: Whether the run succeeded.
+        output: What it produced.
+        error: Why it failed, or None.
+        steps_executed: How many steps were done.
+        total_tokens: How many tokens were used.
+        total_latency_ms: How long the steps took, in milliseconds.
+        path: The nodes that were passed, in order.
+        paused_at: The node that it paused at; None or empty if it ended.
+        session_state: None, or a dict of which ``data_buffer`` (else ``memory``) and
+            ``resume_from`` are read.
+        total_retries: How many times a node was tried again.
+        nodes_with_failures: The nodes that failed at least once.
+        retry_details: How many times each node was tried again.
+        had_partial_failures: Whether a node failed and the run went on.
+        execution_quality: ``clean``, ``degraded`` or ``failed``.
+        node_visit_counts: How many times each node was visited.
+    """
 
     @property
     def success(self) -> bool: ...
@@ -62,9 +81,20 @@ class RunMetrics(Protocol):
 
 
 class LegacyRun(Protocol):
-    """A run record from before there were session files.
+    """A run record from before there were session files: any object like this.
 
-    ``status`` is a string or an enum of strings; decisions and problems have ``model_dump()``.
+    Attributes:
+        goal_id: The goal that the run worked for.
+        status: ``running``, ``completed``, ``failed``, ``cancelled`` or ``stuck``, as text or as
+            an enum of text.
+        started_at: When it began.
+        completed_at: When it ended, or None.
+        output_data: What it produced.
+        input_data: What it was started with.
+        metrics: Its counters: ``total_decisions``, ``total_tokens``, ``nodes_executed`` and
+            ``edges_traversed``.
+        decisions: The decisions that were made, each with ``model_dump()``.
+        problems: The problems that were met, each with ``model_dump()``.
     """
 
     @property
@@ -109,7 +139,7 @@ _RUN_STATUS = {
 
 
 def fields_of_result(result: ExecutionResult, started_at: str, now: str) -> dict[str, Any]:
-    """Return the state fields that an execution result determines."""
+    """Return the fields of a state that an execution result determines."""
     paused_at = result.paused_at or None
     if paused_at:
         status = "paused"
@@ -143,7 +173,7 @@ def fields_of_result(result: ExecutionResult, started_at: str, now: str) -> dict
 
 
 def fields_of_run(run: LegacyRun | Mapping[str, Any], now: str) -> dict[str, Any]:
-    """Return the state fields that a legacy run record determines."""
+    """Return the fields of a state that a run record determines."""
     recorded = _field(run, "status")
     recorded = getattr(recorded, "value", recorded)
     status = _RUN_STATUS.get(recorded, "failed") if isinstance(recorded, str) else "failed"
@@ -183,7 +213,7 @@ def _field(record: Any, name: str) -> Any:
 
 
 def _as_dicts(items: Iterable[Any] | None) -> list[dict[str, Any]]:
-    # mode="json" because what is stored must be JSON: a decision's datetime would be refused.
+    # mode="json": a datetime in a decision would be refused, as it is not JSON.
     return [
         copy.deepcopy(dict(item)) if isinstance(item, Mapping) else _dumped(item)
         for item in items or ()

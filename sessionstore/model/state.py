@@ -1,4 +1,4 @@
-"""The data of a session: SessionState and its parts, as the stored schema has them."""
+"""The data of a session: SessionState and its parts, field by field as they are stored."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ SCHEMA_VERSION = "1.2"
 
 
 class Part(BaseModel, extra="allow", protected_namespaces=()):
-    """A piece of the stored state: unknown fields are kept, misspelt attributes refused."""
+    """The base of a state and its parts.
 
-    if not TYPE_CHECKING:  # a type checker would take it as leave to set anything
+    Unknown fields of a file are kept and written back. An assignment to an attribute that is
+    neither declared nor loaded raises AttributeError and names the nearest field. Derive parts of
+    your own from it, for the fields of a ``state_type``.
+    """
+
+    if not TYPE_CHECKING:  # for a type checker it would allow any attribute
 
         def __setattr__(self, name: str, value: Any) -> None:
             """Set a field that is declared or was loaded; else raise AttributeError."""
@@ -34,7 +39,7 @@ class Part(BaseModel, extra="allow", protected_namespaces=()):
 
     @model_validator(mode="after")
     def _drop_computed_keys(self) -> Self:
-        """Drop computed keys that a file carried: they are computed anew, and written once."""
+        """Drop the computed keys of a file: they are computed anew, and written once."""
         if extra := self.__pydantic_extra__:
             for name in type(self).__pydantic_computed_fields__:
                 extra.pop(name, None)
@@ -49,54 +54,84 @@ def _no_such_field(part: Part, name: str) -> str:
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return (
         f"{type(part).__name__} has no field {name!r}{hint}"
-        " (own data belongs into data_buffer, or into a subclass given as state_type=)"
+        " (put your own data into data_buffer, or into a subclass given as state_type=)"
     )
 
 
 class SessionTimestamps(Part):
-    """ISO 8601 times; naive ones are local time of this machine."""
+    """When a session began, was written, and ended.
+
+    Times are ISO 8601 text. This package writes aware UTC; a time without a zone is local time of
+    this machine.
+    """
 
     started_at: str
+    """When the session began."""
     updated_at: str
+    """When the state was written last."""
     completed_at: str | None = None
+    """When the session ended; None while it has not."""
     paused_at_time: str | None = None
+    """When the session was paused; None unless it is paused."""
 
 
 class SessionProgress(Part):
-    """How far the session has come."""
+    """How far a session has come."""
 
     current_node: str | None = None
+    """The node at work."""
     paused_at: str | None = None
+    """The node that the session paused at."""
     resume_from: str | None = None
+    """The entry point or node to go on from."""
     steps_executed: int = 0
+    """How many steps were done."""
     total_tokens: int = 0
+    """How many tokens were used."""
     total_latency_ms: int = 0
+    """How long the steps took, in milliseconds."""
     path: list[str] = Field(default_factory=list)
+    """The nodes that were passed, in order."""
     total_retries: int = 0
+    """How many times a node was tried again."""
     nodes_with_failures: list[str] = Field(default_factory=list)
+    """The nodes that failed at least once."""
     retry_details: dict[str, int] = Field(default_factory=dict)
+    """How many times each node was tried again."""
     had_partial_failures: bool = False
+    """Whether a node failed and the session went on."""
     execution_quality: str = "clean"
+    """``clean``, ``degraded`` or ``failed``."""
     node_visit_counts: dict[str, int] = Field(default_factory=dict)
+    """How many times each node was visited."""
 
 
 class SessionResult(Part):
-    """How the session ended; ``success`` is None while it runs."""
+    """How a session ended."""
 
     success: bool | None = None
+    """Whether it succeeded; None while it runs."""
     error: str | None = None
+    """Why it failed, or None."""
     output: dict[str, Any] = Field(default_factory=dict)
+    """What it produced."""
 
 
 class SessionMetrics(Part):
     """Counters of a run."""
 
     decision_count: int = 0
+    """How many decisions were made."""
     problem_count: int = 0
+    """How many problems were met."""
     total_input_tokens: int = 0
+    """How many tokens were sent to models."""
     total_output_tokens: int = 0
+    """How many tokens came back from models."""
     nodes_executed: list[str] = Field(default_factory=list)
+    """The nodes that ran."""
     edges_traversed: list[str] = Field(default_factory=list)
+    """The edges that were followed."""
 
 
 class SessionOwner(Part):
@@ -105,18 +140,24 @@ class SessionOwner(Part):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     host: str | None = None
+    """The name of the host."""
     boot_id: str | None = None
+    """An id of the host's current boot. It tells a reused process id after a reboot."""
     pid: int | None = None
+    """The process id, as the process itself sees it."""
     start_token: str | None = None
-    """When the kernel started the process, in ticks since boot: unlike a time of day it cannot
-    be moved by setting the clock."""
+    """When the kernel started the process, in ticks since boot. Setting the clock does not move
+    it."""
     pidfd_inode: int | None = None
-    """Inode of the process' pidfd (Linux 6.9 and newer): unique until the next boot."""
+    """Inode of the process' pidfd, unique until the next boot (Linux 6.9 and newer)."""
     pid_namespace: str | None = None
+    """The PID namespace that ``pid`` counts in (Linux)."""
     token: str | None = None
     """Random, new with each claim."""
     command: str | None = None
+    """The command line, up to 200 characters."""
     claimed_at: str | None = None
+    """ISO 8601 time of the claim."""
 
     def describe(self) -> str:
         """Return ``pid 4711 (python agent.py) on web1 since 12:03:11Z``, as far as known."""
@@ -141,51 +182,92 @@ class SessionRecovery(Part):
     count: int = 0
     """How many times a sweep has found this session left behind by a dead process."""
     at: str = ""
+    """ISO 8601 time of the last such sweep."""
     reason: str = ""
+    """How the sweep knew that the owner was dead."""
     owner: SessionOwner | None = None
+    """The owner that died, or None where no record named one."""
 
 
 class SessionState(Part):
     """The single source of truth for a session's status and resumability.
 
-    Subclass it to store typed data, and give the subclass to the store as ``state_type=``.
+    ``session.state`` is one. Assign to its fields and save. A subclass stores typed data: give it
+    to the store as ``state_type=``.
+
+    Fields that this version does not know are kept. A misspelt attribute raises AttributeError.
+
+    Example:
+        >>> with store.create("triage", agent_id="mail") as session:
+        ...     session.state.data_buffer["letters"] = 12
+        ...     session.state.progress.current_node = "sort"
+        ...     session.save()
     """
 
     schema_version: str = SCHEMA_VERSION
+    """Version of the schema. ``1.0`` and ``1.1`` become ``1.2`` when they are saved."""
     session_id: str
+    """The id of the session, which is the name of its directory."""
     stream_id: str = ""
+    """The stream of execution that created the session."""
     correlation_id: str = ""
+    """An id that related sessions share."""
     status: SessionStatus = SessionStatus.ACTIVE
+    """What the session is doing."""
     goal_id: str
+    """The goal that the session works for."""
     agent_id: str = ""
+    """The agent that runs the session."""
     entry_point: str = "start"
+    """The node that the session starts at."""
     timestamps: SessionTimestamps
+    """When it began, was written, and ended."""
     progress: SessionProgress = Field(default_factory=SessionProgress)
+    """How far it has come."""
     result: SessionResult = Field(default_factory=SessionResult)
+    """How it ended."""
     data_buffer: dict[str, Any] = Field(
         default_factory=dict, validation_alias=AliasChoices("data_buffer", "memory")
     )
+    """The working data: JSON values only. It is also read under its old name, ``memory``."""
     metrics: SessionMetrics = Field(default_factory=SessionMetrics)
+    """Counters of the run."""
     problems: list[dict[str, Any]] = Field(default_factory=list)
+    """The problems that were met, each a JSON object."""
     decisions: list[dict[str, Any]] = Field(default_factory=list)
+    """The decisions that were made, each a JSON object."""
     input_data: dict[str, Any] = Field(default_factory=dict)
+    """What the session was started with, for debugging and replay."""
     current_run_id: str | None = None
+    """The run that is at work, or None."""
     pid: int | None = None
+    """The process id of the holder; None while nobody holds the session."""
     isolation_level: str = "shared"
+    """How the orchestrator isolates the session. This package does not look at it."""
     checkpoint_enabled: bool = False
+    """Whether the session keeps checkpoints. The first checkpoint sets it."""
     latest_checkpoint_id: str | None = None
+    """The checkpoint that a resume takes unless it is told another."""
     active_triggers: list[str] = Field(default_factory=list)
+    """The triggers that are switched on."""
     trigger_tasks: dict[str, str] = Field(default_factory=dict)
+    """The text of the task of each trigger."""
     worker_configured: bool = False
+    """Whether a worker has run successfully."""
     revision: int = 0
+    """Grows by one with every write."""
     incarnation: str | None = None
+    """A random name that ``create`` sets: it tells a session from an earlier one of its id."""
     owner: SessionOwner | None = None
+    """The process that holds the session; None while nobody holds it."""
     recovery: SessionRecovery | None = None
+    """What the last sweep found that marked the session, or None."""
     forked_from: dict[str, Any] | None = None
+    """The session, checkpoint and revision that a fork was made from, or None."""
 
     @property
     def memory(self) -> dict[str, Any]:
-        """The old name of ``data_buffer``."""
+        """The old name of ``data_buffer``, for reading and assigning."""
         return self.data_buffer
 
     @memory.setter
@@ -195,7 +277,7 @@ class SessionState(Part):
     @computed_field  # type: ignore[prop-decorator]  # pydantic documents this order for mypy
     @property
     def duration_ms(self) -> int:
-        """completed_at minus started_at in milliseconds; 0 while there is no completed_at."""
+        """``completed_at`` minus ``started_at`` in milliseconds; 0 without ``completed_at``."""
         if self.timestamps.completed_at is None:
             return 0
         return clock.milliseconds_between(self.timestamps.started_at, self.timestamps.completed_at)
@@ -209,15 +291,15 @@ class SessionState(Part):
     @computed_field  # type: ignore[prop-decorator]  # as above
     @property
     def is_resumable(self) -> bool:
-        """The same: any session with a checkpoint can be resumed, whatever its status."""
+        """The same. A session with a checkpoint can be resumed, whatever its status."""
         return self.checkpoint_enabled and self.latest_checkpoint_id is not None
 
     @property
     def is_interrupted(self) -> bool:
         """Whether a sweep marked this session and nothing has run in it since.
 
-        A resume clears the result, and a node's own failure has an error of its own, so the
-        sweep's verdict stands only where the error still is the sweep's reason.
+        A resume clears the result, and a failure of the session's own has another error. The mark
+        of the sweep stands only while the error is the reason of the sweep.
         """
         return (
             self.status is not SessionStatus.ACTIVE
@@ -238,10 +320,27 @@ class SessionState(Part):
         agent_id: str = "",
         entry_point: str = "start",
     ) -> Self:
-        """Return the state that the outcome of an execution amounts to.
+        """Return the state that the result of an execution describes.
 
-        Paused if ``result.paused_at`` is non-empty, else completed if ``result.success``, else
-        failed. ``started_at`` is an ISO 8601 time, by default now.
+        Its status is paused if ``result.paused_at`` is not empty, else completed if
+        ``result.success``, else failed.
+
+        Args:
+            session_id: The id of the new state.
+            goal_id: The goal that the execution worked for.
+            result: An object with the attributes of :class:`~sessionstore.ExecutionResult`.
+            stream_id: The stream of execution that created it.
+            correlation_id: An id that related sessions share.
+            started_at: An ISO 8601 time; by default now.
+            input_data: What the execution was started with.
+            agent_id: The agent that ran.
+            entry_point: The node that the execution started at.
+
+        Raises:
+            pydantic.ValidationError: an attribute of ``result`` has the wrong type.
+
+        Example:
+            >>> state = SessionState.from_execution_result("s-1", "triage", executor.run())
         """
         return cls.model_validate(
             {
@@ -263,10 +362,21 @@ class SessionState(Part):
         session_id: str,
         stream_id: str = "",
     ) -> Self:
-        """Return the state of a run from before there were session files (schema 1.0).
+        """Return the state that a run record from before session files describes (schema 1.0).
 
-        ``run`` is an object with the attributes of :class:`~sessionstore.LegacyRun`, or the same
-        as plain JSON. Token counts are an approximation: all of them count as input.
+        Token counts are an approximation: all of them count as input.
+
+        Args:
+            run: An object with the attributes of :class:`~sessionstore.LegacyRun`, or the same as
+                plain JSON.
+            session_id: The id of the new state.
+            stream_id: The stream of execution that the run belonged to.
+
+        Raises:
+            pydantic.ValidationError: an attribute of ``run`` has the wrong type.
+
+        Example:
+            >>> state = SessionState.from_legacy_run(json.loads(path.read_text()), "s-1")
         """
         return cls.model_validate(
             {
@@ -277,9 +387,9 @@ class SessionState(Part):
         )
 
     def to_session_state_dict(self) -> dict[str, Any]:
-        """Return what callers that resume by state expect. Resume from a checkpoint instead.
+        """Return what callers of the original framework resume from.
 
-        Kept for the original framework's callers: ``SessionStore.resume`` replaces it.
+        :meth:`SessionStore.resume` replaces it: resume from a checkpoint instead.
         """
         progress = self.progress
         last = progress.path[-1] if progress.path else None

@@ -22,7 +22,7 @@ from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names
 from sessionstore.process import identity
 from sessionstore.session import create, inspect
-from sessionstore.session.writer import Writer
+from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.report import Progress
 
@@ -68,10 +68,8 @@ def fork(
     state.timestamps.completed_at = None
     state.timestamps.paused_at_time = text
     first = create.first_state(SessionState, None, state, {}, now)
-    writer, write = Writer.for_new_session(
-        identity.new_owner(now), first, clock=backend.clock, keep_checkpoints=None
-    )
-    writer.finish_create(backend, write)
+    writer = SessionWriter(None, first, clock=backend.clock, owner=identity.new_owner(now))
+    writer.finish_create(backend, writer.begin_save())
     try:
         # Its own, so that it can be resumed without its parent.
         writer.run(lambda: writer.begin_checkpoint(FORK, None))

@@ -5,11 +5,9 @@ from __future__ import annotations
 from sessionstore import clock
 from sessionstore.log import about, logger
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.operations import recovery
 from sessionstore.process import liveness
-from sessionstore.session import resume
-from sessionstore.session.outcome import describe_error
-from sessionstore.session.writer import Writer
+from sessionstore.session import outcome, resume
+from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 
@@ -33,24 +31,20 @@ def store_verdict(
     backend: Backend, claim: Claim, state: SessionState, status: SessionStatus, reason: str | None
 ) -> int:
     """Store ``status`` under a claim; a process that died with the session goes on record."""
-    now = clock.to_text(backend.clock())
-    was = state.status
+    now, was = clock.to_text(backend.clock()), state.status
+    error = None if reason is None else outcome.describe_error(reason)
     if was is SessionStatus.ACTIVE:
         verdict = liveness.judge(state, lock_is_proof=backend.lock_is_proof)
-        recovery.mark(state, verdict, status, now)
-    elif status is SessionStatus.PAUSED:
-        state.timestamps.paused_at_time = now
-    elif state.timestamps.completed_at is None:
-        state.timestamps.completed_at = now
-    state.status = status
-    if status is SessionStatus.PAUSED:
-        state.result.success = None
-        state.timestamps.completed_at = None
+        outcome.mark_dead(state, verdict, status, now)
+        if error is not None:
+            state.result.error = error
     else:
-        state.result.success = False
-    if reason is not None:
-        state.result.error = describe_error(reason)
-    writer = Writer(claim, state, clock=backend.clock)
+        ended = state.timestamps.completed_at
+        at = now if ended is None or status is SessionStatus.PAUSED else ended
+        outcome.mark_stopped(state, status, error=error, at=at)
+    if status is SessionStatus.PAUSED:  # a person says that it goes on
+        state.result.success = state.timestamps.completed_at = None
+    writer = SessionWriter(claim, state, clock=backend.clock)
     revision = writer.run(writer.begin_save).revision
     logger.info(
         "%s: marked %s, was %s: %s",

@@ -20,16 +20,12 @@ from sessionstore.log import about, logger
 from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.query import Filters, make_query
-from sessionstore.model.state import (
-    SessionRecovery,
-    SessionState,
-    SessionStatus,
-)
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.process import identity
 from sessionstore.process import liveness as owner
-from sessionstore.session import inspect
-from sessionstore.session.writer import Writer
+from sessionstore.session import inspect, outcome
+from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 
@@ -194,8 +190,8 @@ class _Sweep:
             self.unknown.append(SweptSession(claim.session_id, verdict.reason, verdict))
             return None
         claim.confirm()
-        mark(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
-        writer = Writer(claim, state, clock=self.backend.clock)
+        outcome.mark_dead(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
+        writer = SessionWriter(claim, state, clock=self.backend.clock)
         writer.run(writer.begin_save)
         logger.info(
             "%s: marked %s: %s",
@@ -212,33 +208,3 @@ class _Sweep:
         marked = summarize(state)
         self._record(marked, verdict)
         return marked
-
-
-def mark(state: SessionState, verdict: Liveness, mark_as: SessionStatus, now: str) -> None:
-    """Make ``state`` say that its process died, and how that is known."""
-    who = verdict.owner or state.owner
-    how = verdict.reason
-    if who is not None and who.pid is not None:
-        # "pid 4711 (python agent.py) on web1 since 12:03:11Z is gone"
-        short, named = f"pid {who.pid}", who.describe()
-        how = how.replace(short, named, 1) if short in how else f"{how}: {named}"
-    verb = "was assumed dead by a person" if verdict.is_unknown else "died"
-    reason = f"the process that ran this session {verb}: {how}"
-    before = state.recovery.count if state.recovery else 0
-    state.recovery = SessionRecovery(count=before + 1, at=now, reason=reason, owner=who)
-    end(state, reason, mark_as, now)
-
-
-def end(state: SessionState, reason: str, mark_as: SessionStatus, now: str) -> None:
-    """Make ``state`` say that it ended without success when it last ran, and why."""
-    state.result.success = False
-    state.result.error = reason
-    state.status = mark_as
-    times = state.timestamps
-    # The last time that it is known to have run.
-    last_run = clock.parse(times.updated_at)
-    ended = clock.to_text(last_run) if last_run else now
-    if mark_as is SessionStatus.PAUSED:
-        times.paused_at_time = ended
-    else:
-        times.completed_at = ended

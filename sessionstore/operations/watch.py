@@ -11,10 +11,11 @@ import time
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from sessionstore.errors import SessionStoreError, WatchTimedOut
-from sessionstore.model.query import SessionQuery
+from sessionstore.model.ids import check_id
+from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionStatus
 from sessionstore.model.summary import SessionSummary
 from sessionstore.session import inspect
@@ -208,6 +209,31 @@ class Watch:
         return waiting
 
 
+def make_watch(
+    backend: Backend,
+    session_ids: Iterable[str] | None,
+    *,
+    until: str | SessionStatus | Iterable[str | SessionStatus] | None,
+    timeout: float | None,
+    poll: float,
+    events: bool,
+    filters: Watched,
+) -> Watch:
+    """Return a watch; the arguments and errors are those of ``store.watch()``."""
+    if not poll > 0 or (timeout is not None and not timeout >= 0):
+        raise ValueError("poll is more than 0 seconds, timeout 0 or more, or None")
+    named = [session_ids] if isinstance(session_ids, str) else session_ids
+    return Watch(
+        backend,
+        None if named is None else [check_id(name) for name in named],
+        make_query(cast("Filters", filters), limit=None, cursor=None, order="session_id"),
+        until=_statuses(until),
+        timeout=timeout,
+        poll=poll,
+        uses_events=events,
+    )
+
+
 def watch(watching: Watch) -> Iterator[SessionChange]:
     """Yield changes until the watch is over."""
     try:
@@ -221,7 +247,7 @@ _LONGEST = 1.0
 """Seconds after which a wait comes back at the latest, so that Ctrl-C is heard everywhere."""
 
 
-def statuses(until: Any) -> frozenset[SessionStatus] | None:
+def _statuses(until: Any) -> frozenset[SessionStatus] | None:
     """Return the statuses that end a watch.
 
     Raises:

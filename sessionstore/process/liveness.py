@@ -89,7 +89,7 @@ def _judge_pid(pid: int | None) -> Liveness:
         return Liveness(Verdict.UNKNOWN, "no owner recorded")
     owner = SessionOwner(pid=pid)
     if pid <= 0:
-        return Liveness(Verdict.UNKNOWN, f"pid {pid} is no process id", owner)
+        return Liveness(Verdict.UNKNOWN, f"pid {pid} is not a process id", owner)
     state = kernel.process_state(pid)
     if state == "gone":
         return Liveness(Verdict.DEAD, f"pid {pid} is gone", owner)

@@ -1,4 +1,4 @@
-"""Keep the newest checkpoints of a session as it goes, and remove the others."""
+"""Keep the newest checkpoints of a claimed session, and remove the older ones."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.storage.claim import Claim
 
 
-class Keeper:
-    """Which checkpoints one holder of a session keeps: the newest ``limit``, or all."""
+class CheckpointLimit:
+    """How many checkpoints one holder of a session keeps: the newest ``limit``, or all."""
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._kept: list[str] | None = None  # oldest first; None: not looked yet
 
-    def keep(self, claim: Claim, newest: str) -> None:
-        """Remove what is too old now that ``newest`` was kept.
+    def enforce(self, claim: Claim, newest: str) -> None:
+        """Remove the checkpoints that are too old, now that ``newest`` was kept.
 
-        Those of other software are left alone.
+        The checkpoints of other software stay.
         """
         if self._limit is None:
             return

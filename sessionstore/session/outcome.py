@@ -1,10 +1,20 @@
-"""Read how a session ended from the exception that ended it."""
+"""How a session stops: what an exception says about it, and what a stop sets in its state.
+
+The holder of a session stores its end as changes, which the writer can undo. Everybody else (a
+sweep, a person, an import, a repair) marks a state that nobody holds, and then stores it.
+"""
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
+from sessionstore import clock
 from sessionstore.errors import CancellationRequested
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState, SessionStatus
+from sessionstore.session.stamp import Change, progress_of, result_of, times_of
+
+# --- what an exception says ----------------------------------------------------------------------
 
 
 def describe_error(error: BaseException | str) -> str:
@@ -21,7 +31,7 @@ def find_request(error: BaseException) -> CancellationRequested | None:
     if isinstance(error, CancellationRequested):
         return error
     if isinstance(error, BaseExceptionGroup):
-        # A task group wraps it; tasks that end because of it are left out by asyncio itself.
+        # A task group wraps it; asyncio itself leaves out the tasks that end because of it.
         found = [find_request(inner) for inner in error.exceptions]
         return found[0] if all(found) else None
     return None
@@ -29,7 +39,111 @@ def find_request(error: BaseException) -> CancellationRequested | None:
 
 def is_cancellation(error: BaseException) -> bool:
     """Return whether somebody asked to stop, rather than something having gone wrong."""
-    asyncio = sys.modules.get("asyncio")  # not imported for this: it takes 30 ms
-    return isinstance(error, KeyboardInterrupt) or (
-        asyncio is not None and isinstance(error, asyncio.CancelledError)
+    # asyncio is recognized by name: importing it takes 30 ms, and fails where files run out.
+    return isinstance(error, KeyboardInterrupt) or any(
+        (kind.__module__, kind.__name__) == ("asyncio.exceptions", "CancelledError")
+        for kind in type(error).__mro__
     )
+
+
+# --- how its holder ends it -----------------------------------------------------------------------
+
+
+def paused(
+    state: SessionState, node: str | None, resume_from: str | None, now: str
+) -> list[Change]:
+    """Return the changes of a pause."""
+    changes: list[Change] = [
+        (state, "status", SessionStatus.PAUSED),
+        (times_of(state), "paused_at_time", now),
+    ]
+    if node is not None:
+        changes.append((progress_of(state), "paused_at", node))
+        changes.append((progress_of(state), "current_node", node))
+    if resume_from is not None:
+        changes.append((progress_of(state), "resume_from", resume_from))
+    return changes
+
+
+def completed(state: SessionState, output: dict[str, Any] | None, now: str) -> list[Change]:
+    """Return the changes of a success."""
+    changes = _ended(state, SessionStatus.COMPLETED, None, now)
+    changes.append((progress_of(state), "paused_at", None))
+    if output is not None:
+        changes.append((result_of(state), "output", output))
+    return changes
+
+
+def failed(state: SessionState, error: BaseException | str, now: str) -> list[Change]:
+    """Return the changes of a failure."""
+    return _ended(state, SessionStatus.FAILED, describe_error(error), now)
+
+
+def cancelled(state: SessionState, reason: str | None, now: str) -> list[Change]:
+    """Return the changes of a cancellation."""
+    return _ended(state, SessionStatus.CANCELLED, reason, now)
+
+
+def _ended(state: SessionState, status: SessionStatus, error: str | None, now: str) -> list[Change]:
+    return [
+        (result_of(state), "success", status is SessionStatus.COMPLETED),
+        (result_of(state), "error", error),
+        (state, "status", status),
+        (times_of(state), "completed_at", now),
+    ]
+
+
+# --- how it is marked that nobody holds it --------------------------------------------------------
+
+
+def mark_stopped(state: SessionState, status: SessionStatus, *, error: str | None, at: str) -> None:
+    """Record that ``state`` stopped without success at ``at``, and that nobody holds it.
+
+    An ``error`` of None leaves the error of the result as it is.
+    """
+    state.status = status
+    state.result.success = False
+    if error is not None:
+        state.result.error = error
+    if status is SessionStatus.PAUSED:
+        state.timestamps.paused_at_time = at
+    else:
+        state.timestamps.completed_at = at
+    state.owner = state.pid = None
+
+
+def mark_interrupted(
+    state: SessionState,
+    status: SessionStatus,
+    reason: str,
+    *,
+    owner: SessionOwner | None,
+    now: str,
+    crashes: int = 1,
+) -> None:
+    """Record that an ACTIVE session lost its process, ``owner``, and why.
+
+    ``crashes`` is added to the number of times that this has happened to the session.
+    """
+    before = state.recovery.count if state.recovery else 0
+    state.recovery = SessionRecovery(count=before + crashes, at=now, reason=reason, owner=owner)
+    mark_stopped(state, status, error=reason, at=last_run(state, now))
+
+
+def mark_dead(state: SessionState, verdict: Liveness, status: SessionStatus, now: str) -> None:
+    """Record that the process of an ACTIVE session died, and how that is known."""
+    owner = verdict.owner or state.owner
+    how = verdict.reason
+    if owner is not None and owner.pid is not None:
+        # "pid 4711 (python agent.py) on web1 since 12:03:11Z is gone"
+        short, named = f"pid {owner.pid}", owner.describe()
+        how = how.replace(short, named, 1) if short in how else f"{how}: {named}"
+    verb = "was assumed dead by a person" if verdict.is_unknown else "died"
+    reason = f"the process that ran this session {verb}: {how}"
+    mark_interrupted(state, status, reason, owner=owner, now=now)
+
+
+def last_run(state: SessionState, now: str) -> str:
+    """Return the last time that a session is known to have run; ``now`` if that is unknown."""
+    moment = clock.parse(state.timestamps.updated_at)
+    return clock.to_text(moment) if moment else now

@@ -9,19 +9,36 @@ from typing import Any, Generic, Self
 from sessionstore.errors import NotStorable, SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import Checkpoint
-from sessionstore.model.state import SessionOwner, SessionStatus
-from sessionstore.session.writer import Writer
+from sessionstore.model.state import SessionOwner
+from sessionstore.session.writer import SessionWriter
 
 
-class Held(Generic[StateT]):
-    """What can be seen and edited of a session that is claimed, without any I/O."""
+class Session(Generic[StateT]):
+    """Your claim on a session, with its ``state``. Made by a store, not by hand.
 
-    def __init__(self, writer: Writer[StateT]) -> None:
+    Nobody else can write the session until it is released. Leaving a ``with`` block while the
+    session is still ACTIVE ends it: an exception makes it failed, CancelledError and
+    KeyboardInterrupt make it cancelled, SystemExit or an end without a verdict pause it (nobody
+    said that it succeeded).
+
+    Every method that writes raises:
+
+    - ``NotStorable`` for a value that would not read back equal; nothing was written.
+    - ``RevisionConflict`` if something without a claim changed the state; that one was kept.
+    - ``ClaimLost`` after a release, in a forked child, or if the lock file was removed.
+    - ``DurabilityUncertain`` if the new state is visible but may not survive a power loss.
+    - ``StorageError`` if the system refused; nothing was changed.
+
+    ``save`` and ``checkpoint`` also raise ``CancellationRequested`` once somebody has asked, with
+    ``store.cancel()``, that this session ends; nothing was written. If that leaves the ``with``
+    block, or the block ends without a verdict after it, the session is cancelled.
+    """
+
+    def __init__(self, writer: SessionWriter[StateT]) -> None:
         self._writer = writer
 
     def __repr__(self) -> str:
-        held = "released" if self.is_released else str(self.state.status)
-        return f"<{type(self).__name__} {self.session_id} revision {self.revision}, {held}>"
+        return f"<Session {self._writer}>"
 
     @property
     def session_id(self) -> str:
@@ -67,36 +84,6 @@ class Held(Generic[StateT]):
     @state.setter
     def state(self, state: StateT) -> None:
         self._writer.state = state
-
-    @property
-    def _needs_verdict(self) -> bool:
-        """Whether leaving now has to say how the session ended."""
-        writer = self._writer
-        return not (writer.is_released or writer.is_forked) and (
-            writer.state.status is SessionStatus.ACTIVE
-        )
-
-
-class Session(Held[StateT]):
-    """Your claim on a session, with its ``state``. Made by a store, not by hand.
-
-    Nobody else can write the session until it is released. Leaving a ``with`` block while the
-    session is still ACTIVE ends it: an exception makes it failed, CancelledError and
-    KeyboardInterrupt make it cancelled, SystemExit or an end without a verdict pause it (nobody
-    said that it succeeded).
-
-    Every method that writes raises:
-
-    - ``NotStorable`` for a value that would not read back equal; nothing was written.
-    - ``RevisionConflict`` if something without a claim changed the state; that one was kept.
-    - ``ClaimLost`` after a release, in a forked child, or if the lock file was removed.
-    - ``DurabilityUncertain`` if the new state is visible but may not survive a power loss.
-    - ``StorageError`` if the system refused; nothing was changed.
-
-    ``save`` and ``checkpoint`` also raise ``CancellationRequested`` once somebody has asked, with
-    ``store.cancel()``, that this session ends; nothing was written. If that leaves the ``with``
-    block, or the block ends without a verdict after it, the session is cancelled.
-    """
 
     def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""
@@ -145,13 +132,7 @@ class Session(Held[StateT]):
         In a forked child it only closes the inherited descriptor. The lock is freed even if the
         pause cannot be written.
         """
-        writer = self._writer
-        with writer.queue:
-            try:
-                if self._needs_verdict:
-                    writer.run(lambda: writer.begin_verdict(None))
-            finally:
-                writer.free()
+        self._writer.release()
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +146,7 @@ class Session(Held[StateT]):
         writer = self._writer
         with writer.queue:
             try:
-                if self._needs_verdict:
+                if writer.needs_verdict:
                     self._end(error)
             except SessionStoreError as trouble:
                 if error is None:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from sessionstore import clock
+from sessionstore.model import codec
 from sessionstore.model.state import (
     SCHEMA_VERSION,
     Part,
     SessionOwner,
+    SessionProgress,
+    SessionResult,
     SessionState,
     SessionStatus,
     SessionTimestamps,
 )
 
 Change = tuple[Part, str, Any]
+"""A part of a state, the name of a field in it, and the new value."""
+
+PartT = TypeVar("PartT", bound=Part)
 
 
 def stamps(
     state: SessionState,
     changes: Iterable[Change],
     *,
-    times: SessionTimestamps,
     owner: SessionOwner,
     incarnation: str | None,
     revision: int,
     now: str,
 ) -> list[Change]:
-    """Return what the write of ``state`` with ``changes`` sets besides."""
+    """Return what the write of ``state`` with ``changes`` sets besides.
+
+    Raises:
+        NotStorable: the application replaced the timestamps by something else.
+    """
+    times = times_of(state)
     status, completed_at = state.status, times.completed_at
     for part, name, value in changes:
         if part is state and name == "status":
@@ -57,7 +67,7 @@ def stamps(
 def apply(changes: Iterable[Change]) -> list[Change]:
     """Make the changes; return those that undo them.
 
-    They go past pydantic's own assignment, which costs more than all else that a stamp does.
+    They bypass pydantic's own assignment, which takes longer than the rest of a stamp.
     """
     undo: list[Change] = []
     for part, name, value in changes:
@@ -65,6 +75,31 @@ def apply(changes: Iterable[Change]) -> list[Change]:
         part.__dict__[name] = value
     undo.reverse()
     return undo
+
+
+def times_of(state: SessionState) -> SessionTimestamps:
+    """Return the timestamps of a state.
+
+    Raises:
+        NotStorable: the application replaced them by something else.
+    """
+    return _checked(state, state.timestamps, SessionTimestamps)
+
+
+def progress_of(state: SessionState) -> SessionProgress:
+    """Return the progress of a state; raise NotStorable as for :func:`times_of`."""
+    return _checked(state, state.progress, SessionProgress)
+
+
+def result_of(state: SessionState) -> SessionResult:
+    """Return the result of a state; raise NotStorable as for :func:`times_of`."""
+    return _checked(state, state.result, SessionResult)
+
+
+def _checked(state: SessionState, part: PartT, kind: type[Part]) -> PartT:
+    if not isinstance(part, kind):
+        codec.encode(state)  # raises NotStorable, with the path of the part
+    return part
 
 
 def _is_older(version: str) -> bool:

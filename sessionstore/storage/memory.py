@@ -194,11 +194,11 @@ class MemoryClaim(Claim):
         revision: int,
         *,
         checkpoint_id: str | None = None,
-        heeds_requests: bool = False,
+        cancellable: bool = False,
     ) -> None:
         with self._backend._changed:
             self._check()
-            if heeds_requests and self.request is not None:
+            if cancellable and self.request is not None:
                 raise self.request.to_error(self.session_id)
             if checkpoint_id is not None:
                 self._kept.checkpoints[checkpoint_id] = payload

@@ -1,153 +1,88 @@
-"""The awaitable face: the same names, with only the I/O outside of the caller's thread."""
+"""AsyncSessionStore: the same methods, awaited, with the I/O outside of the caller's thread."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from functools import partial, wraps
 from itertools import islice
-from types import TracebackType
-from typing import Any, Generic, Literal, Self, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    Self,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from sessionstore import clock
-from sessionstore.errors import NotStorable, SessionClaimed, SessionStoreError
+from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.model import StateT
-from sessionstore.model.checkpoint import Checkpoint
-from sessionstore.model.liveness import Liveness
+from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters
-from sessionstore.model.state import SessionState
-from sessionstore.model.summary import Page, SessionSummary
+from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.model.summary import SessionSummary
 from sessionstore.session.create import NewSession
-from sessionstore.session.prepare import Prepared
-from sessionstore.session.session import Held, Session
-from sessionstore.session.writer import Writer
+from sessionstore.session.opener import SessionOpener, open_store
+from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
-from sessionstore.store.aio_operations import AsyncOperations
+from sessionstore.store.aio_session import AsyncSession, PendingSession
 from sessionstore.store.store import SessionStore
 from sessionstore.store.threads import Runner
 
+if TYPE_CHECKING:
+    from sessionstore.operations.cancel import Cancellation
+    from sessionstore.operations.watch import SessionChange, Watched
+
+StoredT = TypeVar("StoredT", bound=SessionState)
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _BATCH = 200
 """Summaries that iter_find fetches at a time."""
+_WATCH_STEP = 0.1
+"""Seconds that a watch waits in a thread at a time: a cancellation is delivered as soon."""
 
 
-class AsyncSession(Held[StateT]):
-    """A claimed session whose methods are awaited; see :class:`~sessionstore.Session`.
+def awaited(
+    method: Callable[Concatenate[SessionStore[StoredT], P], R],
+    *,
+    undo: Callable[[SessionStore[StoredT], R], object] | None = None,
+) -> Callable[Concatenate[AsyncSessionStore[StoredT], P], Coroutine[Any, Any, R]]:
+    """Return the twin of a store's method: the same arguments and result, done in a thread.
 
-    A save serialises and checks the state before its first await, so that an edit during the
-    write changes nothing that was checked. Once its write has begun it is finished before a
-    cancellation is delivered. Saves of one session are stored in the order of their calls.
+    A task that was cancelled meanwhile receives no result: ``undo`` then gets it.
     """
 
-    def __init__(self, writer: Writer[StateT], runner: Runner) -> None:
-        super().__init__(writer)
-        self._runner = runner
-        self._order = asyncio.Lock()
+    @wraps(method)
+    async def twin(self: AsyncSessionStore[StoredT], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        store = self._store
+        return await self._runner.run(
+            partial(method, store, *args, **kwargs),
+            undo=None if undo is None else partial(undo, store),
+        )
 
-    async def save(self) -> int:
-        """Store the state; return its revision. The session stays claimed."""
-        return await self._finish(self._writer.begin_step())
-
-    async def checkpoint(
-        self, checkpoint_type: str = "manual", *, node: str | None = None
-    ) -> Checkpoint:
-        """Store the state, keep it, and make it the one that a resume restores."""
-        prepared = self._writer.begin_checkpoint(checkpoint_type, node)
-        await self._finish(prepared)
-        assert prepared.checkpoint is not None
-        return prepared.checkpoint
-
-    async def pause(self, node: str | None = None, *, resume_from: str | None = None) -> Checkpoint:
-        """Store the state as paused, keep a checkpoint of it, and release the session."""
-        prepared = self._writer.begin_pause(node, resume_from)
-        await self._finish(prepared)
-        assert prepared.checkpoint is not None
-        return prepared.checkpoint
-
-    async def complete(self, output: dict[str, Any] | None = None) -> int:
-        """Store the state as completed and release the session; return the revision."""
-        return await self._finish(self._writer.begin_complete(output))
-
-    async def fail(self, error: BaseException | str) -> int:
-        """Store the state as failed with ``error``, release the session; return the revision."""
-        return await self._finish(self._writer.begin_fail(error))
-
-    async def cancel(self, reason: str | None = None) -> int:
-        """Store the state as cancelled and release the session; return the revision."""
-        return await self._finish(self._writer.begin_cancel(reason))
-
-    async def release(self) -> None:
-        """Give the session back; one that is still ACTIVE is paused first."""
-        async with self._order:
-            await self._runner.run(Session(self._writer).release)
-
-    async def _finish(self, prepared: Prepared) -> int:
-        started = False
-        try:
-            async with self._order:  # first come, first stored
-                started = True
-                return await self._runner.run(partial(self._writer.finish, prepared))
-        finally:
-            if not started:
-                self._writer.abandon()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        writer = self._writer
-        try:
-            if self._needs_verdict:
-                await self._end(error)
-        except SessionStoreError as trouble:
-            if error is None:
-                raise
-            error.add_note(f"sessionstore could not store how the session ended: {trouble}")
-        finally:
-            await self._runner.run(writer.free)
-
-    async def _end(self, error: BaseException | None) -> None:
-        writer = self._writer
-        try:
-            await self._finish(writer.begin_verdict(error))
-        except NotStorable as unstorable:
-            await self._runner.run(partial(writer.leave_with_last_saved, error or unstorable))
-            raise
+    twin.__module__, twin.__qualname__ = __name__, f"AsyncSessionStore.{method.__name__}"
+    return twin
 
 
-class PendingSession(Generic[StateT]):
-    """A session that is about to be opened: await it, or enter it with ``async with``."""
-
-    def __init__(self, open_session: Callable[[], Awaitable[AsyncSession[StateT]]]) -> None:
-        self._open = open_session
-        self._session: AsyncSession[StateT] | None = None
-
-    def __await__(self) -> Generator[Any, None, AsyncSession[StateT]]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> AsyncSession[StateT]:
-        self._session = await self._open()
-        return await self._session.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._session is not None
-        await self._session.__aexit__(kind, error, traceback)
-
-
-class AsyncSessionStore(AsyncOperations[StateT]):
+class AsyncSessionStore(Generic[StateT]):
     """A store whose methods are awaited; see :class:`~sessionstore.SessionStore`.
 
-    ``create``, ``claim`` and ``resume`` can be awaited or entered with ``async with``.
+    ``create``, ``resume`` and ``claim`` can be awaited or entered with ``async with``. Every
+    method takes the arguments of the synchronous one, does its work in a thread, and calls
+    ``progress`` there. Work that has begun is finished before a cancellation is delivered.
+
+    Examples:
+        >>> async with AsyncSessionStore("sessions") as store:
+        ...     async with store.resume("ticket-1") as session:
+        ...         await session.complete()
     """
 
     @overload
@@ -174,22 +109,15 @@ class AsyncSessionStore(AsyncOperations[StateT]):
     ) -> None: ...
 
     def __init__(self, root: str | os.PathLike[str] | Backend, **options: Any) -> None:
-        self._store: SessionStore[StateT] = SessionStore(root, **options)
+        self._opener: SessionOpener[StateT] = open_store(root, **options)
+        opener = self._opener
+        self._store: SessionStore[StateT] = SessionStore(
+            opener.backend, state_type=opener.state_type, clock=opener.clock
+        )
         self._runner = Runner()
 
     def __repr__(self) -> str:
-        return repr(self._store).replace("<SessionStore", "<AsyncSessionStore", 1)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Let go of the threads; sessions stay claimed until released."""
-        self._store.close()
-        await self._runner.close()
+        return f"<AsyncSessionStore {self._opener.backend}>"
 
     def create(
         self,
@@ -201,31 +129,14 @@ class AsyncSessionStore(AsyncOperations[StateT]):
         """Create a session; a cancelled create leaves none."""
 
         async def open_session() -> AsyncSession[StateT]:
-            store = self._store
-            writer, first = store._begin_create(goal_id, state, fields)
+            writer, first = self._opener.begin_create(goal_id, state, fields)
             await self._runner.run(
-                partial(writer.finish_create, store._backend, first),
+                partial(writer.finish_create, self._opener.backend, first),
                 undo=lambda _: writer.claim.delete(),
             )
             return AsyncSession(writer, self._runner)
 
         return PendingSession(open_session)
-
-    def claim(
-        self,
-        session_id: str,
-        *,
-        timeout: float = 0.0,
-        expected_revision: int | None = None,
-        force: bool = False,
-    ) -> PendingSession[StateT]:
-        """Claim a session as it is; a cancelled claim leaks nothing."""
-        attempt = partial(
-            self._store.claim, session_id, expected_revision=expected_revision, force=force
-        )
-        return PendingSession(
-            lambda: self._take(attempt, timeout, lambda session: session._writer.free())
-        )
 
     def resume(
         self,
@@ -239,7 +150,7 @@ class AsyncSessionStore(AsyncOperations[StateT]):
     ) -> PendingSession[StateT]:
         """Restore a checkpoint and make the session ACTIVE; a cancelled resume pauses it."""
         attempt = partial(
-            self._store.resume,
+            self._opener.resume,
             session_id,
             checkpoint_id=checkpoint_id,
             expected_revision=expected_revision,
@@ -247,14 +158,28 @@ class AsyncSessionStore(AsyncOperations[StateT]):
             force=force,
         )
         return PendingSession(
-            lambda: self._take(attempt, timeout, lambda session: session.release())
+            lambda: self._claimed(attempt, timeout, SessionWriter[StateT].release)
         )
 
-    async def _take(
+    def claim(
         self,
-        attempt: Callable[[], Session[StateT]],
+        session_id: str,
+        *,
+        timeout: float = 0.0,
+        expected_revision: int | None = None,
+        force: bool = False,
+    ) -> PendingSession[StateT]:
+        """Claim a session as it is; a cancelled claim leaks nothing."""
+        attempt = partial(
+            self._opener.claim, session_id, expected_revision=expected_revision, force=force
+        )
+        return PendingSession(lambda: self._claimed(attempt, timeout, lambda writer: writer.free()))
+
+    async def _claimed(
+        self,
+        attempt: Callable[[], SessionWriter[StateT]],
         timeout: float,  # noqa: ASYNC109 - part of the surface: it is the lock's, not the task's
-        undo: Callable[[Session[StateT]], None],
+        undo: Callable[[SessionWriter[StateT]], None],
     ) -> AsyncSession[StateT]:
         """Try until the session is free, waiting without a thread."""
         loop = asyncio.get_running_loop()
@@ -262,7 +187,7 @@ class AsyncSessionStore(AsyncOperations[StateT]):
         pause = 0.005
         while True:
             try:
-                session = await self._runner.run(attempt, undo=undo)
+                writer = await self._runner.run(attempt, undo=undo)
             except SessionClaimed:
                 left = deadline - loop.time()
                 if left <= 0:
@@ -270,58 +195,14 @@ class AsyncSessionStore(AsyncOperations[StateT]):
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * 2, 0.1)
             else:
-                return AsyncSession(session._writer, self._runner)
+                return AsyncSession(writer, self._runner)
 
-    async def load(self, session_id: str) -> StateT:
-        """Return the stored state, complete and without a lock."""
-        return await self._runner.run(partial(self._store.load, session_id))
+    load: Final = awaited(SessionStore[StateT].load)
+    load_checkpoint: Final = awaited(SessionStore[StateT].load_checkpoint)
+    delete: Final = awaited(SessionStore[StateT].delete)
 
-    async def exists(self, session_id: str) -> bool:
-        """Return whether there is such a session, damaged or not."""
-        return await self._runner.run(partial(self._store.exists, session_id))
-
-    async def delete(self, session_id: str, *, force: bool = False) -> None:
-        """Delete a session with its checkpoints and files."""
-        await self._runner.run(partial(self._store.delete, session_id, force=force))
-
-    async def liveness(self, session_id: str) -> Liveness:
-        """Return whether the process that holds the session lives, and how that is known."""
-        return await self._runner.run(partial(self._store.liveness, session_id))
-
-    async def checkpoints(self, session_id: str) -> list[Checkpoint]:
-        """Return the checkpoints of a session, oldest first."""
-        return await self._runner.run(partial(self._store.checkpoints, session_id))
-
-    async def load_checkpoint(self, session_id: str, checkpoint_id: str | None = None) -> StateT:
-        """Return the state that a checkpoint holds; by default that of the latest."""
-        return await self._runner.run(
-            partial(self._store.load_checkpoint, session_id, checkpoint_id)
-        )
-
-    async def find(
-        self,
-        *,
-        limit: int | None = 50,
-        cursor: str | None = None,
-        order: str = "-updated_at",
-        verify: bool = False,
-        **filters: Unpack[Filters],
-    ) -> Page:
-        """Return a page of the sessions that match."""
-        return await self._runner.run(
-            partial(
-                self._store.find,
-                limit=limit,
-                cursor=cursor,
-                order=order,
-                verify=verify,
-                **filters,
-            )
-        )
-
-    async def count(self, **filters: Unpack[Filters]) -> int:
-        """Return how many sessions match."""
-        return await self._runner.run(partial(self._store.count, **filters))
+    find: Final = awaited(SessionStore[StateT].find)
+    count: Final = awaited(SessionStore[StateT].count)
 
     async def iter_find(
         self,
@@ -337,3 +218,115 @@ class AsyncSessionStore(AsyncOperations[StateT]):
         while batch := await self._runner.run(lambda: list(islice(matches, _BATCH))):
             for item in batch:
                 yield item
+
+    exists: Final = awaited(SessionStore[StateT].exists)
+    liveness: Final = awaited(SessionStore[StateT].liveness)
+    checkpoints: Final = awaited(SessionStore[StateT].checkpoints)
+    explain: Final = awaited(SessionStore[StateT].explain)
+    history: Final = awaited(SessionStore[StateT].history)
+    diff: Final = awaited(SessionStore[StateT].diff)
+    find_checkpoint: Final = awaited(SessionStore[StateT].find_checkpoint)
+    fork: Final = awaited(SessionStore[StateT].fork, undo=SessionStore[StateT].delete)
+    forks: Final = awaited(SessionStore[StateT].forks)
+
+    async def cancel(
+        self,
+        session_id: str,
+        *,
+        reason: str | None = None,
+        timeout: float = 0.0,  # noqa: ASYNC109 - part of the surface; the request stays after it
+    ) -> Cancellation:
+        """Ask the live process that holds a session to end it, or end one whose process died.
+
+        Waits without a thread. A cancelled wait takes no request back.
+        """
+        found = [
+            outcome
+            async for _, outcome in self.cancel_all([session_id], reason=reason, timeout=timeout)
+        ]
+        if isinstance(found[0], SessionStoreError):
+            raise found[0]
+        return found[0]
+
+    async def cancel_all(
+        self,
+        session_ids: Iterable[str],
+        *,
+        reason: str | None = None,
+        timeout: float = 0.0,  # noqa: ASYNC109 - as above
+    ) -> AsyncIterator[tuple[str, Cancellation | SessionStoreError]]:
+        """Cancel several sessions; ask all before any is waited for, without a thread."""
+        from sessionstore.operations.cancel import FIRST_PAUSE, LONGEST_PAUSE, CancelBatch
+
+        chosen = [check_id(session_id) for session_id in session_ids]
+        batch = CancelBatch(self._opener.backend, chosen, reason)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        pause = FIRST_PAUSE
+        while True:
+            left = deadline - loop.time()
+            for seen in await self._runner.run(partial(batch.look, is_last=left <= 0)):
+                yield seen
+            if batch.is_done:
+                return
+            await asyncio.sleep(min(pause, max(left, 0.0)))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    mark: Final = awaited(SessionStore[StateT].mark)
+    usage: Final = awaited(SessionStore[StateT].usage)
+    raw: Final = awaited(SessionStore[StateT].raw)
+
+    recover: Final = awaited(SessionStore[StateT].recover)
+    check: Final = awaited(SessionStore[StateT].check)
+    stats: Final = awaited(SessionStore[StateT].stats)
+    prune: Final = awaited(SessionStore[StateT].prune)
+    export_sessions: Final = awaited(SessionStore[StateT].export_sessions)
+    import_sessions: Final = awaited(SessionStore[StateT].import_sessions)
+    diagnose: Final = awaited(SessionStore[StateT].diagnose)
+
+    async def watch(
+        self,
+        session_ids: Iterable[str] | None = None,
+        *,
+        until: str | SessionStatus | Iterable[str | SessionStatus] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the end of the watch, not of a call
+        poll: float = 1.0,
+        events: bool = True,
+        **filters: Unpack[Watched],
+    ) -> AsyncIterator[SessionChange]:
+        """Yield sessions as they change; see :meth:`~sessionstore.SessionStore.watch`.
+
+        Leave it early through ``contextlib.aclosing``, or by cancelling the task.
+        """
+        from sessionstore.operations.watch import Watch, make_watch
+
+        watching = await self._runner.run(
+            partial(
+                make_watch,
+                self._opener.backend,
+                session_ids,
+                until=until,
+                timeout=timeout,
+                poll=poll,
+                events=events,
+                filters=filters,
+            ),
+            undo=Watch.close,
+        )
+        try:
+            while not watching.is_over:
+                for change in await self._runner.run(partial(watching.step, _WATCH_STEP)):
+                    yield change
+        finally:
+            watching.close()
+
+    async def close(self) -> None:
+        """End the threads; sessions stay claimed until they are released."""
+        self._store.close()
+        await self._runner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,22 +1,23 @@
-"""What people do with one session: look, explain, compare, fork, mark, and ask it to end.
+"""Look at one session, and act on it without claiming it for work: explain, compare, fork, cancel.
 
-The facade inherits these from here. Each method hands over to a module of its own.
+Each method is one file in :mod:`sessionstore.operations`, which it loads when it is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Generic, Literal
+from typing import TYPE_CHECKING, Literal
 
-from sessionstore import clock
 from sessionstore.errors import SessionStoreError
-from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
+from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Usage
 
 if TYPE_CHECKING:
+    from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.operations.cancel import Cancellation
     from sessionstore.operations.diff import StateDiff
     from sessionstore.operations.explanation import Explanation
@@ -25,122 +26,54 @@ if TYPE_CHECKING:
     from sessionstore.storage.report import Progress
 
 
-class SessionOperations(Generic[StateT]):
+class StoreInspection:
     """The methods of :class:`~sessionstore.SessionStore` that look after one session."""
 
     _backend: Backend
-    _state_type: type[StateT]
-    _clock: clock.Clock
 
-    def usage(self, session_id: str) -> Usage:
-        """Return what a session takes where it is kept, in bytes; a damaged one, too.
+    def exists(self, session_id: str) -> bool:
+        """Return whether there is such a session, damaged or not.
 
         Raises:
-            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
-        """
-        return self._backend.usage(check_id(session_id))
-
-    def raw(self, session_id: str, checkpoint_id: str | None = None) -> bytes:
-        """Return the stored bytes of a state, or of a checkpoint, whatever they say.
-
-        For a look at what is damaged: nothing is decoded or checked.
-
-        Raises:
-            SessionNotFound, InvalidSessionId: there is no such session.
-            SessionCorrupt: there are no bytes: the file is missing, or is none.
+            InvalidSessionId: the id is not safe.
             StorageError: the system refused.
+
+        Examples:
+            >>> store.exists("ticket-1")
+            True
         """
-        if checkpoint_id is None:
-            return self._backend.read(check_id(session_id)).payload
-        check_id(checkpoint_id, kind="checkpoint id")
-        return self._backend.read_checkpoint(check_id(session_id), checkpoint_id).payload
+        return self._backend.exists(check_id(session_id))
 
-    # --- one session: say how it ended, ask it to end -------------------------------------------
-
-    def mark(
-        self,
-        session_id: str,
-        status: Literal["failed", "cancelled", "paused"],
-        *,
-        reason: str,
-        force: bool = False,
-    ) -> int:
-        """Say how a session ended that nobody holds; return its new revision.
-
-        If it is ACTIVE, its process died: that goes on record in ``state.recovery``, as a sweep
-        puts it there. Data, counters and checkpoints stay. ``reason`` becomes the error of the
-        result.
-
-        Args:
-            session_id: which one.
-            status: what it becomes.
-            reason: why, in words; not empty.
-            force: also mark one of which cannot be known whether its owner lives. One that is
-                known to live is never marked: :meth:`cancel` asks it.
+    def liveness(self, session_id: str) -> Liveness:
+        """Return whether the process that holds the session lives, and how that is known.
 
         Raises:
-            SessionClaimed: a live process holds it, or one that may live; it is named.
-            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: its state is damaged.
+            StorageError: the system refused.
+
+        Examples:
+            >>> with store.claim("ticket-1"):
+            ...     store.liveness("ticket-1").is_alive
+            True
         """
-        from sessionstore.operations import mark as marking
+        return inspect.look(self._backend, check_id(session_id))[1]
 
-        if status not in marking.CHOICES:
-            raise ValueError(f"status is 'failed', 'cancelled' or 'paused', not {status!r}")
-        if not reason.strip():
-            raise ValueError("reason says why, in words")
-        return marking.mark(
-            self._backend, check_id(session_id), SessionStatus(status), reason=reason, force=force
-        )
-
-    def cancel(
-        self, session_id: str, *, reason: str | None = None, timeout: float = 0.0
-    ) -> Cancellation:
-        """Cancel a session: ask the live process that holds it, or end one whose process died.
-
-        The next ``save`` or ``checkpoint`` of the holder raises ``CancellationRequested``; if that
-        leaves its ``with`` block, the session ends as cancelled. The request is for this very
-        claim: one that pauses or ends otherwise first wins, and whoever holds the session next
-        never meets it. A session that does not run (paused, failed, completed) is not touched:
-        :meth:`mark` it, if you mean it.
-
-        Args:
-            session_id: which one.
-            reason: why, in words; it becomes part of the error of the result.
-            timeout: how many seconds to wait for the holder to end it; the request stays
-                afterwards. Without waiting the outcome is ``requested`` where a process lives.
+    def checkpoints(self, session_id: str) -> list[Checkpoint]:
+        """Return the checkpoints of a session, oldest first, damaged ones included.
 
         Raises:
-            SessionClaimed: its owner cannot be asked, or it cannot be known whether it lives.
-            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError.
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: something else is in the place of all checkpoints.
+            StorageError: the system refused.
+
+        Examples:
+            >>> [item.checkpoint_type for item in store.checkpoints("ticket-1")]
+            ['node_complete', 'pause']
         """
-        from sessionstore.operations import cancel as cancelling
-
-        return cancelling.cancel(
-            self._backend, check_id(session_id), reason=reason, timeout=timeout
-        )
-
-    def cancel_all(
-        self, session_ids: Iterable[str], *, reason: str | None = None, timeout: float = 0.0
-    ) -> Iterator[tuple[str, Cancellation | SessionStoreError]]:
-        """Cancel several sessions as :meth:`cancel` does; ask all before any is waited for.
-
-        Yields each id with what became of it, or with the error that :meth:`cancel` would have
-        raised, as that becomes known.
-
-        Args:
-            session_ids: which ones.
-            reason: as for :meth:`cancel`.
-            timeout: how many seconds to wait for all of them together.
-
-        Raises:
-            InvalidSessionId: one of them can be no id; nobody was asked.
-        """
-        from sessionstore.operations import cancel as cancelling
-
-        chosen = [check_id(session_id) for session_id in session_ids]
-        return cancelling.cancel_all(self._backend, chosen, reason=reason, timeout=timeout)
-
-    # --- one session: what became of it, and what it was -----------------------------------------
+        return inspect.list_checkpoints(self._backend, check_id(session_id))
 
     def explain(self, session_id: str) -> Explanation:
         """Tell who held a session, how it ended and how that is known, and what to do next.
@@ -149,34 +82,39 @@ class SessionOperations(Generic[StateT]):
         explained, too.
 
         Raises:
-            SessionNotFound, InvalidSessionId, StorageError.
-        """
-        from sessionstore.operations import explain as explaining
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            StorageError: the system refused.
 
-        return explaining.explain(self._backend, check_id(session_id))
+        Examples:
+            >>> store.explain("ticket-1").summary
+            'ticket-1 is paused; it can be resumed.'
+        """
+        from sessionstore.operations.explain import explain
+
+        return explain(self._backend, check_id(session_id))
 
     def history(self, session_id: str) -> History:
         """Return the life of a session as it was kept: its beginning, checkpoints, and present.
 
-        What is damaged is part of it. Reads every checkpoint.
+        A damaged checkpoint is part of it. Reads every checkpoint.
 
         Raises:
-            SessionNotFound, InvalidSessionId, StorageError.
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            StorageError: the system refused.
+
+        Examples:
+            >>> for entry in store.history("ticket-1"):
+            ...     print(entry.kind, entry.revision, entry.node)
+            created 1 start
+            checkpoint 2 classify
+            checkpoint 3 ask
+            present 3 ask
         """
-        from sessionstore.operations import history
+        from sessionstore.operations.history import history
 
-        return history.history(self._backend, check_id(session_id))
-
-    def find_checkpoint(self, session_id: str, named: str) -> str:
-        """Return the id of the checkpoint that is named as for :meth:`diff`.
-
-        Raises:
-            CheckpointNotFound, InvalidQuery: it names none, or several.
-            SessionNotFound, InvalidSessionId, SessionCorrupt, StorageError: they cannot be listed.
-        """
-        from sessionstore.operations import checkpoint_names
-
-        return checkpoint_names.find_checkpoint(self._backend, check_id(session_id), named)
+        return history(self._backend, check_id(session_id))
 
     def diff(
         self,
@@ -199,14 +137,39 @@ class SessionOperations(Generic[StateT]):
                 updated_at and the like.
 
         Raises:
-            CheckpointNotFound, InvalidQuery: ``a`` or ``b`` names no state, or several.
+            CheckpointNotFound: ``a`` or ``b`` names no state.
+            InvalidQuery: ``a`` or ``b`` names several states.
             NotResumable: ``a`` is not given, and there is no latest checkpoint.
             SessionCorrupt: one of the two cannot be read.
-            SessionNotFound, InvalidSessionId, StorageError.
-        """
-        from sessionstore.operations import diff as diffing
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            StorageError: the system refused.
 
-        return diffing.diff(self._backend, check_id(session_id), a, b, everything=everything)
+        Examples:
+            >>> for change in store.diff("ticket-1", "r2", "r3"):
+            ...     print(change.path, change.before, change.after)
+        """
+        from sessionstore.operations.diff import diff
+
+        return diff(self._backend, check_id(session_id), a, b, everything=everything)
+
+    def find_checkpoint(self, session_id: str, named: str) -> str:
+        """Return the id of the checkpoint that is named as for :meth:`diff`.
+
+        Raises:
+            CheckpointNotFound: it names no checkpoint.
+            InvalidQuery: it names several.
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: the checkpoints cannot be listed.
+            StorageError: the system refused.
+
+        Examples:
+            >>> checkpoint_id = store.find_checkpoint("ticket-1", "r2")
+        """
+        from sessionstore.operations.checkpoint_names import find_checkpoint
+
+        return find_checkpoint(self._backend, check_id(session_id), named)
 
     def fork(
         self, session_id: str, checkpoint_id: str | None = None, *, new_id: str | None = None
@@ -215,7 +178,7 @@ class SessionOperations(Generic[StateT]):
 
         The fork is paused, nobody holds it, and it has a checkpoint of its own, so that it can be
         resumed whatever becomes of its parent. Its revisions begin anew, under an incarnation of
-        its own; result and recovery do not come along, nor do the application's files in the
+        its own. Result and recovery do not come along, nor do the application's files in the
         parent's directory. ``state.forked_from`` names the parent; :meth:`forks` finds the way
         back. The parent is not changed, and may be running.
 
@@ -227,16 +190,21 @@ class SessionOperations(Generic[StateT]):
 
         Raises:
             NotResumable: no checkpoint is named, and there is no latest one.
-            CheckpointNotFound, InvalidQuery: ``checkpoint_id`` names none, or several.
-            SessionExists: there is one with this new id.
+            CheckpointNotFound: ``checkpoint_id`` names no checkpoint.
+            InvalidQuery: ``checkpoint_id`` names several.
+            SessionExists: there is a session with this new id.
             SessionCorrupt: the checkpoint cannot be read.
-            SessionNotFound, InvalidSessionId, StorageError.
-        """
-        from sessionstore.operations import fork as forking
+            SessionNotFound: there is no such session.
+            InvalidSessionId: an id is not safe.
+            StorageError: the system refused.
 
-        return forking.fork(
-            self._backend, check_id(session_id), checkpoint_id=checkpoint_id, new_id=new_id
-        )
+        Examples:
+            >>> store.fork("ticket-1", "r2", new_id="ticket-1-again")
+            'ticket-1-again'
+        """
+        from sessionstore.operations.fork import fork
+
+        return fork(self._backend, check_id(session_id), checkpoint_id=checkpoint_id, new_id=new_id)
 
     def forks(self, session_id: str, *, progress: Progress | None = None) -> list[Fork]:
         """Return the sessions that were forked from this one, oldest first.
@@ -251,8 +219,147 @@ class SessionOperations(Generic[StateT]):
                 known so far.
 
         Raises:
-            InvalidSessionId, StorageError: the store cannot be listed.
-        """
-        from sessionstore.operations import fork as forking
+            InvalidSessionId: the id is not safe.
+            StorageError: the store cannot be listed.
 
-        return forking.forks(self._backend, check_id(session_id), progress)
+        Examples:
+            >>> [fork.session_id for fork in store.forks("ticket-1")]
+            []
+        """
+        from sessionstore.operations.fork import forks
+
+        return forks(self._backend, check_id(session_id), progress)
+
+    def cancel(
+        self, session_id: str, *, reason: str | None = None, timeout: float = 0.0
+    ) -> Cancellation:
+        """Cancel a session: ask the live process that holds it, or end one whose process died.
+
+        The next ``save`` or ``checkpoint`` of the holder raises ``CancellationRequested``; if that
+        leaves its ``with`` block, the session ends as cancelled. The request is for this very
+        claim: a claim that pauses or ends otherwise first wins, and whoever holds the session
+        next never meets the request. A session that does not run (paused, failed, completed) is
+        not touched: :meth:`mark` it, if you mean it.
+
+        Args:
+            session_id: which one.
+            reason: why, in words; it becomes part of the error of the result.
+            timeout: how many seconds to wait for the holder to end it; the request stays
+                afterwards. Without waiting the outcome is ``requested`` where a process lives.
+
+        Raises:
+            SessionClaimed: its owner cannot be asked, or it cannot be known whether it lives.
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: its state is damaged.
+            StorageError: the system refused.
+
+        Examples:
+            >>> print(store.cancel("ticket-1", reason="the customer called it off").outcome)
+            ended
+        """
+        from sessionstore.operations.cancel import cancel
+
+        return cancel(self._backend, check_id(session_id), reason=reason, timeout=timeout)
+
+    def cancel_all(
+        self, session_ids: Iterable[str], *, reason: str | None = None, timeout: float = 0.0
+    ) -> Iterator[tuple[str, Cancellation | SessionStoreError]]:
+        """Cancel several sessions as :meth:`cancel` does; ask all before any is waited for.
+
+        Yields each id with what became of it, or with the error that :meth:`cancel` would have
+        raised, as that becomes known.
+
+        Args:
+            session_ids: which ones.
+            reason: as for :meth:`cancel`.
+            timeout: how many seconds to wait for all of them together.
+
+        Raises:
+            InvalidSessionId: one of them is not safe; nobody was asked.
+
+        Examples:
+            >>> for session_id, found in store.cancel_all(["ticket-1"], timeout=5.0):
+            ...     print(session_id, found.outcome)
+            ticket-1 ended
+        """
+        from sessionstore.operations.cancel import cancel_all
+
+        chosen = [check_id(session_id) for session_id in session_ids]
+        return cancel_all(self._backend, chosen, reason=reason, timeout=timeout)
+
+    def mark(
+        self,
+        session_id: str,
+        status: Literal["failed", "cancelled", "paused"],
+        *,
+        reason: str,
+        force: bool = False,
+    ) -> int:
+        """Record how an unclaimed session ended; return its new revision.
+
+        If it is ACTIVE, its process died: that goes on record in ``state.recovery``, as a sweep
+        puts it there. Data, counters and checkpoints stay. ``reason`` becomes the error of the
+        result.
+
+        Args:
+            session_id: which one.
+            status: what it becomes.
+            reason: why, in words; not empty.
+            force: also mark a session whose owner may live, which cannot be known from here. A
+                session whose owner is known to live is never marked: :meth:`cancel` asks it.
+
+        Raises:
+            SessionClaimed: a process that lives, or may live, holds it; the error names it.
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: its state is damaged.
+            StorageError: the system refused.
+
+        Examples:
+            >>> revision = store.mark("ticket-1", "failed", reason="nobody answered for a week")
+        """
+        from sessionstore.operations.mark import CHOICES, mark
+
+        if status not in CHOICES:
+            raise ValueError(f"status is 'failed', 'cancelled' or 'paused', not {status!r}")
+        if not reason.strip():
+            raise ValueError("reason says why, in words")
+        return mark(
+            self._backend, check_id(session_id), SessionStatus(status), reason=reason, force=force
+        )
+
+    def usage(self, session_id: str) -> Usage:
+        """Return what a session takes where it is kept, in bytes; a damaged one, too.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: something else is in its place.
+            StorageError: the system refused.
+
+        Examples:
+            >>> store.usage("ticket-1").total < 100_000
+            True
+        """
+        return self._backend.usage(check_id(session_id))
+
+    def raw(self, session_id: str, checkpoint_id: str | None = None) -> bytes:
+        """Return the stored bytes of a state, or of a checkpoint, whatever they say.
+
+        It serves to look at what is damaged: nothing is decoded or checked.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id, or that of the checkpoint, is not safe.
+            SessionCorrupt: there are no bytes: the file is missing, or is not a file.
+            StorageError: the system refused.
+
+        Examples:
+            >>> store.raw("ticket-1")[:1]
+            b'{'
+        """
+        if checkpoint_id is None:
+            return self._backend.read(check_id(session_id)).payload
+        check_id(checkpoint_id, kind="checkpoint id")
+        return self._backend.read_checkpoint(check_id(session_id), checkpoint_id).payload

@@ -1,21 +1,18 @@
-"""What people and start-up code do to the sessions of a store: sweep, check, and clean up.
+"""Look after all sessions of a store: sweep, check, measure, prune, carry and watch them.
 
-The facade inherits these from here, so that a file holds either the life of a session or its
-care. Each method hands over to a module of its own.
+Each method is one file in :mod:`sessionstore.operations`, which it loads when it is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import TYPE_CHECKING, Unpack
 
 from sessionstore.errors import InvalidQuery
 from sessionstore.model.ids import check_id
-from sessionstore.model.query import Filters, SessionQuery, make_query
+from sessionstore.model.query import Filters, make_query
 from sessionstore.model.status import SessionStatus
-from sessionstore.session import inspect
-from sessionstore.storage.backend import Backend
-from sessionstore.store.queries import Listings
+from sessionstore.store.queries import StoreQueries
 
 if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few of them
     from sessionstore.operations.prune import PruneReport
@@ -26,11 +23,11 @@ if TYPE_CHECKING:  # loaded by the method that needs it: most programs use few o
     from sessionstore.operations.transfer.export_target import Place
     from sessionstore.operations.transfer.import_ import ImportReport
     from sessionstore.operations.transfer.import_source import Source
-    from sessionstore.operations.watch import SessionChange, Watch, Watched
+    from sessionstore.operations.watch import SessionChange, Watched
     from sessionstore.storage.report import CheckReport, Diagnosis, Progress
 
 
-class Operations(Listings):
+class StoreMaintenance(StoreQueries):
     """The methods of :class:`~sessionstore.SessionStore` that look after all sessions."""
 
     def recover(
@@ -43,19 +40,25 @@ class Operations(Listings):
     ) -> RecoveryReport:
         """Mark the ACTIVE sessions whose process died, so that they can be resumed.
 
-        Nothing is resumed. What cannot be known is reported as unknown and not touched, unless
-        ``assume_dead`` names it.
+        Nothing is resumed. A session whose owner may live, which cannot be known from here, is
+        reported as unknown and not touched, unless ``assume_dead`` names it.
 
         Args:
             dry_run: only report.
             mark_as: the status of a session that was left behind.
-            assume_dead: ids of sessions of unknown owners that are to count as dead; one that
-                is known to live is still not touched.
+            assume_dead: ids of sessions whose unknown owners count as dead. A session whose
+                owner is known to live is still not touched.
             progress: called with the number of judged ACTIVE sessions, and of all.
 
         Raises:
-            SessionNotFound, InvalidSessionId: ``assume_dead`` names no session.
+            SessionNotFound: ``assume_dead`` names no session.
+            InvalidSessionId: ``assume_dead`` has an id that is not safe.
             StorageError: the store cannot be listed.
+
+        Examples:
+            >>> report = store.recover()
+            >>> for item in report.swept:
+            ...     print(item.session_id, item.reason, item.is_resumable)
         """
         from sessionstore.operations import recovery
 
@@ -71,14 +74,14 @@ class Operations(Listings):
         )
 
     def check(self, *, repair: bool = False, progress: Progress | None = None) -> CheckReport:
-        """Look for damage and for what is left over; with ``repair`` mend what can be mended.
+        """Look for damage and for leftovers; with ``repair`` mend what can be mended.
 
-        A damaged state is replaced by its newest sound checkpoint, under a new incarnation, and
-        marked failed if that says ACTIVE, and interrupted unless it is known that the session had
-        ended since; without one the whole session goes into quarantine.
-        A damaged checkpoint goes there too. Nothing is deleted that could be data, and nothing
-        is touched that a live process holds or may hold: such findings stay, with the reason.
-        One session that cannot be mended does not stop the others.
+        A damaged state is replaced by its newest sound checkpoint, under a new incarnation. If
+        that checkpoint says ACTIVE, the session is marked failed, and interrupted unless it is
+        known that the session had ended since. A session without a sound checkpoint goes into
+        quarantine, and so does a damaged checkpoint. Nothing is deleted that could be data, and
+        nothing is touched that a live process holds or may hold: such a finding stays, with the
+        reason. One session that cannot be mended does not stop the others.
 
         Args:
             repair: also mend. A second repair finds nothing more to change.
@@ -86,6 +89,10 @@ class Operations(Listings):
 
         Raises:
             StorageError: the store cannot be listed.
+
+        Examples:
+            >>> store.check().findings
+            ()
         """
         from sessionstore.operations.check import session
 
@@ -100,8 +107,8 @@ class Operations(Listings):
     ) -> StoreStats:
         """Return how many sessions there are of each kind, and what they take.
 
-        Counting takes as long as a listing. To measure, every session is looked at: about 50 µs
-        for a small one. A damaged one is counted as such, and stops nothing.
+        Counting takes as long as a listing. Measuring looks at every session: about 50 µs for a
+        small one. A damaged session is counted as such, and stops nothing.
 
         Args:
             sizes: also measure what each takes, and see whether its checkpoint loads.
@@ -110,16 +117,14 @@ class Operations(Listings):
 
         Raises:
             StorageError: the store cannot be listed.
+
+        Examples:
+            >>> store.stats(sizes=False).sessions
+            1
         """
         from sessionstore.operations import stats
 
         return stats.count(self._backend, sizes=sizes, progress=progress, counted=counted)
-
-    def diagnose(self) -> Sequence[Diagnosis]:
-        """Try whether the place of this store is fit for it; see :func:`sessionstore.diagnose`."""
-        return self._backend.diagnose()
-
-    # --- retention -------------------------------------------------------------------------------
 
     def prune(
         self,
@@ -132,8 +137,9 @@ class Operations(Listings):
 
         Never touched are: ACTIVE sessions, and any that a live process holds; the checkpoint
         that a resume would use; damaged sessions, which are reported. Each session is claimed
-        and judged again just before: one that was resumed or changed meanwhile is spared. One
-        that cannot be deleted does not stop the others. Interrupted, the next call goes on.
+        and judged again just before: a session that was resumed or changed meanwhile is spared.
+        One that cannot be deleted does not stop the others. After an interruption, the next call
+        goes on.
 
         Args:
             policy: what may go.
@@ -142,12 +148,16 @@ class Operations(Listings):
 
         Raises:
             StorageError: the store cannot be listed.
+
+        Examples:
+            >>> from datetime import timedelta
+            >>> from sessionstore import RetentionPolicy
+            >>> policy = RetentionPolicy(older_than=timedelta(days=30), keep_checkpoints=3)
+            >>> report = store.prune(policy, apply=True)
         """
         from sessionstore.operations import prune
 
         return prune.prune(self._backend, policy, apply=apply, progress=progress)
-
-    # --- whole sessions out and in ---------------------------------------------------------------
 
     def export_sessions(
         self,
@@ -159,7 +169,7 @@ class Operations(Listings):
     ) -> ExportReport:
         """Write sessions, with their checkpoints and the application's files, to take elsewhere.
 
-        Live sessions, too: each is exported as it was at one moment, state and checkpoints
+        Live sessions are exported, too: each as it was at one moment, state and checkpoints
         together. The application's files follow the state, each as it is when it is read: an
         application that wants them to fit together pauses first. Links, sockets and the like
         are left out and reported. What cannot be read does not stop the others.
@@ -174,15 +184,17 @@ class Operations(Listings):
             filters: as for :meth:`~sessionstore.SessionStore.find`.
 
         Raises:
-            InvalidSessionId, InvalidQuery: nothing was written.
+            InvalidSessionId: an id is not safe; nothing was written.
+            InvalidQuery: a filter makes no sense; nothing was written.
             StorageError: the target cannot be written. An open one raises errors of its own.
+
+        Examples:
+            >>> report = store.export_sessions("backup.tar.gz", status="paused")
         """
         from sessionstore.operations.transfer import export
 
         if session_ids is None:
-            query = make_query(filters, limit=None, cursor=None, order="session_id")
-            ids = self._backend.ids() if not filters else _ids(self._backend, query)
-            wanted = sorted(ids)
+            wanted = sorted(self._ids(filters))
         elif filters:
             raise InvalidQuery("session_ids", "name the sessions or give filters, not both")
         else:
@@ -200,11 +212,11 @@ class Operations(Listings):
     ) -> ImportReport:
         """Take in sessions that :meth:`export_sessions` wrote.
 
-        Everything is compared with the checksums before the first session becomes visible; each
-        then is there complete, or not at all. One that is there already is not touched. States
-        and checkpoints arrive as the bytes that they were, with their revisions, but nobody
-        holds them: a session that was ACTIVE becomes failed and interrupted, as by a sweep,
-        which is one revision more. Nothing that an archive says leads out of the store.
+        Everything is compared with the checksums before the first session becomes visible. Each
+        session is then there complete, or not at all. A session that is there already is not
+        touched. States and checkpoints arrive as the bytes that they were, with their revisions,
+        but nobody holds them: a session that was ACTIVE becomes failed and interrupted, as by a
+        sweep, which is one revision more. No name in an archive leads out of the store.
 
         Args:
             source: a path to an archive or a directory, or something binary that is open.
@@ -214,8 +226,14 @@ class Operations(Listings):
 
         Raises:
             ArchiveRefused: it is damaged, or holds what no export does; nothing was imported.
-            InvalidSessionId: nothing was imported.
+            InvalidSessionId: the id is not safe; nothing was imported.
             StorageError: it cannot be read, or the store cannot be written.
+
+        Examples:
+            >>> exported = store.export_sessions("one.tar", ["ticket-1"])
+            >>> report = store.import_sessions("one.tar", session_id="ticket-1-copy")
+            >>> [item.session_id for item in report.imported]
+            ['ticket-1-copy']
         """
         from sessionstore.operations.transfer import import_
 
@@ -225,8 +243,6 @@ class Operations(Listings):
         return import_.import_(
             self._backend, source, session_id=session_id, max_bytes=limit, progress=progress
         )
-
-    # --- watching --------------------------------------------------------------------------------
 
     def watch(
         self,
@@ -242,7 +258,7 @@ class Operations(Listings):
 
         A burst of saves may come as one change, but the last state of a session always comes,
         and an earlier one never after a later one. Sessions, and the store itself, need not be
-        there yet. That an owner dies changes no state: see ``recover``.
+        there yet. The death of an owner changes no state: see :meth:`recover`.
 
         Args:
             session_ids: which ones; by default all, or those that match the filters.
@@ -257,38 +273,41 @@ class Operations(Listings):
 
         Raises:
             WatchTimedOut: the time is up, and ``until`` has not come.
-            InvalidSessionId, InvalidQuery, ValueError: an argument makes no sense.
+            InvalidSessionId: an id is not safe.
+            InvalidQuery: a filter makes no sense.
+            ValueError: ``poll``, ``timeout`` or ``until`` makes no sense.
             StorageError: the store cannot be listed.
+
+        Examples:
+            >>> for change in store.watch(["ticket-1"], until=["paused", "completed"]):
+            ...     print(change.kind, change.session_id, change.summary.status)
+            found ticket-1 paused
         """
         from sessionstore.operations import watch
 
-        return watch.watch(self._watching(session_ids, until, timeout, poll, events, filters))
-
-    def _watching(
-        self,
-        session_ids: Iterable[str] | None,
-        until: str | SessionStatus | Iterable[str | SessionStatus] | None,
-        timeout: float | None,
-        poll: float,
-        events: bool,
-        filters: Watched,
-    ) -> Watch:
-        from sessionstore.operations import watch
-
-        if not poll > 0 or (timeout is not None and not timeout >= 0):
-            raise ValueError("poll is more than 0 seconds, timeout 0 or more, or None")
-        named = [session_ids] if isinstance(session_ids, str) else session_ids
-        return watch.Watch(
-            self._backend,
-            None if named is None else [check_id(name) for name in named],
-            make_query(cast("Filters", filters), limit=None, cursor=None, order="session_id"),
-            until=watch.statuses(until),
-            timeout=timeout,
-            poll=poll,
-            uses_events=events,
+        return watch.watch(
+            watch.make_watch(
+                self._backend,
+                session_ids,
+                until=until,
+                timeout=timeout,
+                poll=poll,
+                events=events,
+                filters=filters,
+            )
         )
 
+    def diagnose(self) -> Sequence[Diagnosis]:
+        """Try whether the place of this store is fit for it; see :func:`sessionstore.diagnose`.
 
-def _ids(backend: Backend, query: SessionQuery) -> Iterable[str]:
-    matches = backend.find(query, lambda item: inspect.examine(backend, item))
-    return [item.session_id for item in matches]
+        Examples:
+            >>> for finding in store.diagnose():
+            ...     assert finding.fitness != "fail", finding
+        """
+        return self._backend.diagnose()
+
+    def _ids(self, filters: Filters) -> Iterable[str]:
+        if not filters:
+            return self._backend.ids()
+        query = make_query(filters, limit=None, cursor=None, order="session_id")
+        return [item.session_id for item in self._matches(query)]

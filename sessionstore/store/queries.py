@@ -1,7 +1,7 @@
-"""What a store tells of its sessions without claiming, or even reading, each of them.
+"""Find and count sessions without claiming, or even reading, each of them.
 
-The facade inherits these from here. They know of no class of states, and load nothing of what reads
-and writes one, pydantic included, before a file has to be read.
+This part of the store knows no class of states. It loads nothing that reads or writes a state,
+pydantic included, before a file has to be read.
 """
 
 from __future__ import annotations
@@ -15,23 +15,13 @@ from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
 
-class Listings:
+class StoreQueries:
     """The methods of :class:`~sessionstore.SessionStore` that find and count sessions."""
 
     _backend: Backend
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of what the store itself holds; sessions stay claimed until released."""
-        self._backend.close()
 
     def find(
         self,
@@ -44,8 +34,8 @@ class Listings:
     ) -> Page:
         """Return a page of the sessions that match.
 
-        A damaged session is an item with ``damaged`` set; where a filter asks for something
-        that cannot be read from it, it is only counted, in ``Page.damaged``.
+        A damaged session is an item with ``damaged`` set. A damaged session of which a filter
+        cannot say whether it matches is only counted, in ``Page.damaged``.
 
         Args:
             limit: how many at most; None for all.
@@ -58,6 +48,12 @@ class Listings:
 
         Raises:
             InvalidQuery: a filter, the order or the cursor makes no sense.
+            StorageError: the store cannot be listed.
+
+        Examples:
+            >>> page = store.find(status=["paused", "failed"], resumable=True, limit=20)
+            >>> [item.session_id for item in page]
+            ['ticket-1']
         """
         query = make_query(filters, limit=limit, cursor=cursor, order=order)
         matches = self._matches(query, verify=verify)
@@ -74,7 +70,19 @@ class Listings:
         order: str = "-updated_at",
         **filters: Unpack[Filters],
     ) -> Matches:
-        """Return an iterator over every session that matches, in order, after ``cursor`` if any."""
+        """Return an iterator over every session that matches, in order, after ``cursor`` if any.
+
+        The arguments are those of :meth:`find`.
+
+        Raises:
+            InvalidQuery: a filter, the order or the cursor makes no sense.
+            StorageError: the store cannot be listed.
+
+        Examples:
+            >>> for item in store.iter_find(goal_id="triage", order="started_at"):
+            ...     print(item.session_id, item.status)
+            ticket-1 paused
+        """
         query = make_query(filters, limit=None, cursor=cursor, order=order)
         return self._matches(query)
 
@@ -83,9 +91,24 @@ class Listings:
 
         Raises:
             InvalidQuery: a filter makes no sense.
+            StorageError: the store cannot be listed.
+
+        Examples:
+            >>> store.count(status="paused")
+            1
         """
         query = make_query(filters, limit=None, cursor=None, order="session_id")
         return self._backend.count(query, self._examine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release what the store itself holds; sessions stay claimed until they are released."""
+        self._backend.close()
 
     def _matches(self, query: SessionQuery, *, verify: bool = False) -> Matches:
         return self._backend.find(query, self._examine, verify=verify)

@@ -15,7 +15,8 @@ import pytest
 
 from sessionstore.errors import ClaimLost, NotStorable, SessionClaimed
 from sessionstore.model.state import SessionState
-from sessionstore.store.aio import AsyncSession, AsyncSessionStore
+from sessionstore.store.aio import AsyncSessionStore
+from sessionstore.store.aio_session import AsyncSession
 from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import DEADLINE, BackendT, Harness
 

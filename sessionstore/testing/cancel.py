@@ -161,7 +161,7 @@ class CancellingContract(Harness[BackendT]):
         assert backend.request_cancellation("s", CancelRequest("ab" * 8, "early"))
         claim.confirm()
         with pytest.raises(CancellationRequested, match="early"):
-            claim.write(stored.payload, 3, heeds_requests=True)
+            claim.write(stored.payload, 3, cancellable=True)
         claim.write(stored.payload, 3)  # one that takes no requests goes through
         claim.release()
 

@@ -176,7 +176,7 @@ def test_the_wrong_type_for_a_stored_session_is_a_mismatch_and_no_damage(tmp_pat
     with plain.create("g", session_id="s-1") as session:
         session.state = SessionState.model_validate({**session.state.model_dump(), "pair": "x"})
         session.complete()
-    with pytest.raises(StateTypeMismatch, match="is no Rich: pair"):
+    with pytest.raises(StateTypeMismatch, match="does not fit state_type Rich: pair"):
         SessionStore(tmp_path, state_type=Rich).load("s-1")
     assert [item.damaged for item in plain.find().items] == [None]
 

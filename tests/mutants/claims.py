@@ -84,8 +84,8 @@ MUTANTS = (
                 '        with self._claimed.opened("save") as directory:',
             ),
             (
-                "            self._claimed.check_held()\n            if self._heeds_requests",
-                "            if self._heeds_requests",
+                "            self._claimed.check_held()\n            if self._cancellable",
+                "            if self._cancellable",
             ),
         ),
         "tests/storage/files/test_claim_races.py::test_the_lock_is_looked_at_after_the_new_file_was_written",

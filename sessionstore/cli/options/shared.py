@@ -16,7 +16,7 @@ from sessionstore.cli.output import streams
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionState
-    from sessionstore.store.maintenance import Operations
+    from sessionstore.store.maintenance import StoreMaintenance
     from sessionstore.store.store import SessionStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +39,7 @@ class Settings:
         log_handlers.show(click.get_current_context())
         return SessionStore(root, create=create, clock=self.clock)
 
-    def open_operations(self) -> Operations:
+    def open_operations(self) -> StoreMaintenance:
         """Return the store, which must be there, for what is asked of all its sessions.
 
         A SessionStore can do more, and loads pydantic for it, which takes as long as all else.
@@ -47,10 +47,10 @@ class Settings:
         root = self.require_root()
         from sessionstore.cli import log_handlers
         from sessionstore.storage.files.backend import FilesBackend
-        from sessionstore.store.maintenance import Operations
+        from sessionstore.store.maintenance import StoreMaintenance
 
         log_handlers.show(click.get_current_context())
-        return Operations(FilesBackend(root, create=False, clock=self.clock))
+        return StoreMaintenance(FilesBackend(root, create=False, clock=self.clock))
 
     def require_root(self) -> str:
         """Return the root, which must have been given."""

@@ -15,7 +15,7 @@ from sessionstore.cli.options.shared import Settings
 from sessionstore.cli.output import json, streams
 from sessionstore.model.query import Filters
 from sessionstore.model.summary import Matches, Page, SessionSummary
-from sessionstore.store.queries import Listings
+from sessionstore.store.queries import StoreQueries
 from sessionstore.text import count_of
 
 _LOOK = "sessionstore ls --damaged"
@@ -26,7 +26,7 @@ _MANY_DAMAGED = 1000
 class Listing:
     """What to list, from which store, and how."""
 
-    store: Listings
+    store: StoreQueries
     settings: Settings
     filters: Filters
     order: str = "-updated_at"

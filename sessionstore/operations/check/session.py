@@ -23,10 +23,10 @@ from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.model.stored import Stored
-from sessionstore.operations import recovery
 from sessionstore.operations.check.condition import SessionCondition, doubled_keys, read_condition
 from sessionstore.process import identity, liveness
-from sessionstore.session.writer import Writer
+from sessionstore.session import outcome
+from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.report import CheckReport, Finding, FindingKind, Progress
@@ -278,16 +278,21 @@ class _Session:
             now = to_text(self.backend.clock())
             if ended := _how_it_ended(seen, _gave_back(state, claim, last)):
                 # What came after the checkpoint is lost, but nothing is to be run again.
-                recovery.end(state, f"{how}; {ended}", SessionStatus.FAILED, now)
+                outcome.mark_stopped(
+                    state,
+                    SessionStatus.FAILED,
+                    error=f"{how}; {ended}",
+                    at=outcome.last_run(state, now),
+                )
             else:
                 # Workers shall see it as they see a session whose process died.
                 died = Liveness(Verdict.DEAD, how, state.owner)
-                recovery.mark(state, died, SessionStatus.FAILED, now)
+                outcome.mark_dead(state, died, SessionStatus.FAILED, now)
         # Which revisions the lost state had is not known: under a new incarnation none is reused.
         state.incarnation = secrets.token_hex(8)
         state.latest_checkpoint_id = newest.checkpoint_id
         state.checkpoint_enabled = True
-        first = Writer(claim, state, clock=self.backend.clock).begin_save()
+        first = SessionWriter(claim, state, clock=self.backend.clock).begin_save()
         place = self.backend.restore(claim, first.payload, first.revision, reason)
         logger.warning(
             "%s: %s: %s",
@@ -324,7 +329,7 @@ class _Session:
             state.revision += 1
             claim.write(codec.encode(state), state.revision)
         else:
-            writer = Writer(claim, state, clock=self.backend.clock)
+            writer = SessionWriter(claim, state, clock=self.backend.clock)
             writer.run(writer.begin_save)
         return done
 

@@ -24,7 +24,7 @@ from sessionstore.errors import (
 )
 from sessionstore.log import about, logger
 from sessionstore.model import codec
-from sessionstore.model.state import SessionRecovery, SessionState, SessionStatus
+from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.stored import MAX_STATE_BYTES
 from sessionstore.operations.transfer import archive as archives
 from sessionstore.operations.transfer import import_source
@@ -34,6 +34,7 @@ from sessionstore.operations.transfer.report import (
     checkpoint_damage,
     transfer_damage,
 )
+from sessionstore.session import outcome
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.report import Progress, no_progress
@@ -354,19 +355,10 @@ def _interrupt(state: SessionState, now: datetime) -> None:
     As a sweep does: failed, with the reason, so that start-up code finds it as interrupted. It
     is a write like any other, so that the revision grows. It was no crash: the count stays.
     """
-    former, times = state.owner, state.timestamps
-    who = former.describe() if former is not None else ""
+    owner, at = state.owner, clock.to_text(now)
     reason = "it was active when it was exported, and its process did not come along"
-    if who:
+    if owner is not None and (who := owner.describe()):
         reason += f": {who}"
-    at = clock.to_text(now)
-    count = state.recovery.count if state.recovery else 0
-    state.recovery = SessionRecovery(count=count, at=at, reason=reason, owner=former)
-    state.result.success = False
-    state.result.error = reason
-    state.status = SessionStatus.FAILED
-    state.owner = state.pid = None
-    last_run = clock.parse(times.updated_at)
-    times.completed_at = clock.to_text(last_run) if last_run else at
-    times.updated_at = at
+    outcome.mark_interrupted(state, SessionStatus.FAILED, reason, owner=owner, now=at, crashes=0)
+    state.timestamps.updated_at = at
     state.revision += 1

@@ -69,7 +69,7 @@ class FilesClaim(Claim):
         self.entry: Entry = Entry(layout, session_id, index, mark)
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
-        self._heeds_requests = False
+        self._cancellable = False
         self._anchored = power  # in power mode every step was flushed as it was made
 
     @property
@@ -101,10 +101,10 @@ class FilesClaim(Claim):
         revision: int,
         *,
         checkpoint_id: str | None = None,
-        heeds_requests: bool = False,
+        cancellable: bool = False,
     ) -> None:
         self._attempted = None
-        self._heeds_requests = heeds_requests
+        self._cancellable = cancellable
         with self._claimed.opened("save", checks_lock=False) as directory:  # but before the swap
             self.entry.announce()
             if checkpoint_id is None:
@@ -133,7 +133,7 @@ class FilesClaim(Claim):
             # included, before it reads the state: it reads what was swapped in, or nothing is
             # swapped in any more. Looked at earlier, two could write the same revision.
             self._claimed.check_held()
-            if self._heeds_requests and self._lock.is_marked:
+            if self._cancellable and self._lock.is_marked:
                 self._heed_request()
             self._check_state(directory, revision - 1)
         except BaseException:

@@ -45,7 +45,7 @@ def test_time_that_is_up_exits_with_7(tmp_path: Path) -> None:
     )
     assert result.returncode == 7
     assert "session_one" in result.stdout
-    assert "has not come for session_one" in result.stderr
+    assert "waiting for session_one to end" in result.stderr
     without = invoke(tmp_path, "watch", "--timeout", "0s", "-o", "ids")
     assert (without.exit_code, without.stdout) == (0, "session_one\n")
 

@@ -40,9 +40,9 @@ def checkpoint_after_state() -> None:
         revision: int,
         *,
         checkpoint_id: str | None = None,
-        heeds_requests: bool = False,
+        cancellable: bool = False,
     ) -> None:
-        del heeds_requests
+        del cancellable
         with self.opened("save") as directory:
             staged = replace.Staged(directory, payload, flush_file=True)
             self._swap(directory, staged, revision)

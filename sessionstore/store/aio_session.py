@@ -1,0 +1,171 @@
+"""AsyncSession: a claimed session whose writes are prepared at once and stored in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self
+
+from sessionstore.errors import NotStorable, SessionStoreError
+from sessionstore.model import StateT
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.state import SessionOwner
+from sessionstore.session.writer import PreparedWrite, SessionWriter
+from sessionstore.store.threads import Runner
+
+
+class AsyncSession(Generic[StateT]):
+    """A claimed session whose methods are awaited; see :class:`~sessionstore.Session`.
+
+    A save serialises and checks the state before its first await, so that an edit during the
+    write changes nothing that was checked. Once its write has begun it is finished before a
+    cancellation is delivered. Saves of one session are stored in the order of their calls.
+
+    Examples:
+        >>> async with store.create("triage") as session:
+        ...     session.state.data_buffer["step"] = 1
+        ...     await session.save()
+    """
+
+    def __init__(self, writer: SessionWriter[StateT], runner: Runner) -> None:
+        self._writer = writer
+        self._runner = runner
+        self._order = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<AsyncSession {self._writer}>"
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session."""
+        return self._writer.session_id
+
+    @property
+    def revision(self) -> int:
+        """The revision that is stored; it grows by one with every write."""
+        return self._writer.revision
+
+    @property
+    def owner(self) -> SessionOwner:
+        """The owner record of this claim."""
+        return self._writer.owner
+
+    @property
+    def directory(self) -> Path:
+        """The session's directory; see :attr:`sessionstore.Session.directory`."""
+        return self._writer.claim.directory
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the claim has ended."""
+        return self._writer.is_released
+
+    @property
+    def state(self) -> StateT:
+        """The state, to edit or to replace; see :attr:`sessionstore.Session.state`."""
+        return self._writer.state
+
+    @state.setter
+    def state(self, state: StateT) -> None:
+        self._writer.state = state
+
+    async def save(self) -> int:
+        """Store the state; return its revision. The session stays claimed."""
+        return await self._finish(self._writer.begin_step())
+
+    async def checkpoint(
+        self, checkpoint_type: str = "manual", *, node: str | None = None
+    ) -> Checkpoint:
+        """Store the state, keep it, and make it the one that a resume restores."""
+        return await self._keep(self._writer.begin_checkpoint(checkpoint_type, node))
+
+    async def pause(self, node: str | None = None, *, resume_from: str | None = None) -> Checkpoint:
+        """Store the state as paused, keep a checkpoint of it, and release the session."""
+        return await self._keep(self._writer.begin_pause(node, resume_from))
+
+    async def complete(self, output: dict[str, Any] | None = None) -> int:
+        """Store the state as completed and release the session; return the revision."""
+        return await self._finish(self._writer.begin_complete(output))
+
+    async def fail(self, error: BaseException | str) -> int:
+        """Store the state as failed with ``error``, release the session; return the revision."""
+        return await self._finish(self._writer.begin_fail(error))
+
+    async def cancel(self, reason: str | None = None) -> int:
+        """Store the state as cancelled and release the session; return the revision."""
+        return await self._finish(self._writer.begin_cancel(reason))
+
+    async def release(self) -> None:
+        """Give the session back; one that is still ACTIVE is paused first."""
+        async with self._order:
+            await self._runner.run(self._writer.release)
+
+    async def _keep(self, prepared: PreparedWrite) -> Checkpoint:
+        await self._finish(prepared)
+        assert prepared.checkpoint is not None
+        return prepared.checkpoint
+
+    async def _finish(self, prepared: PreparedWrite) -> int:
+        started = False
+        try:
+            async with self._order:  # first come, first stored
+                started = True
+                return await self._runner.run(partial(self._writer.finish, prepared))
+        finally:
+            if not started:
+                self._writer.abandon()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        writer = self._writer
+        try:
+            if writer.needs_verdict:
+                await self._end(error)
+        except SessionStoreError as trouble:
+            if error is None:
+                raise
+            error.add_note(f"sessionstore could not store how the session ended: {trouble}")
+        finally:
+            await self._runner.run(writer.free)
+
+    async def _end(self, error: BaseException | None) -> None:
+        writer = self._writer
+        try:
+            await self._finish(writer.begin_verdict(error))
+        except NotStorable as unstorable:
+            await self._runner.run(partial(writer.leave_with_last_saved, error or unstorable))
+            raise
+
+
+class PendingSession(Generic[StateT]):
+    """A session that is about to be opened: await it, or enter it with ``async with``."""
+
+    def __init__(self, open_session: Callable[[], Awaitable[AsyncSession[StateT]]]) -> None:
+        self._open = open_session
+        self._session: AsyncSession[StateT] | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncSession[StateT]]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AsyncSession[StateT]:
+        self._session = await self._open()
+        return await self._session.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._session is not None
+        await self._session.__aexit__(kind, error, traceback)
