@@ -6,7 +6,7 @@ ARGS   ?=
 # As many test workers as there are processors, but at least two: many tests wait for children.
 JOBS   ?= auto
 
-.PHONY: test demo lint types unit bench mutants soak durability docs tour clean help
+.PHONY: test demo lint types unit bench mutants soak durability docs tour wheel clean help
 
 help:
 	@echo "make test    lint, types and tests, with coverage"
@@ -17,6 +17,7 @@ help:
 	@echo "make durability   run the tests and write what they tried into docs/durability.md"
 	@echo "make docs    build the docs site into build/site"
 	@echo "make tour    go through the commands in a real terminal (tmux), write docs/tour.md"
+	@echo "make wheel   build the wheel, and try it with each of PYTHONS in a new environment"
 	@echo "make clean   remove what the others made"
 
 test: lint types unit
@@ -81,11 +82,13 @@ durability: $(BIN)/.dev
 	SESSIONSTORE_TALLY=$(abspath $(VENV))/tally $(BIN)/python -m pytest -q -n $(JOBS)
 	$(BIN)/python -m tools.docs.durability_table $(VENV)/tally docs/durability.md
 
-# A warning is an error, and so is anything that a page would load from elsewhere.
+# A warning is an error, and so is anything that a page would load from elsewhere, and a public
+# name or field that the reference does not show.
 docs: $(VENV)-docs/bin/.docs
 	$(VENV)-docs/bin/python -m tools.docs.commands
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
 	$(VENV)-docs/bin/python -m tools.docs.outside build/site
+	$(VENV)-docs/bin/python -m tools.docs.reference build/site
 
 $(VENV)-docs/bin/.docs: constraints.txt docs/constraints.txt
 	$(PYTHON) -m venv $(VENV)-docs
@@ -96,6 +99,19 @@ $(VENV)-docs/bin/.docs: constraints.txt docs/constraints.txt
 # What a person types, and what the terminal shows: 80 and 140 columns, with colours and without.
 tour: $(BIN)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.docs.tour $(ARGS)
+
+# The classifiers in pyproject.toml name the Pythons that passed: PYTHONS="python3.11 python3.12 …"
+PYTHONS ?= $(PYTHON)
+wheel:
+	rm -rf build/wheel
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	sed -n '/^```python$$/,/^```$$/p' README.md | sed '/^```$$/q' | grep -v '^```' > build/wheel/quickstart.py
+	set -e; cd build/wheel; export HOME="$$PWD/home"; for python in $(PYTHONS); do \
+	  rm -rf venv home; $$python -m venv venv; \
+	  venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls sessionstore-*.whl)[cli]"; \
+	  venv/bin/python --version; venv/bin/python -W error quickstart.py; \
+	  venv/bin/sessionstore --root home/.my-agent ls; venv/bin/sessionstore --root home/.my-agent fsck; \
+	done
 
 clean:
 	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench $(VENV)-docs build .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

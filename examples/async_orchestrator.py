@@ -26,7 +26,7 @@ STEPS = ("fetch", "parse", "rate", "store")
 
 
 async def open_session(store: AsyncSessionStore, session_id: str) -> AsyncSession | None:
-    """Return the session, claimed: a new one, or resumed. None if it has ended by itself."""
+    """Create or resume the session, and return it. Return None if it has ended."""
     if not await store.exists(session_id):
         return await store.create("rate-page", session_id=session_id, stream_id="crawl")
     state = await store.load(session_id)
@@ -34,13 +34,13 @@ async def open_session(store: AsyncSessionStore, session_id: str) -> AsyncSessio
     if not unfinished and not state.is_interrupted:
         return None
     if state.is_interrupted and not state.is_resumable:
-        await store.delete(session_id)  # it died before its first checkpoint: nothing is lost
+        await store.delete(session_id)  # it has no checkpoint yet: nothing is lost
         return await open_session(store, session_id)
     return await store.resume(session_id, expected_revision=state.revision)
 
 
 async def run(store: AsyncSessionStore, number: int, step_delay: float) -> str:
-    """Run one session to its end, or the rest of it; return what became of it."""
+    """Run one session, or the rest of it; return its status."""
     session_id = f"page-{number:02}"
     try:
         session = await open_session(store, session_id)
@@ -52,7 +52,7 @@ async def run(store: AsyncSessionStore, number: int, step_delay: float) -> str:
         state = session.state
         begun = len(state.progress.path)
         for step in STEPS[begun:]:
-            await asyncio.sleep(step_delay)  # the step's own work, safe to be done again
+            await asyncio.sleep(step_delay)  # the work of the step, safe to repeat
             state.data_buffer[step] = f"{step} of page {number}"
             state.progress.path.append(step)
             state.progress.steps_executed += 1

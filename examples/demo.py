@@ -1,6 +1,6 @@
 """Kill a real orchestrator again and again, and show that nothing is lost.
 
-    python demo.py                  # under a minute; ends with a table, and with 0 if all is well
+    python demo.py                  # under a minute; exits with 0 if nothing was lost
     python demo.py --seed 7         # other instants
 
 It starts orchestrator.py as a child and kills it with SIGKILL: within a step, between two steps,
@@ -43,8 +43,8 @@ from sessionstore import SessionClaimed, SessionStore
 RECORDED_RUNS = Path(__file__).resolve().parents[2] / "shared" / "data" / "legacy_runs"
 SESSION = "weekly-report"
 
-# What may differ between a killed session and one that was not, and nothing else: it was written
-# more often, at other times, and remembers its recoveries. A replay has its times from the record.
+# A killed session may differ from one that nobody killed only in these fields: it was written more
+# often, at other times, and counts its recoveries. A replay takes its times from the record.
 MAY_DIFFER_IN_A_REPLAY = {
     "revision",
     "incarnation",
@@ -60,7 +60,7 @@ MAY_DIFFER = MAY_DIFFER_IN_A_REPLAY | {
 
 
 TRIES = 5
-"""How often a chapter begins anew, each time with slower steps, where children end too early."""
+"""How often a chapter starts again, with slower steps, when children end too early."""
 LEAST_KILLS = 6
 """In each of the two chapters that kill again and again."""
 
@@ -70,7 +70,7 @@ def tell(text: str = "") -> None:
 
 
 def retell(child: Orchestrator, pattern: str) -> None:
-    """Pass on what a child has said of its predecessor, and of where it goes on."""
+    """Print what a child said about its predecessor, and where it continues."""
     for line in child.lines:
         if re.search(pattern, line):
             brief = re.sub(r" \([^)]*\)|; wait with .*", "", line)  # without the command line
@@ -78,7 +78,7 @@ def retell(child: Orchestrator, pattern: str) -> None:
 
 
 class Demo:
-    """The chapters, told as they happen, and the table at the end."""
+    """The chapters, printed as they happen, and the table at the end."""
 
     def __init__(self, base: Path, runs: Path, seed: int, *, spoil: bool) -> None:
         self.base, self.runs, self.spoil = base, runs, spoil
@@ -98,7 +98,7 @@ class Demo:
 
     def killed_graph(self) -> None:
         tell("1. A graph of nodes, killed within steps, between steps and in the middle of saves")
-        # In the order of the steps: one that was killed late must not wait for what is over.
+        # In the order of the steps: a child that was killed late must not wait for an earlier step.
         aimed = [in_a_save(1), in_a_save(2), within("collect"), after("collect"), within("draft")]
         aimed += [in_a_save(3), after("draft"), in_a_save(2), in_a_save(4), within("review")]
         instants = [*aimed, *(at_random(self.chance) for _ in range(4))]
@@ -181,7 +181,7 @@ class Demo:
     def kill_in_earnest(
         self, name: str, options: list[str], delay: float, instants: list[Instant]
     ) -> tuple[Path, str]:
-        """Kill and resume until it was worth it; return where, and what it came to."""
+        """Kill and resume until enough kills hit; return where, and the final state."""
         for root, how in self.tries(name, delay):
             kills, resumes = self.kill_and_resume(root, [*options, *how], instants)
             if kills >= LEAST_KILLS:
@@ -191,7 +191,7 @@ class Demo:
     def kill_and_resume(
         self, root: Path, options: list[str], instants: list[Instant]
     ) -> tuple[int, int]:
-        """Start, kill, start again; let the last one finish. Return how often it did both."""
+        """Start and kill children; let the last one finish. Return how often each happened."""
         kills = resumes = 0
         for wait_for_instant in [*instants, None]:
             child = Orchestrator(root, *options)
@@ -209,7 +209,7 @@ class Demo:
         return kills, resumes
 
     def kill(self, child: Orchestrator) -> bool:
-        """Kill a child, and see that what it saved is there; return False if it ended before."""
+        """Kill a child, and check that its saves are there; return False if it ended before."""
         child.process.send_signal(signal.SIGKILL)
         if child.process.wait() != -signal.SIGKILL:
             return False
@@ -264,7 +264,7 @@ def is_active(root: Path) -> bool:
 
 
 def as_recorded(record: State, state: State) -> bool:
-    """Return whether a replay came to what its record says."""
+    """Return whether a replay ended as its record says."""
     return bool(
         state["status"] == record["status"]
         and state["goal_id"] == record["goal_id"]

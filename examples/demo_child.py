@@ -24,14 +24,14 @@ stop_requested = threading.Event()
 
 
 class DemoError(Exception):
-    """Something did not go as promised."""
+    """A promise was broken."""
 
 
 children: list[Orchestrator] = []
 
 
 class Orchestrator:
-    """A running orchestrator.py, and what it has printed so far."""
+    """A running orchestrator.py, and its output so far."""
 
     def __init__(self, root: Path, *options: str) -> None:
         self.root = root
@@ -88,7 +88,7 @@ class Orchestrator:
         self.reap()
 
     def finish(self) -> None:
-        """Let it run to its end, which must be a good one."""
+        """Let the child run to its end, which must be a success."""
         self.wait_until(lambda: False)
         self.reap()
         if self.process.returncode != 0:
@@ -111,7 +111,7 @@ def read_states(root: Path) -> dict[str, State]:
 
 
 def unfinished(root: Path) -> set[str]:
-    """Return the files of saves that are going on, or that a kill has cut short."""
+    """Return the files of saves that are running, or that a kill interrupted."""
     sessions = os.path.join(root, "sessions")
     found = set()
     for directory in (sessions, *(os.path.join(sessions, name) for name in _names(sessions))):
@@ -124,7 +124,7 @@ def unfinished(root: Path) -> set[str]:
 def _names(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
-    except OSError:  # not made yet, or moved away meanwhile
+    except OSError:  # not made yet, or moved meanwhile
         return []
 
 
@@ -189,7 +189,7 @@ def at_random(chance: random.Random) -> Instant:
 
 
 def where(child: Orchestrator) -> str:
-    """Return where the kill hit, by what the child said last and what it left behind."""
+    """Return where the kill hit, by the last output of the child and the files it left."""
     last = child.lines[-1] if child.lines else ""
     if unfinished(child.root) - child.found:
         return "in the middle of a save"

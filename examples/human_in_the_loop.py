@@ -1,4 +1,4 @@
-"""A session that waits for a person: pause, answer from another process, go on in a third.
+"""A session that waits for a person: pause, answer from another process, resume in a third.
 
 It shows that nobody holds a session while it waits (so the wait may take days, and the machine
 may restart), and how an answer gets in: claim, edit, checkpoint("input"), release.
@@ -7,7 +7,7 @@ may restart), and how an answer gets in: claim, edit, checkpoint("input"), relea
 
     python human_in_the_loop.py ask    --root ./store      # the agent: drafts, then asks
     python human_in_the_loop.py answer --root ./store yes  # the person, or the web server for her
-    python human_in_the_loop.py work   --root ./store      # the worker: goes on with the answer
+    python human_in_the_loop.py work   --root ./store      # the worker: resumes with the answer
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def say(text: str) -> None:
 
 
 def ask(store: SessionStore) -> None:
-    """The agent: work up to the question, then pause and be gone."""
+    """The agent: work up to the question, then pause and end."""
     with store.create(GOAL) as session:
         data = session.state.data_buffer
         data["draft"] = "Dear reader, our store now survives kill -9."
@@ -39,19 +39,19 @@ def ask(store: SessionStore) -> None:
 
 
 def answer(store: SessionStore, text: str) -> None:
-    """The person: hand in the answer. The session stays paused: a worker resumes it."""
+    """The person: store the answer. The session stays paused until a worker resumes it."""
     for item in store.iter_find(goal_id=GOAL, status="paused"):
         with store.claim(item.session_id, timeout=5) as session:
             data = session.state.data_buffer
             if "question" in data and "answer" not in data:
                 data["answer"] = text
-                session.checkpoint("input")  # what the worker will resume from
+                session.checkpoint("input")  # the worker resumes from this
                 say(f"{session.session_id} is answered: {text}")
 
 
 def work(store: SessionStore) -> None:
-    """The worker: sweep, then go on with every session that has its answer."""
-    store.recover(mark_as="paused")  # a worker that died here before left an answered session
+    """The worker: sweep, then resume every session that has its answer."""
+    store.recover(mark_as="paused")  # also the sessions of a worker that died here
     for item in store.iter_find(goal_id=GOAL, status="paused", resumable=True):
         if "answer" not in store.load(item.session_id).data_buffer:
             continue  # still waiting for the person

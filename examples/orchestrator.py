@@ -1,9 +1,9 @@
-"""An orchestrator that loses nothing: kill it at any instant, start it again, and it goes on.
+"""An orchestrator that loses nothing: kill it at any instant, start it again, and it continues.
 
 It shows how to
 - persist a session after every step: `save()` inside a node, `checkpoint()` when it is complete;
-- begin every start with a sweep, which marks what dead processes left behind;
-- resume that from its last checkpoint; of several orchestrators exactly one gets to do it.
+- begin every start with a sweep, which marks the sessions of dead processes;
+- resume such a session from its last checkpoint; of several orchestrators exactly one does it.
 
 Run it, kill it (`kill -9`), and run it again:
 
@@ -41,7 +41,7 @@ from sessionstore import (
 
 @dataclass(frozen=True)
 class Job:
-    """What to do in one session: how it starts, and how to go on from wherever it stands."""
+    """The work of one session: how it starts, and how it continues from any state."""
 
     session_id: str
     start: Callable[[SessionStore], Session]
@@ -66,7 +66,7 @@ def collect(session: Session) -> str:
     session.state.data_buffer["notes"] = notes
     for source, note in SOURCES.items():
         notes[source] = note
-        session.save()  # seen by others and safe from a crash; a resume begins this node again
+        session.save()  # survives a crash; a resume begins this node again
     return "draft"
 
 
@@ -148,7 +148,7 @@ def replay_job(record: dict[str, Any], step_delay: float) -> Job:
             session.checkpoint("decision")
             say(f"{session_id}: step {step} done, revision {session.revision}")
             time.sleep(step_delay)
-        # The verdict of the record. Leaving the `with` block keeps a status that is not ACTIVE.
+        # The record says how the run ended. The `with` block keeps a status that is not ACTIVE.
         state.problems, state.metrics = recorded.problems, recorded.metrics
         state.result, state.status = recorded.result, recorded.status
         state.timestamps.completed_at = recorded.timestamps.completed_at
@@ -161,7 +161,7 @@ def replay_job(record: dict[str, Any], step_delay: float) -> Job:
 
 
 def sweep(store: SessionStore) -> None:
-    """Mark what dead processes left ACTIVE. It resumes nothing, and touches nobody alive."""
+    """Mark the sessions of dead processes. Resume nothing, and leave live sessions alone."""
     report = store.recover()
     for item in report.swept:
         say(f"sweep: {item.session_id} marked: {item.reason}")
@@ -172,7 +172,7 @@ def sweep(store: SessionStore) -> None:
 
 
 def open_session(store: SessionStore, job: Job) -> Session | None:
-    """Return the job's session, claimed: a new one, or resumed. None if it has ended by itself."""
+    """Create or resume the session of a job, and return it. Return None if it has ended."""
     if not store.exists(job.session_id):
         session = job.start(store)
         say(f"{job.session_id}: started, revision {session.revision}")
@@ -183,9 +183,9 @@ def open_session(store: SessionStore, job: Job) -> Session | None:
         say(f"{job.session_id}: {state.status} already, nothing to do")
         return None
     if state.is_interrupted and not state.is_resumable:
-        store.delete(job.session_id)  # it died before its first checkpoint, so nothing is lost
+        store.delete(job.session_id)  # it has no checkpoint yet: nothing is lost
         return open_session(store, job)
-    # Whoever else saw this revision and resumes it is refused, or we are.
+    # Of all processes that saw this revision and resume it, exactly one wins.
     session = store.resume(job.session_id, expected_revision=state.revision)
     say(f"{job.session_id}: resumed from {state.latest_checkpoint_id}, revision {session.revision}")
     return session
@@ -198,7 +198,7 @@ def work(store: SessionStore, job: Job) -> bool:
         if session is not None:
             with session:
                 if not session.state.is_resumable:
-                    session.checkpoint("start")  # from here on there is something to resume
+                    session.checkpoint("start")  # from here on a resume is possible
                 job.run(session)
             state = session.state
             say(f"{job.session_id}: ended as {state.status}, revision {session.revision}")

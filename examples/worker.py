@@ -49,7 +49,7 @@ def work(session: Session, step_delay: float) -> None:
 
 
 def resume_crashed(store: SessionStore, step_delay: float) -> None:
-    """Resume, one after the other, all that a sweep has marked and that is worth another try."""
+    """Resume, one after the other, the crashed sessions that may be tried again."""
     for item in store.iter_find(
         goal_id=GOAL,
         interrupted=True,
@@ -58,7 +58,7 @@ def resume_crashed(store: SessionStore, step_delay: float) -> None:
         order="session_id",
     ):
         try:
-            # The revision that we saw: of all workers that saw it, one wins.
+            # Of all workers that saw this revision, one wins.
             session = store.resume(item.session_id, expected_revision=item.revision)
         except (SessionClaimed, RevisionConflict, NotResumable) as error:
             say(f"lost {item.session_id}: {error}")
@@ -67,7 +67,7 @@ def resume_crashed(store: SessionStore, step_delay: float) -> None:
         try:
             with session:
                 work(session, step_delay)
-        except Exception as error:  # stored as failed by its own fault: nobody resumes that
+        except Exception as error:  # the session is stored as failed: no worker resumes it
             say(f"{item.session_id} raised {error!r}")
         say(f"ended {item.session_id} as {session.state.status}")
 

@@ -1,4 +1,4 @@
-"""Read and write the timestamps of the schema: ours are aware UTC, older ones naive local time."""
+"""Timestamps of the schema: this package writes aware UTC, and also reads naive local time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def to_text(moment: datetime) -> str:
 def parse(text: object) -> datetime | None:
     """Return ``text`` as an aware UTC datetime, or None if it cannot be parsed.
 
-    A naive time is read as local time of this machine (SCHEMA: files from elsewhere).
+    A naive time is local time of this machine: other software writes such times.
     """
     if not isinstance(text, str):
         return None
@@ -37,7 +37,7 @@ def seconds(text: object) -> float | None:
     """Return ``text`` as seconds since the epoch, or None if it cannot be parsed."""
     try:
         moment = datetime.fromisoformat(text)  # type: ignore[arg-type]  # anything else raises
-        if moment.tzinfo is not None:  # no need to turn it into UTC first
+        if moment.tzinfo is not None:  # converting it to UTC would take time
             return moment.timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
@@ -49,7 +49,7 @@ def is_naive(text: str) -> bool:
     """Return whether ``text`` is a time without an offset."""
     try:
         return datetime.fromisoformat(text).tzinfo is None
-    except (ValueError, TypeError):  # a wrong type is refused when the state is checked
+    except (ValueError, TypeError):  # the check of the state refuses a wrong type
         return False
 
 

@@ -1,4 +1,4 @@
-"""Show text that came from a session without letting it act on a terminal, a log or a page."""
+"""Escape foreign text, so that it cannot act on a terminal, a log or a page."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def printable(value: object, *, limit: int = 200) -> str:
 def escape(char: str) -> str:
     r"""Return one character as ``\n``, ``\x1b`` or ``\u202e``."""
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def class_name(kind: type) -> str:
+    """Return ``app.models.Thread``: two classes of one name differ in their modules."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:

@@ -1,8 +1,8 @@
-"""Checkpoints: kept states, ours and those of the original framework, and how one is restored."""
+"""Checkpoints, of this package and of the original framework: describe, order and restore them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,20 +22,31 @@ PAUSE = "pause"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A saved state that is kept. Of a damaged one only the id and ``damaged`` are certain."""
+    """A state that was kept, to resume from.
+
+    Of a damaged checkpoint only ``checkpoint_id`` and ``damaged`` are known.
+
+    Examples:
+        >>> kept = session.checkpoint("node_complete", node="plan")
+        >>> store.resume(session.session_id, checkpoint_id=kept.checkpoint_id)
+    """
 
     checkpoint_id: str
+    """The id, which names the file."""
     checkpoint_type: str = ""
+    """Why it was kept, as in ``node_complete``, ``pause`` or ``before_resume``."""
     node: str | None = None
+    """The node that it belongs to, or None."""
     revision: int | None = None
-    """Of the state in it; None in checkpoints of the original framework."""
+    """The revision of its state; None in a checkpoint of the original framework."""
     created_at: str = ""
+    """ISO 8601 time at which the state was written."""
     damaged: str | None = None
     """Why it cannot be read, or None."""
 
 
 class ForeignCheckpoint(BaseModel, extra="ignore"):
-    """A checkpoint file of the original framework, as far as it is restored."""
+    """The part of a checkpoint file of the original framework that is restored."""
 
     checkpoint_id: str
     checkpoint_type: str = ""
@@ -48,17 +59,17 @@ class ForeignCheckpoint(BaseModel, extra="ignore"):
 
     @property
     def data(self) -> dict[str, Any]:
-        """The working data, under its new name or its old one."""
+        """The working data, under its new name or its old name."""
         if self.data_buffer is not None:
             return self.data_buffer
         return self.shared_memory or {}
 
 
 def describe(session_id: str, checkpoint_id: str, stored: Stored) -> Checkpoint:
-    """Return what the file tells of a checkpoint.
+    """Return what the file of a checkpoint tells.
 
     Raises:
-        SessionCorrupt: it is damaged, or of another session.
+        SessionCorrupt: it is damaged, or belongs to another session.
     """
     foreign = _as_foreign(session_id, stored)
     if foreign is not None:
@@ -80,7 +91,7 @@ def describe(session_id: str, checkpoint_id: str, stored: Stored) -> Checkpoint:
 
 
 def in_order(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Return them oldest first: by revision, those without one first, by their time."""
+    """Return the oldest first, by revision. Those without a revision come first, by time."""
 
     def age(item: Checkpoint) -> tuple[int, float, str]:
         moment = clock.parse(item.created_at)
@@ -93,14 +104,30 @@ def in_order(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     return sorted(checkpoints, key=age)
 
 
-def load(current: StateT, stored: Stored, checkpoint_id: str) -> StateT:
-    """Return the state that a checkpoint holds, which names itself as the latest.
+def newest_sound(checkpoints: Iterable[Checkpoint], *, whole: bool) -> Checkpoint | None:
+    """Return the newest checkpoint that can be read; with ``whole`` one that holds a whole state.
 
-    One of the original framework holds only data_buffer, path and current_node: the rest is
-    taken from ``current``.
+    One of type before_resume holds what a resume went back from on purpose: it counts only
+    where there is no other.
+    """
+    found = [
+        item
+        for item in checkpoints
+        if item.damaged is None and (item.revision is not None or not whole)
+    ]
+    meant = [item for item in found if item.checkpoint_type != BEFORE_RESUME]
+    return in_order(meant or found)[-1] if found else None
+
+
+def load(current: StateT, stored: Stored, checkpoint_id: str) -> StateT:
+    """Return the state that a checkpoint holds, with that checkpoint as its latest.
+
+    A checkpoint of the original framework holds data_buffer, path and current_node only. All other
+    fields are those of ``current``.
 
     Raises:
-        SessionCorrupt, StateTypeMismatch: it cannot be read as the type of ``current``.
+        SessionCorrupt: it is damaged, or belongs to another session.
+        StateTypeMismatch: its state does not fit the type of ``current``.
     """
     kind, session_id = type(current), current.session_id
     foreign = _as_foreign(session_id, stored)
@@ -112,7 +139,7 @@ def load(current: StateT, stored: Stored, checkpoint_id: str) -> StateT:
             kind.__pydantic_serializer__.to_json(current, exclude=computed, warnings=False)
         )
         raw["data_buffer"] = foreign.data
-        # It is no revision of ours: whatever is stored is newer.
+        # It has no revision: every stored state counts as newer.
         raw["revision"], raw["incarnation"] = 0, None
         raw["progress"]["path"] = foreign.execution_path
         raw["progress"]["current_node"] = foreign.current_node
@@ -123,11 +150,11 @@ def load(current: StateT, stored: Stored, checkpoint_id: str) -> StateT:
 
 
 def _as_foreign(session_id: str, stored: Stored) -> ForeignCheckpoint | None:
-    """Return the checkpoint if the original framework wrote it; None if it is a state of ours."""
+    """Return the checkpoint if the original framework wrote it, else None."""
     try:
         raw = from_json(stored.payload)
     except ValueError:
-        return None  # decoding it as a state says what is wrong
+        return None  # codec.decode says what is wrong
     if not isinstance(raw, dict) or "checkpoint_id" not in raw or "timestamps" in raw:
         return None
     try:

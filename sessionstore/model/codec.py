@@ -1,4 +1,4 @@
-"""Turn a state into the bytes that are stored, and back: equal, or refused with the place."""
+"""Turn a state into the bytes that are stored, and back: equal, or refused with a path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def encode(state: SessionState) -> bytes:
     """Return ``state`` as UTF-8 JSON that reads back equal, as the same types.
 
     Raises:
-        NotStorable: for the first value that would not, with its path.
+        NotStorable: a value would not; the error names its path.
     """
     kind = type(state)
     try:
@@ -59,8 +59,8 @@ _LEFT_OUT = set(_DERIVED)
 def _serialize(state: SessionState) -> bytes:
     """Return ``state`` as JSON, with its derived fields last.
 
-    They are computed here and not by pydantic: a signal handler runs wherever Python code does,
-    and of what it raises inside a serializer pydantic keeps only the text.
+    They are computed here and not by pydantic. A signal handler may raise wherever Python code
+    runs, and pydantic keeps only the text of an exception that is raised inside a serializer.
     """
     kind = type(state)
     serializer = kind.__pydantic_serializer__
@@ -74,12 +74,12 @@ def _serialize(state: SessionState) -> bytes:
         resumable,
         resumable,
     )
-    return b"".join((memoryview(body)[:-1], derived))  # in place of the brace that closes it
+    return b"".join((memoryview(body)[:-1], derived))  # without the brace that closes it
 
 
 @cache
 def _is_derived_as_ours(kind: type[SessionState]) -> bool:
-    """Return whether the derived fields of ``kind`` are SessionState's, under their names."""
+    """Return whether ``kind`` derives the same fields as SessionState, under the same names."""
     config = kind.model_config
     return (
         tuple(kind.__pydantic_computed_fields__) == _DERIVED
@@ -94,9 +94,9 @@ _LOST = re.compile(r": (KeyboardInterrupt|SystemExit|CancelledError)(?:: (.*))?\
 
 
 def _raised_by_signal(error: Exception) -> BaseException | None:
-    """Return anew what a signal handler raised while code of a state type was serialising.
+    """Return a copy of the exception that a signal handler raised inside a serializer, or None.
 
-    pydantic passes on neither the exception nor its cause; these are no error of a value.
+    pydantic passes on neither that exception nor its cause. It is not an error of a value.
     """
     found = _LOST.search(str(error)) if isinstance(error, PydanticSerializationError) else None
     if found is None:
@@ -140,17 +140,17 @@ def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) 
 def decode(payload: bytes, state_type: type[StateT], session_id: str, file: object) -> StateT:
     """Return the state that ``payload`` holds.
 
-    ``file`` is named in errors.
+    ``file`` is the place that errors name.
 
     Raises:
-        SessionCorrupt: these bytes are no state of this session.
-        StateTypeMismatch: they are a sound state, but not of ``state_type``.
+        SessionCorrupt: the bytes are not a state of this session.
+        StateTypeMismatch: the state is sound, and does not fit ``state_type``.
     """
     try:
         state = state_type.model_validate_json(payload)
     except ValidationError as error:
         if state_type is not SessionState:
-            decode(payload, SessionState, session_id, file)  # raises where it is damage
+            decode(payload, SessionState, session_id, file)  # raises if it is damaged
             raise StateTypeMismatch(session_id, state_type.__name__, brief(error)) from None
         reason = why_no_json(payload) or brief(error)
         raise SessionCorrupt(session_id, file, reason) from None
@@ -164,7 +164,7 @@ def decode(payload: bytes, state_type: type[StateT], session_id: str, file: obje
 
 
 def brief(error: Exception) -> str:
-    """Return the first complaint on one line, without any input value (it may be a secret)."""
+    """Return the first complaint on one line, without input values: they may be secret."""
     if not isinstance(error, ValidationError):
         return printable(error)
     problems = error.errors(include_url=False, include_context=False, include_input=False)
@@ -178,19 +178,19 @@ def brief(error: Exception) -> str:
 def plain(value: object) -> Any:
     """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
     if is_dataclass(value):
-        # Of a summary some fields are made when asked for, in Python: where pydantic asks, it
-        # takes whatever is raised there, a Ctrl-C included, for an attribute that is missing.
+        # Some fields of a summary are made on the first look, by Python code. Where pydantic
+        # looks, it takes an exception there, even a Ctrl-C, for a missing attribute.
         value = {field.name: getattr(value, field.name) for field in fields(value)}
     try:
         return from_json(to_json(value, inf_nan_mode="null"))
-    except PydanticSerializationError as error:  # it asks enums for their values, in Python
+    except PydanticSerializationError as error:  # the value of an enum is Python code
         if signalled := _raised_by_signal(error):
             raise signalled from error
         raise
 
 
 def peek_revision(payload: bytes) -> int | None:
-    """Return the revision in ``payload``, or None if it cannot be read: for messages only."""
+    """Return the revision in ``payload`` for a message, or None if it cannot be read."""
     try:
         state = from_json(payload)
     except ValueError:
@@ -200,7 +200,7 @@ def peek_revision(payload: bytes) -> int | None:
 
 
 def with_revision(payload: bytes, revision: int) -> bytes:
-    """Return the same state as of another revision."""
+    """Return ``payload`` with another revision."""
     state = from_json(payload)
     state["revision"] = revision
     return to_json(state)

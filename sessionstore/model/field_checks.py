@@ -1,7 +1,8 @@
-"""Hold every declared field of a state to its declaration, at the cost of a glance.
+"""Check every declared field of a state against its declaration before it is stored.
 
-pydantic does not look at what is assigned to a field. A declaration that is known here is checked
-on the live value; any other, and every one of a model with code of its own, after a real read.
+pydantic does not check assignments. Common declarations are checked here on the live value, which
+is cheap. All others, and all those of a model with validators or serializers of its own, are
+checked by reading the stored bytes back.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Check = Callable[[Any, int], None]
 
 
 def check(part: Part, depth: int = 1) -> None:
-    """Raise :class:`Unstorable` for the first value below ``part`` that would not survive."""
+    """Raise :class:`Unstorable` for the first value of ``part`` that would not read back."""
     plan, values = _plan(type(part)), part.__dict__
     found = plan.pick(values)
     if found is None:
@@ -67,9 +68,9 @@ def _check_each(
 
 @cache
 def typed_fields(kind: type[Part]) -> tuple[str, ...]:
-    """Return the fields of ``kind`` that only a real read can judge.
+    """Return the fields of ``kind`` that only a read of the stored bytes can check.
 
-    These are all of them where ``kind`` brings validators or serializers of its own.
+    If ``kind`` has validators or serializers of its own, these are all of its fields.
     """
     if _has_own_code(kind):
         return tuple(kind.__pydantic_fields__)
@@ -86,8 +87,8 @@ _planning: set[type[Part]] = set()
 class _Plan:
     """How to check the declared fields of a model.
 
-    The types of most are compared in one sweep at C speed; only those that hold something are
-    looked into, and only if a type is wrong are the checks made one by one, to say which.
+    The types of most fields are compared at once, at C speed. Only values that contain others are
+    then looked into. If a type is wrong, the fields are checked one by one, to find which.
     """
 
     def __init__(self, kind: type[Part]) -> None:
@@ -108,7 +109,7 @@ class _Plan:
         self.rest = [(name, shape) for name, shape in self.checks if name not in swept]
         shapes = dict(self.checks)
         self.deeper: list[tuple[int, str, Check]] = [
-            # The sweep saw already that a part is of its declared type.
+            # The type of a part was compared already.
             (index, name, check if _is_part(allowed) else shape)
             for index, (name, allowed) in enumerate(swept.items())
             if (shape := shapes[name]) is not None
@@ -119,7 +120,7 @@ class _Plan:
         self._proven: set[tuple[type, ...]] = set()
 
     def pick(self, values: dict[str, Any]) -> tuple[Any, ...] | None:
-        """Return the swept fields, if all of them are there and of a declared type."""
+        """Return the fields that are compared at once, if all are there and of a declared type."""
         if self._pick is None:
             return None
         try:
@@ -127,7 +128,7 @@ class _Plan:
         except KeyError:
             return None
         kinds = tuple(map(type, found))
-        if kinds not in self._proven:  # a model has few combinations, and each save has the last
+        if kinds not in self._proven:  # most saves have the types of the last one
             if not all(map(contains, self._allowed, kinds)):
                 return None
             if len(self._proven) < _COMBINATIONS:
@@ -139,13 +140,13 @@ _plan = cache(_Plan)
 
 
 _COMBINATIONS = 256
-"""Of types of the fields of one model, remembered: they are bounded, and then some."""
+"""How many combinations of types are remembered for each model."""
 _PLAIN = frozenset({str, bool, type(None)})
 _LEAN = frozenset({dict, list, int, float, type(None)})
 
 
 def _types_of(annotation: Any) -> frozenset[type] | None:
-    """Return the exact types that a declaration allows, or None where there is no short list."""
+    """Return the exact types that a declaration allows, or None if it allows any."""
     is_union = get_origin(annotation) in (Union, types.UnionType)
     options = get_args(annotation) if is_union else (annotation,)
     bare = frozenset(get_origin(option) or option for option in options)
@@ -153,12 +154,12 @@ def _types_of(annotation: Any) -> frozenset[type] | None:
 
 
 def _is_part(allowed: frozenset[type]) -> bool:
-    """Return whether there is a part or nothing."""
+    """Return whether only parts, or None, are allowed."""
     return all(kind is type(None) or issubclass(kind, Part) for kind in allowed)
 
 
 def _stored_otherwise(field: FieldInfo) -> bool:
-    """Return whether the field may be left out, or read under another name than it is written."""
+    """Return whether the field can be omitted, or is read under another name than written."""
     aliases = field.validation_alias
     names = aliases.choices if isinstance(aliases, AliasChoices) else ()
     return bool(
@@ -172,7 +173,7 @@ def _stored_otherwise(field: FieldInfo) -> bool:
 
 
 def _shape(annotation: Any) -> Check | None:
-    """Return the check for a declared type, or None where only a real read can judge it."""
+    """Return the check for a declared type, or None if only a read of the bytes can check it."""
     if annotation is Any:
         return _any
     origin, args = get_origin(annotation), get_args(annotation)
@@ -189,7 +190,7 @@ def _shape(annotation: Any) -> Check | None:
             plain = all(type(member.value) in (str, int) for member in annotation)
             return _member(annotation) if plain else None
         if annotation in _planning:
-            return None  # a part that contains its own kind: let a real read judge it
+            return None  # it contains its own kind: only a read can check it
         if issubclass(annotation, Part) and not typed_fields(annotation):
             return _part(annotation)
     return None

@@ -55,12 +55,12 @@ def is_id(value: str) -> bool:
 
 
 def make_session_id(now: datetime) -> str:
-    """Return ``session_YYYYMMDD_HHMMSS_{8 hex}``, as the framework of the schema does."""
+    """Return ``session_YYYYMMDD_HHMMSS_{8 hex}``, the form of the original framework."""
     return f"session_{now.strftime(_STAMP)}_{random_hex(4)}"
 
 
 class CheckpointName(NamedTuple):
-    """What the id of a checkpoint of ours tells without reading the file."""
+    """What an id of :func:`make_checkpoint_id` tells without a look at the file."""
 
     checkpoint_type: str
     node: str | None
@@ -68,7 +68,7 @@ class CheckpointName(NamedTuple):
 
 
 def make_checkpoint_id(checkpoint_type: str, node: str | None, revision: int, now: datetime) -> str:
-    """Return an id that is unique within a second and safe whatever the node is called.
+    """Return a safe id, whatever the node is called, that no other checkpoint has.
 
     ``cp_node_complete.plan.r12.20261122_132325_1a2b3c4d``: the parts are joined by dots, which
     no part contains, so that :func:`parse_checkpoint_id` can take them apart again.

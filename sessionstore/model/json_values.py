@@ -1,9 +1,9 @@
-"""Refuse what would not read back equal, naming the path of the value.
+"""Refuse a value that would not read back equal, and name its path.
 
-JSON through pydantic changes values in silence (NaN becomes null, tuples become lists, integer
-keys text; see :func:`offence` for the list). One walk over the live values, in the order in which
-they are written, costs less than reading the bytes back and finds the path at once. Fields of a
-``state_type`` whose annotation the walk does not know are compared after a real read instead.
+JSON through pydantic changes values silently: NaN becomes null, a tuple a list, an integer key
+text (:func:`offence` has the list). One walk over the live values costs less than reading the bytes
+back, and finds the path at once. Fields of a ``state_type`` whose annotation the walk does not know
+are compared after such a read.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from pydantic import BaseModel
 
 MAX_DEPTH = 200
-"""Levels of objects and arrays that pydantic_core reads, the state itself being the first
+"""How many levels of objects and arrays pydantic_core reads. The state is the first level
 (measured: ``from_json`` of level 201 fails with "recursion limit exceeded")."""
 
 MAX_DIGITS = 4300
-"""Digits of an integer that pydantic_core reads (measured; CPython's own default limit)."""
+"""How many digits of an integer pydantic_core reads (measured; the default limit of CPython)."""
 
 SAFE_INTEGER = 1 << 64
-"""Anything below is certainly short enough."""
+"""An integer below is short enough."""
 _MAX_INTEGER = 10**MAX_DIGITS
 _SCALARS = frozenset({str, bool, type(None)})
 
@@ -37,7 +37,7 @@ class Unstorable(Exception):
         super().__init__(reason)
 
     def under(self, step: str | int) -> Unstorable:
-        """Return this, found below ``step``: paths are built only where something is wrong."""
+        """Put ``step`` in front of the path, and return this error."""
         self.steps.insert(0, step)
         return self
 
@@ -56,7 +56,7 @@ class Unstorable(Exception):
 
 
 def difference(before: Any, after: Any) -> None:
-    """Raise :class:`Unstorable` at the first place where a typed value came back another."""
+    """Raise :class:`Unstorable` for the first value that came back unequal or of another type."""
     if type(before) is not type(after):
         raise Unstorable(
             f"{_name(before)} would come back as {_name(after)}: store the declared type"
@@ -134,7 +134,7 @@ def find_bad_text(value: Any) -> Unstorable | None:
 
 
 _DECLARE = ", or declare a field of that type in a state_type="
-"""The way out for types that pydantic brings back from JSON once a field declares them."""
+"""The advice for types that pydantic can read back where a field declares them."""
 
 _REASONS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (tuple, "a {} would come back as a list: store a list" + _DECLARE),
@@ -191,7 +191,7 @@ def check_json(value: Any, depth: int) -> None:
 
 
 def check_keys(value: dict[Any, Any]) -> None:
-    """Raise :class:`Unstorable` for a key that is no text."""
+    """Raise :class:`Unstorable` for a key that is not text."""
     for key in value:
         if type(key) is not str:
             raise Unstorable(f"the key {shown(key)} is {_name(key)}: JSON keys are text")

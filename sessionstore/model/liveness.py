@@ -6,25 +6,36 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # loaded by who makes a record: what only looks at places does without pydantic
+if TYPE_CHECKING:  # it loads pydantic: a listing that meets no owner record does without
     from sessionstore.model.state import SessionOwner
 
 
 class Verdict(StrEnum):
-    """Whether the owner of a session lives. What cannot be known is UNKNOWN."""
+    """Whether the owner of a session lives."""
 
     ALIVE = "alive"
+    """A live process holds the session."""
     DEAD = "dead"
+    """It is certain that no live process holds it."""
     UNKNOWN = "unknown"
+    """Nobody can tell from here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """A verdict on the owner of a session, with the reason in words."""
+    """A verdict on the owner of a session.
+
+    Examples:
+        >>> if store.liveness("s-1").is_dead:
+        ...     store.recover()
+    """
 
     verdict: Verdict
+    """Alive, dead or unknown."""
     reason: str
+    """How that is known, in words."""
     owner: SessionOwner | None = None
+    """The owner record that was judged, or None."""
 
     @property
     def is_alive(self) -> bool:
@@ -38,7 +49,7 @@ class Liveness:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether it cannot be known from here."""
+        """Whether nobody can tell from here."""
         return self.verdict is Verdict.UNKNOWN
 
     def __str__(self) -> str:

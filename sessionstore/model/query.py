@@ -1,4 +1,4 @@
-"""What to list, and what a listing shows: SessionQuery, SessionSummary, Page."""
+"""What to list: filters, orders and cursors, checked into one SessionQuery."""
 
 from __future__ import annotations
 
@@ -20,32 +20,53 @@ ORDERS = ("updated_at", "started_at", "session_id")
 
 
 class Filters(TypedDict, total=False):
-    """The keyword filters of ``find`` and ``iter_find``; what is left out does not filter."""
+    """The keyword filters of ``find``, ``iter_find`` and ``count``.
+
+    A session must pass all that are given. None, and a filter that is left out, lets all pass.
+
+    Examples:
+        >>> store.find(status=["paused", "failed"], resumable=True, since="2026-11-01")
+    """
 
     status: str | SessionStatus | Iterable[str | SessionStatus] | None
+    """One status, or several of which a session has one."""
     goal_id: str | None
+    """Exactly this goal."""
     agent_id: str | None
+    """Exactly this agent."""
     correlation_id: str | None
+    """Exactly this correlation id."""
     stream_id: str | None
+    """Exactly this stream."""
     id_prefix: str | None
+    """Session ids that begin so."""
     resumable: bool | None
+    """Whether there is a checkpoint to resume from."""
     stale: bool | None
+    """Whether the session is ACTIVE and its owner is dead."""
     interrupted: bool | None
+    """Whether a sweep marked the session and nothing has run in it since."""
     damaged: bool | None
+    """Whether the state cannot be read."""
     max_recoveries: int | None
+    """At most so many sweeps have found the session left behind."""
     since: datetime | str | None
+    """Written last at this time or later: a datetime, or ISO 8601 text."""
     until: datetime | str | None
+    """Written last before this time."""
     started_since: datetime | str | None
+    """Started at this time or later."""
     started_until: datetime | str | None
+    """Started before this time."""
 
 
 Position = tuple[int, float | str, str]
-"""Where an item stands in an order: unknown last, then the key, then the id."""
+"""Where an item stands in an order: 1 if its key is unknown, else 0; then the key; then the id."""
 
 
 @dataclass(frozen=True)
 class SessionQuery:
-    """A listing, checked: what to show, in which order, from where."""
+    """A checked query: what to list, in which order, from where."""
 
     statuses: frozenset[SessionStatus] | None = None
     equal: tuple[tuple[str, str], ...] = ()
@@ -60,14 +81,14 @@ class SessionQuery:
     started_since: float | None = None
     started_until: float | None = None
     keeps_damaged: bool = False
-    """Whether damaged sessions match whatever else is asked for."""
+    """Whether damaged sessions match, whatever the other filters are."""
     limit: int | None = 50
     order: str = "-updated_at"
     after: Position | None = field(default=None)
 
     @property
     def judges_content(self) -> bool:
-        """Whether a damaged session cannot be said to match."""
+        """Whether a filter looks at the state, so that a damaged session cannot match."""
         return bool(
             self.statuses is not None
             or self.equal
@@ -87,7 +108,7 @@ class SessionQuery:
         return self.order.startswith("-")
 
     def position(self, item: SessionSummary) -> Position:
-        """Return where ``item`` stands; a time that cannot be parsed sorts last either way."""
+        """Return where ``item`` stands. A time that cannot be parsed sorts last either way."""
         key = self.order.lstrip("-")
         if key == "session_id":
             return (0, "", item.session_id)
@@ -95,7 +116,7 @@ class SessionQuery:
         return (1, 0.0, item.session_id) if seconds is None else (0, seconds, item.session_id)
 
     def sort(self, items: Iterable[SessionSummary]) -> list[SessionSummary]:
-        """Return ``items`` in order, those after the cursor only."""
+        """Return those ``items`` that come after the cursor, in order."""
         placed = sorted(
             ((self.sort_key(self.position(item)), item) for item in items), key=lambda one: one[0]
         )
@@ -105,7 +126,7 @@ class SessionQuery:
         return [item for key, item in placed if key > start]
 
     def sort_key(self, position: Position) -> tuple[Any, ...]:
-        """Return what sorts ``position`` in this order."""
+        """Return the key that sorts ``position`` in this order."""
         unknown, value, session_id = position
         if not self.descending:
             return (unknown, value, session_id)
@@ -141,17 +162,17 @@ class SessionQuery:
         )
 
     def finally_matches(self, item: SessionSummary) -> bool:
-        """Return whether ``item`` still passes once its checkpoint and owner were looked at."""
+        """Return whether ``item`` still passes after a look at its checkpoint and owner."""
         if item.damaged is not None:
             return True
-        if not self.matches(item):  # it was read anew, and has moved on
+        if not self.matches(item):  # it was read anew, and has changed
             return False
         return (self.resumable is None or item.is_resumable is self.resumable) and (
             self.stale is None or item.is_stale is self.stale
         )
 
     def cursor_after(self, item: SessionSummary) -> str:
-        """Return the cursor that goes on after ``item``."""
+        """Return the cursor for the items after ``item``."""
         text = json.dumps([self.order, *self.position(item)])
         return base64.urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
 
@@ -166,7 +187,7 @@ def _in_range(text: str, since: float | None, until: float | None) -> bool:
 
 
 class _Reversed:
-    """Text that sorts the other way round."""
+    """Text that sorts in reverse order."""
 
     __slots__ = ("text",)
 
@@ -191,7 +212,7 @@ def make_query(
     """Return the checked query.
 
     Raises:
-        InvalidQuery: a filter, the limit, the order or the cursor makes no sense.
+        InvalidQuery: a filter, the limit, the order or the cursor cannot be used.
     """
     unknown = set(filters) - set(Filters.__annotations__)
     if unknown:
@@ -234,7 +255,7 @@ def make_query(
 
 
 def _is_storable_text(text: str) -> bool:
-    """Return whether ``text`` is free of lone surrogates, as a terminal gives for odd bytes."""
+    """Return whether ``text`` has no lone surrogate: a terminal gives one for an odd byte."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -291,4 +312,4 @@ def _read_cursor(cursor: str | None, order: str) -> Position | None:
 
 
 Examine = Callable[[SessionSummary], SessionSummary]
-"""Adds to a summary what only the store knows: liveness, and whether the checkpoint loads."""
+"""Adds to a summary what only the store knows: liveness and resumability."""

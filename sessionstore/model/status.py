@@ -1,4 +1,4 @@
-"""What a session is doing, as one word; loads without pydantic, for who only needs the words."""
+"""What a session is doing, in one word. This module loads no pydantic."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ class SessionStatus(StrEnum):
     """What a session is doing."""
 
     ACTIVE = "active"
+    """A process holds it, or held it and died."""
     PAUSED = "paused"
+    """It waits to be resumed."""
     COMPLETED = "completed"
+    """It ended well."""
     FAILED = "failed"
+    """It ended with an error, or a sweep found its process dead."""
     CANCELLED = "cancelled"
+    """A user or the system ended it."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Have the word written as the string that it is.
+        """Let pydantic write the word as the string that it is.
 
-        pydantic would ask for ``.value``, which is Python code: what a signal handler raises in
-        there is lost (see :mod:`sessionstore.model.codec`).
+        pydantic would ask for ``.value``, which is Python code: an exception of a signal handler
+        would get lost in there (see :mod:`sessionstore.model.codec`).
         """
         schema = handler(source)
         schema["serialization"] = {"type": "str"}

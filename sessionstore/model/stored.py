@@ -20,7 +20,7 @@ class Stored(NamedTuple):
 
 
 def why_no_json(payload: bytes) -> str | None:
-    """Return why ``payload`` is no JSON at all, where its first bytes tell; else None."""
+    """Return why ``payload`` cannot be JSON, as far as its first bytes tell, or None."""
     if not payload:
         return "the file is empty"
     if payload.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):

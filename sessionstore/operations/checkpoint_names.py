@@ -1,12 +1,13 @@
-"""Name a kept state of a session: by its id, the beginning of it, or its revision."""
+"""Find a kept state of a session: by its id, the beginning of it, or its revision."""
 
 from __future__ import annotations
 
 import re
 
-from sessionstore.errors import CheckpointNotFound, InvalidQuery
-from sessionstore.model import checkpoint
+from sessionstore.errors import CheckpointNotFound, InvalidQuery, NotResumable
+from sessionstore.model import checkpoint, codec
 from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.model.state import SessionState
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
@@ -57,4 +58,37 @@ def _revision(backend: Backend, session_id: str, checkpoint_id: str) -> int | No
 def in_order(backend: Backend, session_id: str) -> list[str]:
     """Return the ids of the checkpoints that can be read, oldest first."""
     found = inspect.list_checkpoints(backend, session_id)
-    return [item.checkpoint_id for item in checkpoint.in_order(found) if item.damaged is None]
+    return [item.checkpoint_id for item in found if item.damaged is None]
+
+
+def latest(
+    backend: Backend, state: SessionState, *, wanted: str, parameter: str = "checkpoint_id="
+) -> str:
+    """Return the id of the checkpoint that the state names as its latest.
+
+    Raises:
+        NotResumable: it names none.
+    """
+    if name := inspect.Resumability.named(state).checkpoint_id:
+        return name
+    raise NotResumable(
+        state.session_id,
+        inspect.NAMES_NO_CHECKPOINT,
+        available=in_order(backend, state.session_id),
+        wanted=wanted,
+        parameter=parameter,
+    )
+
+
+def load(
+    backend: Backend, session_id: str, checkpoint_id: str, current: SessionState | None
+) -> SessionState:
+    """Return the state in a checkpoint; without ``current``, which is damaged, as it stands there.
+
+    Raises:
+        SessionNotFound, SessionCorrupt, StorageError: it cannot be read.
+    """
+    stored = backend.read_checkpoint(session_id, checkpoint_id)
+    if current is None:
+        return codec.decode(stored.payload, SessionState, session_id, stored.file)
+    return checkpoint.load(current, stored, checkpoint_id)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sessionstore.errors import CheckpointNotFound, NotResumable, SessionCorrupt
-from sessionstore.model import checkpoint, codec
+from sessionstore.errors import CheckpointNotFound, SessionCorrupt
+from sessionstore.model import codec
 from sessionstore.model.json_values import Unstorable
 from sessionstore.model.state import SessionState
 from sessionstore.operations import checkpoint_names
 from sessionstore.operations.checkpoint_names import CURRENT
 from sessionstore.session import inspect
-from sessionstore.session.inspect import NAMES_NO_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 
 BOOKKEEPING = frozenset(
@@ -97,16 +96,9 @@ def diff(
 
 
 def _latest(backend: Backend, session_id: str) -> str:
-    latest = Resumability.named(inspect.read_base(backend, session_id)[0]).checkpoint_id
-    if latest is None:
-        raise NotResumable(
-            session_id,
-            NAMES_NO_CHECKPOINT,
-            available=checkpoint_names.in_order(backend, session_id),
-            wanted="be compared with its checkpoint",
-            parameter="as a",
-        )
-    return latest
+    state = inspect.read_base(backend, session_id)[0]
+    wanted = "be compared with its checkpoint"
+    return checkpoint_names.latest(backend, state, wanted=wanted, parameter="as a")
 
 
 def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dict[str, Any]]:
@@ -126,12 +118,7 @@ def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dic
         if current is not None and checkpoint_names.revision_named(named) == current.revision:
             return _side(CURRENT, current)
         raise
-    stored = backend.read_checkpoint(session_id, chosen)
-    if current is None:
-        kept = codec.decode(stored.payload, SessionState, session_id, stored.file)
-    else:
-        kept = checkpoint.load(current, stored, chosen)
-    return _side(chosen, kept)
+    return _side(chosen, checkpoint_names.load(backend, session_id, chosen, current))
 
 
 def _side(name: str, state: SessionState) -> tuple[DiffSide, dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import checkpoint
-from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
+from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
@@ -301,9 +301,7 @@ def _rescue(told: Explanation) -> list[Advice]:
 
 def _explain_damaged(backend: Backend, session_id: str, error: SessionCorrupt) -> Explanation:
     probe, sound = _see(backend, session_id)
-    whole = [item for item in sound if item.revision is not None]
-    meant = [item for item in whole if item.checkpoint_type != BEFORE_RESUME]
-    newest = (meant or whole)[-1] if whole else None
+    newest = checkpoint.newest_sound(sound, whole=True)
     told = Explanation(
         session_id,
         Situation.DAMAGED,

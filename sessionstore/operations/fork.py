@@ -10,21 +10,18 @@ from pydantic_core import from_json
 
 from sessionstore import clock
 from sessionstore.errors import (
-    NotResumable,
     SessionCorrupt,
     SessionNotFound,
     SessionStoreError,
     StorageError,
 )
 from sessionstore.log import about, logger
-from sessionstore.model import checkpoint, codec
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names
 from sessionstore.process import identity
 from sessionstore.session import create, inspect
-from sessionstore.session.inspect import NAMES_NO_CHECKPOINT, Resumability
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.report import Progress
@@ -108,19 +105,11 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
         # A sound checkpoint of a damaged session is worth all the more.
     if named is not None:
         chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
-    elif current is not None and (latest := Resumability.named(current).checkpoint_id):
-        chosen = check_id(latest, kind="checkpoint id")
     else:
-        raise NotResumable(
-            session_id,
-            NAMES_NO_CHECKPOINT,
-            available=checkpoint_names.in_order(backend, session_id),
-            wanted="be forked",
-        )
-    stored = backend.read_checkpoint(session_id, chosen)
-    if current is None:
-        return chosen, codec.decode(stored.payload, SessionState, session_id, stored.file)
-    return chosen, checkpoint.load(current, stored, chosen)
+        assert current is not None  # else it was raised
+        chosen = checkpoint_names.latest(backend, current, wanted="be forked")
+        check_id(chosen, kind="checkpoint id")
+    return chosen, checkpoint_names.load(backend, session_id, chosen, current)
 
 
 def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:

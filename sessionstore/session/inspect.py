@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.model.liveness import Liveness, Verdict
-from sessionstore.model.soundness import is_certainly_sound
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary, summarize
@@ -68,12 +66,15 @@ class Resumability:
         return cls(name, MISSING_CHECKPOINT, is_missing=True)
 
     @classmethod
-    def read(cls, backend: Backend, item: SessionState | SessionSummary) -> Self:
-        """Return what a look at the checkpoint tells."""
+    def read(
+        cls, backend: Backend, item: SessionState | SessionSummary, *, loads_checkpoint: bool = True
+    ) -> Self:
+        """Return what a look at the checkpoint tells, or only at its name; see :func:`examine`."""
         named = cls.named(item)
         if named.checkpoint_id is None or named.damage is not None:
             return named
-        return cls(named.checkpoint_id, _damage(backend, item.session_id, named.checkpoint_id))
+        name = named.checkpoint_id
+        return cls(name, _damage(backend, item.session_id, name, loads_checkpoint))
 
 
 def read_base(backend: Backend, session_id: str) -> tuple[SessionState, Stored]:
@@ -112,8 +113,14 @@ def _holding(holder: SessionOwner | None) -> str:
     return f"held by {named}" if named else "its lock is held"
 
 
-def examine(backend: Backend, item: SessionSummary) -> SessionSummary:
-    """Return ``item`` with the liveness of an ACTIVE one, and the checkpoint looked at."""
+def examine(
+    backend: Backend, item: SessionSummary, *, loads_checkpoint: bool = True
+) -> SessionSummary:
+    """Return ``item`` with the liveness of an ACTIVE one, and the checkpoint looked at.
+
+    Without ``loads_checkpoint`` it is enough that the checkpoint is there: a listing shows
+    nothing of it, and need not load pydantic for it.
+    """
     changes: dict[str, Any] = {}
     if item.status is SessionStatus.ACTIVE:
         try:
@@ -124,33 +131,31 @@ def examine(backend: Backend, item: SessionSummary) -> SessionSummary:
             item = summarize(state)  # it may have moved on since it was listed
             if item.status is SessionStatus.ACTIVE:
                 changes["liveness"] = verdict
-    if item.is_resumable and (damage := Resumability.read(backend, item).damage):
-        changes |= {"is_resumable": False, "unresumable": damage}
+    if item.is_resumable:
+        found = Resumability.read(backend, item, loads_checkpoint=loads_checkpoint)
+        if found.damage:
+            changes |= {"is_resumable": False, "unresumable": found.damage}
     return replace(item, **changes) if changes else item
 
 
-def _damage(backend: Backend, session_id: str, checkpoint_id: str) -> str | None:
+def _damage(
+    backend: Backend, session_id: str, checkpoint_id: str, loads_checkpoint: bool
+) -> str | None:
     """Return why a checkpoint cannot be restored, or None if it can."""
     if backend.is_current(session_id, checkpoint_id):
         return None
     try:
+        if not loads_checkpoint:
+            there = backend.checkpoint_ids(session_id)
+            return None if checkpoint_id in there else MISSING_CHECKPOINT
+        from sessionstore.model import checkpoint
+
         stored = backend.read_checkpoint(session_id, checkpoint_id)
+        checkpoint.describe(session_id, checkpoint_id, stored)
     except SessionCorrupt as error:
         return error.reason
     except (SessionNotFound, StorageError) as error:
         return str(error)
-    # Most are sound, and a listing that decodes none need not load pydantic, which is the better
-    # half of `sessionstore ls`. Once that is loaded it is the faster of the two.
-    if "sessionstore.model.codec" not in sys.modules and is_certainly_sound(
-        stored.payload, session_id
-    ):
-        return None
-    from sessionstore.model import checkpoint
-
-    try:
-        checkpoint.describe(session_id, checkpoint_id, stored)
-    except SessionCorrupt as error:
-        return error.reason
     return None
 
 

@@ -1,1 +1,1 @@
-"""Where sessions are kept: the contract, and what fulfils it."""
+"""Where sessions are kept: the contract of a backend, and two backends."""

@@ -1,8 +1,8 @@
-"""The contract between the store, which orders the steps, and a backend, which does the storing.
+"""The contract of a backend: a place that keeps sessions as bytes.
 
-A backend keeps bytes. What they mean (revisions, statuses, owners) is decided above; what is
-peculiar to a place (paths, links, lock descriptors, connections) stays below. A backend proves
-itself by passing :class:`sessionstore.testing.BackendContract`.
+The store above decides what the bytes mean: revisions, statuses, owners. The backend hides what
+only its place has: paths, links, lock descriptors, connections. A backend conforms if it passes
+:class:`sessionstore.testing.BackendContract`.
 
 A backend returns parts that have contracts of their own: claim.py, importer.py and changes.py.
 Values that cross the contract are in values.py and report.py; scan.py lists without an index.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
@@ -32,7 +31,7 @@ from sessionstore.storage.values import (
     Usage,
 )
 
-if TYPE_CHECKING:  # what most programs do without
+if TYPE_CHECKING:  # most programs do not need these
     from sessionstore.model.state import SessionOwner
     from sessionstore.storage.report import Diagnosis, Finding
 
@@ -45,11 +44,11 @@ class Backend(ABC):
     @property
     @abstractmethod
     def lock_is_proof(self) -> bool:
-        """Whether a session that nobody holds is certain to have no live owner, on any host."""
+        """Whether a free lock proves that no process on any host holds the session."""
 
     @abstractmethod
     def __str__(self) -> str:
-        """Return what to call this place in messages."""
+        """Return the name of this place in messages."""
 
     @abstractmethod
     def ids(self) -> Iterator[str]:
@@ -57,34 +56,34 @@ class Backend(ABC):
 
     @abstractmethod
     def exists(self, session_id: str) -> bool:
-        """Return whether there is such a session, damaged or not."""
+        """Return whether the session exists, damaged or not."""
 
     @abstractmethod
     def read(self, session_id: str) -> Stored:
-        """Return the stored state, without a lock: complete, and never an older one again.
+        """Return the stored state, without a lock: complete, and never older than one read before.
 
         Raises:
             SessionNotFound: there is no such session.
-            SessionCorrupt: there is, but its state cannot be read.
+            SessionCorrupt: its state cannot be read.
             StorageError: the place refused.
         """
 
     @abstractmethod
     def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
-        """Create a session, claimed by ``owner``: it is there complete, or not at all.
+        """Create a session, claimed by ``owner``: it exists complete, or not at all.
 
         Raises:
             SessionExists: there is one with this id.
-            SessionClaimed: somebody is making or deleting it, and takes long.
+            SessionClaimed: another process is creating or deleting it, and takes long.
             StorageError: the place refused.
         """
 
     @abstractmethod
     def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
-        """Claim a session, waiting at most ``timeout`` seconds; it is not changed.
+        """Claim a session, waiting at most ``timeout`` seconds; the session stays unchanged.
 
         Raises:
-            SessionNotFound: there is no such session; none appears because of the attempt.
+            SessionNotFound: there is no such session; the attempt creates none.
             SessionClaimed: another claim holds it, in this process or another.
             StorageError: the place refused.
         """
@@ -94,16 +93,16 @@ class Backend(ABC):
         """Return whether the session is claimed, without disturbing the claim."""
 
     def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
-        """Ask the claim of ``request.token`` to end; return whether it stands, so may heed it.
+        """Ask the holder of the claim ``request.token`` to end; return whether it holds it still.
 
-        - True: that claim's next cancellable write raises CancellationRequested, unless
-          the claim ends before it comes to that.
+        - True: the next cancellable write of that claim raises CancellationRequested, unless the
+          claim ends before.
         - False: that claim has ended; nothing is left of the request.
-        - No other claim ever sees it. It ends with its claim. Asking again replaces it, but
-          for its reason where none is given.
+        - No other claim ever sees the request, which ends with its claim.
+        - A second request replaces the first one, but keeps its reason if it has none itself.
 
         Raises:
-            StorageError: the place refused, or passes on no requests.
+            StorageError: the place refused, or knows no requests.
         """
         del request
         raise StorageError("ask the holder of", session_id, "this store passes on no requests")
@@ -118,26 +117,26 @@ class Backend(ABC):
 
         Raises:
             SessionNotFound: there is no such session.
-            SessionCorrupt: it is missing or cannot be read.
+            SessionCorrupt: the checkpoint is missing or cannot be read.
             StorageError: the place refused.
         """
 
     def is_current(self, session_id: str, checkpoint_id: str) -> bool:
-        """Return whether the checkpoint is known to hold the very bytes of the stored state.
+        """Return whether the checkpoint is known to hold the bytes of the stored state.
 
-        False costs a read; True saves one.
+        False means "not known": the caller reads the checkpoint.
         """
-        del session_id, checkpoint_id  # a place that cannot tell has no use for them
+        del session_id, checkpoint_id  # this place cannot tell
         return False
 
     def usage(self, session_id: str) -> Usage:
-        """Return what a session takes, damaged or not.
+        """Return the space that a session takes, damaged or not.
 
-        What comes or goes while it is counted may be counted or not.
+        Files that appear or vanish meanwhile may count or not.
 
         Raises:
             SessionNotFound: there is no such session.
-            SessionCorrupt, StorageError: it cannot be looked at.
+            SessionCorrupt, StorageError: it cannot be read.
         """
         state = len(self.read(session_id).payload)
         ids = self.checkpoint_ids(session_id)
@@ -145,12 +144,12 @@ class Backend(ABC):
         return Usage(state + kept, len(ids), kept)
 
     def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
-        """Return how many bytes would be free again without these checkpoints.
+        """Return how many bytes the removal of these checkpoints would free.
 
-        One that is missing counts nothing.
+        A missing checkpoint counts 0.
 
         Raises:
-            SessionNotFound, SessionCorrupt, StorageError: it cannot be looked at.
+            SessionNotFound, SessionCorrupt, StorageError: the session cannot be read.
         """
         there = set(self.checkpoint_ids(session_id))
         return sum(
@@ -160,13 +159,13 @@ class Backend(ABC):
         )
 
     def diagnose(self) -> Sequence[Diagnosis]:
-        """Try whether this place is fit for sessions; leave nothing behind."""
+        """Test whether this place is fit for sessions; leave nothing behind."""
         return ()
 
     def version(self, session_id: str) -> Hashable | None:
-        """Return what is another whenever the stored state is; None if there is no session.
+        """Return a value that changes whenever the stored state does; None without a session.
 
-        It need not be read, or be readable.
+        A damaged state has a version, too.
         """
         try:
             return self.read(session_id).payload
@@ -176,7 +175,7 @@ class Backend(ABC):
             return error.reason
 
     def notifier(self, session_ids: Collection[str] | None) -> ChangeNotifier:
-        """Return what tells of changes of these sessions, or of all; see there."""
+        """Return a notifier of changes of these sessions, or of all."""
         del session_ids
         return PollingNotifier()
 
@@ -184,9 +183,9 @@ class Backend(ABC):
         """Yield what the application keeps beside the state, directories before their content.
 
         Raises:
-            SessionNotFound, SessionCorrupt, StorageError: it cannot be looked at.
+            SessionNotFound, SessionCorrupt, StorageError: the session cannot be read.
         """
-        del session_id  # most places keep none
+        del session_id  # most places keep no files
         return iter(())
 
     def open_application_file(self, session_id: str, name: str) -> BinaryIO:
@@ -194,71 +193,63 @@ class Backend(ABC):
 
         Raises:
             SessionNotFound, SessionCorrupt: the session cannot be read.
-            StorageError: the file cannot; caused by a FileNotFoundError if it is gone.
+            StorageError: the file cannot be read; its cause is a FileNotFoundError if it is gone.
         """
         raise StorageError("read", f"{session_id}/{name}", "this store keeps no files")
 
     def importer(self) -> SessionImporter:
-        """Return a way in for whole sessions; see :class:`SessionImporter`."""
-        raise StorageError("import into", self, "this store cannot take whole sessions in")
-
-    def ending_many(self) -> AbstractContextManager[object]:
-        """Return what is entered where many claims are going to end, one after the other.
-
-        What a release tells those who list may wait until the block ends, where that saves work.
-        No listing is wrong for it, whenever it is asked for.
-        """
-        return nullcontext()
+        """Return an importer of whole sessions."""
+        raise StorageError("import into", self, "this store cannot import whole sessions")
 
     def tidy(self) -> int:
-        """Remove what interrupted operations left behind; return how many things."""
+        """Remove what interrupted operations left behind; return how many files and directories."""
         return 0
 
-    # --- the check-up ----------------------------------------------------------------------------
+    # --- check and repair ------------------------------------------------------------------------
 
     def claim_for_repair(self, session_id: str, owner: SessionOwner) -> Claim:
-        """Claim a session as :meth:`claim` does, and leave what was left half done as it is."""
+        """Claim a session as :meth:`claim` does, but leave left-over files as they are."""
         return self.claim(session_id, owner, timeout=0.0)
 
     def check_place(self, *, repair: bool) -> Iterator[Finding]:
-        """Yield what is wrong around the sessions, mended if ``repair`` is true.
+        """Yield findings about everything but the sessions, repaired if ``repair`` is true.
 
-        - Nothing is removed that could be data, or that a live process uses.
-        - What cannot be mended is yielded all the same, with the reason.
-        - A session that cannot even be claimed is a finding here: DAMAGED_STATE with its id.
+        - A repair removes nothing that could be data, or that a live process uses.
+        - A finding that cannot be repaired names the reason.
+        - A session that cannot be claimed at all is a finding here: DAMAGED_STATE with its id.
         """
         del repair
         return iter(())
 
     def check_kept(self, session_id: str, claim: Claim | None, *, repair: bool) -> list[Finding]:
-        """Return what is wrong with how a session is kept, apart from its states.
+        """Return findings about the files of a session, apart from its states.
 
-        It is mended if ``repair`` is true, which needs a claim. Without one, what a live holder
-        is writing right now is no finding.
+        ``repair`` also repairs them, which needs a claim. Without a claim, a file that a live
+        holder is writing is no finding.
 
         Raises:
-            SessionNotFound, SessionCorrupt, StorageError: it cannot be looked at.
+            SessionNotFound, SessionCorrupt, StorageError: the session cannot be read.
         """
         del session_id, claim, repair
         return []
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
-        """Replace a state that cannot be read, or is missing, by ``payload`` of ``revision``.
+        """Replace a damaged or missing state by ``payload`` of ``revision``.
 
-        - What is replaced is put into quarantine first, with the reason: a crash loses nothing.
-        - What this claim has read is what is replaced; else nothing changes.
-        - Returns where the old state lies now, or "" if there was none.
+        - The old state goes into quarantine first, with the reason: a crash loses nothing.
+        - Only the state that this claim has read is replaced; otherwise nothing changes.
+        - Returns the place of the old state in quarantine, or "" if there was none.
 
         Raises:
-            RevisionConflict: the stored state was changed by somebody else; it was kept.
+            RevisionConflict: somebody else changed the stored state, which was kept.
             ClaimLost, DurabilityUncertain, StorageError: as for :meth:`Claim.write`.
         """
         raise self._no_quarantine(claim, payload, revision, reason)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
-        """Put a checkpoint into quarantine, with the reason; return where it lies now.
+        """Put a checkpoint into quarantine, with the reason; return its place there.
 
-        None is whatever stands in the place where all checkpoints of the session should be.
+        None means whatever stands in the place of all checkpoints of the session.
 
         Raises:
             ClaimLost, StorageError: nothing was changed.
@@ -266,9 +257,10 @@ class Backend(ABC):
         raise self._no_quarantine(claim, checkpoint_id, reason)
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
-        """Put a whole session into quarantine, with the reason, and end the claim.
+        """Put a whole session into quarantine, with the reason; end the claim.
 
-        It is there whole or in quarantine whole, also after a crash. Returns where it lies now.
+        The session is whole, in its place or in quarantine, also after a crash. Returns its place
+        in quarantine.
 
         Raises:
             ClaimLost, DurabilityUncertain, StorageError: as for :meth:`Claim.delete`.
@@ -276,10 +268,10 @@ class Backend(ABC):
         raise self._no_quarantine(claim, reason)
 
     def _no_quarantine(self, claim: Claim, *_: object) -> StorageError:
-        return StorageError("repair", claim.session_id, "this store cannot put things aside")
+        return StorageError("repair", claim.session_id, "this store has no quarantine")
 
-    def close(self) -> None:  # noqa: B027 - most places have nothing to let go of
-        """Let go of resources; claims are not affected."""
+    def close(self) -> None:  # noqa: B027 - most places hold no resources
+        """Release resources; claims are not affected."""
 
     # --- listing: by reading every session, unless a place has something better ------------------
 

@@ -1,4 +1,4 @@
-"""The contract of what tells a watch where to look."""
+"""The contract of a change notifier: it tells a watch which sessions to look at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Self
 
 
 class ChangeNotifier(ABC):
-    """Tells where to look for changes. It may tell too much or miss some, so look anyway."""
+    """Names sessions that may have changed.
+
+    It may name too many and miss some, so a watch also looks at every session now and then.
+    """
 
     def __enter__(self) -> Self:
         return self
@@ -20,23 +23,24 @@ class ChangeNotifier(ABC):
     @property
     @abstractmethod
     def is_listening(self) -> bool:
-        """Whether changes are told as they happen; else only looking finds them."""
+        """Whether changes are named as they happen; otherwise only looking finds them."""
 
     @abstractmethod
     def wait(self, seconds: float) -> Collection[str] | None:
         """Return the ids of sessions that may have changed, at the latest after ``seconds``.
 
-        Empty: it was told of none. None: any may have, as after the first call, which may be
-        what makes it listen. What changes after a call is told by a later one.
+        - Empty: no change is known.
+        - None: any session may have changed. The first call may return this: it starts listening.
+        - What changes after one call is named by a later one.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what it holds; safe to call twice."""
+        """Stop listening; safe to call twice."""
 
 
 class PollingNotifier(ChangeNotifier):
-    """The alarm of a place that tells nothing: only time passes."""
+    """The notifier of a place without events: it only lets time pass."""
 
     @property
     def is_listening(self) -> bool:

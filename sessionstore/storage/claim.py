@@ -1,4 +1,4 @@
-"""The contract of a claim: the right to write one session, and all that it allows."""
+"""The contract of a claim: the right to write one session."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sessionstore.errors import StorageError
 from sessionstore.model.stored import Stored
-from sessionstore.model.summary import SessionSummary
 
 if TYPE_CHECKING:  # what a listing does without
     from pathlib import Path
@@ -18,7 +17,7 @@ if TYPE_CHECKING:  # what a listing does without
 class Claim(ABC):
     """The right to write one session. It ends with :meth:`release`, or with the process.
 
-    A claim is used by one thread at a time: the session above it queues its saves.
+    One thread at a time uses a claim: the session above it queues its saves.
     """
 
     def __init__(
@@ -27,11 +26,11 @@ class Claim(ABC):
         self.session_id: str = session_id
         self.owner: SessionOwner = owner
         self.previous_owner: SessionOwner | None = previous_owner
-        """Who held the session before, as far as that was recorded."""
+        """The last recorded holder before this one."""
 
     @property
     def directory(self) -> Path:
-        """Where the application may keep files beside the state.
+        """The directory in which the application may keep files beside the state.
 
         Raises:
             StorageError: this backend has no directories.
@@ -40,11 +39,11 @@ class Claim(ABC):
 
     @abstractmethod
     def read(self) -> Stored:
-        """Return the stored state; the first read sets what the first write replaces.
+        """Return the stored state, which is what the next write replaces.
 
         Raises:
-            RevisionConflict: it is not what this claim read or wrote last.
-            ClaimLost, SessionCorrupt, StorageError: it cannot be read.
+            RevisionConflict: the state is not what this claim read or wrote last.
+            ClaimLost, SessionCorrupt, StorageError: the state cannot be read.
         """
 
     @abstractmethod
@@ -56,38 +55,37 @@ class Claim(ABC):
         checkpoint_id: str | None = None,
         cancellable: bool = False,
     ) -> None:
-        """Replace the stored state by ``payload``, which is of ``revision``.
+        """Replace the stored state by ``payload`` of ``revision``.
 
         - A reader sees the old bytes or the new, never a mix.
-        - What is replaced is what this claim read or wrote last; else nothing changes.
+        - Only the state that this claim read or wrote last is replaced; otherwise nothing changes.
         - On return the new state survives the death of the process, and as much more as the
           durability of the store says.
-        - With ``checkpoint_id`` the same bytes are kept under that name too, durably, before
-          the state that refers to it can be seen.
-        - After any other exception than DurabilityUncertain nothing has changed, except where
-          it came from outside (KeyboardInterrupt): then ask :meth:`took_effect`.
-        - With ``cancellable`` it is refused, each time, once somebody has asked this very
-          claim to end; a request to another claim on the session, before or after, is nothing
-          to it. Looking for one costs next to nothing.
+        - With ``checkpoint_id`` the same bytes become that checkpoint, durably, before anybody
+          can see the state that refers to it.
+        - After any exception but DurabilityUncertain nothing has changed. If the exception came
+          from outside (KeyboardInterrupt), ask :meth:`took_effect`.
+        - With ``cancellable`` every write is refused once this claim was asked to end. Requests to
+          other claims on the session do not matter. Looking for one costs next to nothing.
 
         Raises:
             CancellationRequested: see above; nothing was changed.
             ClaimLost: this claim no longer gives the right to write.
-            RevisionConflict: the stored state was changed by somebody else; it was kept.
+            RevisionConflict: somebody else changed the stored state, which was kept.
             DurabilityUncertain: the new state is visible, but may not survive a power loss.
             StorageError: the place refused.
         """
 
     @abstractmethod
     def took_effect(self, revision: int) -> bool:
-        """Return whether the write of ``revision``, which was interrupted, took place after all.
+        """Return whether the interrupted write of ``revision`` took place.
 
-        Asked before the next write only.
+        Ask before the next write.
         """
 
     @abstractmethod
     def keep_current(self, checkpoint_id: str) -> None:
-        """Keep the state as it is stored now as a checkpoint, durably.
+        """Make the stored state a checkpoint, durably.
 
         Raises:
             ClaimLost, RevisionConflict, StorageError: as for :meth:`write`.
@@ -99,25 +97,22 @@ class Claim(ABC):
 
     @abstractmethod
     def remove_checkpoint(self, checkpoint_id: str) -> None:
-        """Remove a checkpoint; one that is not there is no error."""
+        """Remove a checkpoint; a missing one is no error."""
 
     @abstractmethod
     def delete(self) -> None:
         """Delete the session and end the claim.
 
-        The session is there, complete, or it is gone, also after a crash.
+        The session is complete or gone, also after a crash.
         """
 
-    def confirm(self) -> None:  # noqa: B027 - nothing to do where refusals name nobody wrongly
-        """Say that the claim stands: the state allows it. A claim that ends without was a look.
+    def confirm(self) -> None:  # noqa: B027 - a place whose refusals name nobody has nothing to do
+        """Confirm the claim, once the state was found to allow it.
 
-        Those who are refused meanwhile are told who holds the session, not who looked at it.
+        A claim that ends unconfirmed was only a look. Others that are refused meanwhile learn who
+        holds the session, not who looked at it.
         """
 
     @abstractmethod
-    def release(self, summary: SessionSummary | None = None) -> None:
-        """End the claim; safe to call twice, and after a fork, where it ends nothing.
-
-        ``summary`` is that of the state that this claim wrote last, where it is at hand: a place
-        that keeps an index need not read it again.
-        """
+    def release(self) -> None:
+        """End the claim. Safe to call twice, and in a forked child, where it ends nothing."""

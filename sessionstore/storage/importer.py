@@ -1,4 +1,4 @@
-"""The contract of a way in for whole sessions, as an import needs it."""
+"""The contract of an importer: it builds whole sessions aside and publishes them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Self
 
 
 class SessionImporter(ABC):
-    """Sessions on their way in: built aside, out of everybody's sight, until they are adopted.
+    """Sessions that are being built. Nobody sees one before :meth:`publish`.
 
-    Left with :meth:`close`, or by the death of the process, what was not adopted is gone. Names
-    were checked: they are relative, without ``..``, and no two are the same.
+    After :meth:`close`, or the death of the process, every session that was not published is gone.
+    Callers have checked the names: they are relative, without ``..``, and none comes twice.
     """
 
     def __enter__(self) -> Self:
@@ -22,17 +22,17 @@ class SessionImporter(ABC):
 
     @abstractmethod
     def put_state(self, session_id: str, payload: bytes) -> None:
-        """Take the state of a session."""
+        """Add the state of a session."""
 
     @abstractmethod
     def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
-        """Take a checkpoint."""
+        """Add a checkpoint."""
 
     @abstractmethod
     def put_file(
         self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
     ) -> None:
-        """Take a file of the application.
+        """Add a file of the application.
 
         Raises:
             StorageError: the place refused, or keeps no files.
@@ -40,7 +40,7 @@ class SessionImporter(ABC):
 
     @abstractmethod
     def put_directory(self, session_id: str, name: str) -> None:
-        """Take a directory of the application, which may be there already."""
+        """Add a directory of the application, which may be there already."""
 
     @abstractmethod
     def publish(self, session_id: str) -> None:
@@ -48,10 +48,10 @@ class SessionImporter(ABC):
 
         Raises:
             SessionExists: there is one with this id; it is not touched.
-            SessionClaimed: somebody is making or deleting it.
+            SessionClaimed: a session with this id is being created or deleted.
             StorageError: the place refused.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Throw away what was not adopted; safe to call twice."""
+        """Remove what was not published; safe to call twice."""

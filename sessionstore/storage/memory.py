@@ -1,4 +1,4 @@
-"""Sessions in the memory of this process: for the tests of people who use the store."""
+"""The memory backend: sessions in this process, for the tests of applications."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from sessionstore.errors import (
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
-from sessionstore.model.summary import SessionSummary
 from sessionstore.process import identity
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -30,14 +29,14 @@ from sessionstore.storage.values import CancelRequest, Probe
 
 @dataclass
 class _Kept:
-    """A session: bytes, never live objects, so that it behaves as if it came from a disk."""
+    """A session as bytes, never as live objects, so that it behaves as if read from a disk."""
 
     payload: bytes
     checkpoints: dict[str, bytes] = field(default_factory=dict)
 
 
 class MemoryBackend(Backend):
-    """Keeps sessions as bytes in this process, with the behaviour of the files backend."""
+    """Keeps sessions as bytes in this process, and behaves as the files backend does."""
 
     def __init__(self, *, clock: clock.Clock = clock.utc_now) -> None:
         self.clock = clock
@@ -49,7 +48,7 @@ class MemoryBackend(Backend):
 
     @property
     def lock_is_proof(self) -> bool:
-        """Nobody outside of this process can hold anything."""
+        """No other process can hold anything here."""
         return True
 
     def __str__(self) -> str:
@@ -83,7 +82,7 @@ class MemoryBackend(Backend):
                 holder = self._claims.get(session_id)
                 if holder is None:
                     return self._claimed(session_id, owner)
-                # Who only looks is about to say whether it keeps the claim.
+                # An unconfirmed holder is about to confirm its claim or to release it.
                 wait_until = deadline if holder.is_confirmed else max(deadline, started + 2.0)
                 left = wait_until - time.monotonic()
                 if left <= 0:
@@ -126,12 +125,12 @@ class MemoryBackend(Backend):
     def importer(self) -> SessionImporter:
         return MemoryImporter(self)
 
-    # --- the check-up ----------------------------------------------------------------------------
+    # --- check and repair ------------------------------------------------------------------------
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
         damaged = _Kept(claim.read().payload)
         claim.write(payload, revision)
-        return self._put_aside(claim, reason, damaged)
+        return self._to_quarantine(claim, reason, damaged)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
         if checkpoint_id is None:
@@ -139,16 +138,16 @@ class MemoryBackend(Backend):
         with self._changed:
             claim.read()
             damaged = {checkpoint_id: self._kept(claim.session_id).checkpoints.pop(checkpoint_id)}
-        return self._put_aside(claim, reason, _Kept(b"", damaged))
+        return self._to_quarantine(claim, reason, _Kept(b"", damaged))
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         with self._changed:
             claim.read()
             whole = self._kept(claim.session_id)
             claim.delete()
-        return self._put_aside(claim, reason, whole)
+        return self._to_quarantine(claim, reason, whole)
 
-    def _put_aside(self, claim: Claim, reason: str, what: _Kept) -> str:
+    def _to_quarantine(self, claim: Claim, reason: str, what: _Kept) -> str:
         self._quarantine.append((claim.session_id, reason, what))
         return f"memory:quarantine/{len(self._quarantine)}"
 
@@ -232,8 +231,7 @@ class MemoryClaim(Claim):
             self._backend._last_holders[self.session_id] = self.owner
             self._backend._changed.notify_all()
 
-    def release(self, summary: SessionSummary | None = None) -> None:
-        del summary  # there is no index
+    def release(self) -> None:
         with self._backend._changed:
             if self._backend._claims.get(self.session_id) is self:
                 del self._backend._claims[self.session_id]
@@ -258,7 +256,7 @@ class MemoryClaim(Claim):
 
 
 class MemoryImporter(SessionImporter):
-    """Sessions that nobody sees yet."""
+    """Sessions that nobody sees before they are published."""
 
     def __init__(self, backend: MemoryBackend) -> None:
         self._backend = backend
@@ -277,10 +275,10 @@ class MemoryImporter(SessionImporter):
         self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
     ) -> None:
         del pieces, is_executable
-        raise StorageError("take in", f"{session_id}/{name}", "this store keeps no files")
+        raise StorageError("import", f"{session_id}/{name}", "this store keeps no files")
 
     def put_directory(self, session_id: str, name: str) -> None:
-        raise StorageError("take in", f"{session_id}/{name}", "this store keeps no files")
+        raise StorageError("import", f"{session_id}/{name}", "this store keeps no files")
 
     def publish(self, session_id: str) -> None:
         with self._backend._changed:

@@ -24,54 +24,54 @@ class FindingKind(StrEnum):
     DANGLING_CHECKPOINT = "dangling_checkpoint"
     """The latest checkpoint that a state names is none that loads."""
     OLD_STATE = "old_state"
-    """A state knows nothing of its newest checkpoint: a power cut took what was saved since."""
+    """A state is older than its newest checkpoint: a power cut took the last saves."""
     DOUBLED_KEYS = "doubled_keys"
-    """A state or a checkpoint has keys more than once; the last one counts."""
+    """A state or a checkpoint has a key more than once; the last one counts."""
     ACTIVE_WITHOUT_OWNER = "active_without_owner"
-    """A session is ACTIVE, but nobody is recorded who could be looked for."""
+    """A session is ACTIVE, but names no process that could be looked for."""
     LEFTOVER = "leftover"
-    """A temporary file or directory of a write that was interrupted."""
+    """A temporary file or directory of an interrupted write."""
     STRAY_LOCK = "stray_lock"
-    """The lock of a session that is gone, or something else in the place of a lock."""
+    """A lock whose session is gone, or something else in the place of a lock."""
     TRASH = "trash"
-    """What a delete that was interrupted did not remove; or something else among that."""
+    """The rest of an interrupted delete; or something foreign in its directory."""
     WRONG_MODE = "wrong_mode"
-    """Others than the owner may read or write; or the owner may not."""
+    """Others than the owner may read or write, or the owner may not."""
     WRONG_ID = "wrong_id"
-    """Something among the sessions that cannot be one, because of its name or its kind."""
+    """An entry among the sessions whose name or kind makes it none."""
     DAMAGED_MARKER = "damaged_marker"
-    """The file that marks and versions the store is damaged: no program opens the store."""
+    """The marker of the store is damaged, so that no program opens the store."""
     UNREADABLE = "unreadable"
-    """The system refused to let it be looked at."""
+    """The system refused a look at it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, and what was or can be done about it."""
+    """One thing that is wrong, and what a repair did or would do."""
 
     kind: FindingKind
     session_id: str | None
-    """Of which session; None if it belongs to none."""
+    """The session; None if it belongs to none."""
     file: str
-    """What to look at."""
+    """The file to look at."""
     detail: str
     """What is wrong with it."""
     repair: str = ""
-    """What was done; or what a repair would do; or why it did not."""
+    """What a repair did or would do, or why it did nothing."""
     is_damage: bool = False
-    """Whether data cannot be read, or a session cannot be used, because of it."""
+    """Whether it makes data unreadable, or a session unusable."""
     is_repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a check-up found and did."""
+    """What a check found and repaired."""
 
     findings: Sequence[Finding] = ()
     checked: int = 0
-    """How many sessions were looked at."""
+    """How many sessions were checked."""
     repair: bool = False
-    """Whether it was to repair what it found."""
+    """Whether the check was asked to repair."""
 
     @property
     def has_damage(self) -> bool:
@@ -80,12 +80,12 @@ class CheckReport:
 
     @property
     def left(self) -> Sequence[Finding]:
-        """What is still wrong."""
+        """The findings that are still there."""
         return tuple(item for item in self.findings if not item.is_repaired)
 
 
 class Fitness(StrEnum):
-    """How a test of a place ended."""
+    """The result of one test of a place."""
 
     OK = "ok"
     WARN = "warn"

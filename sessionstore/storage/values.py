@@ -1,4 +1,4 @@
-"""What a backend and the store tell each other: plain values, which say nothing of the place."""
+"""The values that cross the contract: they say nothing about the place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # it loads pydantic, which a listing does without
 
 
 class CountsAndPages(NamedTuple):
-    """Counts and listings of a store, as far as the states of its sessions say."""
+    """Counts and listings of a store, from the states of its sessions."""
 
     counts: Sequence[int]
     """How many match each of the queries to count."""
@@ -24,34 +24,34 @@ class CountsAndPages(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Whether somebody holds the claim on a session right now."""
+    """Whether a claim on a session is held right now."""
 
     held: bool
     holder: SessionOwner | None = None
-    """Who holds it, or held it last, as far as that was recorded."""
+    """The holder, or the last one that was recorded."""
     released: bool = False
-    """Whether ``holder`` is known to have given it back."""
+    """Whether ``holder`` is known to have released it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a session takes where it is kept, in bytes; what several names share counts once."""
+    """The space that a session takes, in bytes; bytes with several names count once."""
 
     bytes: int
-    """All of it: state, checkpoints, the application's files, directories."""
+    """State, checkpoints, the application's files and directories together."""
     checkpoints: int = 0
     """How many checkpoints there are."""
     checkpoint_bytes: int = 0
-    """What the checkpoints take beside the state: one that shares its bytes takes none."""
+    """The space of the checkpoints; one that shares the bytes of the state takes none."""
     application_bytes: int = 0
-    """What the application's own files take."""
+    """The space of the application's own files."""
     shared_bytes: int = 0
-    """What would stay if the session were deleted: files that have names elsewhere, too."""
+    """The space that a delete would not free: files that also have names elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """What somebody asks of the holder of one claim, which ``token`` names."""
+    """A request to the holder of one claim, which ``token`` names, to end its session."""
 
     token: str
     reason: str | None = None
@@ -65,13 +65,13 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationFile:
-    """What an application keeps beside a state: a file, a directory, or something else."""
+    """Something that an application keeps beside a state: a file, a directory, or a link."""
 
     name: str
-    """Below the session, with ``/`` between the names."""
+    """The path below the session, with ``/`` between the names."""
     is_directory: bool = False
     is_executable: bool = False
     mtime: int = 0
     """When it was last changed, in seconds since 1970."""
     omitted: str | None = None
-    """Why it is not to be read (a link, a socket), or None."""
+    """Why it cannot be read (a link, a socket), or None."""

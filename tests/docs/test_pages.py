@@ -69,10 +69,23 @@ def test_the_reference_of_commands_is_what_the_commands_say() -> None:
     )
 
 
+API = (DOCS / "api.md").read_text(encoding="utf-8")
+
+
 def test_the_reference_of_python_has_every_public_name() -> None:
-    page = (DOCS / "api.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^::: sessionstore\.(\w+)$", page, flags=re.MULTILINE)
+    shown = re.findall(r"^::: sessionstore\.(\w+)$", API, flags=re.MULTILINE)
     assert sorted(shown) == sorted(vars(sessionstore)["__all__"])
+    assert [name for name in shown if getattr(sessionstore, name, None) is None] == []
+
+
+@pytest.mark.parametrize("name", ["SessionStore", "Session", "AsyncSessionStore", "AsyncSession"])
+def test_the_reference_has_every_public_member_in_the_order_of_use(name: str) -> None:
+    section = API.partition(f"::: sessionstore.{name}\n")[2].partition("\n\n")[0]
+    shown = re.findall(r"^ +- (\w+)$", section, flags=re.MULTILINE)
+    kind = getattr(sessionstore, name)
+    assert sorted(shown) == sorted(member for member in dir(kind) if not member.startswith("_"))
+    first = ["create", "resume", "claim"] if name.endswith("Store") else ["state", "save"]
+    assert shown[: len(first)] == first
 
 
 def test_each_page_is_in_the_navigation_and_each_link_leads_somewhere() -> None:
@@ -103,3 +116,12 @@ def test_what_a_page_loads_from_elsewhere_is_found(tmp_path: Path) -> None:
     (tmp_path / "style.css").write_text("@font-face { src: url(https://f.example/font) }")
     found = "".join(outside.loaded_from_elsewhere(tmp_path))
     assert re.findall(r"(\w)\.example", found) == ["c", "d", "e", "f"]
+
+
+def test_each_test_that_the_durability_page_names_is_there() -> None:
+    promises = (DOCS / "durability.md").read_text(encoding="utf-8").partition("## File system")[0]
+    named = re.findall(r"`([\w/]+\.py)(?:::(test_\w+))?`", promises)
+    assert len(named) > 25
+    for file, test in named:
+        source = (CHECKOUT / "tests" / file).read_text(encoding="utf-8")
+        assert test == "" or re.search(rf"^def {test}\(", source, re.MULTILINE), f"{file}::{test}"

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults.support.strace import Server, scratch
+from tests.faults.support.strace import Call, Server, Stored, recorded, scratch
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One undisturbed run of an operation, to compare the disturbed ones with."""
+
+    place: Path
+    """Where the stores of this test are."""
+    log: Path
+    calls: list[Call]
+    wanted: dict[str, Any] | None
+    """What the state says once the operation is done."""
+
+    @property
+    def root(self) -> Path:
+        """The store in which the operation was run."""
+        return self.place / "whole"
+
+
+Record = Callable[..., Recording]
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +44,17 @@ def server(place: Path) -> Iterator[Server]:
     """What forks the processes whose calls are killed or fail."""
     with Server(place / "warm") as server:
         yield server
+
+
+@pytest.fixture
+def record(server: Server, place: Path, tmp_path: Path) -> Record:
+    """What runs an operation once, undisturbed, and returns the calls that it makes."""
+
+    def run(operation: str, *variant: str, durability: str = "power") -> Recording:
+        where = place / " ".join((operation, durability, *variant))
+        where.mkdir()
+        log = tmp_path / "log"
+        calls = recorded(server, operation, where / "whole", durability, log)
+        return Recording(where, log, calls, Stored.under(where / "whole").summary)
+
+    return run

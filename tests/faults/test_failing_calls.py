@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionStore
+from tests.faults.conftest import Record
 from tests.faults.support.operations import OPERATIONS, SESSION, check_listing, is_free, is_indexed
 from tests.faults.support.strace import (
     SWEEP_ALL,
@@ -21,7 +22,6 @@ from tests.faults.support.strace import (
     index_calls,
     needs_strace,
     read_calls,
-    recorded,
     thinned,
     traced,
 )
@@ -41,6 +41,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "fdatasync": ("EIO", *_SPACE),
     "rename": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "renameat2": ("EIO", *_SPACE, "EACCES", "EROFS"),
+    "link": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "linkat": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "mkdir": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "mkdirat": ("EIO", *_SPACE, "EACCES", "EROFS"),
@@ -89,7 +90,9 @@ def may_be_passed_over(operation: str, call: Call) -> bool:
     if operation.startswith("recover") and call.name == "fsync" and "/sessions>" in call.text:
         return True  # comes before trash is removed, which then waits for another sweep
     if operation.startswith("recover") and call.name == "flock":
-        return True  # a listing looks whether the row may be settled, which can wait
+        return True  # a listing looks whether somebody holds a live session
+    if operation.startswith("recover") and call.name == "mkdir" and "/trash" in call.text:
+        return True  # where an index is made, which can wait
     if call.name in ("unlink", "unlinkat", "rmdir"):
         return True  # the new state is there: what stays is cleaned up later
     if call.name == "openat" and not call.is_change:
@@ -101,22 +104,19 @@ def may_be_passed_over(operation: str, call: Call) -> bool:
 @strace_only
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_call_that_fails_gives_a_typed_error_the_old_state_and_nothing_left(
-    server: Server, place: Path, tmp_path: Path, operation: str
+    server: Server, record: Record, operation: str
 ) -> None:
-    where = place / operation
-    where.mkdir()
-    log = tmp_path / "log"
-    calls = recorded(server, operation, where / "whole", "power", log)
-    wanted = Stored.under(where / "whole").summary
-    of_index = index_calls(calls)
+    whole = record(operation)
+    log, wanted = whole.log, whole.wanted
+    of_index = index_calls(whole.calls)
     assert bool(of_index) == is_indexed(operation)
 
     wrong: list[str] = []
     raised: dict[str, str] = {}
     tried = 0
-    for call, answer in planned(operation, where / "whole", calls):
+    for call, answer in planned(operation, whole.root, whole.calls):
         tried += 1
-        root = where / str(tried)
+        root = whole.place / str(tried)
         with server.worker(operation, root) as worker:
             before = Stored.under(root)
             with traced(worker.pid, log, f"{call.name}:error={answer}:when={call.nth}"):
@@ -263,17 +263,14 @@ def check_others_go_on(root: Path) -> None:
 @pytest.mark.parametrize("operation", ["create", "checkpoint, copied", "pause", "recover"])
 @pytest.mark.parametrize("part", ["nothing", "one", "half", "all but one"])
 def test_a_write_that_takes_only_a_part_is_completed(
-    server: Server, place: Path, tmp_path: Path, operation: str, part: str
+    server: Server, record: Record, operation: str, part: str
 ) -> None:
-    where = place / f"{operation} {part}"
-    where.mkdir()
-    log = tmp_path / "log"
-    calls = recorded(server, operation, where / "whole", "power", log)
-    wanted = Stored.under(where / "whole").summary
-    writes = [call for call in calls if call.name == "write" and not call.is_answer]
+    whole = record(operation, part)
+    log, wanted = whole.log, whole.wanted
+    writes = [call for call in whole.calls if call.name == "write" and not call.is_answer]
     assert writes
     for number, call in enumerate(writes, start=1):
-        root = where / str(number)
+        root = whole.place / str(number)
         short = None if part == "nothing" else (number, part)
         with server.worker(operation, root, short=short) as worker:
             if part == "nothing":  # the system says that it took no byte, and took none

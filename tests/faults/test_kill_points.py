@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionStore
+from tests.faults.conftest import Record
 from tests.faults.support.operations import OPERATIONS, SESSION, check_listing, is_indexed
 from tests.faults.support.strace import (
     SWEEP_ALL,
@@ -18,7 +19,6 @@ from tests.faults.support.strace import (
     Stored,
     needs_strace,
     read_calls,
-    recorded,
     thinned,
     traced,
 )
@@ -41,14 +41,11 @@ FOLLOW_UPS = ("sweep", "claim", "resume", "create")
 @strace_only
 @pytest.mark.parametrize(("operation", "durability"), CASES)
 def test_killed_before_any_change_it_leaves_the_old_state_or_the_new_and_nobody_locked_out(
-    server: Server, place: Path, tmp_path: Path, operation: str, durability: str
+    server: Server, record: Record, operation: str, durability: str
 ) -> None:
-    where = place / f"{operation} {durability}"
-    where.mkdir()
-    log = tmp_path / "log"
-    calls = recorded(server, operation, where / "whole", durability, log)
-    wanted = Stored.under(where / "whole").summary
-    changing = [call for call in thinned(calls) if call.is_change]
+    whole = record(operation, durability=durability)
+    wanted = whole.wanted
+    changing = [call for call in thinned(whole.calls) if call.is_change]
     assert changing[-1].is_answer, "the last kill comes after the last change, before the answer"
 
     switched: list[bool] = []
@@ -56,12 +53,12 @@ def test_killed_before_any_change_it_leaves_the_old_state_or_the_new_and_nobody_
     for call in changing:
         for follow_up in FOLLOW_UPS if SWEEP_ALL else (FOLLOW_UPS[tried % len(FOLLOW_UPS)],):
             tried += 1
-            root = where / str(tried)
+            root = whole.place / str(tried)
             with server.worker(operation, root, durability) as worker:
                 before = Stored.under(root)
-                with traced(worker.pid, log, f"{call.name}:signal=KILL:when={call.nth}"):
+                with traced(worker.pid, whole.log, f"{call.name}:signal=KILL:when={call.nth}"):
                     ended = worker.ask("go")
-            check_killed_before(call, ended, log)
+            check_killed_before(call, ended, whole.log)
 
             after = Stored.under(root)
             if after.payload != before.payload:

@@ -26,7 +26,7 @@ from sessionstore import (
     SessionSummary,
     WatchTimedOut,
 )
-from sessionstore.storage.files.changes import FilesAlarm
+from sessionstore.storage.files.changes import FilesNotifier
 from tests.support.processes import (
     DEADLINE,
     Child,
@@ -350,7 +350,7 @@ def test_events_that_never_come_cost_nothing_but_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A system without watches left, as told by its own error, is looked at instead."""
-    monkeypatch.setattr(FilesAlarm, "_arm", lambda self: False)
+    monkeypatch.setattr(FilesNotifier, "_listen", lambda self: False)
     test_the_last_of_500_quick_saves_is_seen_and_none_after_a_later_one(
         tmp_path, SessionStore(tmp_path), True, False
     )

@@ -1,7 +1,7 @@
 """Turn the cross-references of docstrings into links of the site, for mkdocstrings.
 
-The docstrings say ``:meth:`~sessionstore.Session.save```, which editors and pydoc show readably;
-Markdown knows no such roles. Errors that share a line are a list, which no docstring style knows.
+The docstrings say ``:meth:`~sessionstore.Session.save```, which editors and pydoc show readably.
+Markdown has no such roles.
 """
 
 from __future__ import annotations
@@ -17,18 +17,26 @@ _ROLE = re.compile(r":(?:class|meth|func|data|attr|mod|exc):`(~?)([\w.]+)`")
 _CODE = re.compile(r"``(.+?)``", re.DOTALL)
 _RAISES = re.compile(r"^Raises:\n((?:    .*\n?)+)", re.MULTILINE)
 _ENTRY = re.compile(r"^(?=\S)", re.MULTILINE)
+_FACTORY = re.compile(r"[Ff]ield\(\s*default_factory=(\w+)")
 _API = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-_SHOWN = set(re.findall(r"^::: ([\w.]+)$", _API, flags=re.MULTILINE))
+_SHOWN = set(re.findall(r"^::: sessionstore\.(\w+)$", _API, flags=re.MULTILINE))
 
 
 class Roles(griffe.Extension):
-    """Rewrites each docstring once it is read."""
+    """Rewrites each docstring, and each default that a factory makes, once it is read."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of ``obj``."""
         if obj.docstring is not None:
             text = _RAISES.sub(_raises, inspect.cleandoc(obj.docstring.value))
-            obj.docstring.value = _CODE.sub(r"`\1`", _ROLE.sub(_link, text))
+            text = _ROLE.sub(lambda role: _link(role, obj), text)
+            obj.docstring.value = _CODE.sub(r"`\1`", text)
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        """Show ``[]`` in the place of ``Field(default_factory=list)``."""
+        if factory := _FACTORY.match(str(attr.value)):
+            made = factory[1]
+            attr.value = {"dict": "{}", "list": "[]"}.get(made, f"{made}()")
 
 
 def _raises(section: re.Match[str]) -> str:
@@ -37,17 +45,16 @@ def _raises(section: re.Match[str]) -> str:
 
 
 def _error(entry: str) -> str:
-    names, colon, reason = entry.rstrip(".").partition(": ")
-    return ", ".join(map(_named, names.split(", "))) + colon + reason + "."
+    name, colon, reason = entry.partition(":")
+    return (f"[`{name}`][sessionstore.{name}]" if name in _SHOWN else f"`{name}`") + colon + reason
 
 
-def _named(error: str) -> str:
-    target = f"sessionstore.{error}"
-    return f"[`{error}`][{target}]" if target in _SHOWN else f"`{error}`"
-
-
-def _link(role: re.Match[str]) -> str:
+def _link(role: re.Match[str], obj: griffe.Object) -> str:
     is_short, target = role[1] == "~", role[2]
     shown = target.rpartition(".")[2] if is_short else target
-    # One without the package's name is said within its class: the reader is there already.
+    owner = obj if obj.is_class else obj.parent
+    if target in _SHOWN:
+        target = f"sessionstore.{target}"
+    elif owner is not None and target in owner.members:  # a method beside this one
+        target = f"{owner.path}.{target}"
     return f"[`{shown}`][{target}]" if target.startswith("sessionstore.") else f"`{shown}`"

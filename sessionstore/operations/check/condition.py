@@ -32,14 +32,8 @@ class SessionCondition:
     """Something else is in the place of all checkpoints."""
 
     def newest(self, *, whole: bool) -> Checkpoint | None:
-        """Return the newest sound checkpoint; with ``whole`` one that holds a whole state.
-
-        One of type before_resume holds what a resume went back from on purpose: it counts only
-        where there is no other.
-        """
-        found = [item for item in self.sound if item.revision is not None or not whole]
-        meant = [item for item in found if item.checkpoint_type != BEFORE_RESUME]
-        return checkpoint.in_order(meant or found)[-1] if found else None
+        """Return the newest sound checkpoint; with ``whole`` one that holds a whole state."""
+        return checkpoint.newest_sound(self.sound, whole=whole)
 
     def why_dangling(self) -> str | None:
         """Return what is wrong with the latest checkpoint that the state names."""

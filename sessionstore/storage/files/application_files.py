@@ -18,7 +18,7 @@ from sessionstore.storage.values import ApplicationFile
 
 
 def application_files(directory: Directory) -> Iterator[ApplicationFile]:
-    """Yield what is in a session's directory besides states, checkpoints and left-overs."""
+    """Yield everything in a session's directory but states, checkpoints and left-overs."""
     for _, place, name, status in walk(directory):
         if _belongs_to_the_store(place, name):
             continue

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -28,13 +28,14 @@ from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import layout as layouts
 from sessionstore.storage.files import store_marker
+from sessionstore.storage.files.index import index_directory
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.values import CancelRequest, CountsAndPages, Probe
 
-# What only some programs do is loaded when it is done: the index loads sqlite3, a claim pydantic.
+# Loaded when first used: the index loads sqlite3, a claim loads pydantic.
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
     from sessionstore.storage.files import lock as locks
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from sessionstore.storage.report import Diagnosis, Finding
 
 _BUILDING = 2.0
-"""Seconds that a create waits for another one of the same id to come to its end."""
+"""Seconds that a create waits for another create or delete of the same id."""
 
 Durability = Literal["power", "process"]
 
@@ -56,7 +57,7 @@ class FilesBackend(FilesReader):
         root: the directory; made with the first write if ``create`` is true.
         durability: what a save that returned survives: a loss of ``"power"``, or only the
             death of the ``"process"``. Checkpoints survive both.
-        create: whether to make a store where there is none.
+        create: whether to make a store if there is none.
         clock: returns the current time, aware.
 
     Raises:
@@ -102,11 +103,11 @@ class FilesBackend(FilesReader):
         return self._local
 
     def _prepare(self) -> None:
-        """Make the store if it is not there yet; before the first write of this backend."""
+        """Make the store if it is missing, before the first write of this backend."""
         if self._prepared:
             return
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=False)  # it may be new since
+        store_marker.check_root(self._layout, warns=False)  # somebody may have made it since
         foreign = marker is None and store_marker.holds_foreign_sessions(self._layout)
         store_marker.prepare(self._layout, foreign=foreign)
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))
@@ -130,35 +131,25 @@ class FilesBackend(FilesReader):
         found = self._listing().count_and_list(counted, listed)
         return super().count_and_list(counted, listed) if found is None else found
 
-    def _index(self) -> Index | None:
-        """Return the index if there is one: who never lists does not need sqlite3 either.
-
-        Raises:
-            OSError: it cannot be known whether there is one, so nothing may be changed.
-        """
-        if self._own_index is None and not layouts.index_names(self._layout):
-            return None
-        return self._made_index()
-
-    def _made_index(self) -> Index:
+    def _index(self) -> Index:
         if self._own_index is None:
             from sessionstore.storage.files.index.index import Index
 
             self._own_index = Index(self._layout)
         return self._own_index
 
+    def _fold_released(self, session_id: str, token: str) -> None:
+        """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
+        with suppress(OSError):  # whoever lists folds it
+            if self._own_index is not None or index_directory.paths(self._layout):
+                self._index().released(session_id, token)
+
     def _listing(self) -> Listing:
         if self._own_listing is None:
             from sessionstore.storage.files.index.lookup import Listing
 
-            self._own_listing = Listing(self._layout, self._made_index(), partial(scan.find, self))
+            self._own_listing = Listing(self._layout, self._index(), partial(scan.find, self))
         return self._own_listing
-
-    def ending_many(self) -> AbstractContextManager[object]:
-        with suppress(OSError):  # each claim that finds out about it refuses to write
-            if (index := self._index()) is not None:
-                return index.settling_together()
-        return nullcontext()
 
     def close(self) -> None:
         if self._own_index is not None:
@@ -202,7 +193,7 @@ class FilesBackend(FilesReader):
             lock.close()
             raise
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
-        if tidy:  # not only if the record says that the holder died: it is not flushed
+        if tidy:  # always: the record of the last holder's end is not flushed
             from sessionstore.storage.files import leftovers
 
             leftovers.remove(self._layout.session(session_id), session_id)
@@ -236,7 +227,7 @@ class FilesBackend(FilesReader):
         lock: locks.HeldLock,
         identity: tuple[int, int],
         expected: Signature | None = None,
-        mark: int | None = None,
+        token: str | None = None,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
 
@@ -248,9 +239,9 @@ class FilesBackend(FilesReader):
             power=self._power,
             copies=self._copies,
             clock=self.clock,
-            index=self._index,
+            released=self._fold_released,
             expected=expected,
-            mark=mark,
+            token=token,
         )
 
     # --- creating --------------------------------------------------------------------------------
@@ -265,7 +256,7 @@ class FilesBackend(FilesReader):
         try:
             lock = self._acquire(session_id, owner, 0.0)
         except SessionClaimed:
-            # Whoever holds it is making, or deleting, this very session: see what comes of it.
+            # Its holder creates or deletes this session: wait for the result.
             deadline = time.monotonic() + _BUILDING
             while time.monotonic() < deadline:
                 if self.exists(session_id):
@@ -273,16 +264,14 @@ class FilesBackend(FilesReader):
                 time.sleep(0.005)
             raise
         try:
-            built = build_session(
-                self._layout, session_id, payload, power=self._power, index=self._index
-            )
+            built = build_session(self._layout, session_id, payload, power=self._power)
         except BaseException:
             if not self.exists(session_id):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.signature, built.mark)
-        claim.confirm()  # a new session has no one else to ask
+        claim = self._claimed(session_id, lock, built.identity, built.signature, built.token)
+        claim.confirm()  # nobody else can hold a new session
         return claim
 
     # --- changes ---------------------------------------------------------------------------------
@@ -290,17 +279,17 @@ class FilesBackend(FilesReader):
     def notifier(self, session_ids: Collection[str] | None) -> ChangeNotifier:
         from sessionstore.storage.files import changes
 
-        return changes.FilesAlarm(self._layout, session_ids)
+        return changes.FilesNotifier(self._layout, session_ids)
 
-    # --- whole sessions out and in ---------------------------------------------------------------
+    # --- import ----------------------------------------------------------------------------------
 
     def importer(self) -> SessionImporter:
         self._prepare()
         from sessionstore.storage.files import importer
 
-        return importer.FilesImporter(self._layout, self._acquire, self.clock, self._index)
+        return importer.FilesImporter(self._layout, self._acquire, self.clock, self._fold_released)
 
-    # --- the check-up ----------------------------------------------------------------------------
+    # --- check and repair ------------------------------------------------------------------------
 
     def claim_for_repair(self, session_id: str, owner: SessionOwner) -> Claim:
         return self._claim(session_id, owner, 0.0, tidy=False)
@@ -309,8 +298,8 @@ class FilesBackend(FilesReader):
         if repair and os.path.isdir(self._layout.sessions):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
-        with suppress(OSError):  # the rounds tell what is wrong with the root
-            if layouts.index_names(self._layout):
+        with suppress(OSError):  # the check of the store names what is wrong with the root
+            if index_directory.paths(self._layout):
                 self._listing().verify()
         from sessionstore.storage.files.repair.store import StoreCheck
 
@@ -362,16 +351,15 @@ class FilesBackend(FilesReader):
 
     def tidy(self) -> int:
         removed = store_marker.remove_unfinished_markers(self._layout)
-        removed += layouts.remove_index_remains(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [
                 name
                 for name in trash.names()
-                # What is not named as we name it may be somebody's data.
+                # An entry with any other name may be somebody's data.
                 if layouts.is_trashed(name) and not self._is_being_built(name)
             ]
             if names:
-                # A delete that died before its flush must not come back by half.
+                # Half a session must not come back if its delete died before the flush.
                 with Directory(self._layout.sessions) as sessions:
                     sessions.flush()
             import shutil
@@ -385,7 +373,7 @@ class FilesBackend(FilesReader):
         return removed
 
     def _is_being_built(self, name: str) -> bool:
-        """Return whether a live process, which then holds the session's lock, builds ``name``."""
+        """Return whether a live process builds ``name``: then it holds the session's lock."""
         session_id = layouts.built_session(name)
         if session_id is None:
             return False

@@ -11,31 +11,30 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sessionstore.durable.replace import TEMPORARY_PREFIX
 from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
 from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.files.layout import Layout
 
-_SETTLES_MS = 10
-"""Events that follow each other faster than this are of one burst …"""
+_STEP_MS = 10
+"""Events that follow each other faster than this are one burst."""
 _BURST_MS = 100
-"""… which is told at the latest after this."""
+"""A burst is reported at the latest after this."""
 _MANY = 10_000
-"""Of more sessions no events are asked for: each takes two watches of the system, of which there
-are some 100,000, and time. Looking at all of them takes a fraction of a second."""
+"""With more sessions than this no events are used: each session takes two watches of the system,
+which has some 100,000. Looking at all sessions takes a fraction of a second."""
 _MOMENT_MS = 50
-"""How long a wait for events is at least."""
+"""The shortest wait for events."""
 
 
-class FilesAlarm(ChangeNotifier):
-    """Wakes when something changes below sessions/."""
+class FilesNotifier(ChangeNotifier):
+    """Names the sessions that change below sessions/."""
 
     def __init__(self, layout: Layout, session_ids: Collection[str] | None) -> None:
         self._sessions = layout.sessions
         self._named = None if session_ids is None else frozenset(session_ids)
         self._notify: Any = None
-        self._is_useless = False
+        self._only_polls = False
 
     @property
     def is_listening(self) -> bool:
@@ -44,8 +43,8 @@ class FilesAlarm(ChangeNotifier):
     def wait(self, seconds: float) -> Collection[str] | None:
         deadline = time.monotonic() + seconds
         if self._notify is None:
-            if self._arm():
-                return None  # what changed before nobody told us
+            if self._listen():
+                return None  # changes before this call are unknown
             time.sleep(seconds)
             return ()
         while True:
@@ -56,7 +55,7 @@ class FilesAlarm(ChangeNotifier):
                 return self._read(path for _, path in told)
 
     def _next(self) -> Collection[tuple[Any, str]] | None:
-        """Return the events of a moment; None if there will be no more."""
+        """Return the next events; None if there will be no more."""
         try:
             told: Collection[tuple[Any, str]] = next(self._notify)
         except (StopIteration, OSError) as error:
@@ -65,46 +64,44 @@ class FilesAlarm(ChangeNotifier):
                 error,
                 extra=about("events_ended", path=self._sessions, reason=error),
             )
-            self._disarm()
+            self._stop()
             return None
         return told
 
     def _read(self, paths: Iterable[str]) -> Collection[str] | None:
-        """Return the ids of the sessions that events tell of; None if that is not certain."""
+        """Return the ids of the sessions that events name; None if any may have changed."""
         ids: set[str] = set()
         for path in paths:
             inside = os.path.relpath(path, self._sessions).split(os.sep)
             if inside[0] in (os.curdir, os.pardir):
-                # sessions/ itself was moved or removed: begin anew.
-                self._disarm()
+                # sessions/ itself was moved or removed: listen anew.
+                self._stop()
                 return None
             name = inside[0]
-            if name.startswith(TEMPORARY_PREFIX):  # it was told under its name while being made
-                name = name.removeprefix(TEMPORARY_PREFIX).partition("-")[2]
             if self._named is None:
                 if is_id(name):
                     ids.add(name)
             elif name in self._named:
-                if len(inside) == 1:  # it came or went: its directory is another one now
-                    self._disarm()
-                    self._arm()
+                if len(inside) == 1:  # created or removed: its directory is another one now
+                    self._stop()
+                    self._listen()
                     return None
                 ids.add(name)
         return ids
 
-    def _arm(self) -> bool:
-        """Ask for events; return whether they will come."""
-        if self._is_useless or not os.path.isdir(self._sessions):
+    def _listen(self) -> bool:
+        """Start listening; return whether events will come."""
+        if self._only_polls or not os.path.isdir(self._sessions):
             return False
         try:
             import watchfiles
         except ImportError:
-            self._is_useless = True
+            self._only_polls = True
             return False
         paths = [self._sessions]
         if self._named is None:
             if len(os.listdir(self._sessions)) > _MANY:
-                self._is_useless = True
+                self._only_polls = True
                 return False
         else:  # not all of a large store
             there = (os.path.join(self._sessions, name) for name in sorted(self._named))
@@ -113,16 +110,16 @@ class FilesAlarm(ChangeNotifier):
             *paths,
             watch_filter=None,
             debounce=_BURST_MS,
-            step=_SETTLES_MS,
+            step=_STEP_MS,
             rust_timeout=_MOMENT_MS,
             yield_on_timeout=True,
             recursive=self._named is None,
             ignore_permission_denied=True,
         )
         try:
-            next(self._notify)  # only now it listens
+            next(self._notify)  # it listens from here on
         except FileNotFoundError:
-            self._notify = None  # a session went meanwhile: again the next time
+            self._notify = None  # a session was removed meanwhile: the next call tries again
         except Exception as error:
             logger.info(
                 "no events of the file system, so looking instead: %s",
@@ -130,13 +127,13 @@ class FilesAlarm(ChangeNotifier):
                 extra=about("events_ended", path=self._sessions, reason=error),
             )
             self._notify = None
-            self._is_useless = True
+            self._only_polls = True
         return self._notify is not None
 
-    def _disarm(self) -> None:
+    def _stop(self) -> None:
         notify, self._notify = self._notify, None
         if notify is not None:
             notify.close()
 
     def close(self) -> None:
-        self._disarm()
+        self._stop()

@@ -1,4 +1,4 @@
-"""Where checkpoints lie, and how the file of a state becomes one: by a second name, not a copy."""
+"""The files of checkpoints: a state becomes one by a second name, not by a copy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sessionstore.durable.directory import Directory
 
 @contextmanager
 def opened_checkpoints(directory: Directory) -> Iterator[Directory]:
-    """Open the checkpoints of a session, whose directory is open; they are made if need be."""
+    """Open the checkpoints/ of a session; make it if it is missing."""
     try:
         checkpoints = Directory("checkpoints", directory)
-    except FileNotFoundError:  # made by other software: ours come with the session
+    except FileNotFoundError:  # other software made the session
         directory.make_directory("checkpoints")
         directory.flush()
         checkpoints = Directory("checkpoints", directory)
@@ -23,7 +23,7 @@ def opened_checkpoints(directory: Directory) -> Iterator[Directory]:
 
 
 def linked(source: Directory, name: str, target: Directory, target_name: str) -> bool:
-    """Link, and return True; return False where the file system has no links."""
+    """Link and return True; return False if the file system has no links."""
     try:
         source.link(name, target, target_name)
     except OSError as error:

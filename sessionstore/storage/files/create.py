@@ -1,36 +1,34 @@
-"""Build a new session aside, and move it in: it is there complete, or not at all.
+"""Create a session: build it aside and move it in, so that it exists complete or not at all.
 
-Aside is in trash/: what is in sessions/ is a session, also for other software and after a crash,
-and the index sees that it changes only when one comes or goes.
+It is built in trash/. So every entry of sessions/ is a complete session, also for other software
+and after a crash, and sessions/ changes only when a session comes or goes.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionExists
+from sessionstore.model.ids import random_hex
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.state_file import storage_errors
 
-if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
-    from sessionstore.storage.files.index.index import Index
-
 
 class Built(NamedTuple):
-    """What identifies a session that was moved in."""
+    """A session that was moved in."""
 
     identity: tuple[int, int]
     """Of its directory."""
     signature: Signature
     """Of its state."""
-    mark: int | None
-    """Of its row in the index, where there is one."""
+    token: str | None
+    """Under which every index names it as live; None if one does not."""
 
 
 def build_session(
@@ -39,12 +37,11 @@ def build_session(
     payload: bytes,
     *,
     power: bool,
-    index: Callable[[], Index | None],
 ) -> Built:
-    """Make a session, whose lock is held; with ``power`` it survives the loss of that.
+    """Create a session whose lock is held; with ``power`` it survives a power loss.
 
     Raises:
-        SessionExists: there is one with this id; it was not touched.
+        SessionExists: there is one with this id, which stays unchanged.
         StorageError: the place refused.
     """
     aside = f"{replace.temporary_name()}-{session_id}"
@@ -62,8 +59,8 @@ def build_session(
                 written = replace.write_file(directory, STATE, payload, flush_file=power)
                 if power:
                     directory.flush()
-            known = index()
-            with known.adding(session_id) if known else nullcontext() as mark:
+            token = random_hex(8)
+            with live_names.recorded_move(layout, session_id, token) as is_live:
                 replace.move_new(trash, aside, sessions, session_id)
             if power:
                 sessions.flush()
@@ -72,7 +69,7 @@ def build_session(
             if isinstance(error, FileExistsError):
                 raise SessionExists(session_id) from None
             raise
-        return Built(identity, written, mark)
+        return Built(identity, written, token if is_live else None)
 
 
 def _undo(
@@ -82,7 +79,7 @@ def _undo(
     session_id: str,
     identity: tuple[int, int] | None,
 ) -> None:
-    """Take back a session that could not be created for certain."""
+    """Take back a session that may not be durable."""
     with suppress(OSError):
         status = sessions.status(session_id)
         if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed

@@ -1,8 +1,8 @@
 """Temporary files that an interrupted write left in a session, and which of them may be data.
 
-Two writers leave a whole state behind. A holder that died before its swap leaves the save that it
-never reported as done. One that died between the exchange and the swap back leaves what it
-displaced: the state before, or one that other software had put there without a claim.
+A holder that died before its swap leaves a save that it never reported as done. One that died
+between the exchange and the swap back leaves what it displaced: the state before, or one that
+other software had put there without a claim.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class Leftover(NamedTuple):
     name: str
     holds: str | None
     """Why it may be data that is nowhere else; None if it cannot be."""
-    is_unreported: bool = False
-    """Whether it is the save after the stored state, which nobody was told is done."""
+    is_later: bool = False
+    """Whether it is a later save of this session than the stored one: nobody was told that it is
+    done, or a power cut took it from state.json."""
 
 
 def find(directory: Directory, place: Directory, session_id: str) -> Iterator[Leftover]:
@@ -47,8 +48,8 @@ def find(directory: Directory, place: Directory, session_id: str) -> Iterator[Le
 def remove(path: str, session_id: str) -> None:
     """Remove what is no data from the session's directory ``path``, whose claim is held.
 
-    An unreported save goes, too: its writer may only be slow, and must find nothing to swap in
-    once another has the claim. What else may be data waits for a check of the store.
+    A later save goes, too: its writer may only be slow, and must find nothing to swap in once
+    another has the claim. Everything else that may be data waits for a check of the store.
     """
     with suppress(OSError), Directory(path) as directory:
         _remove_from(directory, directory, session_id)
@@ -58,7 +59,7 @@ def remove(path: str, session_id: str) -> None:
 
 def _remove_from(directory: Directory, place: Directory, session_id: str) -> None:
     for item in find(directory, place, session_id):
-        if item.holds is None or item.is_unreported:
+        if item.holds is None or item.is_later:
             with suppress(OSError):
                 place.unlink(item.name)
 
@@ -96,10 +97,10 @@ def _judge(directory: Directory, place: Directory, name: str, session_id: str) -
     if payload == stored_payload:
         return leftover(None)
     is_same = left.incarnation == stored.incarnation
-    is_next = is_same and left.revision == stored.revision + 1
+    is_later = is_same and left.revision > stored.revision
     if left.incarnation is None or not is_same:
-        return leftover(f"it holds another state, of revision {left.revision}", is_next)
+        return leftover(f"it holds another state, of revision {left.revision}", is_later)
     if left.revision >= stored.revision or written.mtime_ns > replaced.mtime_ns:
         revisions = f"of revision {left.revision}; stored is {stored.revision}"
-        return leftover(f"it holds a state {revisions}", is_next)
+        return leftover(f"it holds a state {revisions}", is_later)
     return leftover(None)  # the stored state replaced it

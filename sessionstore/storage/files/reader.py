@@ -1,4 +1,4 @@
-"""The files of sessions, read without a lock: complete, and never older than what was seen."""
+"""Read the files of sessions without a lock: complete, and never older than one read before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sessionstore.storage.values import ApplicationFile, Usage
 
 
 class FilesReader(Backend, ABC):
-    """The half of the files backend that only looks: it changes nothing, and claims nothing."""
+    """The half of the files backend that only reads: it changes and claims nothing."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -66,7 +66,7 @@ class FilesReader(Backend, ABC):
         return Stored(payload, self._layout.state(session_id))
 
     def _missing(self, directory: Directory, lost: SessionCorrupt) -> SessionStoreError:
-        """Return what it means that a file was not found in a session's open directory."""
+        """Return the error for a file that is missing in a session's open directory."""
         # A delete moves the directory away before it removes what is in it.
         status = self._directory_status(lost.session_id)
         if status is None or (status.st_dev, status.st_ino) != directory.identity():

@@ -1,4 +1,4 @@
-"""Read state and checkpoint files, telling damage from absence and from trouble of the system."""
+"""Read state and checkpoint files; tell damage, absence and refusals of the system apart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(directory: Directory, name: str, session_id: str) -> tuple[bytes, Signa
 
     Raises:
         FileNotFoundError: there is none.
-        SessionCorrupt: it is something else than a regular file of a bearable size.
+        SessionCorrupt: it is no regular file, or too large.
         OSError: the system refused.
     """
     try:
@@ -39,7 +39,7 @@ def read(directory: Directory, name: str, session_id: str) -> tuple[bytes, Signa
 
 
 def describe_damage(error: OSError) -> str | None:
-    """Return what is wrong with the file, or None if the trouble is the system's."""
+    """Return what is wrong with the file, or None if the system refused."""
     if error.errno in (errno.EINVAL, errno.EFBIG):
         return error.strerror
     return _DAMAGE.get(error.errno or 0)

@@ -23,7 +23,7 @@ MARKER_LIMIT = 64 * 1024
 
 
 class DamagedMarker(StorageError):
-    """The marker is there, but says nothing: nobody knows which format the store has."""
+    """The marker exists but cannot be read, so that the format of the store is unknown."""
 
     reason = "the marker is damaged"
 
@@ -40,10 +40,10 @@ class DamagedMarker(StorageError):
 
 
 def read_marker(layout: Layout) -> dict[str, Any] | None:
-    """Return what the marker says, or None where there is none (yet).
+    """Return the content of the marker, or None if there is no marker yet.
 
     Raises:
-        StorageError: the root is no directory, or a store that this version cannot use.
+        StorageError: the root is no directory, or this version cannot use the store.
     """
     try:
         with Directory(layout.root) as root:
@@ -67,20 +67,20 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
 
 
 def check_root(layout: Layout, *, warns: bool) -> None:
-    """Refuse a store that everybody can write to; warn where its group can. Windows: no check.
+    """Refuse a store that everybody can write to; warn if its group can. No check on Windows.
 
-    Who can write to a directory can put states, locks and links of their own into it. Sticky
-    directories such as /tmp count too: the bit keeps others from removing, not from adding.
+    Everybody who can write to a directory can add forged states, locks and links. A sticky
+    directory such as /tmp is refused, too: the bit stops others from removing, not from adding.
 
     Raises:
-        StorageError: everybody can write to the root, or to a directory of ours in it.
+        StorageError: everybody can write to the root, or to a directory of the store in it.
     """
     if os.name != "posix":
         return
     for path in (layout.root, layout.sessions, layout.locks, layout.trash):
         try:
             mode = stat.S_IMODE(os.stat(path).st_mode)
-        except OSError:  # not there yet; or whoever opens it tells what is wrong
+        except OSError:  # not there yet; otherwise opening it fails with the reason
             continue
         if mode & stat.S_IWOTH:
             raise StorageError(
@@ -99,7 +99,7 @@ def check_root(layout: Layout, *, warns: bool) -> None:
 
 
 def holds_foreign_sessions(layout: Layout) -> bool:
-    """Return whether other software made sessions here: a store without our marker."""
+    """Return whether other software made sessions here: there are some, but no marker."""
     try:
         with os.scandir(layout.sessions) as entries:
             return any(True for _ in entries)
@@ -116,7 +116,7 @@ def prepare(layout: Layout, *, foreign: bool) -> None:
     try:
         _make_directories(layout.root)
         with Directory(layout.root) as root:
-            # The marker comes first: without it, sessions/ tells of a foreign store.
+            # The marker comes first: sessions/ without one means a foreign store.
             if not _has_marker(root):
                 write_marker(root, foreign=foreign)
             for name in ("locks", "trash", "sessions"):
@@ -136,10 +136,10 @@ def _has_marker(root: Directory) -> bool:
 
 
 def write_marker(root: Directory, *, foreign: bool) -> None:
-    """Write the marker of a store, durably but for its name, unless there is one by now."""
+    """Write the marker of a store unless there is one. Its name is not flushed yet."""
     marker: dict[str, Any] = {"format": FORMAT}
     if foreign:
-        # Its writers may rewrite files in place, which would reach through a link.
+        # Foreign writers may rewrite files in place, and so change a linked checkpoint.
         marker["foreign_writers"] = True
     data = json.dumps(marker).encode() + b"\n"
     try:
@@ -147,13 +147,13 @@ def write_marker(root: Directory, *, foreign: bool) -> None:
     except FileExistsError:
         return  # another process was faster
     except FileNotFoundError:
-        # Once there is a marker, a sweep removes the unfinished ones of all others.
+        # Once there is a marker, a sweep removes the unfinished markers of other processes.
         if not _has_marker(root):
             raise
 
 
 def unfinished_markers(root: Directory) -> list[str]:
-    """Return the names of markers that a process left half written, where a whole one is."""
+    """Return the names of half-written markers, if there is a whole one."""
     return sorted(filter(replace.is_temporary, root.names())) if _has_marker(root) else []
 
 

@@ -1,4 +1,4 @@
-"""Count what a session takes on disk: blocks, not lengths, and a file with two names once."""
+"""Measure the space of a session on disk: in blocks, and a file with two names once."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from sessionstore.storage.values import Usage
 _BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own blocks are
 _COUNTS_BLOCKS = hasattr(os.stat_result, "st_blocks")
 _REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-"""What opening a directory answers that was removed, or replaced by a link, since it was seen."""
+"""The errors of opening a directory that was removed, or replaced by a link, meanwhile."""
 
 _DEEPEST = 200
-"""Each level below a session costs a descriptor while it is looked at."""
+"""Each level below a session takes a descriptor while it is read."""
 
 _NAME = itemgetter(0)
 
 
 def measure(directory: Directory) -> Usage:
-    """Return what the session in ``directory`` takes, the directories themselves included."""
-    seen: dict[tuple[int, int], int] = {}  # how many of its names were met here
+    """Return the space of the session in ``directory``, directories included."""
+    seen: dict[tuple[int, int], int] = {}  # inode -> how many of its names were found here
     every = checkpoints = kept = others = shared = 0
     for place, name, status in _state_first(directory):
         identity = (status.st_dev, status.st_ino)
@@ -41,7 +41,7 @@ def measure(directory: Directory) -> Usage:
             if names == 1:
                 shared += size
             if names == links:
-                shared -= size  # every name of it was met: nothing else holds it
+                shared -= size  # all of its names are here, so a delete frees it
         if names > 1:
             continue
         every += size
@@ -53,7 +53,7 @@ def measure(directory: Directory) -> Usage:
 
 
 def freed_by(directory: Directory, checkpoint_ids: Collection[str]) -> int:
-    """Return how many bytes nothing would name any more without these checkpoints."""
+    """Return how many bytes would lose their last name without these checkpoints."""
     freed = 0
     seen: dict[tuple[int, int], int] = {}
     with suppress(FileNotFoundError), Directory("checkpoints", directory) as checkpoints:
@@ -70,14 +70,14 @@ def freed_by(directory: Directory, checkpoint_ids: Collection[str]) -> int:
 
 
 def on_disk(status: os.stat_result) -> int:
-    """Return how many bytes a file takes; its length where the system counts no blocks."""
+    """Return how many bytes a file takes; its length if the system counts no blocks."""
     return status.st_blocks * _BLOCK if _COUNTS_BLOCKS else status.st_size
 
 
 def _state_first(directory: Directory) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Yield directory, name and status of everything in a session, its own state first.
+    """Yield directory, name and status of everything in a session, its state first.
 
-    First, so that bytes which a checkpoint shares with the state count as the state's.
+    So the bytes that a checkpoint shares with the state count as bytes of the state.
     """
     found = _entries(directory)
     for name, status in found:
@@ -95,9 +95,9 @@ def _state_first(directory: Directory) -> Iterator[tuple[str, str, os.stat_resul
 def walk(
     directory: Directory, place: str = "", depth: int = 0
 ) -> Iterator[tuple[Directory, str, str, os.stat_result]]:
-    """Yield everything below ``directory``: where it is, open and as a name, its name, its status.
+    """Yield everything below ``directory``: open parent, its path, name and status.
 
-    Sorted by name; no link is followed, also if one takes a directory's place meanwhile.
+    Sorted by name. No link is followed, not even one that replaces a directory meanwhile.
 
     Raises:
         OSError: the system refused, or directories are nested too deep.

@@ -25,7 +25,8 @@ def no_file_flush() -> None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             real(fd)
 
-    directory_.flush = flush
+    for module in (directory_, replace, claim):  # each has a name for it
+        module.flush = flush  # type: ignore[attr-defined]
 
 
 def no_directory_flush() -> None:
@@ -80,10 +81,8 @@ def delete_without_flush() -> None:
 
 
 def create_in_place() -> None:
-    def build(
-        layout: Layout, session_id: str, payload: bytes, *, power: bool, index: object
-    ) -> Built:
-        del power, index
+    def build(layout: Layout, session_id: str, payload: bytes, *, power: bool) -> Built:
+        del power
         with Directory(layout.sessions) as sessions:
             sessions.make_directory(session_id)
             sessions.flush()

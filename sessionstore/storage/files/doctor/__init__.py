@@ -1,1 +1,1 @@
-"""Whether a place is fit for a store: what the machine says, and what trials show."""
+"""Diagnose whether a place is fit for a store: its environment, and trials in it."""

@@ -1,4 +1,4 @@
-"""Try whether a directory is fit for a store: by doing there what a store does."""
+"""Diagnose whether a directory is fit for a store: modes, file system, space, clock, limits."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _LOW_SHARE = 0.05
 _LOW_DESCRIPTORS = 256
 _GOOD_DESCRIPTORS = 1024
 _LOOKED_AT = 10_000
-"""Of how many sessions the times are compared with the clock: enough to see one that was set."""
+"""How many sessions have their times compared with the clock."""
 _READ = 20
 _SKEW = timedelta(minutes=1)
 _NEVER_SET = 2025
-"""The year of an older clock was never set: this software is younger."""
+"""A clock before this year was never set: this software is younger."""
 
 
 def diagnose(root: str, now: clock.Clock = clock.utc_now) -> Sequence[Diagnosis]:
-    """Return what was tried in ``root``; nothing stays there."""
+    """Return the result of each test in ``root``; leave nothing there."""
     layout = Layout(root)
     found = [_directory(layout)]
     if found[0].fitness is FAIL:
@@ -193,7 +193,7 @@ def _clock(layout: Layout, now: datetime) -> Diagnosis:
 
 
 def _times(layout: Layout) -> Iterator[datetime]:
-    """Yield when sessions were changed; of those that were changed last, what they say."""
+    """Yield the times of sessions: of the last changed ones also those in their states."""
     changed: list[tuple[float, str]] = []
     try:
         with os.scandir(layout.sessions) as entries:
@@ -228,7 +228,7 @@ def _updated_at(layout: Layout, session_id: str) -> datetime | None:
 
 
 def _more_descriptors(soft: int, hard: int, unlimited: int) -> str:
-    """Return what to type: no more than the hard limit without privileges."""
+    """Return what to type: without privileges no more than the hard limit."""
     if hard == unlimited or hard >= _GOOD_DESCRIPTORS:
         return f"raise it: ulimit -n {_GOOD_DESCRIPTORS}"
     root = f"root can raise that, in limits.conf or as LimitNOFILE={_GOOD_DESCRIPTORS} of a unit"

@@ -1,8 +1,8 @@
-"""Do in a directory of its own what saves and claims do, to see whether the system goes along.
+"""Try what saves and claims need, in a directory of its own that is removed afterwards.
 
-What is tried: a flush, an exchange, a hard link, a lock that a second process sees and that the
-kernel takes back when its holder is killed, a database. The directory is removed in the end, and
-what a killed trial left behind an hour ago with it.
+The trials are a flush, an exchange, a hard link, a database, and a lock: a second process must see
+it, and the kernel must free it when its holder is killed. What a killed trial left behind is
+removed after an hour.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FLUSHES = 5
 
 
 def run(root: str, now: clock.Clock) -> list[Diagnosis]:
-    """Return how the trials in ``root`` ended."""
+    """Return the results of the trials in ``root``."""
     _remove_abandoned(root)
     try:
         with _scratch(root) as path:

@@ -1,1 +1,1 @@
-"""Find and mend damage below the sessions: files, modes, left-overs, the marker."""
+"""Check and repair the files below the sessions: modes, left-overs, locks, the marker."""

@@ -1,6 +1,6 @@
-"""Check the file that marks and versions a store, and write it anew where that is certain to fit.
+"""Check the marker of a store, and write it anew if the layout certainly is of this format.
 
-Without it no program opens the store, so this is looked at before anything else, and by itself.
+No program opens a store with a damaged marker, so this check comes first, and alone.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _VERSION = re.compile(rb'"format"\s*:\s*([^\s,}]*)')
 
 
 def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
-    """Return what is wrong with the marker, mended where ``repair`` asks for it and it is certain.
+    """Return a finding if the marker is damaged, repaired if ``repair`` is true and it is certain.
 
-    Returns None where it is sound or missing, which opening the store deals with.
+    Returns None if the marker is sound or missing: opening the store makes a missing one.
 
     Raises:
         StorageError: the store is of a newer format, everybody can write to it, or the marker
@@ -62,7 +62,7 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
     def mend() -> str:
         copies = not _shares_bytes(layout)
         with Directory(layout.root) as root:
-            # Whoever opens the store in between finds none, and takes other software into account.
+            # A store that is opened in between has no marker, and so makes copies, which is safe.
             place = quarantine(
                 layout, root, MARKER, called="marker", session_id=None, reason=detail, now=now
             )
@@ -75,7 +75,7 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
 
 
 def _why_not_ours(layout: Layout) -> str | None:
-    """Return what speaks against this being a store of our format; None if it certainly is."""
+    """Return what speaks against a store of this format; None if it certainly is one."""
     try:
         with Directory(layout.root) as root:
             data, _ = read_regular(root, MARKER, MARKER_LIMIT)
@@ -94,7 +94,7 @@ def _why_not_ours(layout: Layout) -> str | None:
 
 
 def _is_ours(layout: Layout, session_id: str) -> bool:
-    """Return whether a session was saved by us: other software knows of no incarnation."""
+    """Return whether this package saved the session: other software writes no incarnation."""
     try:
         with (
             Directory(layout.sessions) as sessions,
@@ -107,9 +107,9 @@ def _is_ours(layout: Layout, session_id: str) -> bool:
 
 
 def _shares_bytes(layout: Layout) -> bool:
-    """Return whether a checkpoint is a second name of a state: where others write none ever is.
+    """Return whether a checkpoint is a second name of a state: in a foreign store none is.
 
-    The marker said whether they do. If nothing tells, it is assumed: copies are always right.
+    The damaged marker said whether the store is foreign. In doubt it is: copies are always right.
     """
     with Directory(layout.sessions) as sessions:
         for session_id in filter(is_id, sessions.names()):

@@ -1,6 +1,6 @@
-"""Find what is left over in a session's directory, and which modes are wrong.
+"""Check and repair the directory of a session: left-over files and wrong modes.
 
-Only names that this package itself gives are touched: the application's own files never are.
+A repair touches only names that this package gives, never the application's own files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sessionstore.storage.report import Finding, FindingKind
 
 
 def wrong_mode(status: os.stat_result) -> int | None:
-    """Return the mode that a file or directory of a store should have, if it has another one."""
+    """Return the mode that a file or directory of a store should have; None if it has it."""
     if os.name != "posix":
         return None
     if stat.S_ISDIR(status.st_mode):
@@ -37,7 +37,7 @@ def wrong_mode(status: os.stat_result) -> int | None:
 
 
 def set_mode(directory: Directory, name: str, right: int) -> None:
-    """Give ``name``, which is ours alone to begin with, the mode ``right``; follows no link."""
+    """Set the mode of ``name`` to ``right``; follow no link."""
     fd = directory.open(name, os.O_RDONLY)
     try:
         status = os.fstat(fd)
@@ -52,7 +52,7 @@ def set_mode(directory: Directory, name: str, right: int) -> None:
 def check_modes(
     places: list[tuple[Directory, list[str]]], session_id: str | None, *, repair: bool
 ) -> list[Finding]:
-    """Return one finding on all of ``places`` whose modes are wrong, if there are any."""
+    """Return one finding for all wrong modes in ``places``, or none."""
     wrong: list[tuple[str, int]] = []
     troubles: list[str] = []
     for directory, names in places:
@@ -100,9 +100,9 @@ def check_session(
     in_use: bool,
     now: Clock,
 ) -> list[Finding]:
-    """Return what was left over in a session's directory, and which modes are wrong.
+    """Return findings about left-over files and wrong modes in a session's directory.
 
-    ``in_use`` says that a live process holds it, whose temporary files are none of ours.
+    With ``in_use`` a live process holds the session: its temporary files are no findings.
     """
     found: list[Finding] = []
     names = set(directory.names())
@@ -152,7 +152,7 @@ def _check_leftover(
 
 
 def mended(finding: Finding, mend: Callable[[], str]) -> Finding:
-    """Return the finding with what ``mend`` says it did, or with why it failed."""
+    """Return the finding with what ``mend`` did, or with why it failed."""
     try:
         return replace(finding, repair=mend(), is_repaired=True)
     except (OSError, SessionStoreError) as error:

@@ -1,6 +1,6 @@
-"""Find what lies around in a store of files besides its sessions.
+"""Check and repair a store of files apart from its sessions: root, locks, trash, foreign entries.
 
-Nothing is removed that could be data, or that a live process uses.
+A repair removes nothing that could be data, or that a live process uses.
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ from sessionstore.storage.files import cancel_request, store_marker
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
 from sessionstore.storage.files.repair.quarantine import QUARANTINE, quarantine
-from sessionstore.storage.files.repair.session import (
-    check_modes,
-    mended,
-    wrong_mode,
-)
+from sessionstore.storage.files.repair.session import check_modes, mended, wrong_mode
 from sessionstore.storage.report import Finding, FindingKind
 
 _STAYS = 60.0
@@ -35,7 +31,7 @@ _STAYS = 60.0
 
 
 class StoreCheck:
-    """One look at everything in a store that is no session."""
+    """One check of everything in a store that is no session."""
 
     def __init__(self, layout: Layout, *, repair: bool, now: Clock) -> None:
         self._layout = layout
@@ -43,7 +39,7 @@ class StoreCheck:
         self._now = now
 
     def findings(self) -> Iterator[Finding]:
-        """Yield what is wrong, mended where that is asked for and possible."""
+        """Yield the findings, repaired if that was asked for and is possible."""
         for look in (self._root, self._sessions, self._locks, self._trash):
             try:
                 yield from look()
@@ -63,19 +59,17 @@ class StoreCheck:
     def _done(self, finding: Finding, mend: Callable[[], str]) -> Finding:
         return mended(finding, mend) if self._repair else finding
 
+    def _leftover(
+        self, directory: Directory, name: str, detail: str, session_id: str | None = None
+    ) -> Finding:
+        file = os.path.join(directory.path, name)
+        finding = Finding(FindingKind.LEFTOVER, session_id, file, detail, "it would be removed")
+        return self._done(finding, partial(_unlink, directory, name))
+
     def _root(self) -> Iterator[Finding]:
         with Directory(self._layout.root) as root:
             for name in store_marker.unfinished_markers(root):
-                yield self._done(
-                    Finding(
-                        FindingKind.LEFTOVER,
-                        None,
-                        os.path.join(root.path, name),
-                        "left over from writing the marker of the store",
-                        "it would be removed",
-                    ),
-                    partial(_unlink, root, name),
-                )
+                yield self._leftover(root, name, "left over from writing the marker of the store")
             ours = [MARKER, "sessions", "locks", "trash", QUARANTINE]
             yield from check_modes([(root, ours)], None, repair=self._repair)
 
@@ -140,16 +134,8 @@ class StoreCheck:
             wrong: list[str] = []
             for name in sorted(directory.names()):
                 if is_temporary(name) and _is_old(directory, name):
-                    yield self._done(
-                        Finding(
-                            FindingKind.LEFTOVER,
-                            None,
-                            os.path.join(directory.path, name),
-                            "left over from a request to cancel that was never made",
-                            "it would be removed",
-                        ),
-                        partial(_unlink, directory, name),
-                    )
+                    detail = "left over from a request to cancel that was never made"
+                    yield self._leftover(directory, name, detail)
                 if request := cancel_request.NAME.fullmatch(name):
                     yield from self._request(directory, name, request["session_id"])
                 session_id = name.removesuffix(".lock")
@@ -169,19 +155,12 @@ class StoreCheck:
             yield from check_modes([(directory, wrong)], None, repair=self._repair)
 
     def _request(self, directory: Directory, name: str, session_id: str) -> Iterator[Finding]:
-        """Judge a request to cancel: it is good for as long as the claim that it names stands."""
+        """Yield a finding if the claim that a request to cancel names has ended."""
         if not is_id(session_id) or cancel_request.may_be_heeded(self._layout, session_id, name):
             return
-        yield self._done(
-            Finding(
-                FindingKind.LEFTOVER,
-                session_id,
-                os.path.join(directory.path, name),
-                "a request to cancel; the claim that it was made to has ended",
-                "it would be removed",
-            ),
-            partial(_unlink, directory, name),  # no claim gets this one's token again
-        )
+        # No later claim has the token of this one.
+        detail = "a request to cancel; the claim that it was made to has ended"
+        yield self._leftover(directory, name, detail, session_id)
 
     def _no_lock(self, directory: Directory, name: str, session_id: str) -> Finding:
         detail = "it is no regular file: nobody can claim the session"
@@ -266,7 +245,7 @@ class StoreCheck:
         try:
             return locks.probe(self._layout.lock(session_id))[0]
         except OSError:
-            return True  # it cannot be known
+            return True  # unknown, so it may be held
 
     @contextmanager
     def _locked(self, session_id: str) -> Iterator[locks.HeldLock]:
@@ -275,7 +254,7 @@ class StoreCheck:
             lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
         except locks.Held:
             raise StorageError("repair", path, "a live process holds its lock") from None
-        except FileNotFoundError:  # a store that nobody of ours has written to yet
+        except FileNotFoundError:  # a foreign store that this package has not written to yet
             with suppress(FileExistsError):
                 os.mkdir(self._layout.locks, 0o700)
             lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
@@ -309,5 +288,5 @@ def _remove_tree(parent: Directory, name: str) -> str:
         else:
             parent.unlink(name)
     except FileNotFoundError:
-        pass  # somebody else was faster
+        pass  # another process removed it
     return "removed"
