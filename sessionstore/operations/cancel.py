@@ -14,13 +14,12 @@ from enum import StrEnum
 
 from sessionstore import clock
 from sessionstore.errors import SessionClaimed, SessionStoreError
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import mark
-from sessionstore.process import identity
-from sessionstore.process import liveness as owner
+from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
 from sessionstore.session.outcome import describe_error
 from sessionstore.storage.backend import Backend
@@ -152,17 +151,14 @@ class CancelRequester:
             return None
         self._is_delivered = True
         named = holder.describe() or "its holder"
-        logger.info(
-            "%s: asked %s to end it: %s",
+        log_session(
+            "cancel_requested",
             self._session_id,
+            "asked %s to end it: %s",
             named,
             self._reason or "no reason given",
-            extra=about(
-                "cancel_requested",
-                session_id=self._session_id,
-                revision=state.revision,
-                reason=f"asked {named}",
-            ),
+            revision=state.revision,
+            reason=f"asked {named}",
         )
         detail = f"asked {named}, whose next save will raise"
         return self._seen(CancelOutcome.REQUESTED, state, detail)
@@ -185,7 +181,7 @@ class CancelRequester:
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if (state.status, state.revision) != (seen.status, seen.revision):
             return None
-        verdict = owner.judge(state, lock_is_proof=self._backend.lock_is_proof)
+        verdict = liveness.judge(state, lock_is_proof=self._backend.lock_is_proof)
         if not verdict.is_dead:
             return None
         claim.confirm()

@@ -15,7 +15,7 @@ from sessionstore.errors import (
     SessionStoreError,
     StorageError,
 )
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
@@ -79,17 +79,14 @@ def fork(
         raise
     finally:
         writer.free()
-    logger.info(
-        "%s: forked from %s at %s",
+    log_session(
+        "session_forked",
         first.session_id,
+        "forked from %s at %s",
         session_id,
         chosen,
-        extra=about(
-            "session_forked",
-            session_id=first.session_id,
-            revision=writer.revision,
-            reason=f"from {session_id} at {chosen}",
-        ),
+        revision=writer.revision,
+        reason=f"from {session_id} at {chosen}",
     )
     return first.session_id
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessionstore import clock
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.process import liveness
 from sessionstore.session import outcome, resume
@@ -46,17 +46,14 @@ def store_verdict(
         state.result.success = state.timestamps.completed_at = None
     writer = SessionWriter(claim, state, clock=backend.clock)
     revision = writer.run(writer.begin_save).revision
-    logger.info(
-        "%s: marked %s, was %s: %s",
+    log_session(
+        "session_marked",
         state.session_id,
+        "marked %s, was %s: %s",
         status,
         was,
         state.result.error,
-        extra=about(
-            "session_marked",
-            session_id=state.session_id,
-            revision=revision,
-            reason=state.result.error,
-        ),
+        revision=revision,
+        reason=state.result.error,
     )
     return revision

@@ -17,7 +17,7 @@ from sessionstore.errors import (
     SessionNotFound,
     SessionStoreError,
 )
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState, SessionStatus
@@ -295,12 +295,7 @@ class _Prune:
                 claim.delete()
             else:
                 entry = self._remove_checkpoints(claim, plan, entry)
-            logger.info(
-                "%s: pruned: %s",
-                claim.session_id,
-                entry.reason,
-                extra=about("pruned", session_id=claim.session_id, reason=entry.reason),
-            )
+            log_session("pruned", claim.session_id, "pruned: %s", entry.reason, reason=entry.reason)
             self._record(plan, entry)
         finally:
             claim.release()

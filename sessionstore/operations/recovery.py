@@ -16,14 +16,13 @@ from sessionstore.errors import (
     SessionNotFound,
     SessionStoreError,
 )
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.query import Filters, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
-from sessionstore.process import identity
-from sessionstore.process import liveness as owner
+from sessionstore.process import identity, liveness
 from sessionstore.session import inspect, outcome
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
@@ -182,7 +181,7 @@ class _Sweep:
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if state.status is not SessionStatus.ACTIVE:
             return None
-        verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
         if verdict.is_alive:
             self.alive.append(SweptSession(claim.session_id, verdict.reason, verdict))
             return None
@@ -193,17 +192,14 @@ class _Sweep:
         outcome.mark_dead(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
         writer = SessionWriter(claim, state, clock=self.backend.clock)
         writer.run(writer.begin_save)
-        logger.info(
-            "%s: marked %s: %s",
+        log_session(
+            "session_swept",
             claim.session_id,
+            "marked %s: %s",
             self.mark_as,
             verdict.reason,
-            extra=about(
-                "session_swept",
-                session_id=claim.session_id,
-                revision=state.revision,
-                reason=verdict.reason,
-            ),
+            revision=state.revision,
+            reason=verdict.reason,
         )
         marked = summarize(state)
         self._record(marked, verdict)

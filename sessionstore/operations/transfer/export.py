@@ -18,8 +18,7 @@ from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionState
-from sessionstore.operations.transfer import archive as archives
-from sessionstore.operations.transfer import export_target
+from sessionstore.operations.transfer import archive, export_target
 from sessionstore.operations.transfer.archive import Digest, Listed, Manifest, Target
 from sessionstore.operations.transfer.report import (
     TransferredSession,
@@ -93,8 +92,8 @@ def export(
                 else:
                     manifest[session_id] = snapshot.write(target)
                     outcomes["exported"].append(snapshot.carried())
-        data = archives.dump(manifest)
-        target.add(archives.MANIFEST, io.BytesIO(data), len(data), 0, False)
+        data = archive.dump(manifest)
+        target.add(archive.MANIFEST, io.BytesIO(data), len(data), 0, False)
         if progress:
             progress(len(wanted), len(wanted))
     return ExportReport(**{name: tuple(found) for name, found in outcomes.items()})
@@ -139,11 +138,11 @@ class _Snapshot:
         session_id = self.state.session_id
         listed = Listed()
         for directory in self.directories:
-            target.add_directory(archives.place_of(session_id, directory.name), directory.mtime)
+            target.add_directory(archive.place_of(session_id, directory.name), directory.mtime)
             listed.directories.append(directory.name)
         for item in sorted(self.held, key=lambda item: item.name):
             self.spool.seek(item.start)
-            place = archives.place_of(session_id, item.name)
+            place = archive.place_of(session_id, item.name)
             target.add(place, self.spool, item.digest.size, item.mtime, item.is_executable)
             listed.files[item.name] = item.digest
             if item.is_executable:
@@ -193,7 +192,7 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
     snapshot = _Snapshot(state, cast("BinaryIO", stack.enter_context(spool)))
     moment = clock.parse(state.timestamps.updated_at)
     mtime = max(0, int(moment.timestamp())) if moment else 0
-    snapshot.held.append(snapshot.hold(archives.STATE, [stored.payload], mtime))
+    snapshot.held.append(snapshot.hold(archive.STATE, [stored.payload], mtime))
     kept: set[str] = set()
     damaged: dict[str, str] = {}
     for checkpoint_id in ids:
@@ -264,5 +263,5 @@ def _version(content: BinaryIO) -> tuple[int, int] | None:
 
 
 def _all_of(content: BinaryIO) -> Iterator[bytes]:
-    while piece := content.read(archives.PIECE):
+    while piece := content.read(archive.PIECE):
         yield piece

@@ -9,7 +9,6 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from sessionstore.durable import replace
@@ -136,12 +135,7 @@ class _TarTarget:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if error is None:
             self._tar.close()
             if self._packed is not None:

@@ -22,12 +22,11 @@ from sessionstore.errors import (
     SessionExists,
     SessionStoreError,
 )
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.stored import MAX_STATE_BYTES
-from sessionstore.operations.transfer import archive as archives
-from sessionstore.operations.transfer import import_source
+from sessionstore.operations.transfer import archive, import_source
 from sessionstore.operations.transfer.archive import MANIFEST, Digest, Manifest, Member
 from sessionstore.operations.transfer.report import (
     TransferredSession,
@@ -132,15 +131,15 @@ class _Import:
         return ArchiveRefused(self.called, reason, member=name)
 
     def _read_manifest(self, member: Member) -> Manifest:
-        if member.content is None or member.size > archives.MAX_MANIFEST_BYTES:
+        if member.content is None or member.size > archive.MAX_MANIFEST_BYTES:
             raise self._refused(member.name, "it is no manifest of an export")
         data, _ = self._whole(member)
-        return archives.parse(self.called, data)
+        return archive.parse(self.called, data)
 
     # --- taking in -------------------------------------------------------------------------------
 
     def _take(self, member: Member) -> None:
-        session_id, name = archives.split(self.called, member.name)
+        session_id, name = archive.split(self.called, member.name)
         arriving = self.arriving.get(session_id) or self._expect(session_id, member)
         if name in arriving.files or name in arriving.directories:
             raise self._refused(member.name, "it is there twice")
@@ -150,8 +149,8 @@ class _Import:
                 with self._names_of(member):
                     self.importer.put_directory(self._target(session_id), name)
             return
-        checkpoint_id = archives.checkpoint_id_of(name)
-        if name == archives.STATE:
+        checkpoint_id = archive.checkpoint_id_of(name)
+        if name == archive.STATE:
             digest = self._take_state(arriving, session_id, member)
         elif checkpoint_id is not None:
             digest = self._take_checkpoint(arriving, session_id, checkpoint_id, member)
@@ -161,7 +160,7 @@ class _Import:
         if member.is_executable:
             arriving.executable.add(name)
         carried = arriving.carried
-        is_file = name != archives.STATE and checkpoint_id is None
+        is_file = name != archive.STATE and checkpoint_id is None
         arriving.carried = replace(
             carried,
             bytes=carried.bytes + digest.size,
@@ -233,7 +232,7 @@ class _Import:
             raise
 
     def _whole(self, member: Member) -> tuple[bytes, Digest]:
-        if member.size > max(MAX_STATE_BYTES, archives.MAX_MANIFEST_BYTES):
+        if member.size > max(MAX_STATE_BYTES, archive.MAX_MANIFEST_BYTES):
             raise self._refused(member.name, f"{member.size:,} bytes are more than a state has")
         content = _Counted(self.called, member)
         data = b"".join(content.pieces())
@@ -268,7 +267,7 @@ class _Import:
                         else "it is missing" if found is None
                         else "its checksum is another one: it was changed or damaged"
                     )  # fmt: skip
-                    raise self._refused(archives.place_of(session_id, name), reason)
+                    raise self._refused(archive.place_of(session_id, name), reason)
             if set(listed.directories) != arriving.directories:
                 raise self._refused(f"sessions/{session_id}", "its directories are others")
             if set(listed.executable) != arriving.executable:
@@ -295,15 +294,12 @@ class _Import:
             except SessionStoreError as error:
                 failed.append(replace(carried, reason=str(error)))
             else:
-                logger.info(
-                    "%s: imported at revision %d",
+                log_session(
+                    "session_imported",
                     carried.session_id,
+                    "imported at revision %d",
                     carried.revision,
-                    extra=about(
-                        "session_imported",
-                        session_id=carried.session_id,
-                        revision=carried.revision,
-                    ),
+                    revision=carried.revision,
                 )
                 imported.append(carried)
         self.progress(2 * read, 2 * read)
@@ -322,7 +318,7 @@ class _Counted:
         self._sum = hashlib.sha256()
 
     def pieces(self) -> Iterator[bytes]:
-        pieces = archives.pieces(self._content, self._member.size)
+        pieces = archive.pieces(self._content, self._member.size)
         while True:
             with import_source.readable(self._called):
                 piece = next(pieces, b"")

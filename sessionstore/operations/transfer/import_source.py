@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import open_below
 from sessionstore.errors import ArchiveRefused, SessionStoreError, StorageError
-from sessionstore.operations.transfer import archive as archives
+from sessionstore.operations.transfer import archive
 from sessionstore.operations.transfer.archive import MANIFEST, MAX_MANIFEST_BYTES, Member
 
 Source = str | os.PathLike[str] | BinaryIO
@@ -199,7 +199,7 @@ class _Forward:
         if size < 0 or self._at + size > self._until:
             size = max(self._until - self._at, 0) + 1
         parts: list[bytes] = []
-        while size and (part := self._stream.read(min(size, archives.PIECE))):
+        while size and (part := self._stream.read(min(size, archive.PIECE))):
             parts.append(part)
             size -= len(part)
             self._at += len(part)
@@ -210,7 +210,7 @@ class _Forward:
     def seek(self, place: int) -> int:
         if place < self._at:
             raise tarfile.ReadError("it does not go on where it should")
-        while self._at < place and self.read(min(place - self._at, archives.PIECE)):
+        while self._at < place and self.read(min(place - self._at, archive.PIECE)):
             pass
         return self._at
 
@@ -239,12 +239,12 @@ def _directory_members(called: str, root: Directory, max_bytes: int) -> Iterator
     budget = _Budget(called, max_bytes)
     manifest = _read(called, root, MANIFEST, MAX_MANIFEST_BYTES)
     budget.take(MANIFEST, len(manifest))
-    for session_id, listed in archives.parse(called, manifest).items():
+    for session_id, listed in archive.parse(called, manifest).items():
         for name in listed.directories:
             budget.take(name, 0)
-            yield Member(archives.place_of(session_id, name))
+            yield Member(archive.place_of(session_id, name))
         for name, digest in listed.files.items():
-            place = archives.place_of(session_id, name)
+            place = archive.place_of(session_id, name)
             budget.take(place, digest.size)
             with _opened_file(called, root, place) as (file, status):
                 if status.st_size != digest.size:
@@ -258,7 +258,7 @@ def _read(called: str, root: Directory, name: str, limit: int) -> bytes:
     with _opened_file(called, root, name) as (file, status):
         if status.st_size > limit:
             raise ArchiveRefused(called, "it is too large", member=name)
-        return b"".join(archives.pieces(file, limit))
+        return b"".join(archive.pieces(file, limit))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sessionstore.errors import SessionCorrupt
-from sessionstore.model import checkpoint as checkpoints
+from sessionstore.model import checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.stored import Stored
 
@@ -38,7 +38,7 @@ class TransferredSession:
 def checkpoint_damage(session_id: str, checkpoint_id: str, payload: bytes) -> str | None:
     """Return why a checkpoint cannot be read, or None if it can."""
     try:
-        checkpoints.describe(session_id, checkpoint_id, Stored(payload, checkpoint_id))
+        checkpoint.describe(session_id, checkpoint_id, Stored(payload, checkpoint_id))
     except SessionCorrupt as error:
         return error.reason
     return None

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionCorrupt, SessionNotFound, SessionStore, SessionStoreError
-from sessionstore.operations.check import session as checkup
+from sessionstore.operations.check import session as check_session
 from sessionstore.storage.files import layout, store_marker
 from tests.faults.support import crash_calls, crash_model
 from tests.faults.support.crash_mutants import MUTANTS
@@ -213,7 +213,9 @@ def _use(store: SessionStore, seen: Seen) -> None:
 
 def _repair(store: SessionStore) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkup, "_SETTLING", 0)  # nobody else is there to write in these worlds
+        patch.setattr(
+            check_session, "_SETTLING", 0
+        )  # nobody else is there to write in these worlds
         report = store.check(repair=True)
     if report.has_damage:
         return f"damage remains: {report.left}"
