@@ -1,4 +1,4 @@
-"""Say how a session ended, where the process that ran it did not."""
+"""Mark how an unclaimed session ended, when the process that ran it did not say so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOICES = (SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.PAUSED)
 def mark(
     backend: Backend, session_id: str, status: SessionStatus, *, reason: str, force: bool
 ) -> int:
-    """Store the verdict of a person; return the new revision."""
+    """Mark the session as a person decided; return the new revision."""
     claim, state = resume.claim_session(
         backend, session_id, SessionState, timeout=0.0, expected_revision=None, force=force
     )
@@ -30,7 +30,7 @@ def mark(
 def store_verdict(
     backend: Backend, claim: Claim, state: SessionState, status: SessionStatus, reason: str | None
 ) -> int:
-    """Store ``status`` under a claim; a process that died with the session goes on record."""
+    """Store ``status`` under a claim; record the process if it died with the session."""
     now, was = clock.to_text(backend.clock()), state.status
     error = None if reason is None else outcome.describe_error(reason)
     if was is SessionStatus.ACTIVE:

@@ -1,4 +1,4 @@
-"""The sweep: find ACTIVE sessions whose process died, mark each under a claim, resume nothing."""
+"""The recovery sweep: find ACTIVE sessions of dead processes and mark them; resume nothing."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ MarkAs = Literal["failed", "paused", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class SweptSession:
-    """A session that a sweep looked at, and what it found."""
+    """A session that a sweep judged, and the reason."""
 
     session_id: str
     reason: str
-    """Who died or lives, and how that is known; or what is damaged."""
+    """Which process died or lives, and how that is known; or what is damaged."""
     liveness: Liveness | None = None
     recoveries: int = 0
-    """How many sweeps have marked this session, this one included."""
+    """How many sweeps have marked the session, this one included."""
     is_resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReport:
-    """What a sweep found and did; each session is in one of these."""
+    """The result of a sweep; each session is in one of these lists."""
 
     swept: Sequence[SweptSession] = ()
-    """Left behind by a dead process, and marked (in a dry run: would be)."""
+    """The process died: marked, or to be marked in a dry run."""
     alive: Sequence[SweptSession] = ()
-    """ACTIVE and held by a live process."""
+    """ACTIVE, and a live process holds it."""
     unknown: Sequence[SweptSession] = ()
-    """ACTIVE, and it cannot be known from here whether the owner lives; not touched."""
+    """ACTIVE, and it is unknown whether the owner lives; not touched."""
     damaged: Sequence[SweptSession] = ()
     """Not readable; not touched."""
     failed: Sequence[SweptSession] = ()
-    """Left behind by a dead process, but marking it failed; the next sweep tries again."""
+    """The process died, but marking failed; the next sweep tries again."""
     dry_run: bool = False
 
 
@@ -120,7 +120,7 @@ class _Sweep:
         )
 
     def _active_ids(self) -> list[str]:
-        """Return the ids of the ACTIVE sessions; put the damaged ones on record."""
+        """Return the ids of the ACTIVE sessions; add the damaged ones to the report."""
         active: list[str] = []
         query = make_query(
             Filters(status=SessionStatus.ACTIVE), limit=None, cursor=None, order="session_id"
@@ -163,7 +163,7 @@ class _Sweep:
         try:
             claim = self.backend.claim(session_id, by, timeout=0.0)
         except SessionClaimed as error:
-            # Another sweeper, or a resumer, was faster.
+            # Another sweep, or a resume, came first.
             self.alive.append(SweptSession(session_id, error.fact))
             return
         marked = None
@@ -175,7 +175,7 @@ class _Sweep:
             claim.release(marked)
 
     def _mark_claimed(self, claim: Claim) -> SessionSummary | None:
-        """Mark the session, if it still is to be; return the summary of what was written."""
+        """Mark the session if it still has to be; return the summary of the new state."""
         # Read again under the claim: the owner may have finished since the scan.
         stored = claim.read()
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)

@@ -143,7 +143,7 @@ class Seen:
     """Checkpoints that the store cannot load."""
     resumed: str = ""
     repaired: str = ""
-    """Where it could not be resumed: what became of it in a check-up with repair, and after it."""
+    """The result of a repair, and of a resume after it, if the session could not be resumed."""
     leftovers: list[str] = field(default_factory=list)
 
 
@@ -220,7 +220,7 @@ def _repair(store: SessionStore) -> str:
     if report.has_damage:
         return f"damage remains: {report.left}"
     if not store.exists(ID):
-        return "put aside"
+        return "in quarantine"
     if damaged := [item.checkpoint_id for item in store.checkpoints(ID) if item.damaged]:
         return f"checkpoints do not load: {damaged}"
     newest = max((item.revision or 0 for item in store.checkpoints(ID)), default=0)
@@ -282,7 +282,7 @@ def judge(  # noqa: C901 - one rule after the other
         wrong.append(f"resume: {seen.resumed}")
     if kept and seen.resumed != "resumed" and seen.repaired != "resumed":
         wrong.append(f"not to be resumed, even after a repair: {seen.repaired}")
-    if seen.leftovers and seen.load == "loaded":  # damage is kept whole, for the check-up
+    if seen.leftovers and seen.load == "loaded":  # damage is kept whole, for a check
         wrong.append(f"not cleaned up: {seen.leftovers}")
     return wrong
 
@@ -302,7 +302,7 @@ class Enumeration:
     dangling: int = 0
     """Trees whose state names a checkpoint that is not there."""
     repaired: int = 0
-    """Trees whose session could be resumed after a check-up only."""
+    """Trees whose session could be resumed only after a repair."""
 
 
 def enumerate_crashes(

@@ -1,4 +1,4 @@
-"""The check-up of a store of files: what lies around, what is put aside, what is left alone."""
+"""Check and repair of a store of files: what it finds, puts into quarantine, and leaves alone."""
 
 from __future__ import annotations
 
