@@ -1,4 +1,4 @@
-"""The group of commands, and the one place where an error becomes a message and an exit code."""
+"""The application: the one place where an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any, NoReturn
 import click
 
 import sessionstore
-from sessionstore.cli import signals
+from sessionstore.cli import signals, streams
 from sessionstore.cli.commands import LazyGroup
-from sessionstore.cli.completion.ids import VARIABLE, attach
-from sessionstore.cli.errors import refused
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.completion.ids import VARIABLE
+from sessionstore.cli.errors import Exit, refused
 from sessionstore.cli.options.shared import Settings, shared_options
-from sessionstore.cli.output import streams
 from sessionstore.errors import SessionStoreError
 
 NAME = "sessionstore"
@@ -23,7 +21,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Application(LazyGroup):
-    """A group whose errors, Ctrl-C and closed pipes end as our exit codes say."""
+    """The group of commands; errors, Ctrl-C and closed pipes become exit codes."""
 
     def main(self, args: Any = None, *_: Any, **__: Any) -> NoReturn:
         """Run the command line, by default on ``sys.argv``, and exit."""
@@ -42,26 +40,22 @@ class Application(LazyGroup):
             asked = os.environ.get(VARIABLE)
             code = self._complete(asked) if asked else self._run(args)
             sys.stdout.flush()
-        except BrokenPipeError:  # the reader has seen enough: `sessionstore ls | head -1`
+        except BrokenPipeError:  # the reader has closed the pipe: `sessionstore ls | head -1`
             streams.abandon(sys.stdout)
         except KeyboardInterrupt:
             streams.abandon(sys.stdout)
-            streams.complain(f"ended by {ending}" if ending.number else "interrupted")
+            streams.error(f"ended by {ending}" if ending.number else "interrupted")
             code = Exit.INTERRUPTED
         except OSError as error:  # a full disk behind stdout
             streams.abandon(sys.stdout)
-            streams.complain(f"cannot write the output: {error.strerror or error}")
+            streams.error(f"cannot write the output: {error.strerror or error}")
             code = Exit.ERROR
         return code
 
     def _complete(self, instruction: str) -> int:
-        """Answer a shell that completes; what was typed is in its environment, not in our args."""
+        """Answer a shell that completes; the words typed so far are in the environment."""
         from click.shell_completion import shell_complete
 
-        from sessionstore.cli.completion import shells
-
-        shells.add_all()
-        attach(self)
         return shell_complete(self, {"obj": Settings()}, NAME, VARIABLE, instruction)
 
     def _run(self, args: list[str]) -> int:
@@ -78,20 +72,20 @@ class Application(LazyGroup):
             _explain_usage(error)
             return Exit.USAGE
         except click.ClickException as error:
-            streams.complain(error.format_message())
+            streams.error(error.format_message())
             return error.exit_code
         except SessionStoreError as error:
             return refused(error, typed)
 
 
 def _explain_usage(error: click.UsageError) -> None:
-    # Not error.show(): arguments may come from a pipe, and go to a terminal only escaped.
+    # Not error.show(): it writes arguments unescaped, and they may come from a pipe.
     if error.ctx is not None:
         for line in error.ctx.get_usage().splitlines():
-            streams.warn(line)
-        streams.warn(f"Try '{error.ctx.command_path} --help' for help.")
+            streams.warning(line)
+        streams.warning(f"Try '{error.ctx.command_path} --help' for help.")
     for line in error.format_message().expandtabs(4).splitlines():
-        streams.complain(line)
+        streams.error(line)
 
 
 @click.group(
@@ -114,7 +108,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found (session or store),
 @shared_options(outermost=True)
 @click.version_option(sessionstore.__version__, prog_name=NAME)
 def app() -> None:
-    """List stored sessions, look into one, recover what dead processes left behind, and check.
+    """List and inspect stored sessions, recover what dead processes left behind, and check them.
 
-    Data goes to stdout, everything else to stderr. A store is never created.
+    Data goes to stdout, everything else to stderr. Only import --create creates a store.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -101,11 +100,10 @@ class _Sweep:
             if not self.backend.exists(session_id):
                 raise SessionNotFound(session_id, self.backend)
         active = self._active_ids()
-        with nullcontext() if self.dry_run else self.backend.ending_many():
-            for done, session_id in enumerate(active):
-                if progress:
-                    progress(done, len(active))
-                self._judge(session_id)
+        for done, session_id in enumerate(active):
+            if progress:
+                progress(done, len(active))
+            self._judge(session_id)
         if progress:
             progress(len(active), len(active))
         if not self.dry_run:
@@ -155,7 +153,7 @@ class _Sweep:
 
     def _record(self, item: SessionSummary, verdict: Liveness) -> None:
         count = item.recoveries + (1 if self.dry_run else 0)
-        resumable = inspect.is_resumable(self.backend, item)
+        resumable = inspect.Resumability.read(self.backend, item).is_resumable
         self.swept.append(SweptSession(item.session_id, verdict.reason, verdict, count, resumable))
 
     def _mark(self, session_id: str) -> None:
@@ -166,28 +164,27 @@ class _Sweep:
             # Another sweep, or a resume, came first.
             self.alive.append(SweptSession(session_id, error.fact))
             return
-        marked = None
         try:
-            marked = self._mark_claimed(claim)
+            self._mark_claimed(claim)
         except (ClaimLost, RevisionConflict) as error:
             self.alive.append(SweptSession(session_id, error.fact))
         finally:
-            claim.release(marked)
+            claim.release()
 
-    def _mark_claimed(self, claim: Claim) -> SessionSummary | None:
-        """Mark the session if it still has to be; return the summary of the new state."""
+    def _mark_claimed(self, claim: Claim) -> None:
+        """Mark the session if it still has to be."""
         # Read again under the claim: the owner may have finished since the scan.
         stored = claim.read()
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if state.status is not SessionStatus.ACTIVE:
-            return None
+            return
         verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
         if verdict.is_alive:
             self.alive.append(SweptSession(claim.session_id, verdict.reason, verdict))
-            return None
+            return
         if verdict.is_unknown and claim.session_id not in self.assume_dead:
             self.unknown.append(SweptSession(claim.session_id, verdict.reason, verdict))
-            return None
+            return
         claim.confirm()
         outcome.mark_dead(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
         writer = SessionWriter(claim, state, clock=self.backend.clock)
@@ -201,6 +198,4 @@ class _Sweep:
             revision=state.revision,
             reason=verdict.reason,
         )
-        marked = summarize(state)
-        self._record(marked, verdict)
-        return marked
+        self._record(summarize(state), verdict)

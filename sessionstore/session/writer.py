@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic
 
 from sessionstore import clock
@@ -27,12 +27,12 @@ from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.state import SessionOwner, SessionStatus
-from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.session import outcome, stamp
 from sessionstore.session.checkpoint_limit import CheckpointLimit
 from sessionstore.session.stamp import Change
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+from sessionstore.text import class_name
 
 
 @dataclass(slots=True)
@@ -43,8 +43,8 @@ class PreparedWrite:
     revision: int
     changes: tuple[Change, ...]
     checkpoint: Checkpoint | None = None
-    summary: SessionSummary | None = None
-    """What a listing shows of the state, if the claim ends once this is stored."""
+    ends: bool = False
+    """Whether the claim ends once this is stored."""
     cancellable: bool = False
     """Whether a request to cancel refuses it: it is a step of the application, not its end."""
 
@@ -107,9 +107,8 @@ class SessionWriter(Generic[StateT]):
     @state.setter
     def state(self, state: StateT) -> None:
         if type(state) is not self._state_type:  # another type would not load back as this one
-            raise StateTypeMismatch(
-                self.session_id, self._state_type.__name__, f"it is a {type(state).__name__}"
-            )
+            reason = f"expected {class_name(self._state_type)}, got {class_name(type(state))}"
+            raise StateTypeMismatch(self.session_id, self._state_type.__name__, reason)
         if state is not self._state:
             self._carry_over(state)
         self._state = state
@@ -222,13 +221,10 @@ class SessionWriter(Generic[StateT]):
             before = stamp.apply(stamped)
             try:
                 payload = codec.encode(state)
-                summary = summarize(state) if ends else None
             finally:
                 stamp.apply(before)
             self._planned += 1
-            return PreparedWrite(
-                payload, revision, tuple(stamped), checkpoint, summary, cancellable
-            )
+            return PreparedWrite(payload, revision, tuple(stamped), checkpoint, ends, cancellable)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -266,8 +262,8 @@ class SessionWriter(Generic[StateT]):
                 revision = self._store(prepared)
             finally:
                 self.abandon()
-            if prepared.summary is not None:
-                self.free(replace(prepared.summary, revision=revision))
+            if prepared.ends:
+                self.free()
             elif prepared.checkpoint is not None:
                 self._limit.enforce(self.claim, prepared.checkpoint.checkpoint_id)
             return revision
@@ -356,10 +352,10 @@ class SessionWriter(Generic[StateT]):
             finally:
                 self.free()
 
-    def free(self, summary: SessionSummary | None = None) -> None:
-        """End the claim, whatever the state says; ``summary`` is that of the last write."""
+    def free(self) -> None:
+        """Give the claim back, whatever the state says."""
         with self.queue:
             if not self.is_released:
-                self.claim.release(summary)
+                self.claim.release()
                 # Not before: after an exception in the middle it can be released again.
                 self.is_released = True

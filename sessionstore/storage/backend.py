@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
@@ -201,13 +200,6 @@ class Backend(ABC):
     def importer(self) -> SessionImporter:
         """Return an importer of whole sessions."""
         raise StorageError("import into", self, "this store cannot import whole sessions")
-
-    def ending_many(self) -> AbstractContextManager[object]:
-        """Return a context in which many claims end, one after the other.
-
-        Bookkeeping of a release may wait until the block ends. Listings stay right meanwhile.
-        """
-        return nullcontext()
 
     def tidy(self) -> int:
         """Remove what interrupted operations left behind; return how many files and directories."""

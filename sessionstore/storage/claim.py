@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sessionstore.errors import StorageError
 from sessionstore.model.stored import Stored
-from sessionstore.model.summary import SessionSummary
 
 if TYPE_CHECKING:  # what a listing does without
     from pathlib import Path
@@ -115,9 +114,5 @@ class Claim(ABC):
         """
 
     @abstractmethod
-    def release(self, summary: SessionSummary | None = None) -> None:
-        """End the claim. Safe to call twice, and in a forked child, where it ends nothing.
-
-        ``summary`` is that of the state that this claim wrote last, where it is at hand: a place
-        that keeps an index need not read it again.
-        """
+    def release(self) -> None:
+        """End the claim. Safe to call twice, and in a forked child, where it ends nothing."""

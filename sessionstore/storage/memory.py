@@ -20,7 +20,6 @@ from sessionstore.errors import (
 from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
-from sessionstore.model.summary import SessionSummary
 from sessionstore.process import identity
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -232,8 +231,7 @@ class MemoryClaim(Claim):
             self._backend._last_holders[self.session_id] = self.owner
             self._backend._changed.notify_all()
 
-    def release(self, summary: SessionSummary | None = None) -> None:
-        del summary  # there is no index
+    def release(self) -> None:
         with self._backend._changed:
             if self._backend._claims.get(self.session_id) is self:
                 del self._backend._claims[self.session_id]

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import GONE, acting, environment, process, put, put_hostile, run, state
+from tests.support.cli import (
+    GONE,
+    acting,
+    environment,
+    on_terminal,
+    process,
+    put,
+    put_hostile,
+    run,
+    state,
+)
 from tests.support.processes import DEADLINE, needs_linux, new_session
 
 ADVICE = "pip install 'sessionstore[cli]'"
@@ -24,44 +34,6 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(400):
         put(root, f"s{number:04}", state(f"s{number:04}", agent_id="a" * 200))
     return root
-
-
-def on_terminal(
-    *args: str, both: bool = False, env: dict[str, str] | None = None, typed: bytes | None = None
-) -> str:
-    """Run the command with stderr, or stdout too, on a terminal; return what that showed.
-
-    With ``typed`` stdin is that terminal, and somebody types it.
-    """
-    pty = pytest.importorskip("pty", reason="terminals can be made on POSIX only")
-    master, slave = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "sessionstore", *args],
-        env=environment(env),
-        stdin=subprocess.DEVNULL if typed is None else slave,
-        stdout=slave if both else subprocess.DEVNULL,
-        stderr=slave,
-    )
-    os.close(slave)
-    shown = b""
-    if typed is not None:
-        os.write(master, typed)
-    try:
-        while True:
-            try:
-                piece = os.read(master, 65536)
-            except OSError:  # EIO: the last one to hold the other end is gone
-                break
-            if not piece:
-                break
-            shown += piece
-        child.wait(timeout=DEADLINE)
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-        os.close(master)
-    return shown.decode()
 
 
 # --- ends ----------------------------------------------------------------------------------------
@@ -202,7 +174,7 @@ def test_a_damaged_index_is_told_on_stderr_and_changes_no_data(tmp_path: Path) -
     new_session(tmp_path)
     args = ("--root", str(tmp_path), "ls", "-o", "ids")
     assert run(*args).stdout == "s1\n"
-    (index,) = tmp_path.glob("index-*.sqlite")
+    (index,) = tmp_path.glob("index-*/rows.sqlite")
     index.write_bytes(b"noise" * 4000)
     told = run(*args)
     assert told.stdout == "s1\n"

@@ -41,6 +41,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "fdatasync": ("EIO", *_SPACE),
     "rename": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "renameat2": ("EIO", *_SPACE, "EACCES", "EROFS"),
+    "link": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "linkat": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "mkdir": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "mkdirat": ("EIO", *_SPACE, "EACCES", "EROFS"),
@@ -89,7 +90,9 @@ def may_be_passed_over(operation: str, call: Call) -> bool:
     if operation.startswith("recover") and call.name == "fsync" and "/sessions>" in call.text:
         return True  # comes before trash is removed, which then waits for another sweep
     if operation.startswith("recover") and call.name == "flock":
-        return True  # a listing looks whether the row may be settled, which can wait
+        return True  # a listing looks whether somebody holds a live session
+    if operation.startswith("recover") and call.name == "mkdir" and "/trash" in call.text:
+        return True  # where an index is made, which can wait
     if call.name in ("unlink", "unlinkat", "rmdir"):
         return True  # the new state is there: what stays is cleaned up later
     if call.name == "openat" and not call.is_change:

@@ -28,6 +28,7 @@ from tests.support.index import (
     act,
     check_operation,
     check_query,
+    remove_index,
 )
 from tests.support.processes import Child, needs_linux
 
@@ -209,8 +210,7 @@ class Listings(RuleBasedStateMachine):
 
     @rule()
     def somebody_removes_the_index(self) -> None:
-        for file in self.root.glob("index-*"):
-            file.unlink()
+        remove_index(self.root)
 
     @rule(look=LOOKS)
     def a_listing_equals_a_scan(self, look: Look) -> None:

@@ -113,7 +113,7 @@ MUTANTS = (
         11,
         "text.py",
         (("escape(char) if unicodedata", "char if unicodedata"),),
-        "tests/cli/test_commands.py::"
+        "tests/cli/test_every_command.py::"
         "test_hostile_text_in_any_field_reaches_the_output_only_escaped[ls-never-table]",
     ),
     Mutant(

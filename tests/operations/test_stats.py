@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import AsyncSessionStore, SessionStore
-from tests.cli.test_process import on_terminal
-from tests.support.cli import GONE, hashes, invoke, put, state
+from tests.support.cli import GONE, hashes, invoke, on_terminal, put, state
 
 NOW = datetime(2026, 3, 10, 0, 30, tzinfo=UTC)
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from sessionstore.cli.app import app
@@ -71,6 +72,50 @@ def invoke(
     result = CliRunner().invoke(app, [*named, *args], env=given, input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
+
+
+def data(root: Path, *args: str) -> dict[str, Any]:
+    """Return what a command writes as JSON."""
+    result = invoke(root, *args, "-o", "json")
+    return dict(json.loads(result.stdout))
+
+
+def on_terminal(
+    *args: str, both: bool = False, env: dict[str, str] | None = None, typed: bytes | None = None
+) -> str:
+    """Run the command with stderr, or stdout too, on a terminal; return what that showed.
+
+    With ``typed`` stdin is that terminal, and somebody types it.
+    """
+    pty = pytest.importorskip("pty", reason="terminals can be made on POSIX only")
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "sessionstore", *args],
+        env=environment(env),
+        stdin=subprocess.DEVNULL if typed is None else slave,
+        stdout=slave if both else subprocess.DEVNULL,
+        stderr=slave,
+    )
+    os.close(slave)
+    shown = b""
+    if typed is not None:
+        os.write(master, typed)
+    try:
+        while True:
+            try:
+                piece = os.read(master, 65536)
+            except OSError:  # EIO: the last one to hold the other end is gone
+                break
+            if not piece:
+                break
+            shown += piece
+        child.wait(timeout=DEADLINE)
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        os.close(master)
+    return shown.decode()
 
 
 @contextmanager
@@ -198,7 +243,7 @@ def hashes(root: Path) -> dict[str, str]:
     return {
         str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(root.rglob("*"))
-        if file.is_file() and not file.name.startswith("index-")
+        if file.is_file() and not file.relative_to(root).parts[0].startswith("index-")
     }
 
 

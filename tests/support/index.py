@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from sessionstore.operations.stats import StoreStats
 from sessionstore.storage import scan
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.files import FilesBackend, claim, lock
+from sessionstore.storage.files.index import index, live_names
 from sessionstore.storage.files.index.index import Index
 from sessionstore.storage.values import CountsAndPages
 from tests.support import children
@@ -77,7 +79,7 @@ def fill(root: Path, count: int = 8) -> None:
 def scanned(store: Store, filters: dict[str, Any], order: str) -> list[SessionSummary]:
     """Return what reading every file finds, without the index."""
     query = make_query(Filters(**filters), limit=None, cursor=None, order=order)  # type: ignore[typeddict-item]
-    return list(scan.find(store._backend, query, store._examine))
+    return list(scan.find(store._backend, query, store._examine(query)))
 
 
 def listed(store: Store, filters: dict[str, Any], order: str) -> list[SessionSummary]:
@@ -111,17 +113,27 @@ def assert_true(store: Store) -> None:
 
 def index_files(root: Path) -> list[Path]:
     """Return the databases of the index."""
-    return sorted(root.glob("index-*.sqlite"))
+    return sorted(root.glob("index-*/rows.sqlite"))
+
+
+def remove_index(root: Path) -> None:
+    """Remove every index, as a person may."""
+    for directory in root.glob("index-*"):
+        (directory / "rows.sqlite").unlink(missing_ok=True)
+        shutil.rmtree(directory)
+
+
+def live(root: Path) -> set[str]:
+    """Return the ids of the sessions that the index names as live."""
+    (file,) = index_files(root)
+    return {name.partition("+")[0] for name in os.listdir(file.parent / "live")}
 
 
 def orphans(root: Path) -> list[str]:
-    """Return the logs of databases that are gone: what was removed was not removed whole."""
-    databases = {file.name for file in index_files(root)}
-    return [
-        path.name
-        for path in root.glob("index-*")
-        if path.name.partition(".sqlite")[0] + ".sqlite" not in databases
-    ]
+    """Return what is left of an index: one that was removed, or made, was not so whole."""
+    whole = {file.parent for file in index_files(root)}
+    left = [*root.glob("index-*"), *root.glob("trash/index.*")]
+    return [path.name for path in left if path not in whole]
 
 
 def row(root: Path, session_id: str) -> dict[str, Any] | None:
@@ -254,11 +266,14 @@ def check_operations(store: Store, root: Path) -> None:
 Point = tuple[Any, str]
 POINTS: dict[str, Point] = {
     "the swap": (claim.FilesClaim, "_swap"),
-    "the mark in the index": (Index, "mark_live"),
-    "the row of a release": (Index, "settle"),
+    "the name of a live session": (live_names, "add_to"),
+    "the taking of a name": (live_names, "take"),
+    "the rows of a fold": (index, "store"),
+    "the removal of a name": (live_names, "drop"),
+    "the fold of a release": (Index, "released"),
     "the lock's release": (lock.HeldLock, "close"),
     "a rename": (durable, "move_new"),
-    "the record of a rename": (Index, "directory_identity"),
+    "the record of a rename": (live_names, "_write"),
     "the unlock of a delete": (lock.HeldLock, "remove_file"),
     "nothing": (FilesBackend, "close"),
 }

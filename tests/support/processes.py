@@ -272,5 +272,5 @@ def tree(root: Path) -> dict[str, bytes | None]:
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
-        if not path.name.startswith("index-")
+        if not path.relative_to(root).parts[0].startswith("index-")
     }

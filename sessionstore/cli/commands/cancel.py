@@ -1,18 +1,19 @@
-"""``sessionstore cancel``: ask whoever runs a session to end it."""
+"""``sessionstore cancel``: ask the process that runs a session to end it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.errors import refused
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import combined
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit, combined, refused
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.units import Duration
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.errors import SessionStoreError
 from sessionstore.text import printable
 
@@ -29,60 +30,66 @@ Examples:
   sessionstore cancel session_20260125_17 --wait 30
   sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@click.option("--reason", metavar="TEXT", help="Why; whoever runs the session is told.")
+@sessions_argument
+@click.option("--reason", metavar="TEXT", help="The reason, which the process is told.")
 @click.option(
     "--wait",
     "seconds",
     type=Duration(),
     default=0.0,
     metavar="TIME",
-    help="Wait that long (30s, 5m) for each to end; exit with 7 if one does not. The request"
-    " stays.",
+    help="Wait up to TIME (30s, 5m) for all to end; exit with 7 if one does not. The"
+    " request stays.",
 )
-@output_option("those of the sessions that were cancelled or asked")
+@output_option("ids of sessions that were cancelled or asked")
 @shared_options()
 @click.pass_obj
 def cancel(
     settings: Settings, ids: tuple[str, ...], reason: str | None, seconds: float, form: str
 ) -> int:
-    """Ask the processes that run sessions to end them; end those whose process died.
+    """Ask the processes that run sessions to end them; cancel those whose process died.
 
-    The next save of the process raises CancellationRequested, and unless it says otherwise, the
-    session ends as cancelled. Whatever it comes to first stands, and whoever holds the session
-    next is not asked. Exits with 1 if a session did not run any more or runs on under another
-    process, 4 if its owner cannot be asked, 6 if some could be cancelled and some not.
+    The next save of the process raises CancellationRequested; if the process does not handle it,
+    the session ends as cancelled. An end that comes first stands, and the request does not reach a
+    later holder. Exits with 1 if a session was not running, or runs on under another process, 4 if
+    its owner cannot be asked, 6 if only some could be cancelled.
 
-    ID is a session id, a beginning of it that no other has, or - for ids on stdin.
+    ID is a session id or a unique prefix of one; - reads ids from stdin.
     """
-    seen: list[Cancellation] = []
     codes: list[Exit] = []
-    with settings.open_store() as store:
-        chosen = list(resolve_all(store, ids, settings.root))
+
+    def cancel_each() -> Iterator[Cancellation]:
         for _, outcome in store.cancel_all(chosen, reason=reason, timeout=seconds):
             if isinstance(outcome, SessionStoreError):
                 codes.append(refused(outcome))
-            else:
-                seen.append(outcome)
-                _write(outcome, form)
-                codes.append(_code(outcome, is_awaited=seconds > 0))
-    if form == "json":
-        json.write_object(SCHEMA, {"reason": reason, "cancellations": json.plain(seen)})
+                continue
+            codes.append(_code(outcome, is_awaited=seconds > 0))
+            yield outcome
+            if outcome.outcome == "ended" and outcome.status == "paused":
+                name = outcome.session_id
+                streams.notice(f"to give it up: sessionstore mark {name} cancelled --reason TEXT")
+
+    with settings.open_store() as store:
+        chosen = list(resolve_all(store, ids, settings.root))
+        seen = cancel_each()
+        report = Report(
+            schema=SCHEMA,
+            lines=(json.plain(item) for item in seen),
+            fields=lambda: {
+                "reason": reason,
+                "cancellations": [json.plain(item) for item in seen],
+            },
+            ids=(item.session_id for item in seen if item.outcome in ("cancelled", "requested")),
+            table=lambda: _write(seen),
+        )
+        emit(report, form)
     return combined(codes)
 
 
-def _write(item: Cancellation, form: str) -> None:
-    was_heard = item.outcome in ("cancelled", "requested")
-    if form == "jsonl":
-        json.write_lines([json.plain(item)], SCHEMA)
-    elif form == "ids":
-        if was_heard:
-            json.write_ids([item.session_id])
-    elif form == "table":
+def _write(seen: Iterable[Cancellation]) -> None:
+    for item in seen:
         outcome = item.outcome.replace("_", " ")
         streams.write(f"{item.session_id}  {outcome}: {printable(item.detail, limit=400)}\n")
-    if not was_heard and item.outcome == "ended" and item.status == "paused":
-        streams.note(f"to give it up: sessionstore mark {item.session_id} cancelled --reason TEXT")
 
 
 def _code(item: Cancellation, *, is_awaited: bool) -> Exit:

@@ -1,12 +1,12 @@
-"""``sessionstore completion``: the script with which a shell completes commands and ids."""
+"""``sessionstore completion``: the completion script of a shell."""
 
 from __future__ import annotations
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import VARIABLE
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.output import streams
+from sessionstore.cli.errors import Exit
 
 
 @click.command(
@@ -21,18 +21,19 @@ Examples:
 def completion(shell: str) -> int:
     """Print the completion script of a shell: commands, options, ids, statuses and files.
 
-    Ids are those of the store that SESSIONSTORE_ROOT or --root names; of many the first and the
-    last are offered. The bash script needs bash 4.4; under zsh, compinit must run after it.
+    Ids come from the store that SESSIONSTORE_ROOT or --root names; of many, the first and the last
+    are offered. A value is completed after a space (--at cp), not after = (--at=cp). The bash
+    script needs bash 4.4; under zsh, compinit must run after it.
     """
     from click.shell_completion import get_completion_class
 
-    from sessionstore.cli.app import NAME, app
-    from sessionstore.cli.completion import shells
-
-    shells.add_all()
     kind = get_completion_class(shell)
     assert kind is not None  # click has all three
-    script = kind(app, {}, NAME, VARIABLE)
-    # Not source(): it runs the shell to see its version, which need not be installed here.
-    streams.write((script.source_template % script.source_vars()).strip() + "\n")
+    outermost = click.get_current_context().find_root()
+    script = kind(outermost.command, {}, outermost.info_name or "", VARIABLE)
+    # Not source(): it runs the shell for its version, and the shell need not be installed.
+    text = script.source_template % script.source_vars()
+    # Fish must not cut a list of statuses at its commas.
+    text = text.replace('string split ","', 'string split --max 1 ","')
+    streams.write(text.strip() + "\n")
     return Exit.OK

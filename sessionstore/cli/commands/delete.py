@@ -1,4 +1,4 @@
-"""``sessionstore delete``: delete sessions by name."""
+"""``sessionstore delete``: delete the named sessions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import for_each
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import emit_each
 from sessionstore.errors import SessionStoreError
 from sessionstore.text import count_of
 
@@ -30,56 +31,42 @@ Examples:
   sessionstore delete session_20260125_17 session_20260126_09 --yes
   sessionstore ls --goal tryout -o ids | sessionstore delete - --yes""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
 @click.option(
     "--force",
     is_flag=True,
-    help="Also where it cannot be known whether the owner lives, and where the state is damaged.",
+    help="Also if it is unknown whether the owner is alive, or if the state is damaged.",
 )
-@output_option("those of the deleted sessions")
+@output_option("ids of deleted sessions")
 @shared_options()
 @click.pass_obj
 def delete(settings: Settings, ids: tuple[str, ...], form: str, is_sure: bool, force: bool) -> int:
-    """Delete sessions for good, with their checkpoints and the application's files.
+    """Delete sessions permanently, with their checkpoints and the application's files.
 
-    Asks before, and where nobody can be asked wants --yes. One that a live process holds is
-    refused (exit 4), also with --force. ID is a session id, a beginning of it that no other has,
-    or - for ids on stdin, with --yes. All ids are looked up before the first session is deleted.
-    Exits with 6 if some could be deleted, and some not.
+    Asks for confirmation; without a terminal --yes is required. A session that a live process holds
+    is refused (exit 4), even with --force. ID is a session id or a unique prefix of one; - reads
+    ids from stdin and requires --yes. All ids are resolved before the first session is deleted.
+    Exits with 6 if only some could be deleted.
 
-    To delete by age or size: prune.
+    To delete by age or size, use prune.
     """
     if not is_sure:
         if "-" in ids:
-            raise click.UsageError("- reads ids from stdin, where nobody can answer: pass --yes")
+            raise click.UsageError("- reads ids from stdin, so nobody can confirm: pass --yes")
         if sys.stdin is None or not sys.stdin.isatty():
-            raise click.UsageError("nobody can be asked here: pass --yes")
-    done: list[json.Item] = []
+            raise click.UsageError("there is no terminal to confirm on: pass --yes")
     with settings.open_store() as store:
         chosen = list(dict.fromkeys(resolve_all(store, ids, settings.root)))
         if not is_sure and not _is_wanted(store, chosen):
-            streams.complain("nothing was deleted")
+            streams.error("nothing was deleted")
             return Exit.ERROR
 
-        def act(session_id: str) -> Exit:
+        def act(session_id: str) -> json.Item:
             store.delete(session_id, force=force)
-            item: json.Item = {"session_id": session_id}
-            done.append(item)
-            if form == "jsonl":
-                json.write_lines([item], SCHEMA)
-            elif form == "ids":
-                json.write_ids([session_id])
-            elif form == "table":
-                streams.write(f"{session_id}  deleted\n")
-            # Whoever interrupts the next one wants to know of this one.
-            sys.stdout.flush()
-            return Exit.OK
+            return {}
 
-        code = for_each(chosen, act)
-    if form == "json":
-        json.write_object(SCHEMA, {"deleted": done})
-    return code
+        return emit_each(chosen, act, form, schema=SCHEMA, done="deleted", listed="deleted")
 
 
 def _is_wanted(store: SessionStore[Any], chosen: Sequence[str]) -> bool:
@@ -87,10 +74,10 @@ def _is_wanted(store: SessionStore[Any], chosen: Sequence[str]) -> bool:
         try:
             state = store.load(session_id)
         except SessionStoreError as error:
-            streams.warn(f"{session_id}: {error.fact}")
+            streams.warning(f"{session_id}: {error.fact}")
         else:
             goal = f", goal {state.goal_id}" if state.goal_id else ""
-            streams.warn(f"{session_id}: {state.status}, revision {state.revision}{goal}")
+            streams.warning(f"{session_id}: {state.status}, revision {state.revision}{goal}")
     if len(chosen) > _SHOWN:
-        streams.warn(f"and {len(chosen) - _SHOWN:,} more")
-    return streams.is_confirmed(f"delete {count_of(len(chosen), 'session')} for good?")
+        streams.warning(f"and {len(chosen) - _SHOWN:,} more")
+    return streams.is_confirmed(f"delete {count_of(len(chosen), 'session')} permanently?")

@@ -1,4 +1,4 @@
-"""``sessionstore diff``: how two states of a session differ, large values folded."""
+"""``sessionstore diff``: how two states of a session differ."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import CHECKPOINT_ID
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options.session_ids import resolve_one
-from sessionstore.cli.options.shared import Settings, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ SCHEMA = "sessionstore.diff/1"
 _WIDTH = 100
 _PATH_LIMIT = 400
 _CONTEXT = 20
-"""Characters that are shown before the first one that differs."""
+"""How many characters are shown before the first that differs."""
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _COLORS = {"added": "green", "removed": "red", "changed": "yellow"}
 
@@ -33,21 +35,15 @@ Examples:
   sessionstore diff session_20260125_17 cp_node_complete.plan current --full
   sessionstore diff session_20260125_17 --exit-code || echo 'saved since its checkpoint'""",
 )
-@click.argument("session_id", metavar="ID")
+@session_argument
 @click.argument("a", metavar="[A]", required=False, type=CHECKPOINT_ID)
 @click.argument("b", metavar="[B]", required=False, type=CHECKPOINT_ID)
-@click.option("--all", "everything", is_flag=True, help="Also revision, owner, times and the like.")
-@click.option("--full", is_flag=True, help="Values as long as they are, not folded.")
-@click.option("--exit-code", "tells", is_flag=True, help="Exit with 1 if they differ.")
 @click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json", "jsonl"]),
-    default="table",
-    show_default=True,
-    help="json is one object, jsonl one difference a line; values are whole in both.",
+    "--all", "everything", is_flag=True, help="Also compare revision, owner, times and the like."
 )
+@click.option("--full", is_flag=True, help="Show whole values, however long.")
+@click.option("--exit-code", "tells", is_flag=True, help="Exit with 1 if they differ.")
+@output_option()
 @shared_options()
 @click.pass_obj
 def diff(
@@ -62,27 +58,27 @@ def diff(
 ) -> int:
     """Show how state B of a session differs from state A.
 
-    A state is named by its checkpoint (a beginning that no other has is enough), its revision as
-    far as that was kept (r12), or by the word current. By default A is the latest checkpoint,
-    which a resume would restore, and B the state that is stored now. ID is a session id, a
-    beginning of it that no other has, or - for the one on stdin.
+    A state is named by a checkpoint id or a unique prefix of one, by a kept revision (r12), or by
+    the word current. By default A is the latest checkpoint, which a resume would restore, and B is
+    the current state. JSON always holds whole values. ID is a session id or a unique prefix of one;
+    - reads it from stdin.
     """
     with settings.open_store() as store:
         session_id = resolve_one(store, session_id, settings.root)
         found = store.diff(session_id, a, b, everything=everything)
-    if form == "json":
-        fields = {**json.plain(found), "differs": bool(found)}
-        json.write_object(SCHEMA, fields)
-    elif form == "jsonl":
-        json.write_lines((json.plain(item) for item in found), SCHEMA)
-    else:
-        _write(found, full=full, colored=settings.colored)
+    report = Report(
+        schema=SCHEMA,
+        lines=(json.plain(item) for item in found),
+        fields=lambda: {**json.plain(found), "differs": bool(found)},
+        table=lambda: _write(found, full=full, colored=settings.colored),
+    )
+    emit(report, form)
     return Exit.ERROR if tells and found else Exit.OK
 
 
 def _write(found: StateDiff, *, full: bool, colored: bool) -> None:
     if not found:
-        streams.note(f"{_name(found.before)} and {_name(found.after)} do not differ")
+        streams.notice(f"{_name(found.before)} and {_name(found.after)} do not differ")
         return
     streams.write(_paint(f"--- {_name(found.before)}", "bold", colored=colored) + "\n")
     streams.write(_paint(f"+++ {_name(found.after)}", "bold", colored=colored) + "\n")
@@ -90,7 +86,7 @@ def _write(found: StateDiff, *, full: bool, colored: bool) -> None:
         color = _COLORS[item.kind]
         for line in _lines(item, None if full else _WIDTH):
             streams.write(_paint(line, color, colored=colored) + "\n")
-    streams.note(count_of(len(found), "difference"))
+    streams.notice(count_of(len(found), "difference"))
 
 
 def _name(side: DiffSide) -> str:
@@ -114,8 +110,8 @@ def _lines(item: Difference, limit: int | None) -> list[str]:
 
 
 def _value(value: Any, limit: int | None) -> str:
-    """Return a value as JSON of one line; a large one folded, with its size."""
-    text = json.dumps(value)  # of ASCII: nothing in it can act
+    """Return a value as one line of JSON; a large one shortened, with its size."""
+    text = json.dumps(value)  # plain ASCII: nothing in it acts on a terminal
     if limit is None or len(text) <= limit:
         return text
     if isinstance(value, dict):
@@ -126,7 +122,7 @@ def _value(value: Any, limit: int | None) -> str:
 
 
 def _texts(before: str, after: str, limit: int) -> tuple[str, str]:
-    """Return two texts of which long ones begin shortly before they differ."""
+    """Return two texts; long ones begin shortly before the first difference."""
     pairs = enumerate(zip(before, after, strict=False))
     shorter = min(len(before), len(after))
     common = next((place for place, (one, other) in pairs if one != other), shorter)

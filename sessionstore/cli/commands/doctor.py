@@ -1,4 +1,4 @@
-"""``sessionstore doctor``: is this place fit for a store."""
+"""``sessionstore doctor``: test whether a directory is fit for a store."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -27,35 +29,35 @@ Examples:
   sessionstore doctor --root /srv/agents/state
   sessionstore doctor -o json | jq '.diagnoses[] | select(.fitness != "ok")'""",
 )
-@output_option(None)
+@output_option()
 @shared_options()
 @click.pass_obj
 def doctor(settings: Settings, form: str) -> int:
-    """Try whether a directory, which need be no store yet, is fit for one; say what to do if not.
+    """Test whether a directory is fit for a store, and say what to do if it is not.
 
-    Flushes, exchanges, links and locks are tried in a directory that is made there and removed
-    again, the locks between two processes. Sessions are not touched.
+    The directory need not be a store yet. Flushes, exchanges, links and locks are tried in a
+    temporary directory there, the locks between two processes. Sessions are not touched.
 
-    Exits with 1 if something failed; a warning is none.
+    Exits with 1 if a test failed; a warning is not a failure.
     """
     import sessionstore
 
     found = sessionstore.diagnose(settings.require_root())
-    fields: json.Item = {"diagnoses": json.plain(found)}
-    if form == "jsonl":
-        json.write_lines(fields["diagnoses"], DIAGNOSES)
-    elif form == "json":
-        json.write_object(DIAGNOSES, fields)
-    else:
-        _write(found, settings)
+    report = Report(
+        schema=DIAGNOSES,
+        lines=map(json.plain, found),
+        fields=lambda: {"diagnoses": json.plain(found)},
+        table=lambda: _write(found, settings),
+    )
+    emit(report, form)
     failed = sum(item.fitness == "fail" for item in found)
     warned = sum(item.fitness == "warn" for item in found)
     counts = [f"{failed:,} failed"] if failed else []
     counts += [count_of(warned, "warning")] if warned else []
     if counts:
-        streams.warn(", ".join(counts))
+        streams.warning(", ".join(counts))
     else:
-        streams.note("fit for a store")
+        streams.notice("fit for a store")
     return Exit.ERROR if failed else Exit.OK
 
 

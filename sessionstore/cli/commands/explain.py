@@ -1,15 +1,18 @@
-"""``sessionstore explain``: what became of a session, in plain words, and what to do next."""
+"""``sessionstore explain``: what happened to a session, and what to do next."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 
 if TYPE_CHECKING:
     from sessionstore.operations.explanation import Explanation
@@ -33,42 +36,45 @@ Examples:
   sessionstore ls --resumable -o ids | head -1 | sessionstore explain -
   sessionstore explain session_20260125_17 -o json | jq '.explanations[0].next[].command'""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@output_option("their full ids")
+@sessions_argument
+@output_option("full session ids")
 @shared_options()
 @click.pass_obj
 def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
-    """Say who held a session, how it ended and how that is known, and what to do next.
+    """Explain who held a session, how it ended and how that is known, and what to do next.
 
-    Tells the last good step, which checkpoint a resume would use, what that would not bring back,
-    and what to type or call. ID is a session id, a beginning of it that no other has, or - for
-    ids on stdin. Exits with 5 if a session, or the checkpoint that it needs, is damaged.
+    Names the last good step, the checkpoint that a resume would use, what a resume would lose, and
+    what to type or call. ID is a session id or a unique prefix of one; - reads ids from stdin.
+    Exits with 5 if a session, or the checkpoint that it needs, is damaged.
     """
-    told: list[Explanation] = []
-    is_first, is_damaged = True, False
-    with settings.open_store() as store:
+    is_damaged = False
+
+    def explain_each() -> Iterator[Explanation]:
+        nonlocal is_damaged
         for session_id in resolve_all(store, ids, settings.root):
             item = store.explain(session_id)
             is_damaged |= item.shows_damage
-            if form == "json":
-                told.append(item)
-            elif form == "jsonl":
-                json.write_lines([json.plain(item)], SCHEMA)
-            elif form == "ids":
-                json.write_ids([item.session_id])
-            else:
-                _write(item, colored=settings.colored, is_first=is_first)
-            is_first = False
-    if form == "json":
-        json.write_object(SCHEMA, {"explanations": json.plain(told)})
+            yield item
+
+    with settings.open_store() as store:
+        told = explain_each()
+        report = Report(
+            schema=SCHEMA,
+            lines=(json.plain(item) for item in told),
+            fields=lambda: {"explanations": [json.plain(item) for item in told]},
+            ids=(item.session_id for item in told),
+            table=lambda: _write(told, colored=settings.colored),
+        )
+        emit(report, form)
     return Exit.DAMAGE if is_damaged else Exit.OK
 
 
-def _write(item: Explanation, *, colored: bool, is_first: bool) -> None:
+def _write(told: Iterable[Explanation], *, colored: bool) -> None:
     from sessionstore.cli.output.tables import Cell, write_facts
 
-    if not is_first:
-        streams.write("\n")
-    (_, summary), *facts = item.facts()
-    style = _STYLES.get(item.situation, "")
-    write_facts([("session", Cell(summary, style)), *facts], colored=colored)
+    for number, item in enumerate(told):
+        if number:
+            streams.write("\n")
+        (_, summary), *facts = item.facts()
+        style = _STYLES.get(item.situation, "")
+        write_facts([("session", Cell(summary, style)), *facts], colored=colored)

@@ -1,29 +1,33 @@
-"""``sessionstore export``: write sessions to an archive, to take elsewhere."""
+"""``sessionstore export``: write sessions to an archive or a directory."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from sessionstore.cli.commands import transfer_report
-from sessionstore.cli.exits import Exit
+from sessionstore.cli import streams
+from sessionstore.cli.completion.ids import FILE, SESSION_ID
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.filters import filter_options
 from sessionstore.cli.options.session_ids import resolve_all
-from sessionstore.cli.options.shared import Settings, output_option, read_moment, shared_options
-from sessionstore.cli.options.statuses import statuses_option
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.json import items_of
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
+    from sessionstore.model.query import Filters
     from sessionstore.operations.transfer.export import ExportReport
     from sessionstore.operations.transfer.report import TransferredSession
 
 EXPORTED = "sessionstore.exported/1"
 
 _OUTCOMES = ("exported", "missing", "damaged", "failed")
+_DAMAGE_SHOWN = 5
 
 
 @click.command(
@@ -34,101 +38,83 @@ Examples:
   sessionstore ls -s failed -o ids | sessionstore export - -O failed.tar.gz
   sessionstore export --all -O - | sessionstore --root ./other import -""",
 )
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", type=SESSION_ID)
 @click.option(
     "-O",
     "--to",
     "target",
     required=True,
     metavar="FILE",
-    help="Where to: a name that ends in .tar.gz, .tgz or .tar is an archive, any other but those of"
-    " other archives (.zip) a directory, and - is stdout. It must not exist.",
+    type=FILE,
+    help="The target, which must not exist: an archive if it ends in .tar.gz, .tgz or .tar, a"
+    " directory otherwise; - is stdout. Other kinds of archives, such as .zip, are refused.",
 )
-@click.option("--all", "everything", is_flag=True, help="All sessions.")
-@statuses_option("-s", "--status", "statuses", told="Those with one of these")
-@click.option("--goal", metavar="ID", help="Those with this goal id.")
-@click.option("--agent", metavar="ID", help="Those of this agent id.")
-@click.option(
-    "--since",
-    metavar="TIME",
-    callback=read_moment,
-    help="Those updated since: ISO 8601, or 2h, 3d.",
-)
-@click.option(
-    "--until",
-    metavar="TIME",
-    callback=read_moment,
-    help="Those updated before: ISO 8601, or 2h, 3d.",
-)
-@output_option("those of the exported sessions")
+@click.option("--all", "everything", is_flag=True, help="Export all sessions.")
+@filter_options("status", "goal_id", "agent_id", "since", "until")
+@output_option("ids of exported sessions")
 @shared_options()
 @click.pass_obj
 def export(
     settings: Settings,
-    /,
     form: str,
     ids: tuple[str, ...],
     target: str,
     everything: bool,
-    **given: Any,
+    filters: Filters,
 ) -> int:
     """Write sessions, with their checkpoints and the application's files, to FILE.
 
-    ID may be the beginning of one; - reads ids from stdin. A live session is exported as it was
-    at one moment. Links among the application's files are left out.
+    ID is a session id or a unique prefix of one; - reads ids from stdin. A live session is exported
+    as it was at one moment. Links among the application's files are left out.
 
-    Exits with 5 if one is damaged, also if only a checkpoint of it is, which is written as it is;
-    6 if one, or a file, was left out: the others are there.
+    Exits with 5 if a session or a checkpoint is damaged (a damaged checkpoint is written as it is),
+    6 if a session or a file was left out. The others are exported in every case.
     """
-    filters = _filters(given)
     if sum(map(bool, (ids, everything, filters))) != 1:
-        raise click.UsageError("which sessions? Name them, or pass filters, or --all")
+        raise click.UsageError("choose the sessions: name them, pass filters, or pass --all")
     if target == "-" and form != "table":
-        raise click.UsageError("-O - writes the archive to stdout: there is no room for -o")
+        raise click.UsageError("-O - writes the archive to stdout and cannot be combined with -o")
     if target == "-" and sys.stdout.isatty():
-        raise click.UsageError("an archive is nothing for a terminal: pass -O FILE, or a pipe")
+        raise click.UsageError(
+            "an archive is not written to a terminal: pass -O FILE, or use a pipe"
+        )
     place: str | BinaryIO = sys.stdout.buffer if target == "-" else target
     with settings.open_store() as store:
         chosen = list(resolve_all(store, ids, settings.root)) if ids else None
         with ProgressBar(settings.color, "exporting") as bar:
             report = store.export_sessions(place, chosen, progress=bar, **filters)
-    _write(report, form)
+    found = Report(
+        schema=EXPORTED,
+        lines=json.outcome_lines(report, _OUTCOMES),
+        fields=lambda: json.outcome_fields(report, _OUTCOMES),
+        ids=(item.session_id for item in report.exported),
+    )
+    emit(found, form)
     _say_what_happened(report, target)
     if report.missing or report.failed or any(item.omitted for item in report.exported):
         return Exit.PARTLY if report.exported else Exit.ERROR
     return Exit.DAMAGE if report.damaged or report.carries_damage else Exit.OK
 
 
-def _filters(given: dict[str, Any]) -> Any:
-    names = {"statuses": "status", "goal": "goal_id", "agent": "agent_id"}
-    return {
-        names.get(name, name): value for name, value in given.items() if value not in (None, ())
-    }
-
-
-def _of(report: ExportReport, outcome: str) -> Sequence[TransferredSession]:
-    found: Sequence[TransferredSession] = getattr(report, outcome)
-    return found
-
-
-def _write(report: ExportReport, form: str) -> None:
-    items = {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
-    if form == "ids":
-        json.write_ids(item.session_id for item in report.exported)
-    elif form == "jsonl":
-        for found in items.values():
-            json.write_lines(found, EXPORTED)
-    elif form == "json":
-        json.write_object(EXPORTED, dict(items))
-
-
 def _say_what_happened(report: ExportReport, target: str) -> None:
     for outcome in _OUTCOMES[1:]:
-        for item in _of(report, outcome):
-            streams.warn(f"{printable(item.session_id)} is {outcome}: {item.reason}")
+        for item in items_of(report, outcome):
+            streams.warning(f"{printable(item.session_id)} is {outcome}: {item.reason}")
     for item in report.exported:
         for omitted in item.omitted:
-            streams.warn(f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}")
-        transfer_report.say_damage(item)
+            streams.warning(
+                f"{printable(item.session_id)}: left out: {printable(omitted, limit=400)}"
+            )
+        say_damage(item)
     where = "" if target == "-" else f" to {target}"
-    streams.note(f"{count_of(len(report.exported), 'session')} exported{where}")
+    streams.notice(f"{count_of(len(report.exported), 'session')} exported{where}")
+
+
+def say_damage(item: TransferredSession) -> None:
+    """Report on stderr what was transferred although it is damaged."""
+    for damage in item.damage[:_DAMAGE_SHOWN]:
+        text = printable(damage, limit=600)
+        streams.warning(f"{printable(item.session_id)}: damaged, transferred as it is: {text}")
+    if len(item.damage) > _DAMAGE_SHOWN:
+        more = len(item.damage) - _DAMAGE_SHOWN
+        streams.warning(f"{printable(item.session_id)}: and {more:,} more that are damaged")

@@ -1,4 +1,4 @@
-"""``sessionstore fsck``: look for damage and left-overs, and mend them without losing anything."""
+"""``sessionstore fsck``: find damage and left-overs, and repair them without losing data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.storage.report import CheckReport, Finding
 from sessionstore.text import count_of, printable
@@ -24,17 +26,17 @@ Examples:
   sessionstore fsck --repair
   sessionstore fsck -o json | jq '.findings[] | select(.is_damage)'""",
 )
-@click.option("--repair", is_flag=True, help="Mend what is found; without it nothing is changed.")
-@output_option("those of the sessions with damage that is left")
+@click.option("--repair", is_flag=True, help="Repair; without this option nothing changes.")
+@output_option("ids of sessions whose damage remains")
 @shared_options()
 @click.pass_obj
 def fsck(settings: Settings, form: str, repair: bool) -> int:
-    """Check every session and what lies around them; with --repair mend what can be mended.
+    """Check every session and the files around them; with --repair, repair what can be repaired.
 
-    A damaged state is replaced by its newest sound checkpoint. What is replaced, and what has no
-    such checkpoint, is put into quarantine/ with the reason beside it. So is a damaged marker of
-    the store (sessionstore.json), if it is certain what belongs into it. Nothing that could be data
-    is deleted, and no session that a live process holds, or may hold, is touched.
+    A damaged state is replaced by its newest sound checkpoint. What is replaced, and a session
+    without such a checkpoint, moves to quarantine/ with the reason beside it. A damaged marker of
+    the store (sessionstore.json) is replaced if its content is certain. Nothing that could be data
+    is deleted. A session that a live process holds, or may hold, is not touched.
 
     Exits with 5 while damage remains.
     """
@@ -44,42 +46,39 @@ def fsck(settings: Settings, form: str, repair: bool) -> int:
 
     log_handlers.show(click.get_current_context())
     with ProgressBar(settings.color) as bar:
-        # Not through a store: one whose marker is damaged does not open.
+        # Not through a store: a store with a damaged marker does not open.
         report = sessionstore.check_store(root, repair=repair, progress=bar, clock=settings.clock)
-    _write(report, settings, form)
-    _say_what_next(report)
-    return Exit.DAMAGE if report.has_damage else Exit.OK
-
-
-def _write(report: CheckReport, settings: Settings, form: str) -> None:
-    if form == "ids":
-        damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
-        json.write_ids(sorted(damaged))
-    elif form == "jsonl":
-        json.write_lines(json.plain(report.findings), CHECKUP)
-    elif form == "json":
-        fields: json.Item = {
+    damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
+    found = Report(
+        schema=CHECKUP,
+        lines=(json.plain(item) for item in report.findings),
+        fields=lambda: {
             "repair": report.repair,
             "checked": report.checked,
             "has_damage": report.has_damage,
             "findings": json.plain(report.findings),
-        }
-        json.write_object(CHECKUP, fields)
-    elif report.findings:
-        _write_table(report, settings)
+        },
+        ids=sorted(damaged),
+        table=lambda: _write_table(report, settings),
+    )
+    emit(found, form)
+    _say_what_next(report)
+    return Exit.DAMAGE if report.has_damage else Exit.OK
 
 
 def _write_table(report: CheckReport, settings: Settings) -> None:
     from sessionstore.cli.output.labels import REASON_LIMIT
     from sessionstore.cli.output.tables import Cell, Column, write_table
 
+    if not report.findings:
+        return
     root = os.path.join(os.path.abspath(os.path.expanduser(settings.require_root())), "")
 
     def file(item: Finding) -> str:
         return printable(item.file.removeprefix(root), limit=REASON_LIMIT)
 
     def detail(item: Finding) -> str:
-        # Which checkpoint it is must show also where FILE does not.
+        # Name the checkpoint here: a narrow terminal leaves FILE out.
         place, name = os.path.split(item.file)
         which = name.removesuffix(".json") if os.path.basename(place) == "checkpoints" else ""
         text = f"{which}: {item.detail}" if which not in item.detail else item.detail
@@ -109,8 +108,7 @@ def _write_table(report: CheckReport, settings: Settings) -> None:
         Column("REPAIR", wraps=True),
         Column("FILE", wraps=True, drop_order=2),
     ]
-    if hidden := write_table(columns, rows, colored=settings.colored):
-        streams.note(f"too narrow for {', '.join(hidden)}: -o json shows all")
+    write_table(columns, rows, colored=settings.colored)
 
 
 def _say_what_next(report: CheckReport) -> None:
@@ -125,7 +123,7 @@ def _say_what_next(report: CheckReport) -> None:
         counts.append(f"{others:,} other {'finding' if others == 1 else 'findings'}")
     if not report.left:
         counts.append("nothing is left to repair" if repaired else "nothing was found")
-    say = streams.warn if damage else streams.note
+    say = streams.warning if damage else streams.notice
     say(", ".join(counts))
     if report.left and not report.repair:
-        streams.note("nothing was changed; to mend what can be: the same command with --repair")
+        streams.notice("nothing was changed; to repair it, add --repair")

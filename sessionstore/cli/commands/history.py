@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import times
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options import units
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
@@ -30,16 +32,16 @@ Examples:
   sessionstore ls -s failed -o ids | head -1 | sessionstore history -
   sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
 )
-@click.argument("session_id", metavar="ID")
-@click.option("--forks", is_flag=True, help="Also find its forks.")
-@output_option("those of its checkpoints")
+@session_argument
+@click.option("--forks", is_flag=True, help="Also list its forks.")
+@output_option("ids of sound checkpoints")
 @shared_options()
 @click.pass_obj
 def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
-    """Show how a session came about: its beginning, its checkpoints, and where it stands.
+    """Show the timeline of a session: its creation, its checkpoints and its current state.
 
-    ID is a session id, a beginning of it that no other has, or - for the one on stdin. Exits
-    with 5 if the session or one of its checkpoints is damaged.
+    ID is a session id or a unique prefix of one; - reads it from stdin. Exits with 5 if the session
+    or one of its checkpoints is damaged.
     """
     with settings.open_store() as store:
         found = store.history(resolve_one(store, session_id, settings.root))
@@ -47,23 +49,21 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
         if forks:
             with ProgressBar(settings.color) as bar:
                 children = store.forks(found.session_id, progress=bar)
-    if form == "ids":
-        json.write_ids(
+    forked: json.Item = {"forks": json.plain(children)} if forks else {}
+    report = Report(
+        schema=SCHEMA,
+        lines=(json.plain(moment) for moment in found),
+        fields=lambda: {"history": json.plain(found), **forked},
+        ids=(
             moment.checkpoint_id
             for moment in found
             if moment.checkpoint_id is not None and moment.damaged is None
-        )
-    elif form == "jsonl":
-        json.write_lines((json.plain(moment) for moment in found), SCHEMA)
-    elif form == "json":
-        fields: json.Item = {"history": json.plain(found)}
-        if forks:
-            fields["forks"] = json.plain(children)
-        json.write_object(SCHEMA, fields)
-    else:
-        _write(found, children, settings)
+        ),
+        table=lambda: _write(found, children, settings),
+    )
+    emit(report, form)
     if found.shows_damage:
-        streams.warn("damage was found; it was left as it is")
+        streams.warning("damage was found; it was left as it is")
         return Exit.DAMAGE
     return Exit.OK
 
@@ -83,13 +83,16 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         Column("NODE", wraps=True, drop_order=4),
         Column("STEPS", is_number=True, drop_order=2),
         Column("SIZE", is_number=True, drop_order=1),
-        Column("CHECKPOINT", drop_order=3),  # which r and its revision name as well
+        Column("CHECKPOINT", drop_order=3),  # r and its revision name it, too
         Column("REMARK", wraps=True),
     ]
     rows = [_row(moment, settings) for moment in found]
-    if hidden := write_table(columns, rows, colored=settings.colored):
-        named = " (r and its revision names one)" if "CHECKPOINT" in hidden else ""
-        streams.note(f"too narrow for {', '.join(hidden)}{named}: -o json shows all")
+    write_table(
+        columns,
+        rows,
+        colored=settings.colored,
+        elsewhere="-o json shows all; r12 names revision 12",
+    )
     if children:
         streams.write("\n")
         now = settings.now()
@@ -99,13 +102,13 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
                 [
                     item.session_id,
                     printable(item.checkpoint_id or "-"),
-                    times.relative(item.at, now),
+                    units.relative_time(item.at, now),
                 ]
                 for item in children
             ],
             colored=settings.colored,
         )
-        streams.note(count_of(len(children), "fork"))
+        streams.notice(count_of(len(children), "fork"))
 
 
 def _row(moment: HistoryEntry, settings: Settings) -> Row:
@@ -117,7 +120,7 @@ def _row(moment: HistoryEntry, settings: Settings) -> Row:
     if moment.damaged is not None:
         remarks.append(f"damaged: {printable(moment.damaged, limit=REASON_LIMIT)}")
     return [
-        times.relative(moment.at, settings.now()),
+        units.relative_time(moment.at, settings.now()),
         "-" if moment.revision is None else f"{moment.revision:,}",
         Cell(
             printable(f"now {what}" if moment.kind == "present" else what, limit=40),

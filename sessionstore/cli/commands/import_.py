@@ -1,34 +1,27 @@
-"""``sessionstore import``: take in what an export wrote."""
+"""``sessionstore import``: read sessions that an export wrote."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 
-from sessionstore.cli.commands import transfer_report
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import sizes
+from sessionstore.cli import streams
+from sessionstore.cli.commands.export import say_damage
+from sessionstore.cli.completion.ids import FILE
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.log_handlers import EventCounter
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.options.units import SIZE
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
-from sessionstore.cli.tally import EventCounter
 from sessionstore.text import count_of, printable
-
-if TYPE_CHECKING:
-    from sessionstore.operations.transfer.import_ import ImportReport
 
 IMPORTED = "sessionstore.imported/1"
 
 _OUTCOMES = ("imported", "existing", "failed")
-
-
-def _size(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
-    try:
-        return None if value is None else sizes.parse_size(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, option) from None
 
 
 @click.command(
@@ -39,16 +32,16 @@ Examples:
   sessionstore import one.tar.gz --as session_copy
   sessionstore export --all -O - | sessionstore --root ./other import - --create""",
 )
-@click.argument("source", metavar="FILE")
-@click.option("--as", "new_id", metavar="ID", help="The id that the one session in it gets.")
+@click.argument("source", metavar="FILE", type=FILE)
+@click.option("--as", "new_id", metavar="ID", help="A new id for the session, if FILE holds one.")
 @click.option(
     "--max-size",
     metavar="SIZE",
-    callback=_size,
-    help="Refuse an archive that holds more, unpacked: 500M, 10G.  [default: 16G]",
+    type=SIZE,
+    help="Refuse an archive that unpacks to more than SIZE: 500M, 10G.  [default: 16G]",
 )
-@click.option("--create", is_flag=True, help="Make the store if there is none.")
-@output_option("those of the imported sessions")
+@click.option("--create", is_flag=True, help="Create the store if it does not exist.")
+@output_option("ids of imported sessions")
 @shared_options()
 @click.pass_obj
 def import_(
@@ -59,19 +52,18 @@ def import_(
     max_size: int | None,
     create: bool,
 ) -> int:
-    """Take in the sessions of FILE: an archive or a directory that export wrote, or - for stdin.
+    """Import the sessions of FILE: an archive or a directory that export wrote, or - for stdin.
 
-    All of it is compared with its checksums before the first session can be seen. None that is
-    there already is touched. A session that was active arrives failed, as interrupted.
+    All checksums are verified before the first session becomes visible. Existing sessions are not
+    touched. A session that was active becomes failed and interrupted.
 
-    Exits with 6 if one exists already or was refused: the others are there; 1 if there are no
-    others; 5 if a checkpoint
-    is damaged or missing, which was taken in as it is.
+    Exits with 6 if a session exists already or was refused while others were imported, 1 if none
+    was imported, 5 if a checkpoint is damaged or missing (it is imported as it is).
     """
     given: str | BinaryIO = source
     if source == "-":
         if sys.stdin is None or sys.stdin.isatty():
-            raise click.UsageError("- reads an archive from stdin: pass FILE, or a pipe")
+            raise click.UsageError("- reads an archive from stdin: pass FILE, or use a pipe")
         given = sys.stdin.buffer
     with settings.open_store(create=create) as store, EventCounter("session_imported") as tally:
         try:
@@ -82,23 +74,18 @@ def import_(
         except KeyboardInterrupt:
             tally.say_how_far("imported", form)
             raise
-    _write(report, form)
+    found = Report(
+        schema=IMPORTED,
+        lines=json.outcome_lines(report, _OUTCOMES),
+        fields=lambda: json.outcome_fields(report, _OUTCOMES),
+        ids=(item.session_id for item in report.imported),
+    )
+    emit(found, form)
     for item in (*report.existing, *report.failed):
-        streams.warn(f"{printable(item.session_id)} was not imported: {item.reason}")
+        streams.warning(f"{printable(item.session_id)} was not imported: {item.reason}")
     for item in report.imported:
-        transfer_report.say_damage(item)
-    streams.note(f"{count_of(len(report.imported), 'session')} imported")
+        say_damage(item)
+    streams.notice(f"{count_of(len(report.imported), 'session')} imported")
     if not report.is_whole:
         return Exit.PARTLY if report.imported else Exit.ERROR
     return Exit.DAMAGE if report.carries_damage else Exit.OK
-
-
-def _write(report: ImportReport, form: str) -> None:
-    items = {outcome: json.outcome_items(report, outcome) for outcome in _OUTCOMES}
-    if form == "ids":
-        json.write_ids(item.session_id for item in report.imported)
-    elif form == "jsonl":
-        for found in items.values():
-            json.write_lines(found, IMPORTED)
-    elif form == "json":
-        json.write_object(IMPORTED, dict(items))

@@ -1,21 +1,21 @@
-"""``sessionstore ls``: which sessions there are, the damaged ones included."""
+"""``sessionstore ls``: list sessions, damaged ones included."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.fields import FIELDS, complete_fields, read_fields
-from sessionstore.cli.options.shared import Settings, output_option, read_moment, shared_options
-from sessionstore.cli.options.statuses import statuses_option
+from sessionstore.cli.options.filters import ALL, filter_options
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.units import Duration
 
 if TYPE_CHECKING:
     from sessionstore.model.query import Filters
 
-SORTS = ("updated_at", "started_at", "session_id")  # query.ORDERS, which is slow to import
+SORTS = ("updated_at", "started_at", "session_id")  # as query.ORDERS, which is slow to import
 _TABLE_LIMIT = 50
 _EVERY = 2.0
 
@@ -30,49 +30,29 @@ Examples:
   sessionstore ls --resumable -o ids | xargs -n 1 ./resume.sh
   sessionstore ls -o jsonl | jq -r 'select(.is_stale) | .session_id'""",
 )
-@click.option("--resumable", is_flag=True, help="Only those with a checkpoint that loads.")
-@click.option("--stale", is_flag=True, help="Only active ones whose process is dead.")
-@click.option("--interrupted", is_flag=True, help="Only those that a recovery sweep marked.")
-@click.option("--damaged", is_flag=True, help="Only those whose state cannot be read.")
-@statuses_option("-s", "--status", "statuses", told="Only those with one of these")
-@click.option("--goal", metavar="ID", help="Only those with this goal id.")
-@click.option("--agent", metavar="ID", help="Only those of this agent id.")
-@click.option("--correlation", metavar="ID", help="Only those with this correlation id.")
-@click.option("--stream", metavar="ID", help="Only those of this stream id.")
-@click.option(
-    "--since",
-    metavar="TIME",
-    callback=read_moment,
-    help="Only those updated since: ISO 8601, or 2h, 3d.",
-)
-@click.option(
-    "--until",
-    metavar="TIME",
-    callback=read_moment,
-    help="Only those updated before: ISO 8601, or 2h, 3d.",
-)
+@filter_options(*ALL)
 @click.option(
     "--sort",
     type=click.Choice([sign + order for order in SORTS for sign in ("-", "")]),
     default="-updated_at",
     show_default=True,
     metavar="KEY",
-    help=f"{', '.join(SORTS)}; with - in front, descending.",
+    help=f"Order by {', '.join(SORTS)}; a leading - means descending.",
 )
 @click.option(
     "-n",
     "--limit",
     type=click.IntRange(min=0),
     metavar="N",
-    help=f"At most so many; 0 is all. Default: {_TABLE_LIMIT} in a table, else all.",
+    help=f"List at most N; 0 means all. Default: {_TABLE_LIMIT} in a table, otherwise all.",
 )
-@click.option("--cursor", metavar="TEXT", help="Go on where a listing stopped, which named it.")
+@click.option("--cursor", metavar="TEXT", help="Continue after the page that printed this cursor.")
 @click.option(
     "--fields",
     metavar="LIST",
     callback=read_fields,
     shell_complete=complete_fields,
-    help=f"The columns, or in JSON the keys: some of {','.join(FIELDS)}.",
+    help=f"The columns of a table or the keys of JSON: some of {','.join(FIELDS)}.",
 )
 @click.option(
     "--times",
@@ -90,14 +70,13 @@ Examples:
     is_flag=False,
     flag_value=_EVERY,
     metavar="[TIME]",
-    help=f"List anew so often (5, 5s, 1m), until Ctrl-C; {_EVERY:.0f} s if no time is given.",
+    help=f"Repeat at this interval (5, 5s, 1m) until Ctrl-C; {_EVERY:.0f} s without TIME.",
 )
-@output_option("their ids")
+@output_option("session ids")
 @shared_options()
 @click.pass_obj
 def ls(
     settings: Settings,
-    /,
     form: str,
     sort: str,
     limit: int | None,
@@ -105,17 +84,22 @@ def ls(
     fields: tuple[str, ...] | None,
     times_as: str,
     every: float | None,
-    **given: Any,
+    filters: Filters,
 ) -> int:
-    """List sessions, the last updated first. One that is damaged is listed with the reason.
+    """List sessions, the most recently updated first; damaged ones with the reason.
 
-    A filter cannot judge damaged sessions: they are left out then, and counted on stderr.
+    Filters leave damaged sessions out, because their fields cannot be read, and count them on
+    stderr.
     """
     from sessionstore.cli.output.session_table import Listing
 
     if limit is None and form == "table":
         limit = _TABLE_LIMIT
-    filters = _filters(given)
+    if "damaged" in filters and len(filters) > 1:
+        raise click.UsageError(
+            "--damaged cannot be combined with other filters: the state of a damaged session"
+            " cannot be read"
+        )
     with settings.open_operations() as store:
         listing = Listing(
             store,
@@ -134,31 +118,3 @@ def ls(
 
             keep_live(listing, form, every)
     return Exit.OK
-
-
-_TEXTS = {
-    "goal": "goal_id",
-    "agent": "agent_id",
-    "correlation": "correlation_id",
-    "stream": "stream_id",
-    "since": "since",
-    "until": "until",
-}
-_FLAGS = ("resumable", "stale", "interrupted")
-
-
-def _filters(given: dict[str, Any]) -> Filters:
-    filters: dict[str, Any] = {
-        name: given[option] for option, name in _TEXTS.items() if given[option] is not None
-    }
-    filters |= {name: True for name in _FLAGS if given[name]}
-    if given["statuses"]:
-        filters["status"] = given["statuses"]
-    if given["damaged"]:
-        if filters:
-            raise click.UsageError(
-                "--damaged stands alone: what the other filters ask for cannot be read from"
-                " a damaged session"
-            )
-        filters["damaged"] = True
-    return cast("Filters", filters)

@@ -1,4 +1,4 @@
-"""``sessionstore mark``: say how a session ended that nobody holds."""
+"""``sessionstore mark``: record how an unclaimed session ended."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Literal
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.many import for_each
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import emit_each
 
 SCHEMA = "sessionstore.marks/1"
 _STATUSES = ("failed", "cancelled", "paused")
@@ -22,15 +21,16 @@ Examples:
   sessionstore mark session_20260125_17 failed --reason 'the input was wrong'
   sessionstore ls --stale -o ids | sessionstore mark - cancelled --reason 'no longer needed'""",
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.argument("status", metavar="failed|cancelled|paused", type=click.Choice(_STATUSES))
 @click.option(
-    "--reason", required=True, metavar="TEXT", help="Why; it becomes the error of the result."
+    "--reason",
+    required=True,
+    metavar="TEXT",
+    help="The reason, which becomes the error of the result.",
 )
-@click.option(
-    "--force", is_flag=True, help="Also where it cannot be known whether the owner lives."
-)
-@output_option("those of the marked sessions")
+@click.option("--force", is_flag=True, help="Also if it is unknown whether the owner is alive.")
+@output_option("ids of marked sessions")
 @shared_options()
 @click.pass_obj
 def mark(
@@ -41,31 +41,27 @@ def mark(
     form: str,
     force: bool,
 ) -> int:
-    """Mark sessions as failed, cancelled or paused, in the place of whoever ran them.
+    """Record how unclaimed sessions ended: failed, cancelled or paused.
 
-    One that a live process holds is refused (exit 4): cancel asks that process instead. Data and
-    checkpoints stay. ID is a session id, a beginning of it that no other has, or - for ids on
-    stdin. All ids are looked up before the first session is marked. Exits with 6 if some could
-    be marked, and some not.
+    A session that a live process holds is refused (exit 4); use cancel to ask that process. Data
+    and checkpoints stay. ID is a session id or a unique prefix of one; - reads ids from stdin. All
+    ids are resolved before the first session is marked. Exits with 6 if only some could be marked.
     """
     if not reason.strip():
-        raise click.UsageError("--reason says why, in words")
-    done: list[json.Item] = []
+        raise click.UsageError("--reason must not be empty")
     with settings.open_store() as store:
+        chosen = list(resolve_all(store, ids, settings.root))
 
-        def act(session_id: str) -> Exit:
+        def act(session_id: str) -> json.Item:
             revision = store.mark(session_id, status, reason=reason, force=force)
-            item: json.Item = {"session_id": session_id, "status": status, "revision": revision}
-            done.append(item)
-            if form == "jsonl":
-                json.write_lines([item], SCHEMA)
-            elif form == "ids":
-                json.write_ids([session_id])
-            elif form == "table":
-                streams.write(f"{session_id}  marked {status}\n")
-            return Exit.OK
+            return {"status": status, "revision": revision}
 
-        code = for_each(list(resolve_all(store, ids, settings.root)), act)
-    if form == "json":
-        json.write_object(SCHEMA, {"reason": reason, "marked": done})
-    return code
+        return emit_each(
+            chosen,
+            act,
+            form,
+            schema=SCHEMA,
+            done=f"marked {status}",
+            listed="marked",
+            fields={"reason": reason},
+        )

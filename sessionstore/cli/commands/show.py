@@ -1,4 +1,4 @@
-"""``sessionstore show``: all that is known of a session, and whether its owner lives."""
+"""``sessionstore show``: everything known of a session, and whether its owner is alive."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options.session_ids import resolve_all, resolve_one
+from sessionstore.cli import streams
+from sessionstore.cli.completion.ids import CHECKPOINT_ID
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.session_ids import resolve_all, resolve_one, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 
 if TYPE_CHECKING:
-    from sessionstore.cli.output.sight import SessionReport
+    from sessionstore.cli.output.session_report import SessionReport
     from sessionstore.store.store import SessionStore
 
 SEVERAL = "sessionstore.several/1"
@@ -29,24 +32,25 @@ Examples:
   sessionstore show session_20260125_17 --raw > state.json
   sessionstore ls --stale -o ids | sessionstore show -""",
 )
-@click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
+@sessions_argument
 @click.option(
     "--at",
     metavar="CHECKPOINT",
-    help="As it was in this checkpoint: its id, a beginning that no other has, or r12.",
+    type=CHECKPOINT_ID,
+    help="Show this checkpoint: its id, a unique prefix of it, or its revision (r12).",
 )
 @click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
 @click.option(
     "--raw",
     is_flag=True,
-    help="Only the bytes that are stored, damaged or not; on a terminal they are escaped.",
+    help="Only the stored bytes, even if damaged; escaped on a terminal.",
 )
-@output_option("its full id")
+@output_option("full session ids")
 @shared_options()
 @click.pass_obj
 def show(
     settings: Settings,
-    session_ids: tuple[str, ...],
+    ids: tuple[str, ...],
     at: str | None,
     only_state: bool,
     raw: bool,
@@ -54,73 +58,80 @@ def show(
 ) -> int:
     """Show sessions: status, owner, progress, problems, result, checkpoints and sizes.
 
-    ID is a session id, or a beginning of it that no other has; - reads ids from stdin. Exits
-    with 5 if a session or one of its checkpoints is damaged.
+    ID is a session id or a unique prefix of one; - reads ids from stdin. Exits with 5 if a session
+    or one of its checkpoints is damaged.
     """
-    several = len(session_ids) > 1 or ("-" in session_ids and at is None)
+    several = len(ids) > 1 or ("-" in ids and at is None)
     if (only_state or raw) and form != "table":
-        raise click.UsageError("--state and --raw are formats of their own: leave out -o")
+        raise click.UsageError("--state and --raw cannot be combined with -o")
     if only_state and raw:
-        raise click.UsageError("either --state or --raw")
+        raise click.UsageError("--state and --raw cannot be combined")
     is_single = raw or at is not None
-    if len(session_ids) > 1 and is_single:
-        raise click.UsageError(f"{'--raw' if raw else '--at'} goes with one ID")
+    if len(ids) > 1 and is_single:
+        raise click.UsageError(f"{'--raw' if raw else '--at'} takes one ID")
     with settings.open_store() as store:
         if is_single:
-            ids = iter([resolve_one(store, session_ids[0], settings.root)])
+            chosen = iter([resolve_one(store, ids[0], settings.root)])
         else:
-            ids = resolve_all(store, session_ids, settings.root)
+            chosen = resolve_all(store, ids, settings.root)
         if raw:
-            return _write_raw(store, next(ids), at)
+            return _write_raw(store, next(chosen), at)
         if only_state:
-            for session_id in ids:
+            for session_id in chosen:
                 _write_state(store, session_id, at)
             return Exit.OK
-        sights = _Sights(store, ids, at)
-        _write(sights, settings, form, several=several)
-    if sights.damaged:
-        streams.warn("damage was found; it was left as it is")
+        reports = _Reports(store, chosen, at)
+        _write(reports, settings, form, several=several)
+    if reports.damaged:
+        streams.warning("damage was found; it was left as it is")
         return Exit.DAMAGE
     return Exit.OK
 
 
-class _Sights:
-    """What is seen of each session, looked at when its turn comes."""
+class _Reports:
+    """The report of each session, read when its turn comes."""
 
     def __init__(self, store: SessionStore[Any], ids: Iterator[str], at: str | None) -> None:
         self._store = store
         self._ids = ids
         self._at = at
         self.damaged = False
-        """Whether any that was seen so far is damaged."""
+        """Whether any session so far is damaged."""
 
     def __iter__(self) -> Iterator[SessionReport]:
-        from sessionstore.cli.output.sight import look_at
+        from sessionstore.cli.output.session_report import read_report
 
         for session_id in self._ids:
             at = self._at and self._store.find_checkpoint(session_id, self._at)
-            sight = look_at(self._store, session_id, at)
-            self.damaged |= sight.shows_damage
-            yield sight
+            report = read_report(self._store, session_id, at)
+            self.damaged |= report.shows_damage
+            yield report
 
 
-def _write(sights: _Sights, settings: Settings, form: str, *, several: bool) -> None:
-    if form == "ids":
-        json.write_ids(sight.session_id for sight in sights)
-    elif form == "jsonl":
-        json.write_lines((sight.item() for sight in sights), SEVERAL)
-    elif form == "json" and several:
-        json.write_stream(SEVERAL, "sessions", (sight.item() for sight in sights), dict)
-    elif form == "json":
-        for sight in sights:
-            json.write_object(json.SESSION, {"session": sight.item()})
+def _write(reports: _Reports, settings: Settings, form: str, *, several: bool) -> None:
+    items = (report.item() for report in reports)
+    if several or form == "jsonl":
+        schema, listed = SEVERAL, "sessions"
     else:
-        from sessionstore.cli.output.portrait import write_portrait
+        schema, listed = json.SESSION, None
+    found = Report(
+        schema=schema,
+        listed=listed,
+        lines=items,
+        fields=lambda: {} if listed else {"session": next(items)},
+        ids=(report.session_id for report in reports),
+        table=lambda: _write_table(reports, settings),
+    )
+    emit(found, form)
 
-        for number, sight in enumerate(sights):
-            if number:
-                streams.write("\n")
-            write_portrait(sight, settings.now(), colored=settings.colored)
+
+def _write_table(reports: _Reports, settings: Settings) -> None:
+    from sessionstore.cli.output.portrait import write_portrait
+
+    for number, report in enumerate(reports):
+        if number:
+            streams.write("\n")
+        write_portrait(report, settings.now(), colored=settings.colored)
 
 
 def _write_state(store: SessionStore[Any], session_id: str, at: str | None) -> None:

@@ -1,15 +1,18 @@
-"""``sessionstore stats``: how many sessions there are of each kind, and what they take."""
+"""``sessionstore stats``: how many sessions there are of each kind, and their sizes."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.model.status import SessionStatus
 from sessionstore.text import count_of, printable
@@ -28,18 +31,17 @@ Examples:
   sessionstore stats --no-sizes -o json | jq .by_status
   sessionstore stats -o json | jq -r '.largest[].session_id'""",
 )
-@click.option("--no-sizes", is_flag=True, help="Only count: at once, however many there are.")
-@output_option(None)
+@click.option("--no-sizes", is_flag=True, help="Only count, which is fast in a store of any size.")
+@output_option()
 @shared_options()
 @click.pass_obj
 def stats(settings: Settings, form: str, no_sizes: bool) -> int:
-    """Count sessions: by status, stale, resumable, damaged; what they take, and what is new.
+    """Count sessions by status, and those that are stale, resumable or damaged; measure sizes.
 
-    The counts come first, from the index. Then each session is measured, and what the index
-    could not know is said at the end: checkpoints that do not load, files that others damaged.
+    The counts come first, from the index. Then each session is measured. Notices at the end report
+    what the index cannot know: checkpoints that do not load, files that other programs damaged.
 
-    The days are in UTC, and count the sessions that are still there: what was started on a day
-    and deleted since is in no count.
+    Days are in UTC and count existing sessions: a session that was deleted since is not counted.
     """
 
     def show(counts: StoreStats) -> None:
@@ -49,26 +51,27 @@ def stats(settings: Settings, form: str, no_sizes: bool) -> int:
     counted = show if form == "table" else None
     with settings.open_operations() as store, ProgressBar(settings.color, "counting") as bar:
         found = store.stats(sizes=not no_sizes, progress=bar, counted=counted)
-    if form == "jsonl":
-        json.write_lines([json.plain(found)], STATS)
-    elif form == "json":
-        json.write_object(STATS, json.plain(found))
-    else:
-        _write_sizes(found, settings, sizes=not no_sizes)
+    report = Report(
+        schema=STATS,
+        lines=map(json.plain, [found]),
+        fields=partial(json.plain, found),
+        table=lambda: _write_sizes(found, settings, sizes=not no_sizes),
+    )
+    emit(report, form)
     if found.damaged:
-        streams.note(f"{count_of(found.damaged, 'damaged session')}: sessionstore ls --damaged")
+        streams.notice(f"{count_of(found.damaged, 'damaged session')}: sessionstore ls --damaged")
     if found.stale:
-        streams.note(f"{count_of(found.stale, 'stale session')}: sessionstore recover")
+        streams.notice(f"{count_of(found.stale, 'stale session')}: sessionstore recover")
     if found.unresumable:
         lost = count_of(found.unresumable, "session")
-        streams.note(f"{lost} with a checkpoint that does not load: sessionstore fsck")
+        streams.notice(f"{lost} with a checkpoint that does not load: sessionstore fsck")
     if found.unmeasured:
-        streams.note(f"{count_of(found.unmeasured, 'session')} could not be measured")
+        streams.notice(f"{count_of(found.unmeasured, 'session')} could not be measured")
     return Exit.OK
 
 
 def _write_counts(found: StoreStats, settings: Settings) -> None:
-    from sessionstore.cli.options import times
+    from sessionstore.cli.options import units
     from sessionstore.cli.output import labels
     from sessionstore.cli.output.tables import Cell, Column, write_table
 
@@ -94,8 +97,8 @@ def _write_counts(found: StoreStats, settings: Settings) -> None:
                 Cell("active, stale", "bold red")
                 if item.is_stale
                 else labels.status_cell(item.status, None, is_interrupted=False),
-                times.relative(printable(item.started_at, limit=60), now),
-                times.relative(printable(item.updated_at, limit=60), now),
+                units.relative_time(printable(item.started_at, limit=60), now),
+                units.relative_time(printable(item.updated_at, limit=60), now),
             ]
             for item in found.oldest_unfinished
         ]

@@ -1,19 +1,21 @@
-"""``sessionstore tail``: the saves of one session, one a line, and on as they come."""
+"""``sessionstore tail``: the saves of one session, one a line, as they come."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
-from sessionstore.cli.options import times
-from sessionstore.cli.options.session_ids import resolve_one
+from sessionstore.cli import streams
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options import units
+from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.errors import SessionCorrupt, SessionNotFound
 from sessionstore.text import count_of, printable
 
@@ -21,16 +23,18 @@ if TYPE_CHECKING:
     from sessionstore.model.summary import SessionSummary
     from sessionstore.store.store import SessionStore
 
+SCHEMA = "sessionstore.save/1"
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A save, as far as it is known."""
+    """One save."""
 
     summary: SessionSummary
     checkpoint_id: str | None = None
-    """Of which kept checkpoint; None for the state as it is stored."""
+    """The checkpoint that kept it; None for the current state."""
     unseen: int = 0
-    """How many saves between the line before and this one came too fast to be seen."""
+    """How many saves since the line before came too fast to be seen."""
 
 
 @click.command(
@@ -40,8 +44,8 @@ Examples:
   sessionstore tail session_20260125_17 -n 3 -f
   sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision""",
 )
-@click.argument("session_id", metavar="ID")
-@click.option("-f", "--follow", is_flag=True, help="Go on as it is saved, until Ctrl-C.")
+@session_argument
+@click.option("-f", "--follow", is_flag=True, help="Follow later saves, until Ctrl-C.")
 @click.option(
     "-n",
     "--lines",
@@ -49,44 +53,57 @@ Examples:
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="How many of the last saves that are kept, the stored state included.",
+    help="Number of kept saves to show, the current state included.",
 )
-@output_option("its id for each save")
+@output_option("the session id for each save")
 @shared_options()
 @click.pass_obj
 def tail(settings: Settings, form: str, session_id: str, follow: bool, count: int) -> int:
-    """Show the last saves of a session that are kept (checkpoints, and the state as it is).
+    """Show the last kept saves of a session: its checkpoints and its current state.
 
-    With -f also each save that comes; of saves in quick succession the last, and how many came
-    between. Ends when the session is deleted. -o json writes an object a line, as jsonl does. ID
-    is a session id, a beginning of it that no other has, or - for the one on stdin.
+    With -f, also show each later save until the session is deleted. Of several quick saves only the
+    last is shown, with the number of those before it. -o json writes an object a line, as jsonl
+    does. ID is a session id or a unique prefix of one; - reads it from stdin.
 
     Exits with 5 if the state is damaged.
     """
-    with settings.open_store() as store:
-        chosen = resolve_one(store, session_id, settings.root)
-        last: SessionSummary | None = None
-        # Begun before the state is read: no save falls in between.
-        changes = store.watch([chosen]) if follow else iter(())
+    last: SessionSummary | None = None
+
+    def follow_saves() -> Iterator[Line]:
+        nonlocal last
         for line in _last(store, chosen, count):
-            _write(line, settings, form)
             last = line.summary
+            yield line
         sys.stdout.flush()
         for change in changes:
             if change.kind == "deleted":
-                streams.note(f"{chosen} was deleted")
-                break
+                streams.notice(f"{chosen} was deleted")
+                return
             new = change.summary
             if last is not None and _is_shown(last, new):
                 continue
-            _write(Line(new, unseen=_unseen(last, new)), settings, form)
+            unseen, last = _unseen(last, new), new
+            yield Line(new, unseen=unseen)
             sys.stdout.flush()
-            last = new
+
+    with settings.open_store() as store:
+        chosen = resolve_one(store, session_id, settings.root)
+        # The watch begins before the state is read, so that no save falls in between.
+        changes = store.watch([chosen]) if follow else iter(())
+        lines = follow_saves()
+        report = Report(
+            schema=SCHEMA,
+            lines=(_item(line) for line in lines),
+            fields=None,
+            ids=(line.summary.session_id for line in lines),
+            table=lambda: _write(lines, settings),
+        )
+        emit(report, form)
     return Exit.DAMAGE if last is not None and last.damaged is not None else Exit.OK
 
 
 def _is_shown(last: SessionSummary, new: SessionSummary) -> bool:
-    """Return whether a state was shown already, or one after it."""
+    """Return whether this state, or a later one, was shown already."""
     if last.damaged is not None or new.damaged is not None:
         return last.damaged == new.damaged
     return last.incarnation == new.incarnation and new.revision <= last.revision
@@ -99,7 +116,7 @@ def _unseen(last: SessionSummary | None, new: SessionSummary) -> int:
 
 
 def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Line]:
-    """Yield the last states that are kept, oldest first, the stored one at the end."""
+    """Yield the last kept states, oldest first, and the current one at the end."""
     from sessionstore.model.summary import SessionSummary, summarize
 
     if count == 0:
@@ -112,7 +129,9 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     kept = []
     for checkpoint in store.checkpoints(session_id):
         if checkpoint.damaged is not None:
-            streams.warn(f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}")
+            streams.warning(
+                f"{printable(checkpoint.checkpoint_id)} is damaged: {checkpoint.damaged}"
+            )
         elif checkpoint.revision is not None and checkpoint.revision < current.revision:
             kept.append(checkpoint)
     for checkpoint in kept[len(kept) - min(len(kept), count - 1) :]:
@@ -124,24 +143,22 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     yield Line(current)
 
 
-def _write(line: Line, settings: Settings, form: str) -> None:
-    item = line.summary
-    if form == "ids":
-        json.write_ids([item.session_id])
-    elif form in ("json", "jsonl"):  # it may have no end: an object a line, whichever was asked
-        fields: json.Item = {
-            "checkpoint_id": line.checkpoint_id,
-            "unseen": line.unseen,
-            "session": json.summary_item(item),
-        }
-        json.write_line("sessionstore.save/1", fields)
-    else:
+def _item(line: Line) -> json.Item:
+    return {
+        "checkpoint_id": line.checkpoint_id,
+        "unseen": line.unseen,
+        "session": json.summary_item(line.summary),
+    }
+
+
+def _write(lines: Iterable[Line], settings: Settings) -> None:
+    for line in lines:
         _write_line(line, settings)
 
 
 def _write_line(line: Line, settings: Settings) -> None:
     from sessionstore.cli.output import labels
-    from sessionstore.cli.output.tables import Cell, Column, write_table
+    from sessionstore.cli.output.tables import Cell, write_row
 
     item = line.summary
     status = labels.status_cell(item.status, None, is_interrupted=item.is_interrupted)
@@ -150,12 +167,11 @@ def _write_line(line: Line, settings: Settings) -> None:
     else:
         row = [
             Cell(f"r{item.revision}".ljust(6), "bold"),
-            times.absolute(item.updated_at, settings.now()).split(" (")[0],
+            units.absolute_time(item.updated_at, settings.now()).split(" (")[0],
             labels.where(item.current_node, item.paused_at),
             f"{item.steps_executed:,} steps",
             status,
             "kept" if line.checkpoint_id else "",
             f"{count_of(line.unseen, 'save')} before it not seen" if line.unseen else "",
         ]
-    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
-    write_table(columns, [row], colored=settings.colored, headed=False)
+    write_row(row, colored=settings.colored)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sessionstore.cli.exits import Exit
+from sessionstore.cli import streams
+from sessionstore.cli.completion.ids import SESSION_ID
+from sessionstore.cli.errors import Exit
+from sessionstore.cli.options.filters import filter_options
 from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import Duration
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
     from sessionstore.operations.watch import SessionChange
     from sessionstore.store.store import SessionStore
+
+SCHEMA = "sessionstore.change/1"
 
 
 @click.command(
@@ -28,52 +35,56 @@ Examples:
   sessionstore watch session_20260125_17 --until completed,failed --timeout 30s
   sessionstore watch -s failed -o ids | xargs -n 1 ./tell-somebody.sh""",
 )
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@statuses_option("--until", told="End once all of them were deleted, or have one of these")
+@click.argument("ids", nargs=-1, metavar="[ID]...", type=SESSION_ID)
+@statuses_option("--until", told="End when every session is deleted or has one of these")
 @click.option(
     "--timeout",
     metavar="TIME",
     type=Duration(),
-    help="End after that time: 30, 30s, 5m. With --until that is exit code 7.",
+    help="End after TIME (30, 30s, 5m); with --until the exit code is then 7.",
 )
-@statuses_option("-s", "--status", "statuses", told="Only while they have one of these")
-@click.option("--goal", metavar="ID", help="Only those with this goal id.")
-@click.option("--agent", metavar="ID", help="Only those of this agent id.")
+@filter_options("status", "goal_id", "agent_id")
 @click.option(
-    "--no-events", is_flag=True, help="Look once a second, also where the system tells of changes."
+    "--no-events",
+    is_flag=True,
+    help="Poll once a second instead of waiting for events of the file system.",
 )
-@output_option("those of the sessions that change")
+@output_option("ids of the sessions that change")
 @shared_options()
 @click.pass_obj
 def watch(
     settings: Settings,
-    /,
     form: str,
     ids: tuple[str, ...],
     until: tuple[str, ...],
     timeout: float | None,
     no_events: bool,
-    **given: Any,
+    filters: dict[str, Any],
 ) -> int:
-    """Show how sessions are now, and then every change, until Ctrl-C or --until.
+    """Show the state of sessions and then every change, until Ctrl-C or --until.
 
-    Saves in quick succession may come as one change; the last state always comes. ID may be the
-    beginning of one, or the whole of one that is not there yet; - reads ids from stdin. Since
-    there may be no end, -o json writes an object a line, as jsonl does.
+    Several quick saves may appear as one change; the last state always appears. ID is a session id,
+    a unique prefix of one, or the full id of a session that does not exist yet; - reads ids from
+    stdin. -o json writes an object a line, as jsonl does, because a watch may have no end.
 
-    Exits with 7 if the time is up and --until has not come.
+    Exits with 7 if --timeout passes before --until is met.
     """
-    names = {"statuses": "status", "goal": "goal_id", "agent": "agent_id"}
-    filters: Any = {names[name]: value for name, value in given.items() if value not in (None, ())}
-    # What is watched need not be there: this makes nothing, either.
+    # A store that does not exist yet can be watched, too; nothing is created on disk.
     with settings.open_store(create=True) as store:
         chosen = _resolve(store, ids, settings.root) if ids else None
-        changes = store.watch(
-            chosen, until=until or None, timeout=timeout, events=not no_events, **filters
+        changes = _flushed(
+            store.watch(
+                chosen, until=until or None, timeout=timeout, events=not no_events, **filters
+            )
         )
-        for change in changes:
-            _write(change, settings, form)
-            sys.stdout.flush()
+        report = Report(
+            schema=SCHEMA,
+            lines=(_item(change) for change in changes),
+            fields=None,
+            ids=(change.session_id for change in changes),
+            table=lambda: _write(changes, settings),
+        )
+        emit(report, form)
     return Exit.OK
 
 
@@ -81,29 +92,32 @@ def _resolve(store: SessionStore[Any], ids: tuple[str, ...], root: object) -> li
     chosen: list[str] = []
     for given in ids:
         if is_id(given) and not store.find(id_prefix=given, limit=1).items:
-            streams.note(f"{given} is not there yet: waiting for it")
+            streams.notice(f"{given} does not exist yet: waiting for it")
             chosen.append(given)
         else:
             chosen += resolve_all(store, [given], root)
     return chosen
 
 
-def _write(change: SessionChange, settings: Settings, form: str) -> None:
-    if form == "ids":
-        json.write_ids([change.session_id])
-    elif form in ("json", "jsonl"):  # it has no end: an object a line, whichever was asked for
-        fields: json.Item = {
-            "kind": change.kind,
-            "session": json.summary_item(change.summary),
-        }
-        json.write_line("sessionstore.change/1", fields)
-    else:
+def _flushed(changes: Iterable[SessionChange]) -> Iterator[SessionChange]:
+    """Yield each change, and flush its output: the next one may take hours."""
+    for change in changes:
+        yield change
+        sys.stdout.flush()
+
+
+def _item(change: SessionChange) -> json.Item:
+    return {"kind": change.kind, "session": json.summary_item(change.summary)}
+
+
+def _write(changes: Iterable[SessionChange], settings: Settings) -> None:
+    for change in changes:
         _write_line(change, settings)
 
 
 def _write_line(change: SessionChange, settings: Settings) -> None:
     from sessionstore.cli.output import labels
-    from sessionstore.cli.output.tables import Cell, Column, write_table
+    from sessionstore.cli.output.tables import Cell, write_row
 
     item = change.summary
     status = labels.status_cell(item.status, item.liveness, is_interrupted=item.is_interrupted)
@@ -117,5 +131,4 @@ def _write_line(change: SessionChange, settings: Settings) -> None:
         labels.where(item.current_node, item.paused_at),
         labels.remark(item),
     ]
-    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
-    write_table(columns, [row], colored=settings.colored, headed=False)
+    write_row(row, colored=settings.colored)

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sessionstore.cli.options import times
-from sessionstore.cli.output import labels, streams
+from sessionstore.cli import streams
+from sessionstore.cli.options import units
+from sessionstore.cli.output import labels
 from sessionstore.cli.output.tables import Cell, Column, write_facts, write_table
 from sessionstore.model.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.operations.fork import to_fork
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.cli.output.sight import SessionReport
+    from sessionstore.cli.output.session_report import SessionReport
     from sessionstore.storage.values import Usage
 
 Fact = tuple[str, Cell | str]
@@ -26,49 +27,49 @@ _PROBLEM_LIMIT = 300
 _SAYING = ("description", "message", "error")
 
 
-def write_portrait(sight: SessionReport, now: datetime, *, colored: bool) -> None:
-    """Write what was seen of a session to stdout."""
-    write_facts(_facts(sight, now), colored=colored)
-    if sight.checkpoints_damaged is not None:
-        reason = printable(sight.checkpoints_damaged, limit=_TEXT_LIMIT)
+def write_portrait(report: SessionReport, now: datetime, *, colored: bool) -> None:
+    """Write the report of a session to stdout."""
+    write_facts(_facts(report, now), colored=colored)
+    if report.checkpoints_damaged is not None:
+        reason = printable(report.checkpoints_damaged, limit=_TEXT_LIMIT)
         write_facts([("checkpoints", Cell(f"damaged: {reason}", "bold magenta"))], colored=colored)
-    if sight.checkpoints:
+    if report.checkpoints:
         streams.write("\n")
-        _write_checkpoints(sight, now, colored=colored)
+        _write_checkpoints(report, now, colored=colored)
 
 
-def _facts(sight: SessionReport, now: datetime) -> list[Fact]:
-    facts: list[Fact] = [("session", Cell(sight.session_id, "bold"))]
-    if sight.state is None:
+def _facts(report: SessionReport, now: datetime) -> list[Fact]:
+    facts: list[Fact] = [("session", Cell(report.session_id, "bold"))]
+    if report.state is None:
         facts.append(("status", labels.DAMAGED))
-        facts.append(("reason", _text(sight.damaged)))
-        facts.append(("file", _text(sight.file)))
-        return facts + _usage(sight.usage)
-    if sight.at is not None:
-        facts.append(("as of checkpoint", Cell(printable(sight.at), "bold")))
-    facts += _header(sight, sight.state, now)
-    if sight.at is None:
-        facts += _owner(sight, sight.state)
-    facts += _progress(sight.state)
-    facts += _problems(sight.state)
-    facts += _result(sight.state)
-    facts += _recovery(sight.state, now)
-    facts += _sizes(sight)
-    return facts + _usage(sight.usage)
+        facts.append(("reason", _text(report.damaged)))
+        facts.append(("file", _text(report.file)))
+        return facts + _usage(report.usage)
+    if report.at is not None:
+        facts.append(("as of checkpoint", Cell(printable(report.at), "bold")))
+    facts += _header(report, report.state, now)
+    if report.at is None:
+        facts += _owner(report, report.state)
+    facts += _progress(report.state)
+    facts += _problems(report.state)
+    facts += _result(report.state)
+    facts += _recovery(report.state, now)
+    facts += _sizes(report)
+    return facts + _usage(report.usage)
 
 
 def _text(value: object) -> str:
     return "-" if value in (None, "") else printable(value, limit=_TEXT_LIMIT)
 
 
-def _header(sight: SessionReport, state: SessionState, now: datetime) -> list[Fact]:
-    status = labels.status_cell(state.status, sight.liveness, is_interrupted=state.is_interrupted)
-    unresumable = sight.unresumable
+def _header(report: SessionReport, state: SessionState, now: datetime) -> list[Fact]:
+    status = labels.status_cell(state.status, report.liveness, is_interrupted=state.is_interrupted)
+    unresumable = report.unresumable
     resumable = (
         labels.yes_or_no(True) if unresumable is None else Cell(f"no: {_text(unresumable)}")
     )  # fmt: skip
     facts: list[Fact] = [("status", status), ("goal", _text(state.goal_id))]
-    if origin := to_fork(sight.session_id, state.forked_from):
+    if origin := to_fork(report.session_id, state.forked_from):
         facts.append(("forked from", _text(f"{origin.parent} at {origin.checkpoint_id or '?'}")))
     optional = (
         ("agent", state.agent_id),
@@ -80,20 +81,20 @@ def _header(sight: SessionReport, state: SessionState, now: datetime) -> list[Fa
     facts += [
         ("entry point", _text(state.entry_point)),
         ("revision", f"{state.revision:,} (schema {_text(state.schema_version)})"),
-        ("started", times.absolute(state.timestamps.started_at, now)),
-        ("updated", times.absolute(state.timestamps.updated_at, now)),
+        ("started", units.absolute_time(state.timestamps.started_at, now)),
+        ("updated", units.absolute_time(state.timestamps.updated_at, now)),
     ]
     if state.timestamps.paused_at_time:
-        facts.append(("paused", times.absolute(state.timestamps.paused_at_time, now)))
+        facts.append(("paused", units.absolute_time(state.timestamps.paused_at_time, now)))
     if state.timestamps.completed_at:
-        ended = times.absolute(state.timestamps.completed_at, now)
+        ended = units.absolute_time(state.timestamps.completed_at, now)
         facts.append(("ended", f"{ended}, after {state.duration_ms:,} ms"))
     facts.append(("resumable", resumable))
     return facts
 
 
-def _owner(sight: SessionReport, state: SessionState) -> list[Fact]:
-    liveness = sight.liveness
+def _owner(report: SessionReport, state: SessionState) -> list[Fact]:
+    liveness = report.liveness
     owner = (liveness.owner if liveness else None) or state.owner
     named = _describe(owner, state.pid)
     facts: list[Fact] = []
@@ -148,7 +149,7 @@ def _progress(state: SessionState) -> list[Fact]:
 
 
 def _visits(progress: SessionProgress) -> list[Fact]:
-    """Return how often each node was visited and tried again, the busiest first."""
+    """Return how often each node was visited and retried, the busiest first."""
     counts, retries = progress.node_visit_counts, progress.retry_details
     names = sorted({*counts, *retries}, key=lambda name: (-counts.get(name, 0), name))
     if not names:
@@ -194,7 +195,7 @@ def _recovery(state: SessionState, now: datetime) -> list[Fact]:
     recovery = state.recovery
     if recovery is None:
         return []
-    when = times.absolute(recovery.at, now)
+    when = units.absolute_time(recovery.at, now)
     facts: list[Fact] = [
         ("recoveries", f"{recovery.count:,}, the last at {when}"),
         ("recovered from", _text(recovery.reason)),
@@ -204,8 +205,8 @@ def _recovery(state: SessionState, now: datetime) -> list[Fact]:
     return facts
 
 
-def _sizes(sight: SessionReport) -> list[Fact]:
-    sizes, state = sight.sizes(), sight.state
+def _sizes(report: SessionReport) -> list[Fact]:
+    sizes, state = report.sizes(), report.state
     if sizes is None or state is None:
         return []
     counts = {
@@ -224,7 +225,7 @@ def _sizes(sight: SessionReport) -> list[Fact]:
     facts: list[Fact] = [("sizes", ", ".join(parts))]
     if state.data_buffer:
         facts.append(("data keys", _some(list(state.data_buffer))))
-    facts.append(("checkpoints", count_of(len(sight.checkpoints), "checkpoint")))
+    facts.append(("checkpoints", count_of(len(report.checkpoints), "checkpoint")))
     return facts
 
 
@@ -249,10 +250,10 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _write_checkpoints(sight: SessionReport, now: datetime, *, colored: bool) -> None:
-    latest = sight.state.latest_checkpoint_id if sight.state and sight.at is None else None
+def _write_checkpoints(report: SessionReport, now: datetime, *, colored: bool) -> None:
+    latest = report.state.latest_checkpoint_id if report.state and report.at is None else None
     columns = [
-        Column("CHECKPOINT"),  # it tells all but the remark, though not as well
+        Column("CHECKPOINT"),  # the id tells type, node and revision, too
         Column("TYPE", drop_order=2),
         Column("NODE", wraps=True, drop_order=3),
         Column("REVISION", is_number=True, drop_order=1),
@@ -260,9 +261,9 @@ def _write_checkpoints(sight: SessionReport, now: datetime, *, colored: bool) ->
         Column("REMARK", wraps=True),
     ]
     rows = []
-    for item in sight.checkpoints:
+    for item in report.checkpoints:
         remarks = ["latest"] if item.checkpoint_id == latest else []
-        if item.checkpoint_id == sight.at:
+        if item.checkpoint_id == report.at:
             remarks.append("shown above")
         if item.damaged is not None:
             remarks.append(f"damaged: {printable(item.damaged, limit=labels.REASON_LIMIT)}")
@@ -272,9 +273,8 @@ def _write_checkpoints(sight: SessionReport, now: datetime, *, colored: bool) ->
                 printable(item.checkpoint_type or "-", limit=40),
                 labels.where(item.node),
                 "-" if item.revision is None else f"{item.revision:,}",
-                times.relative(item.created_at, now),
+                units.relative_time(item.created_at, now),
                 Cell("; ".join(remarks), "magenta" if item.damaged is not None else "green"),
             )
         )
-    if hidden := write_table(columns, rows, colored=colored):
-        streams.note(f"too narrow for {', '.join(hidden)}: sessionstore history, or -o json")
+    write_table(columns, rows, colored=colored, elsewhere="sessionstore history, or -o json")

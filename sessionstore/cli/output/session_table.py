@@ -1,7 +1,7 @@
-"""A listing: what ``ls`` finds, and how it is written and told.
+"""The listing of ``ls``: what it finds, as a table and in the machine formats.
 
-Never all of a store at once: a table shows a page, and the machine formats are written as they
-are read.
+A table shows a page; the machine formats are written as they are read, so that a store of any
+size takes no memory.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sessionstore.cli import streams
 from sessionstore.cli.options.fields import FIELDS
 from sessionstore.cli.options.shared import Settings
-from sessionstore.cli.output import json, streams
+from sessionstore.cli.output import json
+from sessionstore.cli.output.emit import Report, emit
 from sessionstore.model.query import Filters
 from sessionstore.model.summary import Matches, Page, SessionSummary
 from sessionstore.store.queries import StoreQueries
@@ -42,34 +44,29 @@ class Listing:
         )
 
     def write(self, form: str) -> None:
-        """Write the listing to stdout; say on stderr what else there is to know."""
-        if form == "table":
-            page = self.page()
-            if hidden := self._write_table(page):
-                streams.note(f"too narrow for {', '.join(hidden)}: --fields chooses")
-            for text in self.remarks(page):
-                streams.note(text)
-            return
+        """Write the listing to stdout, and remarks on it to stderr."""
         found: Page | Matches
-        if self.limit is None:  # as it is read, however much it is
+        page = self.page() if form == "table" or self.limit is not None else None
+        if page is not None:
+            found = page
+        else:  # written as it is read
             found = self.store.iter_find(cursor=self.cursor, order=self.order, **self.filters)
-        else:
-            found = self.page()
-        cursor = found.next_cursor if isinstance(found, Page) else None
-        if form == "ids":
-            json.write_ids(item.session_id for item in found)
-        elif form == "jsonl":
-            json.write_lines(self._items(found), json.SESSIONS)
-        else:
-            json.write_stream(
-                json.SESSIONS,
-                "sessions",
-                self._items(found),
-                lambda: {"next_cursor": cursor, "damaged_unjudged": found.damaged},
-            )
+        cursor = page.next_cursor if page else None
+        report = Report(
+            schema=json.SESSIONS,
+            listed="sessions",
+            lines=self._items(found),
+            fields=lambda: {"next_cursor": cursor, "damaged_unjudged": found.damaged},
+            ids=(item.session_id for item in found),
+            table=lambda: None if page is None else self._write_table(page),
+        )
+        emit(report, form)
+        if form == "table":
+            return
         if cursor is not None:
-            streams.note(f"there are more: --cursor {cursor}")
-        _say_unjudged(found.damaged)
+            streams.notice(f"there are more: --cursor {cursor}")
+        if found.damaged:
+            streams.warning(_unjudged(found.damaged))
 
     def _items(self, found: Page | Matches) -> Iterator[json.Item]:
         keys = [key for name in self.fields or () for key in FIELDS[name]]
@@ -83,17 +80,18 @@ class Listing:
 
         return table_of(page.items, self.fields, TimeFormat(self.settings.now(), iso=self.iso))
 
-    def _write_table(self, page: Page) -> list[str]:
-        """Write the table; return what the terminal is too narrow for."""
+    def _write_table(self, page: Page) -> None:
+        """Write the table to stdout, and remarks on it to stderr."""
         from sessionstore.cli.output.tables import write_table
 
-        if not page.items:
-            return []
-        columns, rows = self.table(page)
-        return write_table(columns, rows, colored=self.settings.colored)
+        if page.items:
+            columns, rows = self.table(page)
+            write_table(columns, rows, colored=self.settings.colored, elsewhere="--fields chooses")
+        for text in self.remarks(page):
+            streams.notice(text)
 
     def remarks(self, page: Page) -> list[str]:
-        """Return what a person wants to know beside the table."""
+        """Return the remarks on a page: how many there are, and how many are not shown."""
         if not page.items:
             told = ["no session matches"]
         else:
@@ -116,9 +114,9 @@ class Listing:
         return f"{text}; there are more: -n 0, or --cursor {cursor}" if cursor else text
 
     def _hidden_damaged(self, page: Page) -> int:
-        """Return how many damaged sessions come on later pages: without a time they sort last."""
+        """Return how many damaged sessions are on later pages: without a time they sort last."""
         if page.next_cursor is None or page.damaged or self.filters:
-            return 0  # all is shown; or a filter has counted them
+            return 0  # all sessions are shown, or a filter has counted the damaged
         damaged = self.store.find(
             damaged=True, limit=_MANY_DAMAGED + 1, cursor=page.next_cursor, order=self.order
         )
@@ -127,8 +125,3 @@ class Listing:
 
 def _unjudged(count: int) -> str:
     return f"{count_of(count, 'damaged session')} could not be judged: {_LOOK}"
-
-
-def _say_unjudged(count: int) -> None:
-    if count:
-        streams.warn(_unjudged(count))

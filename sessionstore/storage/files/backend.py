@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +28,7 @@ from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import layout as layouts
 from sessionstore.storage.files import store_marker
+from sessionstore.storage.files.index import index_directory
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
@@ -130,35 +131,25 @@ class FilesBackend(FilesReader):
         found = self._listing().count_and_list(counted, listed)
         return super().count_and_list(counted, listed) if found is None else found
 
-    def _index(self) -> Index | None:
-        """Return the index if there is one: a program that never lists does not load sqlite3.
-
-        Raises:
-            OSError: there may be one, so nothing may be changed.
-        """
-        if self._own_index is None and not layouts.index_names(self._layout):
-            return None
-        return self._made_index()
-
-    def _made_index(self) -> Index:
+    def _index(self) -> Index:
         if self._own_index is None:
             from sessionstore.storage.files.index.index import Index
 
             self._own_index = Index(self._layout)
         return self._own_index
 
+    def _fold_released(self, session_id: str, token: str) -> None:
+        """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
+        with suppress(OSError):  # whoever lists folds it
+            if self._own_index is not None or index_directory.paths(self._layout):
+                self._index().released(session_id, token)
+
     def _listing(self) -> Listing:
         if self._own_listing is None:
             from sessionstore.storage.files.index.lookup import Listing
 
-            self._own_listing = Listing(self._layout, self._made_index(), partial(scan.find, self))
+            self._own_listing = Listing(self._layout, self._index(), partial(scan.find, self))
         return self._own_listing
-
-    def ending_many(self) -> AbstractContextManager[object]:
-        with suppress(OSError):  # each claim that finds out about it refuses to write
-            if (index := self._index()) is not None:
-                return index.settling_together()
-        return nullcontext()
 
     def close(self) -> None:
         if self._own_index is not None:
@@ -236,7 +227,7 @@ class FilesBackend(FilesReader):
         lock: locks.HeldLock,
         identity: tuple[int, int],
         expected: Signature | None = None,
-        mark: int | None = None,
+        token: str | None = None,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
 
@@ -248,9 +239,9 @@ class FilesBackend(FilesReader):
             power=self._power,
             copies=self._copies,
             clock=self.clock,
-            index=self._index,
+            released=self._fold_released,
             expected=expected,
-            mark=mark,
+            token=token,
         )
 
     # --- creating --------------------------------------------------------------------------------
@@ -273,15 +264,13 @@ class FilesBackend(FilesReader):
                 time.sleep(0.005)
             raise
         try:
-            built = build_session(
-                self._layout, session_id, payload, power=self._power, index=self._index
-            )
+            built = build_session(self._layout, session_id, payload, power=self._power)
         except BaseException:
             if not self.exists(session_id):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.signature, built.mark)
+        claim = self._claimed(session_id, lock, built.identity, built.signature, built.token)
         claim.confirm()  # nobody else can hold a new session
         return claim
 
@@ -298,7 +287,7 @@ class FilesBackend(FilesReader):
         self._prepare()
         from sessionstore.storage.files import importer
 
-        return importer.FilesImporter(self._layout, self._acquire, self.clock, self._index)
+        return importer.FilesImporter(self._layout, self._acquire, self.clock, self._fold_released)
 
     # --- check and repair ------------------------------------------------------------------------
 
@@ -310,7 +299,7 @@ class FilesBackend(FilesReader):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
         with suppress(OSError):  # the check of the store names what is wrong with the root
-            if layouts.index_names(self._layout):
+            if index_directory.paths(self._layout):
                 self._listing().verify()
         from sessionstore.storage.files.repair.store import StoreCheck
 
@@ -362,7 +351,6 @@ class FilesBackend(FilesReader):
 
     def tidy(self) -> int:
         removed = store_marker.remove_unfinished_markers(self._layout)
-        removed += layouts.remove_index_remains(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [
                 name

@@ -1,9 +1,7 @@
-"""Requests to cancel: a file for one claim, and a mark on the lock file that its holder looks at.
+"""Requests to cancel: a file for one claim, which its holder looks for before each save.
 
-The file's name carries the token of the claim, so no holder ever reads another's. A request is
-there whole before the mark is: who sees the mark can read it. A mark may be lost to the holder's
-own record, or stand for nothing; both are mended where they can arise. Nothing is flushed: the
-holder does not survive a loss of power either.
+The file's name carries the token of the claim, so no holder ever reads another's. It gets that name
+once it is whole. Nothing is flushed: the holder does not survive a loss of power either.
 """
 
 from __future__ import annotations
@@ -11,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sessionstore.durable import replace as durable
-from sessionstore.durable.directory import Directory, retry_sharing
+from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import read_regular
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.layout import Layout
@@ -48,11 +45,10 @@ def deliver(layout: Layout, session_id: str, request: CancelRequest) -> bool:
     stands = False
     try:
         _put(layout, session_id, request)
-        mark(layout, session_id)
         # Look again: a holder that let go meanwhile has cleaned up already.
         stands = _stands(layout, session_id, request.token)
     except FileNotFoundError:
-        pass  # the lock file went away with its session
+        pass  # the store was removed
     finally:
         if not stands:
             remove(layout, session_id, request.token)
@@ -82,7 +78,7 @@ def _put(layout: Layout, session_id: str, request: CancelRequest) -> None:
     if request.reason is None:  # asked again, to wait for it: the reason that was given stands
         with suppress(OSError):
             before = _read(layout, session_id, request.token)
-            request = replace(request, reason=before.reason if before else None)
+            request = replace(request, reason=before.reason)
     content = {
         "token": request.token,
         "reason": request.reason and request.reason[:_REASON_LIMIT],
@@ -90,46 +86,19 @@ def _put(layout: Layout, session_id: str, request: CancelRequest) -> None:
         "by": request.by.model_dump() if request.by else None,
     }
     with Directory(layout.locks) as directory:
-        temporary = durable.temporary_name()
         name = os.path.basename(layout.request(session_id, request.token))
-        durable.write_file(directory, temporary, json.dumps(content).encode(), flush_file=False)
-        try:
-            retry_sharing(
-                lambda: os.replace(
-                    directory.at(temporary),
-                    directory.at(name),
-                    src_dir_fd=directory.fd,
-                    dst_dir_fd=directory.fd,
-                )
-            )
-        except BaseException:
-            with suppress(OSError):
-                directory.unlink(temporary)
-            raise
-
-
-def mark(layout: Layout, session_id: str) -> None:
-    """Bid the holder look for a request."""
-    _set_time(layout.lock(session_id), locks.MARK)
+        durable.write_over(directory, name, json.dumps(content).encode())
 
 
 def find(layout: Layout, session_id: str, token: str | None) -> CancelRequest | None:
-    """Return the request that the mark stands for; take a mark away that stands for none."""
-    try:
-        return _read(layout, session_id, token)
-    except FileNotFoundError:
-        _unmark(layout, session_id)
-    except OSError:  # no descriptor is left, say: the mark stays, and the next save looks again
+    """Return the request that was made to the claim of ``token``, if there is one."""
+    if token is None or not is_token(token):
         return None
-    restore_mark(layout, session_id, token)  # one that was left in between has lost its mark
-    return None
-
-
-def restore_mark(layout: Layout, session_id: str, token: str | None) -> None:
-    """Mark the lock file again if a request came while the holder wrote its own record."""
-    if is_token(token) and os.path.lexists(layout.request(session_id, str(token))):
-        with suppress(OSError):
-            mark(layout, session_id)
+    try:
+        os.lstat(layout.request(session_id, token))  # most saves find none: this is the cheapest
+        return _read(layout, session_id, token)
+    except OSError:  # there is none; or no descriptor is left, say, and the next save looks again
+        return None
 
 
 def remove(layout: Layout, session_id: str, token: str | None) -> None:
@@ -139,9 +108,7 @@ def remove(layout: Layout, session_id: str, token: str | None) -> None:
             os.unlink(layout.request(session_id, str(token)))
 
 
-def _read(layout: Layout, session_id: str, token: str | None) -> CancelRequest | None:
-    if token is None or not is_token(token):
-        return None
+def _read(layout: Layout, session_id: str, token: str) -> CancelRequest:
     with Directory(layout.locks) as directory:
         name = os.path.basename(layout.request(session_id, token))
         data, _ = read_regular(directory, name, _LIMIT)
@@ -163,15 +130,3 @@ def _read(layout: Layout, session_id: str, token: str | None) -> CancelRequest |
         at if isinstance(at, str) else "",
         by,
     )
-
-
-def _unmark(layout: Layout, session_id: str) -> None:
-    with suppress(OSError):
-        _set_time(layout.lock(session_id), time.time_ns())
-
-
-def _set_time(path: str, moment: int) -> None:
-    if os.utime in os.supports_follow_symlinks:
-        os.utime(path, ns=(moment, moment), follow_symlinks=False)
-    else:
-        os.utime(path, ns=(moment, moment))

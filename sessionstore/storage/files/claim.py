@@ -8,7 +8,6 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
@@ -23,17 +22,13 @@ from sessionstore.errors import (
 from sessionstore.model import codec
 from sessionstore.model.ids import random_hex
 from sessionstore.model.stored import Stored
-from sessionstore.model.summary import SessionSummary
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import cancel_request, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
 from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
-from sessionstore.storage.files.index.claim_row import Entry
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
-
-if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
-    from sessionstore.storage.files.index.index import Index
 
 _REPLACED_UNSEEN = (
     "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
@@ -54,9 +49,9 @@ class FilesClaim(Claim):
         power: bool,
         copies: bool,
         clock: Clock,
-        index: Callable[[], Index | None],
+        released: Callable[[str, str], None],
         expected: Signature | None = None,
-        mark: int | None = None,
+        token: str | None = None,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
@@ -66,7 +61,10 @@ class FilesClaim(Claim):
         self._power = power
         self._copies = copies
         self._clock = clock
-        self.entry: Entry = Entry(layout, session_id, index, mark)
+        self._released = released
+        self._token = token or random_hex(8)
+        self._is_live = token is not None
+        """Whether every index names the session as live."""
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._cancellable = False
@@ -106,7 +104,7 @@ class FilesClaim(Claim):
         self._attempted = None
         self._cancellable = cancellable
         with self._claimed.opened("save", checks_lock=False) as directory:  # but before the swap
-            self.entry.announce()
+            self._name_live()
             if checkpoint_id is None:
                 staged = replace.Staged(directory, payload, flush_file=self._power)
                 self._swap(directory, staged, revision)
@@ -133,7 +131,7 @@ class FilesClaim(Claim):
             # included, before it reads the state: it reads what was swapped in, or nothing is
             # swapped in any more. Looked at earlier, two could write the same revision.
             self._claimed.check_held()
-            if self._cancellable and self._lock.is_marked:
+            if self._cancellable:
                 self._heed_request()
             self._check_state(directory, revision - 1)
         except BaseException:
@@ -215,7 +213,7 @@ class FilesClaim(Claim):
         Returns "" if there was none: then ``aside`` is not entered.
         """
         with self.opened("repair") as directory:
-            self.entry.announce()
+            self._name_live()
             try:
                 status = directory.status(STATE)
             except FileNotFoundError:
@@ -318,8 +316,9 @@ class FilesClaim(Claim):
             ClaimLost, StorageError: nothing was changed.
         """
         with self.opened(action), Directory(self._layout.sessions) as sessions:
-            with self.entry.leaving():
+            with live_names.recorded_move(self._layout, self.session_id, self._token):
                 replace.move_new(sessions, self.session_id, target, name)
+            self._is_live = True
             try:
                 if flush_target:
                     target.flush()
@@ -332,16 +331,14 @@ class FilesClaim(Claim):
 
     def confirm(self) -> None:
         self._lock.confirm()
-        cancel_request.restore_mark(self._layout, self.session_id, self.owner.token)
         if self.previous_owner is not None:  # it may have died before it could heed one
             cancel_request.remove(self._layout, self.session_id, self.previous_owner.token)
 
-    def release(self, summary: SessionSummary | None = None) -> None:
+    def release(self) -> None:
         if self._lock.is_inherited or self._lock.is_closed:
             self._claimed.close()
             self._lock.close()
             return
-        self.entry.settle(summary, self._expected)
         self._lock.write_end(self._clock())
         self._end()
 
@@ -350,6 +347,14 @@ class FilesClaim(Claim):
         self._lock.close()
         # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
         cancel_request.remove(self._layout, self.session_id, self.owner.token)
+        if self._is_live:
+            self._released(self.session_id, self._token)
+
+    def _name_live(self) -> None:
+        """Name the session as live before its file changes for the first time in this claim."""
+        if not self._is_live:
+            live_names.add(self._layout, self.session_id, self._token)
+            self._is_live = True
 
     def _check_state(self, directory: Directory, expected_revision: int | None) -> None:
         try:

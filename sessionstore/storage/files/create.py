@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionExists
+from sessionstore.model.ids import random_hex
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.state_file import storage_errors
-
-if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
-    from sessionstore.storage.files.index.index import Index
 
 
 class Built(NamedTuple):
@@ -29,8 +27,8 @@ class Built(NamedTuple):
     """Of its directory."""
     signature: Signature
     """Of its state."""
-    mark: int | None
-    """Of its row in the index, where there is one."""
+    token: str | None
+    """Under which every index names it as live; None if one does not."""
 
 
 def build_session(
@@ -39,7 +37,6 @@ def build_session(
     payload: bytes,
     *,
     power: bool,
-    index: Callable[[], Index | None],
 ) -> Built:
     """Create a session whose lock is held; with ``power`` it survives a power loss.
 
@@ -62,8 +59,8 @@ def build_session(
                 written = replace.write_file(directory, STATE, payload, flush_file=power)
                 if power:
                     directory.flush()
-            known = index()
-            with known.adding(session_id) if known else nullcontext() as mark:
+            token = random_hex(8)
+            with live_names.recorded_move(layout, session_id, token) as is_live:
                 replace.move_new(trash, aside, sessions, session_id)
             if power:
                 sessions.flush()
@@ -72,7 +69,7 @@ def build_session(
             if isinstance(error, FileExistsError):
                 raise SessionExists(session_id) from None
             raise
-        return Built(identity, written, mark)
+        return Built(identity, written, token if is_live else None)
 
 
 def _undo(

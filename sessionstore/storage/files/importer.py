@@ -11,23 +11,21 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory, flush
+from sessionstore.durable.directory import Directory, made_below
 from sessionstore.errors import SessionExists
+from sessionstore.model.ids import random_hex
 from sessionstore.model.state import SessionOwner
 from sessionstore.process import identity
+from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.files.usage import walk
 from sessionstore.storage.importer import SessionImporter
-
-if TYPE_CHECKING:  # it loads sqlite3, which a store that nobody lists never needs
-    from sessionstore.storage.files.index.index import Index
 
 Acquire = Callable[[str, SessionOwner, float], HeldLock]
 
@@ -40,10 +38,10 @@ class FilesImporter(SessionImporter):
         layout: Layout,
         acquire: Acquire,
         now: Clock,
-        index: Callable[[], Index | None],
+        released: Callable[[str, str], None],
     ) -> None:
         self._layout = layout
-        self._index = index
+        self._released = released
         self._acquire = acquire
         self._now = now
         name = f"import.{secrets.token_hex(8)}"
@@ -72,13 +70,11 @@ class FilesImporter(SessionImporter):
     @contextmanager
     def _below(self, session_id: str, places: Iterable[str]) -> Iterator[Directory]:
         """Yield a directory of a session that is being built; make it if it is missing."""
-        with self._aside(session_id) as directory, ExitStack() as stack:
-            here = directory
-            for place in (session_id, *places):
-                with suppress(FileExistsError):
-                    here.make_directory(place)
-                here = stack.enter_context(Directory(place, here))
-            yield here
+        with (
+            self._aside(session_id) as aside,
+            made_below(aside, (session_id, *places)) as directory,
+        ):
+            yield directory
 
     def put_state(self, session_id: str, payload: bytes) -> None:
         with self._below(session_id, ()) as directory:
@@ -93,15 +89,7 @@ class FilesImporter(SessionImporter):
     ) -> None:
         *places, last = name.split("/")
         with self._below(session_id, places) as directory:
-            fd = directory.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            try:
-                for piece in pieces:
-                    replace.write_all(fd, piece)
-                if is_executable and hasattr(os, "fchmod"):
-                    os.fchmod(fd, 0o700)
-                flush(fd)
-            finally:
-                os.close(fd)
+            replace.write_pieces(directory, last, pieces, is_executable=is_executable)
 
     def put_directory(self, session_id: str, name: str) -> None:
         with self._below(session_id, name.split("/")):
@@ -111,13 +99,14 @@ class FilesImporter(SessionImporter):
         if os.path.lexists(self._layout.session(session_id)):
             raise SessionExists(session_id)
         lock = self._acquire(session_id, identity.new_owner(self._now()), 0.0)
+        token = random_hex(8)
         try:
             with self._below(session_id, ("checkpoints",)):
                 pass  # every session of this package has that directory
             with self._aside(session_id) as aside:
                 _flush_all(aside, session_id)
                 with Directory(self._layout.sessions) as sessions:
-                    self._move_in(aside, sessions, session_id)
+                    self._move_in(aside, sessions, session_id, token)
         except BaseException:
             if not os.path.lexists(self._layout.session(session_id)):
                 lock.remove_file()
@@ -125,12 +114,11 @@ class FilesImporter(SessionImporter):
         finally:
             lock.write_end(self._now())  # only a look: nobody held the session here
             lock.close()
+        self._released(session_id, token)
 
-    def _move_in(self, aside: Directory, sessions: Directory, session_id: str) -> None:
-        index = self._index()
+    def _move_in(self, aside: Directory, sessions: Directory, session_id: str, token: str) -> None:
         try:
-            # Its row is live: whoever lists next reads the file, and settles it.
-            with index.adding(session_id) if index else nullcontext():
+            with live_names.recorded_move(self._layout, session_id, token):
                 replace.move_new(aside, session_id, sessions, session_id)
         except FileExistsError:
             raise SessionExists(session_id) from None

@@ -17,8 +17,6 @@ _BUILT = re.compile(
     re.escape(replace.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
 )
 _RANDOM = re.compile(r"[0-9a-f]{16}", re.ASCII)
-_INDEX = re.compile(r"index-[0-9a-f]{16}\.sqlite", re.ASCII)
-_BESIDE_INDEX = re.compile(r"(index-[0-9a-f]{16}\.sqlite)-[a-z]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -68,18 +66,6 @@ class Layout:
         return os.path.join(self.root, "locks", f"{session_id}.{token}.cancel")
 
 
-def index_names(layout: Layout) -> list[str]:
-    """Return the file names of the databases of the index, the one that counts first.
-
-    Raises:
-        OSError: the root cannot be listed, so that there may be one.
-    """
-    try:
-        return sorted(filter(_INDEX.fullmatch, os.listdir(layout.root)))
-    except FileNotFoundError:
-        return []
-
-
 @contextmanager
 def opened_trash(layout: Layout) -> Iterator[directory.Directory]:
     """Open trash/; make it again if somebody removed it."""
@@ -100,19 +86,3 @@ def is_trashed(name: str) -> bool:
     session_id, _, random = name.rpartition(".")
     deleted = is_id(session_id) and _RANDOM.fullmatch(random) is not None
     return deleted or built_session(name) is not None
-
-
-def remove_index_remains(layout: Layout) -> int:
-    """Remove the logs of databases that are gone; return how many files.
-
-    A database has its name before it has a log, and a name is never used again.
-    """
-    removed = 0
-    with suppress(OSError), directory.Directory(layout.root) as root:
-        for name in root.names():
-            found = _BESIDE_INDEX.fullmatch(name)
-            if found and not os.path.lexists(os.path.join(layout.root, found[1])):
-                with suppress(OSError):
-                    root.unlink(name)
-                    removed += 1
-    return removed

@@ -23,14 +23,14 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable.directory import Directory, retry_sharing
+from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
 from sessionstore.process import identity, liveness
 
 if TYPE_CHECKING:
@@ -46,19 +46,6 @@ PROBE_GRACE = 0.1
 """Seconds for which a look at a lock, which takes it for an instant, may be taken for a holder; and
 for which a refused claim tries on while it cannot be known whether the holder lives."""
 
-MARK = 946_684_800_000_000_000
-"""The time of modification, in nanoseconds, that bids the holder look for a request to cancel.
-
-The holder looks at its lock file before each save anyway, so a request costs it nothing. Any time
-that a clock does not give would do; this one, 2000-01-01T00:00:00Z, every file system can store.
-"""
-
-_FLAGS = (
-    getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 _RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
 _RECORD_LIMIT = 64 * 1024
 
@@ -92,8 +79,6 @@ class HeldLock:
         # Who only looked does not count: the record before it goes on.
         self._before = _before(_read_json(file))
         self._is_tentative = True
-        self.is_marked: bool = False
-        """Whether the last look at the lock file saw :data:`MARK`."""
         previous = _to_record(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
         identity.hold(holder)
@@ -122,7 +107,6 @@ class HeldLock:
             status = os.lstat(self.path)
         except FileNotFoundError:
             return False
-        self.is_marked = status.st_mtime_ns == MARK
         return status.st_ino == self._inode
 
     def write_record(self) -> None:
@@ -175,12 +159,15 @@ class HeldLock:
 
 _mutex = threading.RLock()
 _held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
+_locked: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
     # A child that kept the descriptor would hold the lock after its parent's death.
     for held in list(_held):
         held.close()
+    for file in list(_locked):
+        file.close()
     _mutex.release()
 
 
@@ -241,12 +228,43 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
         lock.close()
 
 
+@contextmanager
+def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.FileIO | None]:
+    """Hold the lock of a file that is no session's for the block, and give the open file.
+
+    Gives None where the file is not there, cannot be opened, or is locked for ``timeout`` seconds.
+    """
+    lock_descriptor = _lock_descriptor()
+    give_up = time.monotonic() + timeout
+    file: io.FileIO | None = None
+    with suppress(OSError), _mutex:  # a fork in between would leak the descriptor into the child
+        file = io.FileIO(path, "r+", opener=_create if create else _open_present)
+        _locked.add(file)
+    if file is None:
+        yield None
+        return
+    try:
+        is_ours = False
+        with suppress(OSError):
+            while not (is_ours := lock_descriptor(file.fileno(), blocking=False)):
+                if time.monotonic() >= give_up:
+                    break
+                time.sleep(random.uniform(0.0002, 0.001))  # noqa: S311 - only spreads the waiters
+        yield file if is_ours else None
+    finally:
+        file.close()
+
+
 def _create(path: str, _: int) -> int:
-    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600))
+    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600))
+
+
+def _open_present(path: str, _: int) -> int:
+    return os.open(path, os.O_RDWR | SAFE_FLAGS)
 
 
 def _look_at(path: str, _: int) -> int:
-    return os.open(path, os.O_RDONLY | _FLAGS)
+    return os.open(path, os.O_RDONLY | SAFE_FLAGS)
 
 
 def probe(path: str) -> tuple[bool, Record | None]:
@@ -271,7 +289,7 @@ def is_free(locks: Directory, session_id: str) -> bool:
     lock_descriptor = _lock_descriptor()
 
     def look_at(name: str, _: int) -> int:
-        return locks.open(name, os.O_RDONLY | _FLAGS)
+        return locks.open(name, os.O_RDONLY)
 
     try:
         with io.FileIO(f"{session_id}.lock", opener=look_at) as file:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_process import on_terminal
-from tests.support.cli import HOSTILE, acting, invoke, put, state
+from tests.support.cli import HOSTILE, acting, invoke, on_terminal, put, state
 from tests.support.processes import Child, left_active, new_session, session_path, state_path
 
 
@@ -65,7 +64,7 @@ def test_a_person_is_asked(root: Path, typed: bytes, gone: bool) -> None:
     args = ("--root", str(root), "delete", "s1", "hostile")
     shown = on_terminal(*args, both=True, typed=typed).replace("\r\n", "\n")
     assert "s1: paused, revision " in shown
-    assert "delete 2 sessions for good? [y/N]" in shown
+    assert "delete 2 sessions permanently? [y/N]" in shown
     assert ("nothing was deleted" in shown) is not gone
     assert there(root) == (["other", "s2"] if gone else ["hostile", "other", "s1", "s2"])
     assert not acting(shown)

@@ -1,13 +1,9 @@
-"""Pages, columns, times and the live form of ``ls``."""
+"""What ``ls`` lists: filters, orders and pages."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +11,17 @@ import pytest
 
 from sessionstore import MemoryBackend, SessionStore
 from sessionstore.cli.commands import ls as module
-from sessionstore.cli.options import fields
-from sessionstore.cli.output import columns
 from sessionstore.model import query
-from tests.support.cli import GONE, HOSTILE, acting, invoke, process, put, state, unmeasured
-from tests.support.processes import DEADLINE, needs_linux
+from tests.support.cli import (
+    GONE,
+    HOSTILE,
+    acting,
+    hashes,
+    invoke,
+    put,
+    state,
+)
+from tests.support.foreign_stores import ForeignStore, each_store
 
 
 def at(number: int) -> dict[str, str]:
@@ -39,9 +41,6 @@ def ten(tmp_path: Path) -> Path:
 def cursor_in(stderr: str) -> str | None:
     _, found, rest = stderr.partition("--cursor ")
     return rest.split()[0] if found else None
-
-
-# --- pages ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["table", "ids", "jsonl", "json"])
@@ -140,157 +139,6 @@ def test_the_orders_on_offer_are_those_of_the_store() -> None:
     assert module.SORTS == query.ORDERS
 
 
-# --- columns -------------------------------------------------------------------------------------
-
-
-def test_every_field_has_a_column_and_every_column_a_name() -> None:
-    assert set(columns._COLUMNS) == set(fields.FIELDS)
-    assert set(fields.USUAL) <= set(fields.FIELDS)
-
-
-def test_every_field_at_once_is_a_table_with_that_many_columns(tmp_path: Path) -> None:
-    put(tmp_path, "left", state("left", status="active", pid=GONE))
-    put(tmp_path, "torn", "{")
-    result = invoke(tmp_path, "ls", "--fields", ",".join(fields.FIELDS))
-    assert result.exit_code == 0
-    heading = result.stdout.splitlines()[0].split()
-    assert heading == [name.upper() for name in fields.FIELDS]
-
-
-def test_fields_choose_the_columns_and_their_order(ten: Path) -> None:
-    result = invoke(ten, "ls", "-n", "1", "--fields", "status, id")
-    assert [line.split() for line in result.stdout.splitlines()] == [
-        ["STATUS", "ID"], ["completed", "s9"],
-    ]  # fmt: skip
-
-
-def test_fields_choose_the_keys_of_json(ten: Path) -> None:
-    chosen = invoke(ten, "ls", "-n", "1", "--fields", "id,goal", "-o", "jsonl")
-    assert json.loads(chosen.stdout) == {
-        "schema": "sessionstore.sessions.line/1",
-        "session_id": "s9",
-        "goal_id": "a-goal",
-    }
-    whole = json.loads(invoke(ten, "ls", "-n", "1", "-o", "jsonl").stdout)
-    for name, keys in fields.FIELDS.items():
-        line = invoke(ten, "ls", "-n", "1", "--fields", name, "-o", "jsonl").stdout
-        assert json.loads(line) == {key: whole[key] for key in ("schema", *keys)}
-
-
-@pytest.mark.parametrize("value", ["id,colour", "", ",", HOSTILE.replace("\x00", "")])
-def test_an_unknown_field_is_a_usage_error_that_names_the_known(ten: Path, value: str) -> None:
-    result = invoke(ten, "ls", "--fields", value)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert ", ".join(fields.FIELDS) in result.stderr
-    assert not acting(result.stderr)
-
-
-def test_liveness_comes_with_its_reason_where_there_is_any(tmp_path: Path) -> None:
-    put(tmp_path, "done")
-    assert "LIVENESS" not in invoke(tmp_path, "ls").stdout
-    put(tmp_path, "left", state("left", status="active", pid=GONE))
-    shown = invoke(tmp_path, "ls").stdout
-    assert "LIVENESS" in shown
-    assert f"dead: pid {GONE} is gone" in shown
-    assert "active, stale" in shown
-
-
-def test_times_are_relative_or_iso(ten: Path) -> None:
-    chosen = ("--fields", "updated", "-n", "1")
-    assert invoke(ten, "ls", *chosen, "--times", "iso").stdout.split() == [
-        "UPDATED", "2026-01-01T00:09:00+00:00",
-    ]  # fmt: skip
-    assert invoke(ten, "ls", *chosen).stdout.strip().endswith("ago")
-
-
-# --- live ----------------------------------------------------------------------------------------
-
-
-def interrupt(child: subprocess.Popen[bytes]) -> int:
-    child.send_signal(signal.SIGINT)
-    return child.wait(timeout=DEADLINE)
-
-
-@needs_linux("SIGINT is sent to one process")
-def test_into_a_pipe_a_live_listing_is_written_anew_and_ctrl_c_ends_it_with_130(
-    tmp_path: Path,
-) -> None:
-    put(tmp_path, "one")
-    with process(
-        "--root", str(tmp_path), "ls", "-w", "0.1", "-o", "ids",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as child:  # fmt: skip
-        assert child.stdout is not None
-        assert child.stderr is not None
-        assert child.stdout.readline() == b"one\n"
-        assert child.stdout.readline() == b"one\n"
-        put(tmp_path, "two", state("two", timestamps=at(0)))
-        while child.stdout.readline() != b"two\n":
-            pass  # a round that had begun before
-        assert interrupt(child) == 130
-        assert child.stderr.read() == b"sessionstore: interrupted\n"
-
-
-@needs_linux("SIGINT is sent to one process")
-def test_on_a_terminal_a_live_listing_is_redrawn_in_place_and_leaves_the_cursor_visible(
-    tmp_path: Path,
-) -> None:
-    pty = pytest.importorskip("pty", reason="terminals can be made on POSIX only")
-    put(tmp_path, "one", state("one", goal_id=HOSTILE))
-    master, slave = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "sessionstore", "--root", str(tmp_path), "ls", "--watch", "0.1"],
-        env=unmeasured({"COLUMNS": "120", "LINES": "40"}),
-        stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
-    )  # fmt: skip
-    os.close(slave)
-    shown = b""
-
-    def read_until(text: bytes) -> None:
-        nonlocal shown
-        start = len(shown)
-        while text not in shown[start:]:
-            shown += os.read(master, 65536)
-
-    try:
-        read_until(b"until Ctrl-C")
-        put(tmp_path, "two")
-        read_until(b"two")
-        child.send_signal(signal.SIGINT)
-        read_until(b"interrupted")
-        assert child.wait(timeout=DEADLINE) == 130
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-        os.close(master)
-    text = shown.decode()
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # shown again after it was hidden
-    assert "\x1b[1A" in text  # it goes up to draw over itself
-    assert "\x1b[35;45;5m" not in text
-    assert "\x07" not in text
-    assert "\u202e" not in text
-
-
-@pytest.mark.parametrize("value", ["0", "-1", "often"])
-def test_an_interval_that_is_none_is_a_usage_error(ten: Path, value: str) -> None:
-    assert invoke(ten, "ls", "--watch", value).exit_code == 2
-
-
-def test_a_reader_that_leaves_ends_a_live_listing_quietly(tmp_path: Path) -> None:
-    put(tmp_path, "one")
-    with process(
-        "--root", str(tmp_path), "ls", "-w", "0.1", "-o", "ids",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as child:  # fmt: skip
-        assert child.stdout is not None
-        assert child.stderr is not None
-        assert child.stdout.readline() == b"one\n"
-        child.stdout.close()
-        assert child.wait(timeout=DEADLINE) == 0
-        assert child.stderr.read() == b""
-
-
 @pytest.mark.parametrize("given", [("-s", "paused,failed"), ("-s", "paused", "-s", "failed")])
 def test_statuses_come_with_commas_or_repeated(tmp_path: Path, given: tuple[str, ...]) -> None:
     for status in ("paused", "failed", "completed"):
@@ -305,4 +153,160 @@ def test_statuses_come_with_commas_or_repeated(tmp_path: Path, given: tuple[str,
     assert (watched.exit_code, watched.stdout) == (0, "failed\n")
     wrong = invoke(tmp_path, "ls", "-s", "paused,gone")
     assert wrong.exit_code == 2
-    assert "'gone' is none of active, paused" in wrong.stderr
+    assert "'gone' is not one of active, paused" in wrong.stderr
+
+
+MANY = 1204
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 1,204 sessions, one of them damaged; nothing in these tests writes to it."""
+    root = tmp_path_factory.mktemp("crowd")
+    for number in range(MANY - 1):
+        put(root, f"s{number:04}")
+    put(root, "torn", "{")
+    return root
+
+
+def sessions_of(output: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(output)["sessions"]
+    return found
+
+
+def test_a_table_says_how_many_there_are_and_machine_formats_are_unlimited(crowd: Path) -> None:
+    table = invoke(crowd, "ls")
+    assert len(table.stdout.splitlines()) == 1 + 50
+    assert "50 sessions shown; there are more: -n 0, or --cursor " in table.stderr
+    # It sorts last, and must not be left out in silence.
+    assert "1 damaged session not shown: sessionstore ls --damaged" in table.stderr
+    assert len(invoke(crowd, "ls", "-n", "0").stdout.splitlines()) == 1 + MANY
+    assert len(invoke(crowd, "ls", "-o", "ids").stdout.splitlines()) == MANY
+    assert len(invoke(crowd, "ls", "-o", "jsonl").stdout.splitlines()) == MANY
+    answer = json.loads(invoke(crowd, "ls", "-o", "json").stdout)
+    assert answer["schema"] == "sessionstore.sessions/1"
+    assert (answer["next_cursor"], len(answer["sessions"])) == (None, MANY)
+    assert invoke(crowd, "ls", "-n", "0").stderr == "1,204 sessions, 1 damaged\n"
+
+
+@pytest.mark.parametrize("form", ["ids", "jsonl"])
+def test_a_limit_counts_for_machine_formats_too(crowd: Path, form: str) -> None:
+    assert len(invoke(crowd, "ls", "-n", "3", "-o", form).stdout.splitlines()) == 3
+    assert len(sessions_of(invoke(crowd, "ls", "-n", "3", "-o", "json").stdout)) == 3
+
+
+def test_lines_carry_the_same_fields_as_the_object(tmp_path: Path) -> None:
+    put(tmp_path, "one")
+    put(tmp_path, "two", state("two", status="active", pid=GONE))
+    put(tmp_path, "torn", "{")
+    listed = sessions_of(invoke(tmp_path, "ls", "-o", "json").stdout)
+    lines = invoke(tmp_path, "ls", "-o", "jsonl").stdout.splitlines()
+    schema = {"schema": "sessionstore.sessions.line/1"}
+    assert [json.loads(line) for line in lines] == [schema | item for item in listed]
+    assert {item["session_id"]: item["is_stale"] for item in listed} == {
+        "one": False,
+        "two": True,
+        "torn": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("--status", "paused"), {"paused"}),
+        (("-s", "failed", "-s", "paused"), {"failed", "paused"}),
+        (("--stale",), {"stale"}),
+        (("--resumable",), {"paused"}),
+        (("--goal", "another"), {"another"}),
+        (("--agent", "writer"), {"another"}),
+        (("--interrupted",), {"interrupted"}),
+        (("--since", "2h"), {"recent"}),
+        (("--since", "2026-01-26"), {"recent", "another"}),
+        (("--since", "2026-01-26", "--until", "1h30m"), {"another"}),
+        (("--damaged",), {"torn"}),
+    ],
+)
+def test_each_filter_keeps_what_it_names(
+    tmp_path: Path, args: tuple[str, ...], expected: set[str]
+) -> None:
+    recent = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    february = {"started_at": "", "updated_at": "2026-02-01T00:00:00Z"}
+    put(tmp_path, "recent", state("recent", timestamps={"started_at": "", "updated_at": recent}))
+    changes: dict[str, dict[str, Any]] = {
+        "stale": {"status": "active", "pid": GONE},
+        "failed": {"status": "failed"},
+        "another": {"goal_id": "another", "agent_id": "writer", "timestamps": february},
+        "interrupted": {
+            "recovery": {"count": 1, "at": "", "reason": "died"},
+            "result": {"error": "died"},
+        },
+        "paused": {"status": "paused", "checkpoint_enabled": True, "latest_checkpoint_id": "cp"},
+        "lost": {"checkpoint_enabled": True, "latest_checkpoint_id": "cp"},
+    }
+    for name, change in changes.items():
+        file = put(tmp_path, name, state(name, **change))
+        if name == "paused":
+            (file.parent / "checkpoints").mkdir()
+            (file.parent / "checkpoints" / "cp.json").write_bytes(file.read_bytes())
+    put(tmp_path, "torn", "{")
+    for form in ("ids", "json"):
+        result = invoke(tmp_path, "ls", *args, "-o", form)
+        assert result.exit_code == 0
+        ids = (
+            result.stdout.split()
+            if form == "ids"
+            else [item["session_id"] for item in sessions_of(result.stdout)]
+        )
+        assert set(ids) == expected
+        unjudged = "1 damaged session could not be judged: sessionstore ls --damaged"
+        assert (unjudged in result.stderr) == ("--damaged" not in args)
+
+
+def test_damaged_sessions_are_listed_with_their_reason_and_break_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "sound")
+    put(tmp_path, "torn", "{")
+    result = invoke(tmp_path, "ls")
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("torn ")]
+    assert "damaged" in line
+    assert "EOF" in line
+
+
+def test_damaged_does_not_combine_with_filters_that_need_a_readable_state(tmp_path: Path) -> None:
+    put(tmp_path, "torn", "{")
+    result = invoke(tmp_path, "ls", "--damaged", "--status", "failed")
+    assert result.exit_code == 2
+    assert "--damaged cannot be combined with other filters" in result.stderr
+
+
+def test_the_order_can_be_chosen(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        put(tmp_path, name)
+    up = invoke(tmp_path, "ls", "--sort", "session_id", "-o", "ids").stdout.split()
+    down = invoke(tmp_path, "ls", "--sort", "-session_id", "-o", "ids").stdout.split()
+    assert (up, down) == (["a", "b", "c"], ["c", "b", "a"])
+
+
+def test_a_store_without_matches_prints_nothing_but_a_note(tmp_path: Path) -> None:
+    (tmp_path / "sessions").mkdir()
+    result = invoke(tmp_path, "ls")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no session matches\n")
+
+
+@each_store
+def test_ls_of_a_store_of_the_original_framework_shows_every_session_the_damaged_last(
+    foreign: ForeignStore, tmp_path: Path
+) -> None:
+    root = foreign.copy_to(tmp_path / "home")
+    count, damaged_count = len(foreign.sound | foreign.damaged), len(foreign.damaged)
+    before = hashes(root)
+    table = invoke(root, "ls")
+    assert table.exit_code == 0
+    assert table.stderr == f"{count} sessions, {damaged_count} damaged\n"
+    assert len(table.stdout.splitlines()) == 1 + count
+    listed = sessions_of(invoke(root, "ls", "-o", "json").stdout)
+    assert {item["session_id"] for item in listed[:-damaged_count]} == foreign.sound
+    damaged = [item["session_id"] for item in listed if item["damaged"]]
+    assert damaged == sorted(foreign.damaged, reverse=True)
+    assert [item["session_id"] for item in listed[-damaged_count:]] == damaged
+    assert hashes(root) == before

@@ -9,10 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import InvalidSessionId, MemoryBackend, SessionNotFound, SessionStore
-from tests.cli.test_process import on_terminal
-from tests.support.cli import HOSTILE, acting, environment, invoke, put, run, state
-from tests.support.processes import DEADLINE
+from sessionstore import (
+    InvalidSessionId,
+    MemoryBackend,
+    Session,
+    SessionNotFound,
+    SessionState,
+    SessionStore,
+)
+from tests.support.cli import (
+    HOSTILE,
+    acting,
+    environment,
+    invoke,
+    leave_behind,
+    on_terminal,
+    put,
+    run,
+    state,
+)
+from tests.support.processes import DEADLINE, read_state
 
 
 @pytest.fixture
@@ -160,10 +176,10 @@ def test_raw_bytes_reach_a_terminal_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("one", "--state", "--raw"), "either"),
-        (("one", "--raw", "-o", "json"), "leave out -o"),
-        (("one", "two", "--raw"), "goes with one ID"),
-        (("-", "--at", "cp"), "the id of one session from stdin, which has none"),
+        (("one", "--state", "--raw"), "--state and --raw cannot be combined"),
+        (("one", "--raw", "-o", "json"), "cannot be combined with -o"),
+        (("one", "two", "--raw"), "takes one ID"),
+        (("-", "--at", "cp"), "one session id from stdin, which has none"),
         ((), "Missing argument"),
     ],
 )
@@ -214,9 +230,6 @@ def test_an_id_on_stdin_that_no_session_has_ends_it(kept: Path) -> None:
     assert (done.returncode, done.stdout) == (3, "one\n")
 
 
-# --- the method ----------------------------------------------------------------------------------
-
-
 def test_raw_of_any_backend_is_what_was_stored() -> None:
     store = SessionStore(MemoryBackend())
     with store.create("a-goal", session_id="one") as session:
@@ -228,3 +241,88 @@ def test_raw_of_any_backend_is_what_was_stored() -> None:
         store.raw("none")
     with pytest.raises(InvalidSessionId):
         store.raw("one", "../state")
+
+
+# --- owner, damage, checkpoints ------------------------------------------------------------------
+
+
+def test_show_tells_status_owner_liveness_progress_and_checkpoints(tmp_path: Path) -> None:
+    leave_behind(tmp_path, "left")
+    result = invoke(tmp_path, "show", "left")
+    assert result.exit_code == 0, result.stderr
+    facts = {
+        line.split("  ")[0]: line.split("  ", 1)[1].strip()
+        for line in result.stdout.split("\n\n")[0].splitlines()
+    }
+    pid = read_state(tmp_path, "left")["pid"]
+    assert facts["status"] == "active, stale"
+    assert facts["owner"].startswith(f"pid {pid} (")
+    assert facts["liveness"] == f"dead: pid {pid} is gone"
+    assert facts["node"] == "plan"
+    assert facts["resumable"] == "yes"
+    assert facts["sizes"].startswith("state ")
+    kept = [file.stem for file in (tmp_path / "sessions/left/checkpoints").iterdir()]
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith(kept[0])
+    assert last.endswith("latest")
+
+
+def test_show_as_json_gives_the_whole_state(tmp_path: Path) -> None:
+    leave_behind(tmp_path, "left")
+    answer = json.loads(invoke(tmp_path, "show", "left", "-o", "json").stdout)
+    assert answer["schema"] == "sessionstore.session/1"
+    session = answer["session"]
+    assert session["state"] == read_state(tmp_path, "left")
+    assert session["liveness"]["verdict"] == "dead"
+    assert session["is_stale"]
+    assert [item["node"] for item in session["checkpoints"]] == ["plan"]
+    line = json.loads(invoke(tmp_path, "show", "left", "-o", "jsonl").stdout)
+    assert line == {"schema": "sessionstore.several.line/1", **session}
+
+
+def test_checkpoints_are_shown_oldest_first(tmp_path: Path) -> None:
+    with SessionStore(tmp_path).create("a-goal", session_id="one") as session:
+        for node in ("first", "second", "third"):
+            session.checkpoint("node_complete", node=node)
+        session.complete()
+    answer = json.loads(invoke(tmp_path, "show", "one", "-o", "json").stdout)
+    assert [item["node"] for item in answer["session"]["checkpoints"]] == [
+        "first", "second", "third",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "ids"])
+def test_show_of_a_damaged_session_says_what_is_damaged_and_exits_with_5(
+    tmp_path: Path, form: str
+) -> None:
+    file = put(tmp_path, "torn", "{")
+    result = invoke(tmp_path, "show", "torn", "-o", form)
+    assert result.exit_code == 5
+    if form != "ids":
+        assert str(file) in result.stdout
+        assert "EOF" in result.stdout
+
+
+@pytest.mark.parametrize("damage", ["file", "directory"])
+def test_a_damaged_checkpoint_is_damage_too(tmp_path: Path, damage: str) -> None:
+    changes = {"checkpoint_enabled": True, "latest_checkpoint_id": "cp"}
+    kept = put(tmp_path, "one", state("one", **changes)).parent / "checkpoints"
+    if damage == "file":
+        kept.mkdir()
+        (kept / "cp.json").write_text("{")
+    else:
+        kept.write_text("no directory")
+    result = invoke(tmp_path, "show", "one")
+    assert result.exit_code == 5
+    assert "damaged: " in result.stdout
+    answer = json.loads(invoke(tmp_path, "show", "one", "-o", "json").stdout)
+    assert not answer["session"]["is_resumable"]
+    assert answer["session"]["unresumable"]
+
+
+def test_show_names_the_holder_of_a_live_session(
+    tmp_path: Path, held: Session[SessionState]
+) -> None:
+    result = invoke(tmp_path / "store", "show", "held")
+    assert result.exit_code == 0
+    assert f"alive: held by pid {held.owner.pid}" in result.stdout

@@ -81,10 +81,8 @@ def delete_without_flush() -> None:
 
 
 def create_in_place() -> None:
-    def build(
-        layout: Layout, session_id: str, payload: bytes, *, power: bool, index: object
-    ) -> Built:
-        del power, index
+    def build(layout: Layout, session_id: str, payload: bytes, *, power: bool) -> Built:
+        del power
         with Directory(layout.sessions) as sessions:
             sessions.make_directory(session_id)
             sessions.flush()

@@ -103,7 +103,7 @@ def read_calls(log: Path) -> list[Call]:
     return found
 
 
-_NEW_INDEX = re.compile(r'"[^"]*/(\.new-[0-9a-f]{16})", "[^"]*/index-')
+_NEW_INDEX = re.compile(r'"[^"]*/(index\.[0-9a-f]{16})", "[^"]*/index-')
 
 
 def index_calls(calls: list[Call]) -> set[Call]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import FindingKind, SessionStore, StorageError, check_store
-from sessionstore.cli.exits import Exit
+from sessionstore.cli.errors import Exit
 from tests.support.cli import invoke, put, state
 from tests.support.processes import new_session, read_state, session_path, tree
 

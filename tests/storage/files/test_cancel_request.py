@@ -26,7 +26,8 @@ from sessionstore import (
     StorageError,
 )
 from sessionstore.operations import cancel
-from sessionstore.storage.files import cancel_request, lock
+from sessionstore.storage.files import cancel_request
+from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.values import CancelRequest
 from tests.support.aio import run
 from tests.support.processes import (
@@ -234,52 +235,27 @@ def asked_and_worked(root: Path, turn: int) -> dict[str, list[dict[str, Any]]]:
 # --- what it costs, and where it could get lost ------------------------------------------------
 
 
-def test_a_save_that_nobody_asked_to_cancel_looks_for_nothing(
+def test_a_save_that_nobody_asked_to_cancel_reads_nothing(
     store: SessionStore[SessionState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[str] = []
-    monkeypatch.setattr(cancel_request, "find", lambda *_: looked.append("looked"))
+    read: list[str] = []
+    real = cancel_request._read
+
+    def reading(layout: Layout, session_id: str, token: str) -> CancelRequest:
+        read.append(session_id)
+        return real(layout, session_id, token)
+
     with store.create("goal", session_id="s1") as session:
+        monkeypatch.setattr(cancel_request, "_read", reading)
         session.save()
         session.checkpoint()
-        assert looked == []
-        mark = Path(str(store._backend), "locks", "s1.lock")
-        os.utime(mark, ns=(lock.MARK, lock.MARK))
-        session.save()
-        assert looked == ["looked"]
-        session.complete()  # an end does not look either
-    assert looked == ["looked"]
-
-
-def test_a_mark_that_stands_for_nothing_costs_one_save_a_look(
-    root: Path, store: SessionStore[SessionState]
-) -> None:
-    with store.create("goal", session_id="s1") as session:
-        file = root / "locks" / "s1.lock"
-        os.utime(file, ns=(lock.MARK, lock.MARK))
-        assert session.save() == 2
-        assert file.stat().st_mtime_ns != lock.MARK
-        assert session.save() == 3
-        session.complete()
-
-
-def test_a_request_that_comes_while_an_empty_mark_is_taken_away_is_not_lost(
-    root: Path, store: SessionStore[SessionState], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unmark = cancel_request._unmark
-
-    def ask_then_unmark(*args: Any) -> None:
-        monkeypatch.undo()
-        assert store.cancel("s1").is_pending
-        unmark(*args)
-
-    with store.create("goal", session_id="s1") as session:
-        os.utime(root / "locks" / "s1.lock", ns=(lock.MARK, lock.MARK))
-        monkeypatch.setattr(cancel_request, "_unmark", ask_then_unmark)
-        session.save()  # the look was just before the request
+        assert read == []
+        assert store.cancel("s1", reason="x").is_pending
         with pytest.raises(CancellationRequested):
             session.save()
-    assert read_state(root, "s1")["status"] == "cancelled"
+        assert read == ["s1"]
+        session.complete()  # an end does not look either
+    assert read == ["s1"]
 
 
 def test_a_request_that_cannot_be_read_now_is_met_later(
@@ -310,7 +286,7 @@ def test_a_request_of_any_content_is_a_request(
     assert read_state(root, "s1")["result"]["error"] == "cancellation was requested"
 
 
-@pytest.mark.parametrize("place", ["_put", "mark", "_stands"])
+@pytest.mark.parametrize("place", ["_put", "_stands"])
 def test_an_asker_that_is_killed_or_fails_leaves_nothing_that_stops_anybody(
     root: Path, store: SessionStore[SessionState], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -329,10 +305,11 @@ def test_an_asker_that_is_killed_or_fails_leaves_nothing_that_stops_anybody(
         assert strays(root) == []
         assert session.save() == 2
         token = str(session.owner.token)
-        if place == "_put":  # one that is killed has left its file, but no mark
+        if place == "_put":  # one that is killed has left a whole request
             cancel_request._put(store._backend._layout, "s1", CancelRequest(token))  # type: ignore[attr-defined]
             assert strays(root) == [f"s1.{token}.cancel"]
-            assert session.save() == 3
+            with pytest.raises(CancellationRequested):
+                session.save()
         session.complete()
     assert strays(root) == []
 
@@ -345,7 +322,6 @@ def test_a_link_in_the_place_of_a_request_is_not_followed(
     with store.create("goal", session_id="s1") as session:
         place = root / "locks" / f"s1.{session.owner.token}.cancel"
         place.symlink_to(secret)
-        os.utime(root / "locks" / "s1.lock", ns=(lock.MARK, lock.MARK))
         assert session.save() == 2
         store.cancel("s1", reason="mine")  # replaces the link, and not what it leads to
         assert not place.is_symlink()

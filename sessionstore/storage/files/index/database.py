@@ -1,33 +1,39 @@
-"""The database file of a store's index: made, opened, and removed; the one door to sqlite3.
+"""The database of an index: made, opened, written and removed; the one door to sqlite3.
 
-A database has a name of its own, never used again: SQLite finds the log of a database by its
-name, so a successor under the same name could be given the log of the one before. Where two are
-made at once, the first by name counts.
+An index is a directory, made aside in ``trash/`` and moved into the root whole, and moved out of it
+whole before it is removed. Its name is never used again, so what belongs to one index is never
+taken for a part of another; SQLite, too, finds the log of a database by its path. Where two are
+made at once, the first by name counts. Those of another format are another version's, and stay.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from sessionstore.durable import replace
-from sessionstore.log import about, logger
 from sessionstore.model.ids import random_hex
+from sessionstore.storage.files.index import index_directory, live_names
+from sessionstore.storage.files.index.index_directory import DATABASE, FORMAT
 from sessionstore.storage.files.index.schema import TABLES
-from sessionstore.storage.files.layout import Layout, index_names
+from sessionstore.storage.files.layout import Layout, opened_trash
 
 Connection = sqlite3.Connection
 SQLError = sqlite3.Error
 """What SQLite raises."""
 
-VERSION = "2"
-_BUSY = 5.0
-"""Seconds that a write waits for another one, which takes milliseconds unless it was stopped."""
+_ATTEMPTS = 3
 
-_SUFFIXES = ("", "-wal", "-shm", "-journal")
+PATIENT = 5.0
+"""Seconds that what has to be written waits for another process, which takes milliseconds unless it
+was stopped."""
+BRIEF = 0.05
+"""Seconds for what may be left to the next one who lists."""
 
 
 class Unusable(Exception):
@@ -55,27 +61,39 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-class Database:
-    """The database of one store, as this process uses it: one connection, under the mutex."""
+# --- one database -------------------------------------------------------------------------------
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._connection: Connection | None = None
-        self._name: str | None = None
-        self.opened: int = 0
-        """How many connections this process has had to it."""
-        _all.add(self)
+
+class Database:
+    """The open database of one index, as this process uses it: one connection, under the mutex."""
+
+    def __init__(self, directory: str) -> None:
+        """Open what is in the directory of an index.
+
+        Raises:
+            SQLError: it is damaged, or not there.
+        """
+        self.directory = directory
+        with MUTEX:
+            self._connection: Connection | None = _connect(os.path.join(directory, DATABASE))
+            _all.add(self)
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_connection"):
+            self.close()
 
     @property
-    def name(self) -> str | None:
-        """The file name of the database that is open, or was open last."""
-        return self._name
+    def is_open(self) -> bool:
+        """Whether the connection is there: a forked child has none."""
+        return self._connection is not None
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a transaction is open: under the mutex, that of a caller."""
+        return self._connection is not None and self._connection.in_transaction
 
     def close(self) -> None:
-        """Close the connection; the next use opens another."""
+        """Close the connection."""
         with MUTEX:
             connection, self._connection = self._connection, None
             if connection is not None:
@@ -88,148 +106,65 @@ class Database:
         if connection is not None:
             _left_by_parents.append(connection)
 
-    def existing(self) -> Connection:
-        """Return a connection to the database that counts, under the mutex.
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows that a query yields.
 
         Raises:
-            SQLError, Unusable: it is damaged, or gone.
-        """
-        try:
-            connection = self.current(create=False)
-        except OSError as error:
-            raise Unusable(str(error)) from error
-        if connection is None:
-            raise Unusable("the index was removed")
-        return connection
-
-    def current(self, *, create: bool, is_new: bool = False) -> Connection | None:
-        """Return a connection to it, made if ``create``; None if there is none to be had so.
-
-        ``is_new`` says that it was made just now, in place of one that was damaged.
-
-        Raises:
-            SQLError, Unusable: it is damaged, or cannot be had here.
-            OSError: it cannot be made, or it cannot be known whether there is one.
-        """
-        names = index_names(self._layout)
-        if self._connection is not None:
-            if names and names[0] == self._name:
-                return self._connection
-            self.close()
-        if not names:
-            if not create:
-                return None
-            self._make()
-            names = index_names(self._layout)
-            if not names:
-                raise Unusable("the index was removed")
-        try:
-            connection = self._connected(os.path.join(self._layout.root, names[0]))
-        except SQLError as error:
-            self._remove(names[0])
-            if not create or is_new:  # one that was just made is not damaged: it does not work
-                raise
-            self._warn("the index was damaged, and is made anew: %s", error)
-            return self.current(create=True, is_new=True)
-        for other in names[1:]:
-            self._remove(other)
-        self._connection, self._name = connection, names[0]
-        self.opened += 1
-        return connection
-
-    def _connected(self, path: str) -> Connection:
-        """Return a connection to a database of this version."""
-        connection = self._connect(path)
-        try:
-            if get_fact(connection, "version") != VERSION:
-                raise sqlite3.DatabaseError("it is of another version")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _connect(self, path: str) -> Connection:
-        # mode=rw: a file that was removed just now must not come back empty.
-        uri = f"file:{_quote(path)}?mode=rw"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False
-        )
-        try:
-            # With a write-ahead log nothing is flushed but, now and then, before pages of it go
-            # into the database: a loss of power takes the last rows, but mixes no pages.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA cache_size = -16000")  # KiB
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _make(self) -> None:
-        """Make an empty database aside, and give it its name once it is whole."""
-        name = f"index-{random_hex(8)}.sqlite"
-        aside = os.path.join(self._layout.root, replace.temporary_name())
-        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        try:
-            connection = self._connect(aside)
-            try:
-                connection.execute("PRAGMA synchronous = OFF")
-                connection.execute("PRAGMA journal_mode = MEMORY")
-                # Of 4,096 to 16,384 bytes a new index is made fastest with these, by a tenth, and
-                # a row is settled no slower.
-                connection.execute("PRAGMA page_size = 8192")
-                for sql in TABLES:
-                    connection.execute(sql)
-                set_fact(connection, "version", VERSION)
-                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-                if mode != "wal":
-                    raise Unusable(f"SQLite cannot keep a write-ahead log here ({mode})")
-            finally:
-                connection.close()
-            os.rename(aside, os.path.join(self._layout.root, name))
-        except BaseException:
-            for suffix in _SUFFIXES:
-                with suppress(OSError):
-                    os.unlink(aside + suffix)
-            raise
-
-    def discard(self, reason: object) -> None:
-        """Remove the database: the next who lists makes another.
-
-        Raises:
-            OSError: it cannot be known whether there is one.
+            SQLError: the database is damaged, or was closed.
         """
         with MUTEX:
-            name = self._name
-            self.close()
-            if name is None:
-                name = next(iter(index_names(self._layout)), None)
-            if name is None:
-                return
-            self._warn("the index was removed: %s", reason)
-            self._remove(name)
+            return self._opened().execute(sql, values).fetchall()
 
-    def _remove(self, name: str) -> None:
-        for suffix in _SUFFIXES:
+    def snapshot(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
+        """Return the rows of several queries, all as of one moment.
+
+        Raises:
+            SQLError: the database is damaged, or was closed.
+        """
+        with self._within("BEGIN") as connection:
+            return [connection.execute(*each).fetchall() for each in queries]
+
+    @contextmanager
+    def transaction(self, patience: float) -> Iterator[Connection]:
+        """Give the connection, in a transaction that keeps all others of ours from writing.
+
+        Raises:
+            SQLError: nothing was changed.
+        """
+        with self._within("BEGIN IMMEDIATE", patience) as connection:
+            yield connection
+
+    @contextmanager
+    def _within(self, begin: str, patience: float = PATIENT) -> Iterator[Connection]:
+        with MUTEX:
+            connection = self._opened()
+            connection.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+            connection.execute(begin)
             try:
-                os.unlink(os.path.join(self._layout.root, name + suffix))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                self._warn(
-                    "the index cannot be removed, and may not list what is there:"
-                    " remove index-* by hand: %s",
-                    error,
-                )
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(SQLError):
+                    connection.execute("ROLLBACK")
+                raise
 
-    def _warn(self, text: str, reason: object) -> None:
-        root = self._layout.root
-        logger.warning(
-            f"%s: {text}",
-            root,
-            reason,
-            extra=about("index_removed", path=root, reason=reason),
-        )
+    def _opened(self) -> Connection:
+        if self._connection is None:
+            raise sqlite3.ProgrammingError("the index was closed meanwhile")
+        return self._connection
+
+    def facts(self) -> dict[str, str]:
+        """Return what is recorded of the index.
+
+        Raises:
+            SQLError: the database is damaged, or was closed.
+        """
+        return dict(self.rows("SELECT name, value FROM facts"))
+
+
+def is_busy(error: SQLError) -> bool:
+    """Return whether another process wrote all the time that we waited."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
 def get_fact(connection: Connection, name: str) -> str | None:
@@ -238,21 +173,118 @@ def get_fact(connection: Connection, name: str) -> str | None:
     return found[0] if found else None
 
 
-def set_fact(connection: Connection, name: str, value: str) -> None:
+def set_facts(connection: Connection, **facts: object) -> None:
     """Record something of the index, in the transaction that is open."""
-    connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+    sql = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+    connection.executemany(sql, [(name, str(value)) for name, value in facts.items()])
 
 
-def roll_back(connection: Connection) -> None:
-    """End a transaction that failed, if there is one."""
-    with suppress(SQLError):
-        connection.execute("ROLLBACK")
+def _connect(path: str) -> Connection:
+    # The mutex keeps threads apart. A transaction begins and ends where we say so.
+    connection = sqlite3.connect(
+        f"file:{_quote(path)}?mode=rw",  # a file that was removed must not come back empty
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=PATIENT,
+    )
+    try:
+        # With a write-ahead log nothing is flushed but, now and then, before pages of it go
+        # into the database: a loss of power takes the last rows, but mixes no pages.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cache_size = -16000")  # KiB
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _quote(path: str) -> str:
     from urllib.parse import quote
 
     return quote(path)
+
+
+# --- the one that counts ------------------------------------------------------------------------
+
+
+def directories(layout: Layout) -> list[str]:
+    """Return the indexes of this format, the one that counts first.
+
+    Raises:
+        OSError: the root cannot be listed: then nobody knows whether there is one.
+    """
+    return list(filter(index_directory.is_ours, index_directory.paths(layout)))
+
+
+def open_index(layout: Layout, *, create: bool) -> Database | None:
+    """Open the index that counts; a damaged one is removed. None if there is none, or a new one.
+
+    Raises:
+        SQLError, Unusable: it cannot be had here.
+        OSError: it cannot be known whether there is one.
+    """
+    is_new = False
+    for _ in range(_ATTEMPTS):
+        there = directories(layout)
+        if not there and not create:
+            return None
+        if not there:
+            _make(layout)
+            is_new = True
+            continue
+        try:
+            opened = Database(there[0])
+            opened.facts()
+        except SQLError as error:
+            if not is_new and os.path.lexists(os.path.join(there[0], DATABASE)):
+                text = "the index was damaged, and is made anew: %s"
+                index_directory.warn(layout, text, error)
+            index_directory.remove(layout, there[0])
+            if is_new:  # one that was just made is not damaged: it does not work
+                raise
+            continue
+        for other in there[1:]:
+            index_directory.remove(layout, other)
+        return opened
+    raise Unusable("others remove the index again and again")
+
+
+def _make(layout: Layout) -> None:
+    """Make an empty index aside, and give it its place once it is whole."""
+    with opened_trash(layout) as trash:
+        name = f"index.{random_hex(8)}"
+        aside = os.path.join(trash.path, name)
+        trash.make_directory(name)
+        try:
+            _fill(aside, layout)
+            os.rename(aside, os.path.join(layout.root, f"index-{FORMAT}-{random_hex(8)}"))
+        except BaseException as error:
+            was_swept = isinstance(error, OSError | SQLError) and not os.path.lexists(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            if not was_swept:  # by somebody who took it for left over: then it is tried again
+                raise
+
+
+def _fill(directory: str, layout: Layout) -> None:
+    live_names.prepare(directory, layout)
+    file = os.path.join(directory, DATABASE)
+    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    connection = _connect(file)
+    try:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        # Of 4,096 to 16,384 bytes a new index is made fastest with these, by a tenth, and rows are
+        # stored no slower.
+        connection.execute("PRAGMA page_size = 8192")
+        for sql in TABLES:
+            connection.execute(sql)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise Unusable(f"SQLite cannot keep a write-ahead log here ({mode})")
+    finally:
+        connection.close()
 
 
 def try_out(directory: str) -> str:

@@ -1,54 +1,52 @@
 """The index of a store of files: derived, disposable, and never asked to be right by itself.
 
-A row is *settled* when the file of its session cannot change without the row being touched first;
-any other is *live*, and whoever lists reads the file:
+A row says what the file of its session says, and counts only while ``live/`` does not name the
+session. Ten lines tell the rest:
 
-- A claim makes the row live, under the session's lock, before its first save; its mark is a
-  random number. Release settles the row, if the mark is still its own.
-- A process that dies leaves a live row. Whoever lists settles it, once the lock was seen free
-  and the file unchanged since it was read, if the mark is still the one it has seen.
-- Sessions come and go in one transaction with the change of ``sessions/``, whose inode and
-  change time are recorded. What others add or remove is noticed by them.
-- Nothing is flushed for it. A row may be lost with the power, so the boot is recorded, too: after
-  another one everything is compared with the files, by inode, size and time.
-
-Who cannot keep it true removes it. ``database.py`` makes, opens and removes the file.
+- A writer names a session as live after it has the lock and before the file changes, or the session
+  is moved in or out. It stores no row, and removes no name.
+- A fold removes names. It renames one, so that no writer relies on it; sees the lock of the session
+  free, so that whoever relied on it is done; and reads the file within the transaction that stores
+  the row, so that of two folds the later one read later. Then it unlinks the name.
+- A listing reads ``live/`` before it reads rows. It folds, and tells what is still live from the
+  files. A process folds what it released itself, so that listings find little to fold.
+- Whatever may have changed without a name (another boot, sessions that came or went unrecorded, an
+  index that was not finished) is found by comparing every row with its file.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
 
 from sessionstore.model.ids import random_hex
+from sessionstore.model.summary import SessionSummary
 from sessionstore.process import kernel
+from sessionstore.storage.files.index import database, index_directory, live_names
 from sessionstore.storage.files.index.database import (
+    BRIEF,
     MUTEX,
+    PATIENT,
     Connection,
     Database,
     SQLError,
     Unusable,
     get_fact,
-    roll_back,
-    set_fact,
+    set_facts,
 )
-from sessionstore.storage.files.index.schema import COLUMNS, INDEXES, Row
+from sessionstore.storage.files.index.observe import Observation, SessionObserver
+from sessionstore.storage.files.index.schema import INDEXES, REMOVE, STORE
 from sessionstore.storage.files.layout import Layout
 
-_MANY = 500
-"""Rows that wait at most."""
-
-_T = TypeVar("_T")
-
-
-class Moment(NamedTuple):
-    """A state of the index: two are the same if nobody changed it in between."""
-
-    connection: int
-    changes_of_others: int
-    changes_of_ours: int
+_BATCH = 500
+"""Sessions that are folded at once: others wait for it some 30 ms."""
+_WAITING = 64
+"""Released sessions that wait to be folded at most: together they share pages of the database."""
+_OFTEN = 1.0
+"""Seconds after which a release folds, however few wait."""
 
 
 class Index:
@@ -56,306 +54,198 @@ class Index:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._database = Database(layout)
-        self._gathering = 0
-        """How many threads gather the rows of many releases."""
-        self._gathered: list[tuple[Row, int]] = []
+        self._database: Database | None = None
+        self._released: list[tuple[str, str]] = []
+        self._folded_at = -math.inf
 
     def close(self) -> None:
-        """Close the connection; the next use opens another."""
-        self._database.close()
-
-    # --- what the holder of a session says -------------------------------------------------------
-
-    def mark_live(self, session_id: str) -> int | None:
-        """Say, under the session's lock, that its file is about to change.
-
-        Returns the mark for :meth:`settle`; None where there is no index.
-        """
-        mark = new_mark()
-
-        def write(connection: Connection) -> int:
-            connection.execute(
-                "INSERT INTO sessions (id, live) VALUES (?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET live = excluded.live",
-                (session_id, mark),
-            )
-            return mark
-
-        return self._write(write)
-
-    def settle(self, row: Row, mark: int) -> None:
-        """Say that the file stays as ``row`` has it, unless another mark was made since."""
+        """Fold what waits, and close the database; the next use opens it again."""
+        self._fold_released()
         with MUTEX:
-            self._gathered.append((row, mark))
-            if self._gathering and len(self._gathered) < _MANY:
+            opened, self._database = self._database, None
+            if opened is not None:
+                opened.close()
+
+    # --- writers ---------------------------------------------------------------------------------
+
+    def released(self, session_id: str, token: str) -> None:
+        """Fold what a claim of this process has changed, at once or together with others."""
+        with MUTEX:
+            self._released.append((session_id, token))
+            now = time.monotonic()
+            if len(self._released) < _WAITING and now - self._folded_at < _OFTEN:
                 return
-            self._settle_gathered()
+            self._folded_at = now
+        self._fold_released()
+
+    def _fold_released(self) -> None:
+        with MUTEX:
+            if self._database is not None and self._database.is_writing:
+                return  # a signal handler released a session in the middle of a transaction
+            released, self._released = self._released, []
+        if not released:
+            return
+        names: dict[str, list[str]] = {}
+        for session_id, token in released:
+            names.setdefault(session_id, []).append(live_names.of_claim(session_id, token))
+        # Nothing is lost where this fails: the names stay, for whoever lists.
+        with suppress(OSError, SQLError, Unusable):
+            opened = self._opened(create=False)
+            if opened is not None:
+                # The claims have ended: a later one has a name of its own.
+                with SessionObserver(self._layout) as observer, self._discarding(opened):
+                    _fold(opened, observer, names)
+
+    # --- those who list --------------------------------------------------------------------------
+
+    def open(self) -> Database:
+        """Return the index that counts, open; it is made if there is none.
+
+        Raises:
+            SQLError, Unusable: it cannot be had here.
+        """
+        try:
+            opened = self._opened(create=True)
+        except OSError as error:
+            raise Unusable(str(error)) from error
+        assert opened is not None
+        return opened
+
+    def _opened(self, *, create: bool) -> Database | None:
+        with MUTEX:
+            # One that was removed meanwhile names no live sessions: who lists finds out, and goes
+            # on with another. One that another came to stand before is kept as true as that.
+            if self._database is None or not self._database.is_open:
+                self._database = database.open_index(self._layout, create=create)
+            return self._database
 
     @contextmanager
-    def settling_together(self) -> Iterator[None]:
-        """Have rows that settle within the block do so together: they share pages of the database.
-
-        Whoever lists meanwhile, or after this process died, reads the files of those that wait.
-        One that is claimed meanwhile has another mark, and stays live.
-        """
-        with MUTEX:
-            self._gathering += 1
+    def _discarding(self, opened: Database) -> Iterator[None]:
+        """Remove the index if the block fails: else names would gather that nobody ever folds."""
         try:
             yield
-        finally:
-            with MUTEX, suppress(OSError):
-                self._gathering -= 1
-                self._settle_gathered()
+        except SQLError as error:
+            self.discard(opened, error)
 
-    def _settle_gathered(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        if gathered:
-            self.settle_all(gathered)
+    def discard(self, opened: Database, reason: object) -> None:
+        """Remove an index: the next who lists makes another."""
+        opened.close()
+        if os.path.lexists(opened.directory):  # else another was faster
+            index_directory.discard(self._layout, opened.directory, reason)
 
-    def settle_all(self, rows: Sequence[tuple[Row, int]]) -> None:
-        """Settle several rows at once."""
-
-        def write(connection: Connection) -> None:
-            connection.executemany(_SETTLE, ((*row, row.id, mark) for row, mark in rows))
-
-        self._write(write)
-
-    def remove_gone(self, session_id: str, mark: int) -> None:
-        """Remove the row of a session that is gone, unless it was made anew."""
-
-        def write(connection: Connection) -> None:
-            connection.execute("DELETE FROM sessions WHERE id = ? AND live = ?", (session_id, mark))
-
-        self._write(write)
-
-    @contextmanager
-    def adding(self, session_id: str) -> Iterator[int | None]:
-        """Give the mark of a session that the block moves into ``sessions/``, under its lock."""
-        mark = new_mark()
-
-        def record(connection: Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO sessions (id, live) VALUES (?, ?)", (session_id, mark)
-            )
-
-        with self._renaming(record) as recorded:
-            yield mark if recorded else None
-
-    @contextmanager
-    def removing(self, session_id: str) -> Iterator[None]:
-        """Remove the row of a session that the block moves out of ``sessions/``."""
-
-        def record(connection: Connection) -> None:
-            connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
-
-        with self._renaming(record):
-            yield
-
-    @contextmanager
-    def _renaming(self, record: Callable[[Connection], None]) -> Iterator[bool]:
-        # The transaction keeps all others of ours out, so that what changes sessions/ meanwhile
-        # is the block, or somebody else, of whom nothing must be recorded.
-        with MUTEX:
-            connection = self._begun()
-            if connection is None:
-                yield False
-                return
-            try:
-                try:
-                    known = get_fact(connection, "directory")
-                    foreign = known != self.directory_identity()
-                    record(connection)
-                except SQLError as error:
-                    roll_back(connection)
-                    self._database.discard(error)
-                    connection = None
-                yield connection is not None
-            except BaseException:
-                if connection is not None:
-                    roll_back(connection)
-                raise
-            if connection is not None:
-                try:
-                    if not foreign:
-                        set_fact(connection, "directory", self.directory_identity())
-                    connection.execute("COMMIT")
-                except SQLError as error:
-                    roll_back(connection)
-                    self._database.discard(error)
-
-    def directory_identity(self) -> str:
-        """Return what changes whenever a session comes or goes, or all are replaced."""
-        try:
-            status = os.stat(self._layout.sessions)
-        except OSError:
-            return ""
-        return f"{status.st_dev}:{status.st_ino}:{status.st_ctime_ns}"
-
-    def _begun(self) -> Connection | None:
-        """Return the connection, in a transaction that may write; None without an index.
+    def fold(self, opened: Database) -> dict[str, SessionSummary | None]:
+        """Return what the files of all live sessions say, None if gone; fold what may be folded.
 
         Raises:
-            OSError: it cannot be known whether there is one.
+            SQLError: the index is damaged, or gone.
+            OSError: the sessions cannot be listed.
         """
         try:
-            connection = self._database.current(create=False)
-            if connection is not None:
-                connection.execute("BEGIN IMMEDIATE")
-        except (SQLError, Unusable) as error:
-            self._database.discard(error)
-            return None
-        return connection
+            names = live_names.names(opened.directory)
+        except OSError as error:
+            raise SQLError(f"it does not say any more which sessions are live: {error}") from error
+        if not names:
+            return {}
+        with SessionObserver(self._layout) as observer:
+            free: dict[str, list[str]] = {}
+            for session_id, given in names.items():
+                taken = live_names.take(opened.directory, given)
+                # In this order: who claims after this look makes a name of its own.
+                if taken and observer.is_free(session_id):
+                    free[session_id] = taken
+            found = _fold(opened, observer, free)
+            for session_id in names.keys() - found.keys():
+                found[session_id] = observer.read(session_id)
+        return {one: None if seen is None else seen.item for one, seen in found.items()}
 
-    def _write(self, write: Callable[[Connection], _T]) -> _T | None:
-        """Return what ``write`` returns within a transaction; None if there is no index (now)."""
-        with MUTEX:
-            connection = self._begun()
-            if connection is None:
-                return None
-            try:
-                result = write(connection)
-                connection.execute("COMMIT")
-            except SQLError as error:
-                roll_back(connection)
-                self._database.discard(error)
-                return None
-            except BaseException:
-                roll_back(connection)
-                raise
-            return result
-
-    # --- what those who list use -----------------------------------------------------------------
-
-    def open(self) -> None:
-        """Open the index, made now if there is none.
-
-        Raises:
-            Unusable: SQLite cannot work here.
-        """
-        with MUTEX:
-            try:
-                self._database.current(create=True)
-            except (SQLError, OSError) as error:
-                raise Unusable(str(error)) from error
-
-    def rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        """Return the rows that a query yields.
-
-        Raises:
-            SQLError, Unusable: the index is damaged, or gone.
-        """
-        with MUTEX:
-            return self._database.existing().execute(sql, values).fetchall()
-
-    def snapshot(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
-        """Return the rows of several queries, all as of one moment.
-
-        Raises:
-            SQLError, Unusable: the index is damaged, or gone.
-        """
-        return self._within(
-            "BEGIN", lambda one: [one.execute(*each).fetchall() for each in queries]
-        )
-
-    def change(self, write: Callable[[Connection], _T], *, database: str | None = None) -> _T:
-        """Return what ``write`` returns, in a transaction.
-
-        ``database`` is the name of the one that is meant, if it must be no other.
-
-        Raises:
-            SQLError, Unusable: nothing was changed.
-        """
-        return self._within("BEGIN IMMEDIATE", write, database)
-
-    def _within(
-        self, begin: str, work: Callable[[Connection], _T], database: str | None = None
-    ) -> _T:
-        with MUTEX:
-            connection = self._database.existing()
-            if database not in (None, self._database.name):
-                raise Unusable("another index took its place meanwhile")
-            connection.execute(begin)
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                roll_back(connection)
-                raise
-            return result
-
-    def moment(self) -> Moment:
-        """Return what is another as soon as anybody, here or elsewhere, changed the index.
-
-        Raises:
-            SQLError, Unusable: the index is damaged, or gone.
-        """
-        with MUTEX:
-            connection = self._database.existing()
-            others = connection.execute("PRAGMA data_version").fetchone()[0]
-            return Moment(self._database.opened, others, connection.total_changes)
-
-    def why_not_true(self) -> str | None:
+    def why_stale(self, opened: Database) -> str | None:
         """Return why the rows cannot be trusted before a comparison, or None if they can.
 
         Raises:
-            SQLError, Unusable: the index is damaged, or gone.
+            SQLError: the index is damaged, or gone.
         """
-        facts = dict(self.rows("SELECT name, value FROM facts", ()))
+        facts = opened.facts()
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
         if facts.get("boot") != kernel.boot_id():
             return "the machine was started since, or the store comes from another one"
-        if facts.get("directory") != self.directory_identity() and not self.change(
-            # One of ours may be between the change and its record: this waits for it.
-            lambda one: get_fact(one, "directory") == self.directory_identity()
-        ):
-            return "something else added, removed or replaced sessions"
-        return None
+        try:
+            is_recorded = live_names.is_recorded(opened.directory, self._layout)
+        except OSError as error:
+            raise SQLError(f"it is not recorded which sessions came and went: {error}") from error
+        return None if is_recorded else "something else added, removed or replaced sessions"
 
-    def begin_comparison(self) -> str | None:
-        """Record what is about to be compared; until the end the rows are not trusted.
+    def begin_comparison(self, opened: Database) -> str:
+        """Record that all is about to be compared; until the end the rows are not trusted.
 
-        Returns the name of the database, for :meth:`change` and :meth:`end_comparison`: whoever
-        removes it meanwhile, and makes another, has that one compared from the beginning.
-        """
-
-        def write(connection: Connection) -> str | None:
-            set_fact(connection, "complete", "0")
-            set_fact(connection, "boot", kernel.boot_id() or "")
-            set_fact(connection, "directory", self.directory_identity())
-            return self._database.name
-
-        return self.change(write)
-
-    def end_comparison(self, database: str | None) -> None:
-        """Trust the rows from now on."""
-        for sql in INDEXES:  # one by one: others write in between
-            self.change(_executing(sql), database=database)
-        self.change(lambda one: set_fact(one, "complete", "1"), database=database)
-
-    def discard(self, reason: object) -> None:
-        """Remove the index: the next who lists makes another.
+        Returns what :meth:`end_comparison` wants: who began a comparison before this one saw less.
 
         Raises:
-            Unusable: it cannot be known whether there is one.
+            SQLError: the index is damaged, or gone.
         """
+        number = random_hex(8)
+        with opened.transaction(PATIENT) as connection:
+            set_facts(connection, complete=number, boot=kernel.boot_id())
         try:
-            self._database.discard(reason)
+            live_names.record_sessions(opened.directory, self._layout)
         except OSError as error:
-            raise Unusable(str(error)) from error
+            raise SQLError(f"what comes and goes cannot be recorded: {error}") from error
+        return number
+
+    def end_comparison(self, opened: Database, number: str) -> None:
+        """Trust the rows from now on, unless another comparison has begun since.
+
+        Raises:
+            SQLError: the index is damaged, or gone.
+        """
+        for sql in INDEXES:  # one by one: others write in between
+            with opened.transaction(PATIENT) as connection:
+                connection.execute(sql)
+        with opened.transaction(PATIENT) as connection:
+            if get_fact(connection, "complete") == number:
+                set_facts(connection, complete=1)
 
 
-_SETTLE = (
-    f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in COLUMNS)}"  # noqa: S608 - our own names
-    " WHERE id = ? AND live = ?"
-)
+def _fold(
+    opened: Database, observer: SessionObserver, names: Mapping[str, list[str]]
+) -> dict[str, Observation | None]:
+    """Fold sessions on whose names nobody relies any more; return what was read of them.
+
+    Raises:
+        SQLError: the index is damaged, or gone.
+    """
+    found: dict[str, Observation | None] = {}
+    ids = sorted(names)  # as the database keeps them
+    for start in range(0, len(ids), _BATCH):
+        try:
+            with opened.transaction(BRIEF) as connection:
+                seen = {one: observer.read(one) for one in ids[start : start + _BATCH]}
+                done = store(connection, seen)
+        except SQLError as error:
+            if database.is_busy(error):  # somebody was stopped in a transaction: the names stay
+                break
+            raise
+        found |= seen
+        for session_id in done:
+            live_names.drop(opened.directory, names[session_id])
+    return found
 
 
-def new_mark() -> int:
-    """Return a number that no other live row has."""
-    return int(random_hex(8), 16) >> 2 | 1
+def store(connection: Connection, seen: Mapping[str, Observation | None]) -> list[str]:
+    """Make the rows say what was read in this transaction; return of whom they say all.
+
+    Of others the files are read each time: of those that are damaged, and of those that are ACTIVE
+    without an owner record, whose process holds no lock.
+    """
+    rows = [row for one in seen.values() if one is not None and (row := one.row()) is not None]
+    gone = [session_id for session_id, one in seen.items() if one is None]
+    connection.executemany(STORE, rows)
+    if gone:
+        connection.executemany(REMOVE, [(session_id,) for session_id in gone])
+        count_removal(connection)
+    return [*(row.id for row in rows), *gone]
 
 
-def _executing(sql: str) -> Callable[[Connection], object]:
-    return lambda connection: connection.execute(sql)
+def count_removal(connection: Connection) -> None:
+    """Record that rows were removed, for a comparison that counts them meanwhile."""
+    set_facts(connection, removals=random_hex(8))

@@ -1,44 +1,41 @@
-"""Look at one session's file for the index: what it says, and whether it can still change."""
+"""Look at one session's file for the index: what it says, and whether somebody holds it."""
 
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from typing import NamedTuple
 
 from sessionstore.durable.directory import Directory, Signature
-from sessionstore.durable.regular_file import read_regular
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.status import SessionStatus
-from sessionstore.model.stored import MAX_STATE_BYTES
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files import state_file
-from sessionstore.storage.files.index import schema
-from sessionstore.storage.files.index.schema import Row
+from sessionstore.storage.files.index.schema import Row, row_of
 from sessionstore.storage.files.layout import STATE, Layout
 
 
-class Sighting(NamedTuple):
+class Observation(NamedTuple):
     """A session as its file told it."""
 
     item: SessionSummary
     signature: Signature | None
     """Of the file; None where it could not be read."""
 
-    @property
-    def may_settle(self) -> bool:
-        """Whether only a holder of its lock would change it, as far as the state says.
+    def row(self) -> Row | None:
+        """Return the row for it; None where something else than a holder of its lock may change it.
 
         Whoever runs an ACTIVE session without an owner record holds no lock; and what is damaged
         is looked at each time, so that it is noticed when it was mended.
         """
         item = self.item
-        return self.signature is not None and (
-            item.status is not SessionStatus.ACTIVE or item.owner is not None
-        )
+        if self.signature is None or (item.status is SessionStatus.ACTIVE and item.owner is None):
+            return None
+        return row_of(item, self.signature)
 
 
-class Eyes:
+class SessionObserver:
     """Looks at the sessions of one store through its open ``sessions/``."""
 
     def __init__(self, layout: Layout) -> None:
@@ -49,7 +46,7 @@ class Eyes:
         except OSError:  # nobody of ours has claimed anything yet
             self._locks = None
 
-    def __enter__(self) -> Eyes:
+    def __enter__(self) -> SessionObserver:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,67 +66,45 @@ class Eyes:
         """Return whether the session is there, damaged or not."""
         try:
             mode = self._sessions.status(session_id).st_mode
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:
+            return True
         return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
-    def touch(self, session_id: str) -> None:
-        """Have the system read the file, so that it is in memory when it is needed.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        read_regular(self._sessions, f"{session_id}/{STATE}", MAX_STATE_BYTES)
-
-    def settled_row(self, session_id: str) -> Row | None:
-        """Return the row of a session that is sound and that nobody holds; None: look closer.
-
-        The path is believed, so the session was just seen to be a directory, and no link. The lock
-        comes first, which saves a second look at the file: whoever claims the session after it
-        was free makes its row live before the first save. So the row that is returned is true
-        for one that was there before, and is still as it was; or if there is none.
-        """
-        from sessionstore.storage.files.index import glance  # pydantic: settled rows need none
-
+    def is_free(self, session_id: str) -> bool:
+        """Return whether nobody holds the session. False says little: others look, too."""
         try:
-            if self._locks is not None and not locks.is_free(self._locks, session_id):
-                return None
-            file = f"{session_id}/{STATE}"
-            payload, signature = read_regular(self._sessions, file, MAX_STATE_BYTES)
+            return self._locks is None or locks.is_free(self._locks, session_id)
         except OSError:
-            return None
-        return glance.settled_row(payload, session_id, signature)
+            return False
 
-    def read(self, session_id: str, *, is_directory: bool = False) -> Sighting | None:
+    def read(self, session_id: str, *, is_directory: bool = False) -> Observation | None:
         """Return what the file says; None if the session is gone.
 
-        Of one that was just seen to be a directory, and no link, the path is believed: it takes
-        half the time.
+        ``is_directory`` says that it was just seen to be a directory, and no link.
         """
-        from sessionstore.model import codec  # pydantic: settled rows need none
+        from sessionstore.model import codec  # pydantic: rows need none
         from sessionstore.model.state import SessionState
 
         # Named in errors only, and joined a million times for a new index: not by os.path.
         file = f"{self._sessions.path}/{session_id}/{STATE}"
         try:
-            if is_directory:
-                try:
-                    name = f"{session_id}/{STATE}"
-                    payload, signature = state_file.read(self._sessions, name, session_id)
-                except FileNotFoundError:
-                    return self.read(session_id)
-            else:
-                payload, signature = self._read_inside(session_id, file)
+            payload, signature = self._read_file(session_id, file, is_directory)
             state = codec.decode(payload, SessionState, session_id, file)
         except SessionNotFound:
             return None
         except SessionCorrupt as error:
-            return Sighting(SessionSummary(session_id, damaged=error.reason), None)
+            return Observation(SessionSummary(session_id, damaged=error.reason), None)
         except OSError as error:
             return self._unread(session_id, error)
-        return Sighting(summarize(state), signature)
+        return Observation(summarize(state), signature)
 
-    def _read_inside(self, session_id: str, file: str) -> tuple[bytes, Signature]:
+    def _read_file(self, session_id: str, file: str, is_directory: bool) -> tuple[bytes, Signature]:
+        # The path of a directory is believed: to open each of them takes twice the time.
+        if is_directory or stat.S_ISDIR(self._sessions.status(session_id).st_mode):
+            with suppress(FileNotFoundError):
+                return state_file.read(self._sessions, f"{session_id}/{STATE}", session_id)
         with Directory(session_id, self._sessions) as directory:
             try:
                 return state_file.read(directory, STATE, session_id)
@@ -145,42 +120,10 @@ class Eyes:
             return False
         return (status.st_dev, status.st_ino) == directory.identity()
 
-    def _unread(self, session_id: str, error: OSError) -> Sighting | None:
+    def _unread(self, session_id: str, error: OSError) -> Observation | None:
         if not self.is_there(session_id):
             return None
         reason = state_file.describe_damage(error) or str(
             StorageError("open", self._layout.session(session_id), error)
         )
-        return Sighting(SessionSummary(session_id, damaged=reason), None)
-
-    def is_settled(self, seen: Sighting) -> bool:
-        """Return whether nobody can have changed the file since, or will without the index.
-
-        The lock has to be seen free after the file was read, and the file unchanged after that:
-        whoever claims the session from then on makes its row live before the first save.
-        """
-        session_id = seen.item.session_id
-        if not seen.may_settle:
-            return False
-        try:
-            if self._locks is not None and not locks.is_free(self._locks, session_id):
-                return False
-        except OSError:
-            return False
-        return self.signature(session_id) == seen.signature
-
-
-def last_row(layout: Layout, session_id: str, seen: Sighting | None) -> Row | None:
-    """Return the row for a session that its holder is about to release, as it left it.
-
-    ``seen`` is what it wrote last; without that the file is read. None: leave it to others.
-    """
-    if seen is None:
-        try:
-            with Eyes(layout) as eyes:
-                seen = eyes.read(session_id)
-        except OSError:
-            return None
-    if seen is None or seen.signature is None or seen.item.status is SessionStatus.ACTIVE:
-        return None
-    return schema.settled_row(seen.item, seen.signature)
+        return Observation(SessionSummary(session_id, damaged=reason), None)

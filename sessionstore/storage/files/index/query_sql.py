@@ -1,18 +1,20 @@
-"""Turn a query into SQL: streams of rows in order, conditions and counts."""
+"""Say a query in SQL. Values never become part of SQL text: they are bound."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sessionstore.model.query import Position, SessionQuery
 from sessionstore.model.status import SessionStatus
-from sessionstore.storage.files.index.schema import _LARGEST, ALL
+from sessionstore.storage.files.index.schema import COLUMNS, LARGEST
 
-LIVE = "id, live"
-"""What is asked of live rows: their file says the rest."""
+ALL = ", ".join(COLUMNS)
+
+BY_ID = f"SELECT {ALL} FROM sessions WHERE id = ?"  # noqa: S608 - names of ours
 
 
-class Stream(NamedTuple):
+class RowStream(NamedTuple):
     """A query whose rows come in the order of an SQL index: one status, known times or unknown."""
 
     where: tuple[str, ...]
@@ -50,7 +52,7 @@ class Stream(NamedTuple):
         return sql, values
 
 
-def streams(query: SessionQuery) -> list[Stream]:
+def streams(query: SessionQuery) -> list[RowStream]:
     """Return what to merge for ``query``: nothing where no sound session can match."""
     if query.damaged:
         return []
@@ -61,32 +63,30 @@ def streams(query: SessionQuery) -> list[Stream]:
     statuses = _statuses(query)
     # By time within a status: not by looking for the ids first, and then sorting all of them.
     where, values = _conditions(query, "id" if order == "id" or statuses == [None] else "+id")
-    found: list[Stream] = []
+    found: list[RowStream] = []
     for status in statuses:
         extra = () if status is None else ("status = ?",)
         bound = (*values, *(() if status is None else (status,)))
         if order == "id":
             is_few = is_narrow and status is not None
-            found.append(Stream((*where, *extra), bound, order, False, is_few))
+            found.append(RowStream((*where, *extra), bound, order, False, is_few))
         else:
-            found.append(Stream((*where, *extra, f"{order} IS NOT NULL"), bound, order, False))
-            found.append(Stream((*where, *extra, f"{order} IS NULL"), bound, order, True, True))
+            found.append(RowStream((*where, *extra, f"{order} IS NOT NULL"), bound, order, False))
+            found.append(RowStream((*where, *extra, f"{order} IS NULL"), bound, order, True, True))
     return found
 
 
-def count_sql(query: SessionQuery, *, live_only: bool) -> tuple[str, list[Any]]:
-    """Return SQL that counts the rows that match, by what they say, live ones included."""
+def count_sql(query: SessionQuery, ids: Sequence[str] | None = None) -> tuple[str, list[Any]]:
+    """Return SQL that counts the rows that match, by what they say; of ``ids`` alone if given."""
     where, values = _conditions(query)
     statuses = _statuses(query)
     if statuses != [None]:
         where.append(f"status IN ({', '.join('?' * len(statuses))})")
         values += statuses
-    source = "sessions"
-    if live_only:
-        where.append("live <> 0")
-        # Few are live. Without being told SQLite would look up every row of a status.
-        source = "sessions INDEXED BY by_live"
-    return f"SELECT COUNT(*) FROM {source}{_where(where)}", values  # noqa: S608 - as above
+    if ids is not None:
+        where.append(f"id IN ({', '.join('?' * len(ids))})")
+        values += ids
+    return f"SELECT COUNT(*) FROM sessions{_where(where)}", values  # noqa: S608 - as above
 
 
 def _statuses(query: SessionQuery) -> list[str | None]:
@@ -116,7 +116,7 @@ def _conditions(query: SessionQuery, key: str = "id") -> tuple[list[str], list[A
         where.append(f"interrupted = {int(query.interrupted)}")
     if query.max_recoveries is not None:
         where.append("recoveries <= ?")
-        values.append(max(-_LARGEST, min(query.max_recoveries, _LARGEST)))
+        values.append(max(-LARGEST, min(query.max_recoveries, LARGEST)))
     for name, sign, limit in (
         ("updated", ">=", query.since),
         ("updated", "<", query.until),

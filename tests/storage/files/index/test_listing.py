@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -13,14 +14,16 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionState, SessionStore, StorageError
-from sessionstore.process import identity
-from sessionstore.storage.files import FilesBackend
-from sessionstore.storage.files.index import database
+from sessionstore.process import kernel
+from sessionstore.storage.files import FilesBackend, lock
+from sessionstore.storage.files.index import live_names
 from tests.support.index import (
     assert_true,
     fill,
     index_files,
     listed,
+    live,
+    remove_index,
     row,
     scanned,
 )
@@ -47,6 +50,12 @@ def test_a_listing_makes_one_that_only_its_owner_can_read(store: Store, tmp_path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for name in ("-wal", "-shm"):
         assert stat.S_IMODE(Path(f"{file}{name}").stat().st_mode) == 0o600
+    with store.claim("s0") as session:
+        session.save()
+        for directory in (file.parent, file.parent / "live"):
+            assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        (named,) = (file.parent / "live").iterdir()
+        assert stat.S_IMODE(named.stat().st_mode) == 0o600
     assert_true(store)
 
 
@@ -75,20 +84,28 @@ def empty(file: Path) -> None:
 
 
 def remove(file: Path) -> None:
-    for each in file.parent.glob("index-*"):
-        each.unlink()
+    remove_index(file.parents[1])
+
+
+def remove_the_database(file: Path) -> None:
+    file.unlink()
+
+
+def remove_the_names(file: Path) -> None:
+    shutil.rmtree(file.parent / "live")
+
+
+def remove_the_record(file: Path) -> None:
+    (file.parent / "sessions").unlink()
+
+
+def empty_the_record(file: Path) -> None:
+    os.truncate(file.parent / "sessions", 0)
 
 
 def drop_a_table(file: Path) -> None:
     connection = sqlite3.connect(file)
     connection.execute("DROP TABLE sessions")
-    connection.commit()
-    connection.close()
-
-
-def another_version(file: Path) -> None:
-    connection = sqlite3.connect(file)
-    connection.execute("UPDATE facts SET value = '999' WHERE name = 'version'")
     connection.commit()
     connection.close()
 
@@ -110,7 +127,12 @@ def unfinished(file: Path) -> None:
     connection.close()
 
 
-HARMS = [noise, truncate, empty, remove, drop_a_table, another_version, another_boot, unfinished]
+SILENT = [remove, remove_the_database]
+"""Who does this knows what it means."""
+HARMS = [
+    noise, truncate, empty, drop_a_table, another_boot, unfinished,
+    remove_the_names, remove_the_record, empty_the_record, *SILENT,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -133,7 +155,8 @@ def test_a_harmed_index_does_no_harm(
         assert_true(store)
         store.close()
         assert_true(SessionStore(tmp_path))
-    if not is_open:  # else SQLite may have the sound pages at hand, and write them back
+    # If it is open, SQLite may have the sound pages at hand, and write them back.
+    if not is_open and harm not in SILENT:
         assert "index" in caplog.text, "it does not say what it did"
     assert "without an index" not in caplog.text, "it does not heal itself"
     assert row(tmp_path, "later") is not None
@@ -178,15 +201,16 @@ def test_an_index_that_is_older_than_the_files_is_compared_after_another_boot(
     held = store.claim("s4")
     store.close()
     (file,) = index_files(tmp_path)
-    before = file.read_bytes()
+    before = tmp_path / "before"
+    shutil.copytree(file.parent, before)
     store.claim("s0").fail("its row is lost")
     held.state.goal_id = "moved"
-    held.save()  # and so is the mark
+    held.save()  # and so is its name
     expected = scanned(store, {"status": "failed"}, "-updated_at")
     store.close()
     remove(file)
-    file.write_bytes(before)  # sessions/ did not change, and tells nothing
-    monkeypatch.setattr(identity, "boot_id", lambda: "the next one")
+    before.rename(file.parent)  # sessions/ did not change, and tells nothing
+    monkeypatch.setattr(kernel, "boot_id", lambda: "the next one")
     booted = SessionStore(tmp_path)
     assert booted.count(status="failed") == len(expected) == 3
     assert booted.count(goal_id="moved") == 1
@@ -208,12 +232,45 @@ def test_one_session_put_back_by_hand_is_listed_at_once(store: Store, tmp_path: 
 def test_of_two_that_are_made_at_once_one_counts(store: Store, tmp_path: Path) -> None:
     (file,) = index_files(tmp_path)
     store.close()
-    smaller = tmp_path / "index-0000000000000000.sqlite"
-    assert smaller < file
-    shutil.copy(file, smaller)
+    smaller = tmp_path / "index-1-0000000000000000"
+    assert smaller < file.parent
+    shutil.copytree(file.parent, smaller)
     drop_a_table(file)
     assert_true(store)
-    assert index_files(tmp_path) == [smaller]
+    assert index_files(tmp_path) == [smaller / "rows.sqlite"]
+
+
+def test_an_index_of_another_version_is_left_alone_and_kept_true(
+    store: Store, tmp_path: Path
+) -> None:
+    (file,) = index_files(tmp_path)
+    theirs = file.parent.with_name("index-999-0000000000000000")
+    store.close()
+    file.parent.rename(theirs)
+    assert_true(store)
+    assert len(index_files(tmp_path)) == 2
+    record = (theirs / "sessions").read_bytes()
+    for turn in range(3):
+        with store.claim("s1") as session:
+            session.state.goal_id = f"turn-{turn}"
+            session.save()
+        assert store.count(goal_id=f"turn-{turn}") == 1
+    store.create("g", session_id="new").pause()
+    store.delete("s2")
+    names = sorted(path.name for path in (theirs / "live").iterdir())
+    assert names == ["new", "s1", "s2"], "one name for each, however often it was claimed"
+    assert (theirs / "sessions").read_bytes() != record
+    ours = next(path for path in index_files(tmp_path) if path.parent != theirs)
+    assert (theirs / "sessions").read_bytes() == (ours.parent / "sessions").read_bytes()
+
+
+def test_a_name_that_another_version_made_is_folded(store: Store, tmp_path: Path) -> None:
+    (file,) = index_files(tmp_path)
+    (file.parent / "live" / "s0").touch()
+    edit_state(tmp_path, "s0", goal_id="theirs")
+    assert store.count(goal_id="theirs") == 1
+    assert list((file.parent / "live").iterdir()) == []
+    assert store.count(goal_id="theirs") == 1
 
 
 # --- what others write underneath ---------------------------------------------------------------
@@ -253,6 +310,15 @@ def test_damage_is_looked_at_each_time(store: Store, tmp_path: Path) -> None:
     file.write_bytes(sound)
     assert store.find(damaged=True).items == ()
     assert store.find(status="failed").damaged == 0
+    assert_true(store)
+
+
+def test_a_process_without_a_lock_is_looked_at_each_time(store: Store, tmp_path: Path) -> None:
+    edit_state(tmp_path, "s0", status="active", owner=None, pid=1)
+    assert store.count(status="active") == 0
+    assert store.find(verify=True, status="active").items
+    edit_state(tmp_path, "s0", status="active", owner=None, pid=1, goal_id="theirs")
+    assert store.count(goal_id="theirs") == 1
     assert_true(store)
 
 
@@ -390,21 +456,76 @@ def test_without_sqlite_the_files_are_scanned(
     assert store.count() == 8
 
 
-def test_an_index_that_cannot_be_kept_true_is_removed(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_was_stopped_in_a_transaction_stops_nobody(
+    store: Store, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY", 0.05)
-    stuck = sqlite3.connect(index_files(tmp_path)[0], isolation_level=None)
-    store.close()
-    stuck.execute("BEGIN IMMEDIATE")  # as by a process that was stopped in a transaction
+    (file,) = index_files(tmp_path)
+    stuck = sqlite3.connect(file, isolation_level=None)
+    stuck.execute("BEGIN IMMEDIATE")
     try:
         with store.claim("s0") as session:
             session.state.goal_id = "moved"
             session.save()
-        assert index_files(tmp_path) == []
+        store.create("g", session_id="new").pause()
+        store.delete("s1")
         assert [item.session_id for item in store.find(goal_id="moved")] == ["s0"]
+        assert_true(store)
+        assert live(tmp_path) == {"s0", "s1", "new"}
+        assert index_files(tmp_path) == [file]
     finally:
         stuck.close()
+    assert_true(store)
+    assert live(tmp_path) == set()
+
+
+def test_a_process_that_was_stopped_as_it_moved_a_session_stops_nobody(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_names, "_PATIENCE", 0.05)
+    (file,) = index_files(tmp_path)
+    with lock.locked(str(file.parent / "sessions"), timeout=0.0) as stopped:
+        assert stopped is not None
+        store.create("g", session_id="new").pause()
+        assert store.count() == 9
+        assert_true(store)
+        store.delete("new")
+        assert_true(store)
+    assert_true(store)
+
+
+def test_an_index_whose_live_sessions_cannot_be_named_is_removed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live_names, "_add_claim", refuse)
+        with store.claim("s0") as session:
+            session.state.goal_id = "moved"
+            session.save()
+        assert index_files(tmp_path) == []
+    assert [item.session_id for item in store.find(goal_id="moved")] == ["s0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(live_names, "_add_claim", refuse)
+        store.delete("s1")
+        store.create("g", session_id="new").pause()
+    assert store.count() == 8
+    assert_true(store)
+
+
+def test_without_links_names_are_files_of_their_own(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with store.claim("s0") as session:
+        session.state.goal_id = "moved"
+        session.save()
+        assert live(tmp_path) == {"s0"}
+        assert store.count(goal_id="moved") == 1
     assert_true(store)
 
 

@@ -27,7 +27,7 @@ from sessionstore import (
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.files.index import query_sql, schema
-from sessionstore.storage.files.index.observe import Eyes
+from sessionstore.storage.files.index.observe import SessionObserver
 from tests.support.cli import GONE, invoke, put, state
 from tests.support.index import (
     POLICIES,
@@ -347,17 +347,20 @@ def test_a_page_of_one_status_costs_no_look_at_all_of_that_status() -> None:
 def reads() -> Iterator[list[str]]:
     """Give the ids of the sessions whose files were read."""
     seen: list[str] = []
-    by_name, by_eyes = FilesBackend.read, Eyes.read
+    by_name, by_eyes = FilesBackend.read, SessionObserver.read
 
     def read(self: FilesBackend, session_id: str) -> Any:
         seen.append(session_id)
         return by_name(self, session_id)
 
-    def look(self: Eyes, session_id: str, **given: Any) -> Any:
+    def look(self: SessionObserver, session_id: str, **given: Any) -> Any:
         seen.append(session_id)
         return by_eyes(self, session_id, **given)
 
-    with mock.patch.object(FilesBackend, "read", read), mock.patch.object(Eyes, "read", look):
+    with (
+        mock.patch.object(FilesBackend, "read", read),
+        mock.patch.object(SessionObserver, "read", look),
+    ):
         yield seen
 
 

@@ -17,11 +17,11 @@ from sessionstore.durable.directory import Signature
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import codec
 from sessionstore.model.summary import summarize
-from sessionstore.storage.files.index import glance, rebuild, schema
+from sessionstore.storage.files.index import index, rebuild, schema
 from sessionstore.storage.files.index.index import Index
-from sessionstore.storage.files.index.observe import Eyes
-from tests.support.index import assert_true, fill, index_files, row
-from tests.support.processes import left_active, state_path
+from sessionstore.storage.files.index.observe import SessionObserver
+from tests.support.index import assert_true, fill, index_files, live, remove_index, row
+from tests.support.processes import edit_state, left_active, state_path
 
 Store = SessionStore[SessionState]
 SIGNATURE = Signature(1, 2, 3)
@@ -135,31 +135,23 @@ def variants() -> dict[str, bytes]:
     return found
 
 
-def test_a_glance_says_what_a_model_says() -> None:
-    quick = 0
+def test_a_row_keeps_what_a_listing_shows() -> None:
+    kept = 0
     for what, payload in variants().items():
-        glanced = glance.settled_row(payload, "s", SIGNATURE)
         try:
             state = codec.decode(payload, SessionState, "s", "file")
         except SessionCorrupt:
-            assert glanced is None, f"{what}: damage was taken for a state"
             continue
-        if glanced is None:  # it is looked at closely
-            assert state.status == "active", f"{what}: a sound state is read twice"
-            assert state.owner is None
+        item = summarize(state)
+        row = schema.row_of(item, SIGNATURE)
+        assert (row.id, row.signature) == ("s", tuple(SIGNATURE))
+        found = schema.summary_of(row)
+        if found is None:
+            assert "long" in what
             continue
-        quick += 1
-        assert glanced == schema.settled_row(summarize(state), SIGNATURE), what
-        if glanced.rest is not None:
-            assert schema.summary_of(glanced) == summarize(state), what
-    assert quick > 100
-
-
-def test_no_object_is_made_of_what_a_row_does_not_tell() -> None:
-    payload = json.dumps({**full_state(), "data_buffer": {"n": [1] * 1000}}).encode()
-    state = glance._validator().validate_json(payload)
-    assert state["data_buffer"] == {}
-    assert state["problems"] == [{}]
+        assert found == item, what
+        kept += 1
+    assert kept > 100
 
 
 # --- what others do meanwhile -------------------------------------------------------------------
@@ -168,18 +160,18 @@ def test_no_object_is_made_of_what_a_row_does_not_tell() -> None:
 def while_one_is_read(
     monkeypatch: pytest.MonkeyPatch, name: str, session_id: str, do: Callable[[], object]
 ) -> None:
-    """Have ``do`` done once, after a comparison has looked at a session."""
-    real = getattr(Eyes, name)
+    """Have ``do`` done once, after a rebuild has looked at a session."""
+    real = getattr(SessionObserver, name)
     done: list[object] = []
 
-    def look(self: Eyes, looked_at: str) -> Any:
-        found = real(self, looked_at)
+    def look(self: SessionObserver, looked_at: str, **given: Any) -> Any:
+        found = real(self, looked_at, **given)
         if looked_at == session_id and not done:
             done.append(None)
             do()
         return found
 
-    monkeypatch.setattr(Eyes, name, look)
+    monkeypatch.setattr(SessionObserver, name, look)
 
 
 @pytest.mark.parametrize("by_itself", [False, True])
@@ -189,7 +181,7 @@ def test_who_is_deleted_while_it_is_compared_does_not_come_back(
     fill(tmp_path)
     store = SessionStore(tmp_path)
     other = store if by_itself else SessionStore(tmp_path)
-    while_one_is_read(monkeypatch, "settled_row", "s3", lambda: other.delete("s3"))
+    while_one_is_read(monkeypatch, "read", "s3", lambda: other.delete("s3"))
     assert store.count() == 7
     assert row(tmp_path, "s3") is None
     assert_true(store)
@@ -208,7 +200,7 @@ def test_who_is_claimed_while_it_is_compared_stays_live(
         session.save()
         held.append(session)
 
-    while_one_is_read(monkeypatch, "settled_row", "s3", claim)
+    while_one_is_read(monkeypatch, "read", "s3", claim)
     assert store.count(goal_id="first") == 1
     held[0].state.goal_id = "second"
     held[0].save()
@@ -217,7 +209,7 @@ def test_who_is_claimed_while_it_is_compared_stays_live(
     assert_true(store)
 
 
-def test_one_that_is_held_is_not_settled_though_it_is_not_active(tmp_path: Path) -> None:
+def test_one_that_is_held_stays_live_though_it_is_not_active(tmp_path: Path) -> None:
     fill(tmp_path)
     with SessionStore(tmp_path).claim("s3") as session:
         session.save()  # there is no index to tell
@@ -249,13 +241,12 @@ def test_an_index_that_is_replaced_while_it_is_made_does_not_count_as_made(
     store, other = SessionStore(tmp_path), SessionStore(tmp_path)
 
     def replace() -> None:
-        for file in tmp_path.glob("index-*"):
-            file.unlink()
+        remove_index(tmp_path)
         if not is_damaged:
             other.claim("s0").release()
             Index(other._backend._layout).open()  # type: ignore[attr-defined]  # that of files
 
-    while_one_is_read(monkeypatch, "settled_row", "s5", replace)
+    while_one_is_read(monkeypatch, "read", "s5", replace)
     assert store.count() == 8
     for file in index_files(tmp_path):
         connection = sqlite3.connect(file)
@@ -267,39 +258,57 @@ def test_an_index_that_is_replaced_while_it_is_made_does_not_count_as_made(
     assert_true(store)
 
 
+def test_a_comparison_does_not_end_one_that_began_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    store, other = SessionStore(tmp_path), SessionStore(tmp_path)
+    store.find()
+    looking = Index(other._backend._layout)  # type: ignore[attr-defined]  # that of files
+
+    def begin() -> None:
+        shutil.copytree(tmp_path / "sessions/s0", tmp_path / "sessions/by-hand")
+        edit_state(tmp_path, "by-hand", session_id="by-hand")
+        looking.begin_comparison(looking.open())  # and it is killed
+
+    while_one_is_read(monkeypatch, "signature", "s3", begin)
+    store.find(verify=True)
+    assert other.count() == 9
+    looking.close()
+
+
 # --- a sweep ------------------------------------------------------------------------------------
 
 
-def test_a_sweep_settles_what_it_marked_at_its_end(
+def test_what_a_sweep_marked_it_folds_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path)
     stale = [left_active(tmp_path, f"a{number}") for number in range(5)]
     store = SessionStore(tmp_path, durability="process")
     store.find()
-    together: list[int] = []
-    real = Index.settle_all
+    together: list[list[str]] = []
+    real = index.store
 
-    def settle_all(self: Index, settled: Any) -> None:
-        together.append(len(settled))
-        for session_id in stale:
-            waiting = row(tmp_path, session_id)
-            assert waiting is not None
-            assert waiting["live"] != 0, "it is settled, but this process may still die"
-        real(self, settled)
+    def folding(connection: Any, seen: Any) -> list[str]:
+        assert live(tmp_path) >= set(seen), "it is folded, but this process may still die"
+        together.append(sorted(seen))
+        return real(connection, seen)
 
-    monkeypatch.setattr(Index, "settle_all", settle_all)
+    monkeypatch.setattr(index, "store", folding)
     assert len(store.recover().swept) == 5
-    assert together == [5]
+    store.close()
+    assert together == [stale[:1], stale[1:]], "the first one at once"
     for session_id in stale:
         found = row(tmp_path, session_id)
         assert found is not None
-        assert (found["live"], found["status"]) == (0, "failed")
+        assert found["status"] == "failed"
         assert found["inode"] == os.stat(state_path(tmp_path, session_id)).st_ino
+    assert live(tmp_path) == set()
     assert_true(store)
 
 
-def test_what_is_resumed_in_the_middle_of_a_sweep_is_not_settled_as_the_sweep_left_it(
+def test_what_is_resumed_in_the_middle_of_a_sweep_stays_live(
     tmp_path: Path,
 ) -> None:
     fill(tmp_path)

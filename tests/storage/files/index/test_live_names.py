@@ -1,4 +1,4 @@
-"""What the index hears of claims, creates and deletes: enough for a count that reads no file."""
+"""Which sessions are named as live, from when to when, and who removes the names."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sessionstore import SessionState, SessionStore, StorageError
 from sessionstore.durable.directory import Directory
 from sessionstore.storage.files import lock
 from sessionstore.storage.files.claim import FilesClaim
-from sessionstore.storage.files.index import rebuild
-from tests.support.index import assert_true, fill, index_files, row
-from tests.support.processes import Child, needs_linux
+from sessionstore.storage.files.index import index, rebuild
+from tests.support.index import assert_true, fill, index_files, live, remove_index, row
+from tests.support.processes import Child, edit_state, needs_linux
 
 Store = SessionStore[SessionState]
 
@@ -32,19 +32,18 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_session_is_live_from_its_first_save_to_its_release(store: Store, tmp_path: Path) -> None:
     session = store.claim("s0")
-    before = row(tmp_path, "s0")
-    assert before is not None
-    assert before["live"] == 0, "a claim alone changes nothing"
+    assert live(tmp_path) == set(), "a claim alone changes nothing"
     session.state.goal_id = "moved"
     session.save()
-    during = row(tmp_path, "s0")
-    assert during is not None
-    assert during["live"] != 0
+    assert live(tmp_path) == {"s0"}
     assert [item.session_id for item in store.find(goal_id="moved")] == ["s0"]
+    assert live(tmp_path) == {"s0"}
     session.pause()
+    store.close()  # what it released waits for others, but not for long
+    assert live(tmp_path) == set()
     after = row(tmp_path, "s0")
     assert after is not None
-    assert (after["live"], after["goal_id"], after["status"]) == (0, "moved", "paused")
+    assert (after["goal_id"], after["status"]) == ("moved", "paused")
     assert after["inode"] == (tmp_path / "sessions/s0/state.json").stat().st_ino
 
 
@@ -61,42 +60,68 @@ def test_saves_after_the_first_do_not_touch_it(store: Store, tmp_path: Path) -> 
         assert log.read_bytes() == before
 
 
-def test_what_a_release_knows_it_does_not_read_again(
+def test_what_a_process_releases_it_folds_itself(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = store.claim("s0")
-    session.save()
-    monkeypatch.setattr("sessionstore.storage.files.index.observe.Eyes.read", None)
-    session.complete({"answer": 42})
+    monkeypatch.setattr(index, "_OFTEN", 3600.0)
+    store.claim("s0").complete({"answer": 42})
+    assert live(tmp_path) == set(), "the first one at once"
     found = row(tmp_path, "s0")
     assert found is not None
-    assert (found["live"], found["status"]) == (0, "completed")
+    assert found["status"] == "completed"
+    for number in range(64):
+        with store.claim("s1") as session:
+            session.state.goal_id = f"turn-{number}"
+            session.save()
+        assert live(tmp_path) == (set() if number == 63 else {"s1"}), "64 at once"
+    found = row(tmp_path, "s1")
+    assert found is not None
+    assert found["goal_id"] == "turn-63"
+    monkeypatch.setattr(index, "_OFTEN", 0.0)
+    store.claim("s2").complete({})
+    assert live(tmp_path) == set(), "and after a while, however few wait"
+
+
+def test_what_a_process_released_and_another_holds_stays_live(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_OFTEN", 3600.0)
+    store.claim("s1").complete({})
+    store.claim("s0").complete({})
+    with SessionStore(tmp_path).claim("s0") as other:
+        other.state.goal_id = "first"
+        other.save()
+        store.close()  # it folds its own name, and not that of the other
+        assert live(tmp_path) == {"s0"}
+        other.state.goal_id = "second"
+        other.save()
+        assert store.count(goal_id="second") == 1
+    assert_true(store)
 
 
 def test_it_is_live_before_its_file_changes(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, marks = FilesClaim._swap, list[bool]()
+    real, seen = FilesClaim._swap, list[set[str]]()
 
     def swap(self: FilesClaim, *given: Any) -> None:
-        found = row(tmp_path, "s0")
-        marks.append(found is not None and found["live"] != 0)
+        seen.append(live(tmp_path))
         real(self, *given)
 
     monkeypatch.setattr(FilesClaim, "_swap", swap)
     with store.claim("s0") as session:
         session.save()
-    assert marks == [True]
+    assert seen == [{"s0"}]
 
 
 def test_whoever_lists_leaves_it_live_while_it_is_held(store: Store, tmp_path: Path) -> None:
-    for number, make in enumerate((None, index_files(tmp_path)[0].unlink)):
+    for number, make in enumerate((None, remove_index)):
         with store.claim("s0") as session:
             session.state.goal_id = f"before-{number}"
             session.save()
             if make is not None:  # a new index is made while it is held
                 store.close()
-                make()
+                make(tmp_path)
             assert store.count(goal_id=f"before-{number}") == 1
             session.state.goal_id = f"after-{number}"
             session.save()
@@ -105,7 +130,7 @@ def test_whoever_lists_leaves_it_live_while_it_is_held(store: Store, tmp_path: P
     assert store.count(goal_id="after-1") == 1
 
 
-def test_a_release_settles_no_row_that_another_has_made_live(store: Store, tmp_path: Path) -> None:
+def test_a_release_removes_no_name_of_another(store: Store, tmp_path: Path) -> None:
     first = store.claim("s0")
     first.save()
     (tmp_path / "locks/s0.lock").unlink()
@@ -113,9 +138,8 @@ def test_a_release_settles_no_row_that_another_has_made_live(store: Store, tmp_p
         second.state.goal_id = "theirs"
         second.save()
         first.release()
-        found = row(tmp_path, "s0")
-        assert found is not None
-        assert found["live"] != 0
+        store.close()
+        assert live(tmp_path) == {"s0"}
         second.state.goal_id = "later"
         second.save()
         assert store.count(goal_id="later") == 1
@@ -123,10 +147,11 @@ def test_a_release_settles_no_row_that_another_has_made_live(store: Store, tmp_p
 
 
 @needs_linux("kill -9")
-def test_a_row_is_not_settled_on_what_was_read_before_the_holder_died(
+def test_a_session_is_read_after_its_lock_was_seen_free(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create("goal", session_id="dies").fail("to be claimed")
+    store.close()
     real = lock.is_free
     with Child("act", tmp_path) as holder:
         holder.hear()
@@ -135,20 +160,53 @@ def test_a_row_is_not_settled_on_what_was_read_before_the_holder_died(
 
         def is_free(locks: Directory, session_id: str) -> bool:
             if session_id == "dies" and holder.process.returncode is None:
-                holder.ask("save", step=2)  # after it was read, before the lock is looked at
+                holder.ask("save", step=2)
                 holder.kill()
             return real(locks, session_id)
 
         monkeypatch.setattr(lock, "is_free", is_free)
         store.count(status="failed")
+    assert live(tmp_path) == set()
     found = row(tmp_path, "dies")
     assert found is not None
-    assert found["live"] != 0, "settled as it was read: revision 3 of 4"
-    assert_true(store)
-    found = row(tmp_path, "dies")
-    assert found is not None
-    assert found["live"] == 0
     assert found["inode"] == (tmp_path / "sessions/dies/state.json").stat().st_ino
+    assert_true(store)
+
+
+def test_who_claims_a_session_after_its_lock_was_seen_free_keeps_it_live(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = index_files(tmp_path)
+    (file.parent / "live" / "s0").touch()  # a name that others rely on, too
+    other, held = SessionStore(tmp_path, durability="process"), list[Any]()
+    real = lock.is_free
+
+    def is_free(locks: Directory, session_id: str) -> bool:
+        was_free = real(locks, session_id)
+        if session_id == "s0" and not held:
+            held.append(other.claim("s0"))
+            (file.parent / "live" / "s0").touch()  # as another version names it
+            held[0].state.goal_id = "first"
+            held[0].save()
+        return was_free
+
+    monkeypatch.setattr(lock, "is_free", is_free)
+    store.count()
+    assert live(tmp_path) == {"s0"}
+    held[0].state.goal_id = "second"
+    held[0].save()
+    assert store.count(goal_id="second") == 1
+    held[0].release()
+    assert_true(store)
+
+
+def test_a_fold_that_died_is_gone_on_with(store: Store, tmp_path: Path) -> None:
+    (file,) = index_files(tmp_path)
+    (file.parent / "live" / f"s0+{'0' * 16}").touch()
+    edit_state(tmp_path, "s0", goal_id="theirs")
+    assert store.count(goal_id="theirs") == 1
+    assert live(tmp_path) == set()
+    assert store.count(goal_id="theirs") == 1
 
 
 # --- sessions come and go ---------------------------------------------------------------------
@@ -157,8 +215,8 @@ def test_a_row_is_not_settled_on_what_was_read_before_the_holder_died(
 def test_a_session_leaves_the_index_as_it_leaves_the_store(store: Store, tmp_path: Path) -> None:
     assert store.count(goal_id="g0") == 3
     store.delete("s0")
-    assert row(tmp_path, "s0") is None
     assert store.count(goal_id="g0") == 2
+    assert row(tmp_path, "s0") is None
     store.create("g0", session_id="s0").pause()
     assert store.count(goal_id="g0") == 3
 
@@ -166,7 +224,7 @@ def test_a_session_leaves_the_index_as_it_leaves_the_store(store: Store, tmp_pat
 def test_what_comes_and_goes_by_us_costs_no_comparison(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "compare", None)
+    monkeypatch.setattr(rebuild, "rebuild", None)
     store.create("new", session_id="new").pause()
     assert store.count(goal_id="new") == 1
     store.delete("new")
@@ -216,6 +274,6 @@ def test_who_cannot_see_whether_there_is_an_index_changes_nothing(
     session.save()
     with monkeypatch.context() as patch:
         patch.setattr(os, "listdir", listdir)
-        session.release()  # the row stays live
+        session.release()  # the session stays live
     assert_true(store)
     assert SessionStore(tmp_path).count(goal_id="moved") == 1

@@ -1,0 +1,75 @@
+"""The directory of an index: found, and removed whole.
+
+Its name is ``index-<format>-<16 hex>``, and is never used again: what belongs to one index is never
+taken for a part of another. Nothing in here needs a database.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+
+from sessionstore.log import about, logger
+from sessionstore.model.ids import random_hex
+from sessionstore.storage.files.layout import Layout, opened_trash
+
+FORMAT = 1
+"""Of the index that this version makes. One of another format is another version's, and stays."""
+DATABASE = "rows.sqlite"
+_NAME = re.compile(r"index-[0-9]+-[0-9a-f]{16}", re.ASCII)
+
+
+def paths(layout: Layout) -> list[str]:
+    """Return the directories of all indexes of the store, whatever their format.
+
+    Raises:
+        OSError: the root cannot be listed: then nobody knows whether there is one.
+    """
+    try:
+        names = os.listdir(layout.root)
+    except FileNotFoundError:
+        return []
+    return [os.path.join(layout.root, name) for name in sorted(filter(_NAME.fullmatch, names))]
+
+
+def is_ours(directory: str) -> bool:
+    """Return whether an index has the format of this version."""
+    return os.path.basename(directory).startswith(f"index-{FORMAT}-")
+
+
+def discard(layout: Layout, directory: str, reason: object) -> None:
+    """Remove an index that cannot be kept true, and say why: the next who lists makes another."""
+    warn(layout, "the index was removed: %s", reason)
+    remove(layout, directory)
+
+
+def remove(layout: Layout, directory: str) -> None:
+    """Remove an index: for all others at once, and then bit by bit."""
+    try:
+        with opened_trash(layout) as trash:
+            aside = os.path.join(trash.path, f"index.{random_hex(8)}")
+            os.rename(directory, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+    except FileNotFoundError:
+        return  # another was faster
+    except OSError as error:
+        try:
+            os.unlink(os.path.join(directory, DATABASE))  # without it, it is no index
+        except OSError:
+            warn(
+                layout,
+                "the index cannot be removed, and may not list what is there:"
+                " remove index-* by hand: %s",
+                error,
+            )
+
+
+def warn(layout: Layout, text: str, reason: object) -> None:
+    """Say what became of the index."""
+    logger.warning(
+        f"%s: {text}",
+        layout.root,
+        reason,
+        extra=about("index_removed", path=layout.root, reason=reason),
+    )
