@@ -36,6 +36,19 @@ logger: logging.Logger = logging.getLogger("sessionstore")
 logger.addHandler(logging.NullHandler())
 
 
+def log_session(
+    event: str,
+    session_id: str,
+    text: str,
+    *details: object,
+    revision: int | None = None,
+    reason: object = None,
+) -> None:
+    """Log what happened to a session: its id, then ``text``, into which ``details`` are put."""
+    extra = about(event, session_id=session_id, revision=revision, reason=reason)
+    logger.info(f"%s: {text}", session_id, *details, extra=extra, stacklevel=2)
+
+
 def about(
     event: str,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import StateT, checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.ids import make_checkpoint_id
@@ -60,16 +60,13 @@ def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> N
             is_unknown=verdict.is_unknown,
         )
     if verdict.is_unknown:
-        logger.info(
-            "%s: claimed by force: %s",
+        log_session(
+            "claim_forced",
             state.session_id,
+            "claimed by force: %s",
             verdict.reason,
-            extra=about(
-                "claim_forced",
-                session_id=state.session_id,
-                revision=state.revision,
-                reason=verdict.reason,
-            ),
+            revision=state.revision,
+            reason=verdict.reason,
         )
 
 
