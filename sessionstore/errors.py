@@ -69,24 +69,21 @@ class InvalidSessionId(SessionStoreError, ValueError):
     """The layout on disk does not allow ``session_id``; ``reason`` names the rule."""
 
     def __init__(self, session_id: object, reason: str, *, kind: str = "session id") -> None:
-        self.session_id = session_id
-        self.reason = reason
+        self.session_id: object = session_id
+        self.reason: str = reason
         super().__init__(f"{kind} {printable(repr(session_id), limit=80)}: {reason}")
 
 
 class ArchiveRefused(SessionStoreError, ValueError):
-    """The file or directory is not an export, is damaged, or is hostile; nothing was imported.
-
-    Attributes:
-        archive: The export, as it was named.
-        member: The name of the member that was refused, or None.
-        reason: What is wrong with it.
-    """
+    """The file or directory is not an export, is damaged, or is hostile; nothing was imported."""
 
     def __init__(self, archive: object, reason: str, *, member: str | None = None) -> None:
         self.archive: str = str(archive)
-        self.member = member
-        self.reason = reason
+        """The export, as it was named."""
+        self.member: str | None = member
+        """The name of the member that was refused, or None."""
+        self.reason: str = reason
+        """What is wrong with it."""
         place = printable(archive, limit=400)
         if member is not None:
             place += f": {printable(member)}"
@@ -97,8 +94,8 @@ class InvalidQuery(SessionStoreError, ValueError):
     """The filter, order or cursor ``parameter`` cannot be used; ``reason`` says why."""
 
     def __init__(self, parameter: str, reason: str) -> None:
-        self.parameter = parameter
-        self.reason = reason
+        self.parameter: str = parameter
+        self.reason: str = reason
         super().__init__(f"{parameter}: {reason}")
 
 
@@ -108,7 +105,7 @@ class SessionNotFound(SessionStoreError, LookupError):
     advice = "list what is there with store.find() or `sessionstore ls`"
 
     def __init__(self, session_id: str, store: object) -> None:
-        self.session_id = session_id
+        self.session_id: str = session_id
         self.store: str = str(store)
         super().__init__(f"{printable(session_id)} is not in {printable(store)}; {self.advice}")
 
@@ -119,7 +116,7 @@ class CheckpointNotFound(SessionStoreError, LookupError):
     def __init__(
         self, session_id: str, checkpoint_id: object, *, available: Iterable[str] = ()
     ) -> None:
-        self.session_id = session_id
+        self.session_id: str = session_id
         self.checkpoint_id: str = str(checkpoint_id)
         self.available: tuple[str, ...] = tuple(available)
         named = ", ".join(printable(name) for name in self.available[-3:])
@@ -135,28 +132,25 @@ class SessionExists(SessionStoreError, FileExistsError):
     advice = "claim() or resume() it, or create one with another id"
 
     def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
+        self.session_id: str = session_id
         super().__init__(f"{printable(session_id)} exists already; {self.advice}")
 
 
 class SessionClaimed(SessionStoreError, BlockingIOError):
-    """Another process holds the session, or may hold it.
-
-    Attributes:
-        owner: The :class:`~sessionstore.SessionOwner` that holds it, or None if no record names it.
-        reason: How that is known; may be empty.
-        is_unknown: Whether nobody can tell from here if that process lives.
-    """
+    """Another process holds the session, or may hold it."""
 
     advice: str = "wait with timeout=, or ask that process to release it"
 
     def __init__(
         self, session_id: str, owner: Any = None, *, reason: str = "", is_unknown: bool = False
     ) -> None:
-        self.session_id = session_id
-        self.owner = owner
-        self.reason = reason
-        self.is_unknown = is_unknown
+        self.session_id: str = session_id
+        self.owner: Any = owner
+        """The :class:`~sessionstore.SessionOwner` that holds it, or None if no record names it."""
+        self.reason: str = reason
+        """How that is known; may be empty."""
+        self.is_unknown: bool = is_unknown
+        """Whether nobody can tell from here if that process lives."""
         if is_unknown:
             self.advice = "if you know that it is gone: claim(), resume() or mark() with force=True"
         holder = owner.describe() if owner is not None else ""
@@ -168,14 +162,7 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
 
 
 class RevisionConflict(SessionStoreError, RuntimeError):
-    """The stored state is not the expected one; it was not overwritten.
-
-    Attributes:
-        expected: The revision that was expected.
-        found: The revision that is stored; None if the stored state cannot be read.
-        owner: The :class:`~sessionstore.SessionOwner` that held the session last, or None.
-        detail: How the two differ; may be empty.
-    """
+    """The stored state is not the expected one; it was not overwritten."""
 
     advice = "the stored state was kept: load it and decide anew, do not write over it"
 
@@ -188,11 +175,15 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         owner: Any = None,
         detail: str = "",
     ) -> None:
-        self.session_id = session_id
-        self.expected = expected
-        self.found = found
-        self.owner = owner
-        self.detail = detail
+        self.session_id: str = session_id
+        self.expected: int | None = expected
+        """The revision that was expected."""
+        self.found: int | None = found
+        """The revision that is stored; None if the stored state cannot be read."""
+        self.owner: Any = owner
+        """The :class:`~sessionstore.SessionOwner` that held the session last, or None."""
+        self.detail: str = detail
+        """How the two differ; may be empty."""
         message = (
             f"{printable(session_id)} is at revision {'?' if found is None else found},"
             f" not {expected}"
@@ -213,9 +204,9 @@ class SessionCorrupt(SessionStoreError, ValueError):
     )
 
     def __init__(self, session_id: str, file: object, reason: str) -> None:
-        self.session_id = session_id
+        self.session_id: str = session_id
         self.file: str = str(file)
-        self.reason = reason
+        self.reason: str = reason
         super().__init__(
             f"{printable(session_id)}: {printable(file, limit=400)} is damaged: {reason};"
             f" {self.advice}"
@@ -229,9 +220,9 @@ class StateTypeMismatch(SessionStoreError, TypeError):
     """
 
     def __init__(self, session_id: str | None, state_type: str, reason: str) -> None:
-        self.session_id = session_id
-        self.state_type = state_type
-        self.reason = reason
+        self.session_id: str | None = session_id
+        self.state_type: str = state_type
+        self.reason: str = reason
         subject = printable(session_id) if session_id else "the given state"
         super().__init__(
             f"{subject} does not fit state_type {state_type}: {reason};"
@@ -246,22 +237,16 @@ class NotStorable(SessionStoreError, ValueError):
     """
 
     def __init__(self, session_id: str, path: str, reason: str) -> None:
-        self.session_id = session_id
-        self.path = path
-        self.reason = reason
+        self.session_id: str = session_id
+        self.path: str = path
+        self.reason: str = reason
         super().__init__(
             f"{printable(path, limit=400)}: {reason} ({printable(session_id)}: nothing was written)"
         )
 
 
 class NotResumable(SessionStoreError, RuntimeError):
-    """The session cannot be resumed, forked or compared as asked.
-
-    Attributes:
-        reason: Why not.
-        checkpoint_id: The checkpoint that was asked for, or None.
-        available: The ids of the checkpoints that can be named instead.
-    """
+    """The session cannot be resumed, forked or compared as asked."""
 
     def __init__(
         self,
@@ -274,10 +259,13 @@ class NotResumable(SessionStoreError, RuntimeError):
         parameter: str = "checkpoint_id=",
     ) -> None:
         """Make the message "cannot ``wanted``"; ``parameter`` is what takes another checkpoint."""
-        self.session_id = session_id
-        self.reason = reason
-        self.checkpoint_id = checkpoint_id
+        self.session_id: str = session_id
+        self.reason: str = reason
+        """Why not."""
+        self.checkpoint_id: str | None = checkpoint_id
+        """The checkpoint that was asked for, or None."""
         self.available: tuple[str, ...] = tuple(available)
+        """The ids of the checkpoints that can be named instead."""
         message = f"{printable(session_id)} cannot {wanted}: {reason}"
         if self.available:
             named = ", ".join(printable(name) for name in self.available[-3:])
@@ -290,8 +278,8 @@ class ClaimLost(SessionStoreError, RuntimeError):
     """This claim no longer gives the right to write; ``reason`` says how it ended."""
 
     def __init__(self, session_id: str, reason: str) -> None:
-        self.session_id = session_id
-        self.reason = reason
+        self.session_id: str = session_id
+        self.reason: str = reason
         super().__init__(
             f"{printable(session_id)}: {reason}; nothing was written: claim() or resume() it again"
         )
@@ -303,11 +291,6 @@ class CancellationRequested(SessionStoreError, RuntimeError):
     Each further ``save`` and ``checkpoint`` raises it. Let it leave the ``with`` block, which ends
     the session as cancelled. Or end the session yourself: ``cancel()``, ``pause()``,
     ``complete()`` and ``fail()`` still work.
-
-    Attributes:
-        reason: The reason that was given, or None.
-        requested_at: ISO 8601 time of the request.
-        by: The :class:`~sessionstore.SessionOwner` of the process that asked, or None.
     """
 
     def __init__(
@@ -318,10 +301,13 @@ class CancellationRequested(SessionStoreError, RuntimeError):
         requested_at: str = "",
         by: Any = None,
     ) -> None:
-        self.session_id = session_id
-        self.reason = reason
-        self.requested_at = requested_at
-        self.by = by
+        self.session_id: str = session_id
+        self.reason: str | None = reason
+        """The reason that was given, or None."""
+        self.requested_at: str = requested_at
+        """ISO 8601 time of the request."""
+        self.by: Any = by
+        """The :class:`~sessionstore.SessionOwner` of the process that asked, or None."""
         super().__init__(
             f"{printable(session_id)}: {self.verdict()}; nothing was written: leave the"
             " with block, or end the session with cancel(), pause(), complete() or fail()"
@@ -341,8 +327,8 @@ class DurabilityUncertain(SessionStoreError, OSError):
     """
 
     def __init__(self, session_id: str, revision: int | None, cause: OSError) -> None:
-        self.session_id = session_id
-        self.revision = revision
+        self.session_id: str = session_id
+        self.revision: int | None = revision
         super().__init__(
             f"{printable(session_id)}: the new state (revision {revision}) is visible but may not"
             f" survive a power loss: {cause.strerror or cause}; save again"
@@ -357,7 +343,7 @@ class StorageError(SessionStoreError, OSError):
     """
 
     def __init__(self, action: str, path: object, cause: OSError | str) -> None:
-        self.action = action
+        self.action: str = action
         self.path: str = str(path)
         if isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
@@ -374,7 +360,7 @@ class WatchTimedOut(SessionStoreError, TimeoutError):
     """The sessions in ``waiting`` did not end within ``seconds``."""
 
     def __init__(self, seconds: float, waiting: Iterable[str] = ()) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
         self.waiting: tuple[str, ...] = tuple(waiting)
         named = ", ".join(printable(name) for name in self.waiting[:3])
         more = f" and {len(self.waiting) - 3:,} more" if len(self.waiting) > 3 else ""

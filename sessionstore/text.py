@@ -31,6 +31,11 @@ def escape(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
+def class_name(kind: type) -> str:
+    """Return ``app.models.Thread``: two classes of one name differ in their modules."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def count_of(number: int, noun: str, plural: str | None = None) -> str:
     """Return ``1 session`` or ``1,204 sessions``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -7,7 +7,8 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import NamedTuple, TypeVar
 
@@ -130,6 +131,17 @@ class Directory:
         """Make the names in this directory durable. Does nothing on Windows, which cannot."""
         if self._fd is not None:
             flush(self._fd)
+
+
+@contextmanager
+def made_below(directory: Directory, places: Iterable[str]) -> Iterator[Directory]:
+    """Open the directory at the end of ``places``, each below the last; make those that lack."""
+    with ExitStack() as stack:
+        for place in places:
+            with suppress(FileExistsError):
+                directory.make_directory(place)
+            directory = stack.enter_context(Directory(place, directory))
+        yield directory
 
 
 @cache

@@ -18,7 +18,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -112,14 +112,7 @@ class Staged:
             return
         if Signature.of(directory.status(name)) != expected:
             raise Displaced
-        retry_sharing(
-            lambda: os.replace(
-                directory.at(self.name),
-                directory.at(name),
-                src_dir_fd=directory.fd,
-                dst_dir_fd=directory.fd,
-            )
-        )
+        _move_over(directory, self.name, name)
 
     def _swap_back(self, name: str) -> None:
         """Undo the exchange: nobody can tell whether it displaced the expected file."""
@@ -168,6 +161,31 @@ def write_file(directory: Directory, name: str, data: bytes, *, flush_file: bool
         raise
 
 
+def write_pieces(
+    directory: Directory,
+    name: str,
+    pieces: Iterable[bytes],
+    *,
+    is_executable: bool,
+    mtime: int | None = None,
+) -> None:
+    """Write ``pieces`` to ``name``, which must not exist, and flush it.
+
+    ``mtime`` is the time of modification in seconds since 1970; by default it is now.
+    """
+    fd = directory.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        for piece in pieces:
+            write_all(fd, piece)
+        if is_executable and hasattr(os, "fchmod"):
+            os.fchmod(fd, 0o700)
+        if mtime is not None and os.utime in os.supports_fd:
+            os.utime(fd, (mtime, mtime))
+        flush(fd)
+    finally:
+        os.close(fd)
+
+
 def write_all(fd: int, data: bytes) -> None:
     """Write every byte of ``data``, however few the system takes at a time."""
     written = os.write(fd, data)
@@ -190,6 +208,27 @@ def write_new(directory: Directory, name: str, data: bytes, *, flush_file: bool)
     except BaseException:
         staged.discard()
         raise
+
+
+def write_over(directory: Directory, name: str, data: bytes) -> None:
+    """Replace ``name``, whatever it is, by a complete file that is not flushed."""
+    staged = Staged(directory, data, flush_file=False)
+    try:
+        _move_over(directory, staged.name, name)
+    except BaseException:
+        staged.discard()
+        raise
+
+
+def _move_over(directory: Directory, name: str, target_name: str) -> None:
+    retry_sharing(
+        lambda: os.replace(
+            directory.at(name),
+            directory.at(target_name),
+            src_dir_fd=directory.fd,
+            dst_dir_fd=directory.fd,
+        )
+    )
 
 
 def move_new(source: Directory, name: str, target: Directory, target_name: str) -> None:

@@ -26,7 +26,7 @@ class Checkpoint:
 
     Of a damaged checkpoint only ``checkpoint_id`` and ``damaged`` are known.
 
-    Example:
+    Examples:
         >>> kept = session.checkpoint("node_complete", node="plan")
         >>> store.resume(session.session_id, checkpoint_id=kept.checkpoint_id)
     """

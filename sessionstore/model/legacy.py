@@ -14,107 +14,155 @@ from pydantic import BaseModel
 
 
 class ExecutionResult(Protocol):
-    """The result of an executor, at the end of a run or at a pause: any object like this.
-
-    Attributes:
-        success: Whether the run succeeded.
-        output: What it produced.
-        error: Why it failed, or None.
-        steps_executed: How many steps were done.
-        total_tokens: How many tokens were used.
-        total_latency_ms: How long the steps took, in milliseconds.
-        path: The nodes that were passed, in order.
-        paused_at: The node that it paused at; None or empty if it ended.
-        session_state: None, or a dict of which ``data_buffer`` (else ``memory``) and
-            ``resume_from`` are read.
-        total_retries: How many times a node was tried again.
-        nodes_with_failures: The nodes that failed at least once.
-        retry_details: How many times each node was tried again.
-        had_partial_failures: Whether a node failed and the run went on.
-        execution_quality: ``clean``, ``degraded`` or ``failed``.
-        node_visit_counts: How many times each node was visited.
-    """
+    """The result of an executor, at the end of a run or at a pause: any object like this."""
 
     @property
-    def success(self) -> bool: ...
+    def success(self) -> bool:
+        """Whether the run succeeded."""
+        ...
+
     @property
-    def output(self) -> dict[str, Any]: ...
+    def output(self) -> dict[str, Any]:
+        """What it produced."""
+        ...
+
     @property
-    def error(self) -> str | None: ...
+    def error(self) -> str | None:
+        """Why it failed, or None."""
+        ...
+
     @property
-    def steps_executed(self) -> int: ...
+    def steps_executed(self) -> int:
+        """How many steps were done."""
+        ...
+
     @property
-    def total_tokens(self) -> int: ...
+    def total_tokens(self) -> int:
+        """How many tokens were used."""
+        ...
+
     @property
-    def total_latency_ms(self) -> int: ...
+    def total_latency_ms(self) -> int:
+        """How long the steps took, in milliseconds."""
+        ...
+
     @property
-    def path(self) -> list[str]: ...
+    def path(self) -> list[str]:
+        """The nodes that were passed, in order."""
+        ...
+
     @property
-    def paused_at(self) -> str | None: ...
+    def paused_at(self) -> str | None:
+        """The node that it paused at; None or empty if it ended."""
+        ...
+
     @property
-    def session_state(self) -> dict[str, Any] | None: ...
+    def session_state(self) -> dict[str, Any] | None:
+        """None, or a dict with ``data_buffer`` (or ``memory``) and ``resume_from``."""
+        ...
+
     @property
-    def total_retries(self) -> int: ...
+    def total_retries(self) -> int:
+        """How many times a node was tried again."""
+        ...
+
     @property
-    def nodes_with_failures(self) -> list[str]: ...
+    def nodes_with_failures(self) -> list[str]:
+        """The nodes that failed at least once."""
+        ...
+
     @property
-    def retry_details(self) -> dict[str, int]: ...
+    def retry_details(self) -> dict[str, int]:
+        """How many times each node was tried again."""
+        ...
+
     @property
-    def had_partial_failures(self) -> bool: ...
+    def had_partial_failures(self) -> bool:
+        """Whether a node failed and the run went on."""
+        ...
+
     @property
-    def execution_quality(self) -> str: ...
+    def execution_quality(self) -> str:
+        """``clean``, ``degraded`` or ``failed``."""
+        ...
+
     @property
-    def node_visit_counts(self) -> dict[str, int]: ...
+    def node_visit_counts(self) -> dict[str, int]:
+        """How many times each node was visited."""
+        ...
 
 
 class RunMetrics(Protocol):
     """The counters of a :class:`LegacyRun`."""
 
     @property
-    def total_decisions(self) -> int: ...
+    def total_decisions(self) -> int:
+        """How many decisions were made."""
+        ...
+
     @property
-    def total_tokens(self) -> int: ...
+    def total_tokens(self) -> int:
+        """How many tokens were used."""
+        ...
+
     @property
-    def nodes_executed(self) -> list[str]: ...
+    def nodes_executed(self) -> list[str]:
+        """The nodes that ran."""
+        ...
+
     @property
-    def edges_traversed(self) -> list[str]: ...
+    def edges_traversed(self) -> list[str]:
+        """The edges that were followed."""
+        ...
 
 
 class LegacyRun(Protocol):
-    """A run record from before there were session files: any object like this.
-
-    Attributes:
-        goal_id: The goal that the run worked for.
-        status: ``running``, ``completed``, ``failed``, ``cancelled`` or ``stuck``, as text or as
-            an enum of text.
-        started_at: When it began.
-        completed_at: When it ended, or None.
-        output_data: What it produced.
-        input_data: What it was started with.
-        metrics: Its counters: ``total_decisions``, ``total_tokens``, ``nodes_executed`` and
-            ``edges_traversed``.
-        decisions: The decisions that were made, each with ``model_dump()``.
-        problems: The problems that were met, each with ``model_dump()``.
-    """
+    """A run record from before there were session files: any object like this."""
 
     @property
-    def goal_id(self) -> str: ...
+    def goal_id(self) -> str:
+        """The goal that the run worked for."""
+        ...
+
     @property
-    def status(self) -> Any: ...
+    def status(self) -> Any:
+        """``running``, ``completed``, ``failed``, ``cancelled`` or ``stuck``; an enum is fine."""
+        ...
+
     @property
-    def started_at(self) -> datetime: ...
+    def started_at(self) -> datetime:
+        """When it began."""
+        ...
+
     @property
-    def completed_at(self) -> datetime | None: ...
+    def completed_at(self) -> datetime | None:
+        """When it ended, or None."""
+        ...
+
     @property
-    def output_data(self) -> dict[str, Any]: ...
+    def output_data(self) -> dict[str, Any]:
+        """What it produced."""
+        ...
+
     @property
-    def input_data(self) -> dict[str, Any]: ...
+    def input_data(self) -> dict[str, Any]:
+        """What it was started with."""
+        ...
+
     @property
-    def metrics(self) -> RunMetrics: ...
+    def metrics(self) -> RunMetrics:
+        """``total_decisions``, ``total_tokens``, ``nodes_executed`` and ``edges_traversed``."""
+        ...
+
     @property
-    def decisions(self) -> Sequence[Any]: ...
+    def decisions(self) -> Sequence[Any]:
+        """The decisions that were made, each with ``model_dump()``."""
+        ...
+
     @property
-    def problems(self) -> Sequence[Any]: ...
+    def problems(self) -> Sequence[Any]:
+        """The problems that were met, each with ``model_dump()``."""
+        ...
 
 
 _COPIED_PROGRESS = (

@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 class Liveness:
     """A verdict on the owner of a session.
 
-    Example:
+    Examples:
         >>> if store.liveness("s-1").is_dead:
         ...     store.recover()
     """

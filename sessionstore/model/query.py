@@ -24,7 +24,7 @@ class Filters(TypedDict, total=False):
 
     A session must pass all that are given. None, and a filter that is left out, lets all pass.
 
-    Example:
+    Examples:
         >>> store.find(status=["paused", "failed"], resumable=True, since="2026-11-01")
     """
 

@@ -197,7 +197,7 @@ class SessionState(Part):
 
     Fields that this version does not know are kept. A misspelt attribute raises AttributeError.
 
-    Example:
+    Examples:
         >>> with store.create("triage", agent_id="mail") as session:
         ...     session.state.data_buffer["letters"] = 12
         ...     session.state.progress.current_node = "sort"
@@ -339,7 +339,7 @@ class SessionState(Part):
         Raises:
             pydantic.ValidationError: an attribute of ``result`` has the wrong type.
 
-        Example:
+        Examples:
             >>> state = SessionState.from_execution_result("s-1", "triage", executor.run())
         """
         return cls.model_validate(
@@ -375,7 +375,7 @@ class SessionState(Part):
         Raises:
             pydantic.ValidationError: an attribute of ``run`` has the wrong type.
 
-        Example:
+        Examples:
             >>> state = SessionState.from_legacy_run(json.loads(path.read_text()), "s-1")
         """
         return cls.model_validate(

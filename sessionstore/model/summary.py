@@ -24,7 +24,7 @@ class SessionSummary:
     Of a damaged session only ``session_id`` and ``damaged`` are known; every other field has its
     default.
 
-    Example:
+    Examples:
         >>> for item in store.find(status="paused"):
         ...     print(item.session_id, item.paused_at, item.is_resumable)
     """
@@ -68,7 +68,7 @@ class SessionSummary:
     latest_checkpoint_id: str | None = None
     """The checkpoint that a resume takes unless it is told another."""
     is_resumable: bool = False
-    """Whether a checkpoint to resume from was found."""
+    """Whether the checkpoint to resume from is there; it also loads, if ``resumable`` was asked."""
     unresumable: str | None = None
     """Why the latest checkpoint cannot be resumed from, or None."""
     is_interrupted: bool = False
@@ -158,7 +158,7 @@ class Page:
 
     A page iterates over its items and has their number as its length.
 
-    Example:
+    Examples:
         >>> page = store.find(status="failed", limit=100)
         >>> while page.next_cursor:
         ...     page = store.find(status="failed", limit=100, cursor=page.next_cursor)

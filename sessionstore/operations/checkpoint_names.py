@@ -69,11 +69,11 @@ def latest(
     Raises:
         NotResumable: it names none.
     """
-    if state.is_resumable and state.latest_checkpoint_id:
-        return state.latest_checkpoint_id
+    if name := inspect.Resumability.named(state).checkpoint_id:
+        return name
     raise NotResumable(
         state.session_id,
-        "it has no checkpoint that it names as its latest",
+        inspect.NAMES_NO_CHECKPOINT,
         available=in_order(backend, state.session_id),
         wanted=wanted,
         parameter=parameter,

@@ -7,12 +7,17 @@ from dataclasses import replace
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import checkpoint
 from sessionstore.model.checkpoint import Checkpoint
-from sessionstore.model.ids import is_id
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
 from sessionstore.operations.fork import to_fork
 from sessionstore.session import inspect
+from sessionstore.session.inspect import (
+    MISSING_CHECKPOINT,
+    NAMES_NO_CHECKPOINT,
+    NO_CHECKPOINT,
+    Resumability,
+)
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Probe
 
@@ -158,22 +163,22 @@ def _steps(state: SessionState, *, counted: bool) -> int:
 def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -> Explanation:
     """Add which checkpoint a resume would restore, and what that would not bring back."""
     session_id, latest = state.session_id, state.latest_checkpoint_id
+    named = Resumability.named(state)
     try:
         known = inspect.list_checkpoints(backend, session_id)
     except SessionStoreError as error:  # something else is in the place of all checkpoints
         return replace(told, unresumable=str(error), checkpoint=_missing(latest, str(error)))
     sound = tuple(item.checkpoint_id for item in known if item.damaged is None)
     others = tuple(name for name in sound if name != latest)
-    if not state.is_resumable or latest is None:
-        reason = "it has no checkpoint"
-        if others:
-            reason += " that it names as its latest"
+    if named.checkpoint_id is None:
+        reason = NAMES_NO_CHECKPOINT if others else NO_CHECKPOINT
         return replace(told, unresumable=reason, alternatives=others)
-    if not is_id(latest):
-        return replace(told, unresumable="its checkpoint has no valid id", alternatives=others)
+    if named.damage is not None:
+        return replace(told, unresumable=named.damage, alternatives=others)
+    latest = named.checkpoint_id
     found = next((item for item in known if item.checkpoint_id == latest), None)
     if found is None:
-        found = Checkpoint(latest, damaged="there is no such checkpoint")
+        found = Checkpoint(latest, damaged=MISSING_CHECKPOINT)
     if found.damaged is None:
         try:
             stored = backend.read_checkpoint(session_id, latest)

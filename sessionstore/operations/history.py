@@ -14,6 +14,7 @@ from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.operations.fork import Fork, to_fork
 from sessionstore.session import inspect
+from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 
 
@@ -83,7 +84,7 @@ def history(backend: Backend, session_id: str) -> History:
     else:
         present = _present(state, len(stored.payload))
     moments: list[HistoryEntry] = [] if state is None else [_created(state)]
-    latest = state.latest_checkpoint_id if state is not None and state.is_resumable else None
+    latest = None if state is None else Resumability.named(state).checkpoint_id
     try:
         kept = inspect.list_checkpoints(backend, session_id)
     except SessionCorrupt as error:  # something else stands in the place of all checkpoints
@@ -91,13 +92,12 @@ def history(backend: Backend, session_id: str) -> History:
     else:
         moments += [_kept(backend, session_id, item, latest) for item in kept]
         if latest is not None and latest not in {item.checkpoint_id for item in kept}:
-            missing = "there is no such checkpoint"
             moments.append(
                 HistoryEntry(
                     HistoryEntryKind.CHECKPOINT,
                     checkpoint_id=latest,
                     is_latest=True,
-                    damaged=missing,
+                    damaged=MISSING_CHECKPOINT,
                 )
             )
     moments.append(present)

@@ -25,6 +25,7 @@ from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.operations.retention import RetentionPolicy
 from sessionstore.process import identity
 from sessionstore.session import inspect
+from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.report import Progress, no_progress
@@ -251,7 +252,7 @@ class _Prune:
         return plan[0] if plan else None
 
     def _checkpoints_of(self, item: SessionSummary) -> tuple[str, ...]:
-        latest = item.latest_checkpoint_id if item.is_resumable else None
+        latest = Resumability.named(item).checkpoint_id
         names = self.backend.checkpoint_ids(item.session_id)
         if not self.policy.may_choose(names, latest):
             return ()  # most have few: they need not be read

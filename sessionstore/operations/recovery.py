@@ -154,7 +154,7 @@ class _Sweep:
 
     def _record(self, item: SessionSummary, verdict: Liveness) -> None:
         count = item.recoveries + (1 if self.dry_run else 0)
-        resumable = inspect.is_resumable(self.backend, item)
+        resumable = inspect.Resumability.read(self.backend, item).is_resumable
         self.swept.append(SweptSession(item.session_id, verdict.reason, verdict, count, resumable))
 
     def _mark(self, session_id: str) -> None:

@@ -12,6 +12,7 @@ from sessionstore.errors import StateTypeMismatch
 from sessionstore.model import StateT, codec
 from sessionstore.model.ids import check_id, make_session_id, random_hex
 from sessionstore.model.state import SessionTimestamps
+from sessionstore.text import class_name
 
 
 class NewSession(TypedDict, total=False):
@@ -83,7 +84,8 @@ def _check_given(
     if goal_id is not None or set(fields) - {"session_id"}:
         raise TypeError("create() takes a whole state=, or a goal_id and fields, not both")
     if type(state) is not state_type:
-        raise StateTypeMismatch(None, state_type.__name__, f"it is a {type(state).__name__}")
+        reason = f"expected {class_name(state_type)}, got {class_name(type(state))}"
+        raise StateTypeMismatch(None, state_type.__name__, reason)
     if (session_id := fields.get("session_id")) is not None:
         state.session_id = session_id
     check_id(state.session_id)

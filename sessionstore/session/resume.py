@@ -6,10 +6,11 @@ from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, 
 from sessionstore.log import about, logger
 from sessionstore.model import StateT, checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME
-from sessionstore.model.ids import is_id, make_checkpoint_id
+from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
+from sessionstore.session.inspect import NO_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 
@@ -87,11 +88,12 @@ def restore(backend: Backend, claim: Claim, current: StateT, checkpoint_id: str 
         NotResumable: the checkpoint is none, missing or damaged.
     """
     session_id = current.session_id
-    chosen = checkpoint_id or (current.latest_checkpoint_id if current.is_resumable else None)
-    if chosen is None or not is_id(chosen):
+    latest = Resumability.named(current)
+    chosen = checkpoint_id or (latest.checkpoint_id if latest.is_resumable else None)
+    if chosen is None:
         raise NotResumable(
             session_id,
-            "it has no checkpoint; keep one with session.checkpoint() or session.pause()",
+            f"{NO_CHECKPOINT}; keep one with session.checkpoint() or session.pause()",
             available=_sound_checkpoints(backend, session_id),
         )
     try:

@@ -32,6 +32,7 @@ from sessionstore.session.checkpoint_limit import CheckpointLimit
 from sessionstore.session.stamp import Change
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+from sessionstore.text import class_name
 
 
 @dataclass(slots=True)
@@ -106,9 +107,8 @@ class SessionWriter(Generic[StateT]):
     @state.setter
     def state(self, state: StateT) -> None:
         if type(state) is not self._state_type:  # another type would not load back as this one
-            raise StateTypeMismatch(
-                self.session_id, self._state_type.__name__, f"it is a {type(state).__name__}"
-            )
+            reason = f"expected {class_name(self._state_type)}, got {class_name(type(state))}"
+            raise StateTypeMismatch(self.session_id, self._state_type.__name__, reason)
         if state is not self._state:
             self._carry_over(state)
         self._state = state

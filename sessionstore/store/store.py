@@ -11,6 +11,7 @@ from sessionstore.log import about, logger
 from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.process import identity
+from sessionstore.session.inspect import NO_CHECKPOINT
 from sessionstore.storage.backend import Backend
 from sessionstore.store.inspection import StoreInspection
 from sessionstore.store.maintenance import StoreMaintenance
@@ -262,7 +263,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         current = self.load(session_id)
         chosen = current.latest_checkpoint_id if checkpoint_id is None else checkpoint_id
         if chosen is None:
-            raise NotResumable(session_id, "it has no checkpoint")
+            raise NotResumable(session_id, NO_CHECKPOINT)
         check_id(chosen, kind="checkpoint id")
         stored = self._backend.read_checkpoint(session_id, chosen)
         return checkpoint.load(current, stored, chosen)

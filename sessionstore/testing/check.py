@@ -35,7 +35,7 @@ def kinds(report: CheckReport) -> list[str]:
     return [str(item.kind) for item in on_data(report)]
 
 
-class CheckingContract(Harness[BackendT]):
+class CheckContract(Harness[BackendT]):
     """What ``store.check`` finds and mends."""
 
     def ended(self, store: Store, session_id: str = "s") -> list[str]:

@@ -14,7 +14,14 @@ import pytest
 
 from sessionstore import RevisionConflict, SessionStore
 from sessionstore.durable import directory as module
-from sessionstore.durable.directory import Directory, Signature, flush, full_flush, retry_sharing
+from sessionstore.durable.directory import (
+    Directory,
+    Signature,
+    flush,
+    full_flush,
+    made_below,
+    retry_sharing,
+)
 from tests.support.processes import leftovers, needs_linux, read_state, state_path
 
 
@@ -194,3 +201,26 @@ def test_foreign_changes_are_noticed_by_path_too(tmp_path: Path) -> None:
     with pytest.raises(RevisionConflict):
         session.release()
     assert state_path(tmp_path, "s1").read_text() == '{"revision": 7}'
+
+
+def test_directories_on_the_way_are_made_private_and_no_link_among_them_is_followed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").mkdir()
+    with Directory(str(tmp_path)) as root:
+        with made_below(root, ("a", "b")) as directory:
+            assert directory.path == str(tmp_path / "a" / "b")
+            assert directory.identity() == root_identity(tmp_path / "a" / "b")
+        assert stat_mode(tmp_path / "a" / "b") == 0o700
+        with made_below(root, ()) as directory:
+            assert directory is root
+        (tmp_path / "link").symlink_to("a")
+        with pytest.raises(OSError) as refused, made_below(root, ("link", "c")):
+            pass
+        assert refused.value.errno in (errno.ELOOP, errno.ENOTDIR)
+    assert os.listdir(tmp_path / "a") == ["b"]
+
+
+def root_identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino

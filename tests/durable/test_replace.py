@@ -264,6 +264,56 @@ def test_a_write_that_breaks_off_leaves_the_old_state_and_no_rest(tmp_path: Path
     assert read_state(tmp_path, "s1")["data_buffer"] == {"big": "small again"}
 
 
+def test_pieces_become_a_new_flushed_file_with_its_mode_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, flushed = os.fsync, list[int]()
+
+    def fsync(fd: int) -> None:
+        flushed.append(os.fstat(fd).st_size)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with Directory(str(tmp_path)) as directory:
+        replace.write_pieces(directory, "run", [b"12", b"345"], is_executable=True, mtime=1_000_000)
+        replace.write_pieces(directory, "data", [], is_executable=False)
+        with pytest.raises(FileExistsError):
+            replace.write_pieces(directory, "run", [b"other"], is_executable=False)
+    status = (tmp_path / "run").stat()
+    assert (tmp_path / "run").read_bytes() == b"12345"
+    assert (status.st_mode & 0o777, status.st_mtime) == (0o700, 1_000_000)
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o600
+    assert flushed == [5, 0]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_writing_over_replaces_whatever_is_there(tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "elsewhere").write_bytes(b"kept")
+        (tmp_path / "file").symlink_to("elsewhere")
+    with Directory(str(tmp_path)) as directory:
+        replace.write_over(directory, "file", b"new")
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == (["elsewhere", "file"] if there else ["file"])
+
+
+def test_writing_over_that_fails_leaves_the_old_file_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Directory(str(tmp_path)) as directory, monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(OSError, match="Input/output error"):
+            replace.write_over(directory, "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
 # --- flushing ------------------------------------------------------------------------------------
 
 PERIODS = (7, 4, 5, 11, 13)

@@ -181,6 +181,26 @@ def test_the_wrong_type_for_a_stored_session_is_a_mismatch_and_no_damage(tmp_pat
     assert [item.damaged for item in plain.find().items] == [None]
 
 
+def test_a_given_state_of_another_class_of_the_same_name_is_told_apart() -> None:
+    class Rich(SessionState):
+        pass
+
+    store = SessionStore(MemoryBackend(), state_type=Rich)
+    now = "2026-01-01T00:00:00Z"
+    given = SessionState.model_validate(
+        {"session_id": "s-1", "goal_id": "g", "timestamps": {"started_at": now, "updated_at": now}}
+    )
+    expected = f"expected {__name__}.{Rich.__qualname__}, got sessionstore.model.state.SessionState"
+    with pytest.raises(StateTypeMismatch) as refused:
+        store.create(state=given)  # type: ignore[arg-type]  # the claim
+    assert refused.value.reason == expected
+    assert (refused.value.session_id, refused.value.state_type) == (None, "Rich")
+    with store.create("g") as session:
+        with pytest.raises(StateTypeMismatch) as refused:
+            session.state = given  # type: ignore[assignment]  # the claim
+        assert refused.value.reason == expected
+
+
 # --- what would not, and is refused --------------------------------------------------------------
 
 

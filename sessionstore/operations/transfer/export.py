@@ -219,7 +219,8 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
     again = backend.read(session_id)
     is_still = again.payload == stored.payload and ids == sorted(backend.checkpoint_ids(session_id))
     # What a resume needs may have been removed since, by keep_checkpoints.
-    is_whole = not state.is_resumable or state.latest_checkpoint_id in kept
+    latest = inspect.Resumability.named(state).checkpoint_id
+    is_whole = latest is None or latest in kept
     return (snapshot if is_whole or is_still else None), is_still
 
 

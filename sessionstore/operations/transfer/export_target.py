@@ -8,12 +8,12 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory, flush
+from sessionstore.durable.directory import Directory, flush, made_below
 from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
 from sessionstore.operations.transfer.archive import Target, pieces
 from sessionstore.text import printable
@@ -175,32 +175,14 @@ class _DirectoryTarget:
     def __init__(self, root: Directory) -> None:
         self._root = root
 
-    @contextmanager
-    def _below(self, places: list[str]) -> Iterator[Directory]:
-        with ExitStack() as stack:
-            here = self._root
-            for place in places:
-                with suppress(FileExistsError):
-                    here.make_directory(place)
-                here = stack.enter_context(Directory(place, here))
-            yield here
-
     def add(self, name: str, content: BinaryIO, size: int, mtime: int, executable: bool) -> None:
         *places, last = name.split("/")
-        with self._below(places) as directory:
-            fd = directory.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            try:
-                for piece in pieces(content, size):
-                    replace.write_all(fd, piece)
-                if executable and hasattr(os, "fchmod"):
-                    os.fchmod(fd, 0o700)
-                if os.utime in os.supports_fd:
-                    os.utime(fd, (mtime, mtime))
-                flush(fd)
-            finally:
-                os.close(fd)
+        with made_below(self._root, places) as directory:
+            replace.write_pieces(
+                directory, last, pieces(content, size), is_executable=executable, mtime=mtime
+            )
 
     def add_directory(self, name: str, mtime: int) -> None:
         del mtime  # what comes into it sets another
-        with self._below(name.split("/")):
+        with made_below(self._root, name.split("/")):
             pass

@@ -13,6 +13,7 @@ from sessionstore.errors import SessionCorrupt
 from sessionstore.model import checkpoint as checkpoints
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.stored import Stored
+from sessionstore.session.inspect import Resumability
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,13 @@ def transfer_damage(
     state: SessionState, kept: Collection[str], damaged: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Return what is damaged of a session with these checkpoints, each with the reason."""
-    latest = state.latest_checkpoint_id
+    latest = Resumability.named(state).checkpoint_id
     found = []
-    if state.is_resumable and latest not in kept:
+    if latest is not None and latest not in kept:
         found.append(f"its latest checkpoint {latest} is not there: it cannot be resumed")
     for checkpoint_id, reason in sorted(damaged.items()):
         called = f"checkpoint {checkpoint_id}"
-        if checkpoint_id == latest and state.is_resumable:
+        if checkpoint_id == latest:
             called = f"its latest checkpoint {checkpoint_id}, without which it cannot be resumed"
         found.append(f"{called}: {reason}")
     return tuple(found)

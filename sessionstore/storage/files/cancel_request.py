@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sessionstore.durable import replace as durable
-from sessionstore.durable.directory import Directory, retry_sharing
+from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import read_regular
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.layout import Layout
@@ -86,22 +86,8 @@ def _put(layout: Layout, session_id: str, request: CancelRequest) -> None:
         "by": request.by.model_dump() if request.by else None,
     }
     with Directory(layout.locks) as directory:
-        temporary = durable.temporary_name()
         name = os.path.basename(layout.request(session_id, request.token))
-        durable.write_file(directory, temporary, json.dumps(content).encode(), flush_file=False)
-        try:
-            retry_sharing(
-                lambda: os.replace(
-                    directory.at(temporary),
-                    directory.at(name),
-                    src_dir_fd=directory.fd,
-                    dst_dir_fd=directory.fd,
-                )
-            )
-        except BaseException:
-            with suppress(OSError):
-                directory.unlink(temporary)
-            raise
+        durable.write_over(directory, name, json.dumps(content).encode())
 
 
 def find(layout: Layout, session_id: str, token: str | None) -> CancelRequest | None:

@@ -11,11 +11,11 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory, flush
+from sessionstore.durable.directory import Directory, made_below
 from sessionstore.errors import SessionExists
 from sessionstore.model.ids import random_hex
 from sessionstore.model.state import SessionOwner
@@ -70,13 +70,11 @@ class FilesImporter(SessionImporter):
     @contextmanager
     def _below(self, session_id: str, places: Iterable[str]) -> Iterator[Directory]:
         """Yield a directory of a session that is being built; make it if it is missing."""
-        with self._aside(session_id) as directory, ExitStack() as stack:
-            here = directory
-            for place in (session_id, *places):
-                with suppress(FileExistsError):
-                    here.make_directory(place)
-                here = stack.enter_context(Directory(place, here))
-            yield here
+        with (
+            self._aside(session_id) as aside,
+            made_below(aside, (session_id, *places)) as directory,
+        ):
+            yield directory
 
     def put_state(self, session_id: str, payload: bytes) -> None:
         with self._below(session_id, ()) as directory:
@@ -91,15 +89,7 @@ class FilesImporter(SessionImporter):
     ) -> None:
         *places, last = name.split("/")
         with self._below(session_id, places) as directory:
-            fd = directory.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            try:
-                for piece in pieces:
-                    replace.write_all(fd, piece)
-                if is_executable and hasattr(os, "fchmod"):
-                    os.fchmod(fd, 0o700)
-                flush(fd)
-            finally:
-                os.close(fd)
+            replace.write_pieces(directory, last, pieces, is_executable=is_executable)
 
     def put_directory(self, session_id: str, name: str) -> None:
         with self._below(session_id, name.split("/")):

@@ -30,7 +30,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable.directory import Directory, retry_sharing
+from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
 from sessionstore.process import identity, liveness
 
 if TYPE_CHECKING:
@@ -46,12 +46,6 @@ PROBE_GRACE = 0.1
 """Seconds for which a look at a lock, which takes it for an instant, may be taken for a holder; and
 for which a refused claim tries on while it cannot be known whether the holder lives."""
 
-_FLAGS = (
-    getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 _RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
 _RECORD_LIMIT = 64 * 1024
 
@@ -262,15 +256,15 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
 
 
 def _create(path: str, _: int) -> int:
-    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600))
+    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600))
 
 
 def _open_present(path: str, _: int) -> int:
-    return os.open(path, os.O_RDWR | _FLAGS)
+    return os.open(path, os.O_RDWR | SAFE_FLAGS)
 
 
 def _look_at(path: str, _: int) -> int:
-    return os.open(path, os.O_RDONLY | _FLAGS)
+    return os.open(path, os.O_RDONLY | SAFE_FLAGS)
 
 
 def probe(path: str) -> tuple[bool, Record | None]:
@@ -295,7 +289,7 @@ def is_free(locks: Directory, session_id: str) -> bool:
     lock_descriptor = _lock_descriptor()
 
     def look_at(name: str, _: int) -> int:
-        return locks.open(name, os.O_RDONLY | _FLAGS)
+        return locks.open(name, os.O_RDONLY)
 
     try:
         with io.FileIO(f"{session_id}.lock", opener=look_at) as file:

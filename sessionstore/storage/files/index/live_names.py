@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from sessionstore.durable import replace
+from sessionstore.durable.directory import SAFE_FLAGS
 from sessionstore.model.ids import random_hex
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.index import index_directory
@@ -24,9 +25,6 @@ _LIVE = "live"
 _SESSIONS = "sessions"
 _OF = "+"
 """Between a session's id, which never has it, and what makes a name one of a kind."""
-_FLAGS = (
-    os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-)  # fmt: skip
 _PATIENCE = 2.0
 """Seconds that a move waits for another one, which takes microseconds unless it was stopped."""
 _OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
@@ -61,7 +59,8 @@ def add_to(index: str, name: str) -> None:
         OSError: it cannot be made.
     """
     with suppress(FileNotFoundError, NotADirectoryError):  # it is being removed
-        os.close(os.open(os.path.join(index, _LIVE, name), _FLAGS, 0o600))
+        flags = os.O_WRONLY | os.O_CREAT | SAFE_FLAGS
+        os.close(os.open(os.path.join(index, _LIVE, name), flags, 0o600))
 
 
 def _add_claim(index: str, layout: Layout, session_id: str, token: str) -> None:
