@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from sessionstore import SessionState, SessionStore
-from tests.support.processes import DEADLINE, without_coverage
+from tests.support.processes import DEADLINE, new_session, without_coverage
 from tests.support.run_records import RunRecord, each_run_set, write_runs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -406,13 +406,9 @@ def run_ops_script(root: Path, *command: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_ops_script_hands_each_resumable_id_to_a_second_command(
-    examples: Examples, root: Path
-) -> None:
-    for _ in range(3):
-        examples.run("human_in_the_loop.py", "ask", "--root", root)
+def test_the_ops_script_hands_each_resumable_id_to_a_second_command(root: Path) -> None:
+    paused = [new_session(root, f"waits-{number}") for number in range(3)]
     dies_holding(root, "without-checkpoint")
-    paused = [name for name, state in stored(root).items() if state["status"] == "paused"]
 
     ended = run_ops_script(root, "echo", "to resume:")
 
