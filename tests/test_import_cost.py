@@ -67,7 +67,6 @@ def root(tmp_path: Path) -> Path:
     [
         (),
         ("-o", "ids"),
-        ("--resumable",),
         ("--interrupted",),
         ("--status", "paused", "-o", "json", "--limit", "1"),
         ("--damaged",),
@@ -112,9 +111,7 @@ def test_what_a_store_needs_to_create_is_there_before_the_first_session(
     assert "pydantic" in loaded(code, str(tmp_path / "store"))
 
 
-def test_a_checkpoint_that_does_not_load_is_told_by_a_listing_that_loaded_nothing(
-    root: Path,
-) -> None:
+def test_a_plain_listing_loads_no_checkpoint_and_one_that_asks_does(root: Path) -> None:
     (file,) = root.glob("sessions/ended/checkpoints/*.json")
     sound = json.loads(file.read_bytes())
     for content in (
@@ -126,8 +123,14 @@ def test_a_checkpoint_that_does_not_load_is_told_by_a_listing_that_loaded_nothin
         done = run("--root", str(root), "ls", "-o", "json")
         items = {one["session_id"]: one for one in json.loads(done.stdout)["sessions"]}
         with SessionStore(root) as store:
-            (item,) = store.find(status="completed")
+            (item,) = store.find(status="completed", resumable=False)
         assert item.unresumable
-        assert items["ended"]["unresumable"] == item.unresumable
+        assert items["ended"]["is_resumable"]
         assert items["paused"]["is_resumable"]
         assert items["swept"]["recovery"]["count"] == 1
+        ids = run("--root", str(root), "ls", "--resumable", "-o", "ids").stdout.split()
+        assert "ended" not in ids
+    file.unlink()
+    done = run("--root", str(root), "ls", "-o", "json")
+    items = {one["session_id"]: one for one in json.loads(done.stdout)["sessions"]}
+    assert items["ended"]["unresumable"]

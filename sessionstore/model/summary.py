@@ -68,7 +68,7 @@ class SessionSummary:
     latest_checkpoint_id: str | None = None
     """The checkpoint that a resume takes unless it is told another."""
     is_resumable: bool = False
-    """Whether a checkpoint to resume from was found."""
+    """Whether the checkpoint to resume from is there; it also loads, if ``resumable`` was asked."""
     unresumable: str | None = None
     """Why the latest checkpoint cannot be resumed from, or None."""
     is_interrupted: bool = False

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.model.liveness import Liveness, Verdict
-from sessionstore.model.soundness import is_certainly_sound
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary, summarize
@@ -59,8 +57,14 @@ def _holding(holder: SessionOwner | None) -> str:
     return f"held by {named}" if named else "its lock is held"
 
 
-def examine(backend: Backend, item: SessionSummary) -> SessionSummary:
-    """Return ``item`` with the liveness of an ACTIVE one, and the checkpoint looked at."""
+def examine(
+    backend: Backend, item: SessionSummary, *, loads_checkpoint: bool = True
+) -> SessionSummary:
+    """Return ``item`` with the liveness of an ACTIVE one, and the checkpoint looked at.
+
+    Without ``loads_checkpoint`` it is enough that the checkpoint is there: a listing shows
+    nothing of it, and need not load pydantic for it.
+    """
     changes: dict[str, Any] = {}
     if item.status is SessionStatus.ACTIVE:
         try:
@@ -71,7 +75,7 @@ def examine(backend: Backend, item: SessionSummary) -> SessionSummary:
             item = summarize(state)  # it may have moved on since it was listed
             if item.status is SessionStatus.ACTIVE:
                 changes["liveness"] = verdict
-    if item.is_resumable and (reason := why_not_resumable(backend, item)):
+    if item.is_resumable and (reason := why_not_resumable(backend, item, loads_checkpoint)):
         changes |= {"is_resumable": False, "unresumable": reason}
     return replace(item, **changes) if changes else item
 
@@ -81,31 +85,30 @@ def is_resumable(backend: Backend, item: SessionSummary) -> bool:
     return item.is_resumable and why_not_resumable(backend, item) is None
 
 
-def why_not_resumable(backend: Backend, item: SessionSummary) -> str | None:
-    """Return why the checkpoint that a resume would restore cannot be, or None if it can."""
+def why_not_resumable(
+    backend: Backend, item: SessionSummary, loads_checkpoint: bool = True
+) -> str | None:
+    """Return why the checkpoint that a resume would restore cannot be, or None if it can.
+
+    Without ``loads_checkpoint`` None means that it is there.
+    """
     checkpoint_id = item.latest_checkpoint_id
     if checkpoint_id is None or not is_id(checkpoint_id):
         return "its checkpoint has no valid id"
     if backend.is_current(item.session_id, checkpoint_id):
         return None
     try:
+        if not loads_checkpoint:
+            there = backend.checkpoint_ids(item.session_id)
+            return None if checkpoint_id in there else "there is no such checkpoint"
+        from sessionstore.model import checkpoint
+
         stored = backend.read_checkpoint(item.session_id, checkpoint_id)
+        checkpoint.describe(item.session_id, checkpoint_id, stored)
     except SessionCorrupt as error:
         return error.reason
     except (SessionNotFound, StorageError) as error:
         return str(error)
-    # Most are sound, and a listing that decodes none need not load pydantic, which is the better
-    # half of `sessionstore ls`. Once that is loaded it is the faster of the two.
-    if "sessionstore.model.codec" not in sys.modules and is_certainly_sound(
-        stored.payload, item.session_id
-    ):
-        return None
-    from sessionstore.model import checkpoint
-
-    try:
-        checkpoint.describe(item.session_id, checkpoint_id, stored)
-    except SessionCorrupt as error:
-        return error.reason
     return None
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import Self, Unpack
 
-from sessionstore.model.query import Filters, SessionQuery, make_query
-from sessionstore.model.summary import Matches, Page, SessionSummary
+from sessionstore.model.query import Examine, Filters, SessionQuery, make_query
+from sessionstore.model.summary import Matches, Page
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
@@ -98,7 +98,7 @@ class StoreQueries:
             1
         """
         query = make_query(filters, limit=None, cursor=None, order="session_id")
-        return self._backend.count(query, self._examine)
+        return self._backend.count(query, self._examine(query))
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +111,10 @@ class StoreQueries:
         self._backend.close()
 
     def _matches(self, query: SessionQuery, *, verify: bool = False) -> Matches:
-        return self._backend.find(query, self._examine, verify=verify)
+        return self._backend.find(query, self._examine(query), verify=verify)
 
-    def _examine(self, item: SessionSummary) -> SessionSummary:
-        return inspect.examine(self._backend, item)
+    def _examine(self, query: SessionQuery) -> Examine:
+        # Who asks for what can be resumed is told of checkpoints that load; a plain listing, which
+        # has no use for their content, of those that are there.
+        loads = query.resumable is not None
+        return lambda item: inspect.examine(self._backend, item, loads_checkpoint=loads)

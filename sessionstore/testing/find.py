@@ -138,10 +138,15 @@ class ListingContract(Harness[BackendT]):
         self.remove_raw_checkpoint(backend, "missing", missing.checkpoint_id)
         self.write_raw_checkpoint(backend, "damaged", damaged.checkpoint_id, b"{")
         assert store.find(resumable=True).items == ()
-        for item in store.find():
+        for item in store.find(resumable=False):
             assert item.is_resumable is False
             assert item.unresumable
             assert item.damaged is None
+        # Who does not ask is told whether it is there.
+        items = {item.session_id: item for item in store.find()}
+        assert items["damaged"].is_resumable
+        assert not items["missing"].is_resumable
+        assert items["missing"].unresumable
 
     def test_pages_neither_repeat_nor_skip(self, backend: BackendT) -> None:
         now = datetime(2026, 1, 2, tzinfo=UTC)

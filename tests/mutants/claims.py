@@ -116,8 +116,8 @@ MUTANTS = (
         "storage/files/lock.py",
         (
             (
-                "    for held in list(_held):\n        held.close()\n    _mutex.release()\n",
-                "    _mutex.release()\n",
+                "    for held in list(_held):\n        held.close()\n    for file",
+                "    for file",
             ),
         ),
         "tests/session/test_processes.py::"

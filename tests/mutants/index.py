@@ -4,162 +4,176 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_CLAIMS = "tests/storage/files/index/test_claim_row.py::"
-_INDEX = "tests/storage/files/index/test_listing.py::"
+_INDEX = "storage/files/index/"
+_NAMES = "tests/storage/files/index/test_live_names.py::"
+_LISTING = "tests/storage/files/index/test_listing.py::"
 _REBUILD = "tests/storage/files/index/test_rebuild.py::"
 
 MUTANTS = (
     # --- 10: nothing is hidden --------------------------------------------------------------------
-    # What a holder says.
+    # What a writer does.
     Mutant(
-        "a first save does not make the row live",
+        "a first save does not name the session as live",
         10,
-        "storage/files/index/claim_row.py",
-        (
-            (
-                "self._mark = index.mark_live(self._session_id) if index else None",
-                "self._mark = None",
-            ),
-        ),
-        _CLAIMS + "test_a_session_is_live_from_its_first_save_to_its_release",
+        "storage/files/claim.py",
+        (("            live_names.add(self._layout, self.session_id, self._token)\n", ""),),
+        _NAMES + "test_a_session_is_live_from_its_first_save_to_its_release",
     ),
     Mutant(
-        "the row is made live after the file was changed",
+        "the session is named as live after its file was changed",
         10,
         "storage/files/claim.py",
         (
             (
-                "            self.entry.announce()\n            if checkpoint_id is None:\n",
+                "            self._name_live()\n            if checkpoint_id is None:\n",
                 "            if checkpoint_id is None:\n",
             ),
             (
                 "            if self._power:\n                try:\n",
                 (
-                    "            self.entry.announce()\n"
+                    "            self._name_live()\n"
                     "            if self._power:\n                try:\n"
                 ),
             ),
         ),
-        _CLAIMS + "test_it_is_live_before_its_file_changes",
+        _NAMES + "test_it_is_live_before_its_file_changes",
     ),
     Mutant(
-        "a release settles a row that is not its own",
+        "all claims on a session give it the same name",
         10,
-        "storage/files/index/index.py",
-        (('    " WHERE id = ? AND live = ?"\n', '    " WHERE id = ? AND ? <> 0"\n'),),
-        _CLAIMS + "test_a_release_settles_no_row_that_another_has_made_live",
+        _INDEX + "live_names.py",
+        (('    return f"{session_id}{_OF}{token}"\n', "    return session_id\n"),),
+        _NAMES + "test_a_release_removes_no_name_of_another",
     ),
     Mutant(
         "who cannot list the root takes it for a store without an index",
         10,
-        "storage/files/layout.py",
+        _INDEX + "index_directory.py",
         (
             (
                 "    except FileNotFoundError:\n        return []\n",
                 "    except OSError:\n        return []\n",
             ),
         ),
-        _CLAIMS + "test_who_cannot_see_whether_there_is_an_index_changes_nothing[False]",
+        _NAMES + "test_who_cannot_see_whether_there_is_an_index_changes_nothing[False]",
     ),
     Mutant(
-        "an index that could not be written stays",
+        "an index whose live sessions cannot be named stays",
         10,
-        "storage/files/index/database.py",
-        (("reason)\n            self._remove(name)\n", "reason)\n"),),
-        _INDEX + "test_an_index_that_cannot_be_kept_true_is_removed",
+        _INDEX + "live_names.py",
+        (
+            (
+                "            index_directory.discard(layout, index, error)\n",
+                "            del error\n",
+            ),
+        ),
+        _LISTING + "test_an_index_whose_live_sessions_cannot_be_named_is_removed",
     ),
     Mutant(
-        "a writer does not notice that its index was removed",
+        "a writer takes the index of another version for its own",
         10,
-        "storage/files/index/database.py",
-        (("            if names and names[0] == self._name:\n", "            if names:\n"),),
-        _INDEX + "test_a_writer_whose_index_was_removed_does_not_write_to_nowhere",
+        _INDEX + "index_directory.py",
+        (('startswith(f"index-{FORMAT}-")', 'startswith("index-")'),),
+        _LISTING + "test_an_index_of_another_version_is_left_alone_and_kept_true",
     ),
     # Sessions come and go.
     Mutant(
-        "a delete leaves its row",
+        "a session that was deleted keeps its row",
         10,
-        "storage/files/index/index.py",
+        _INDEX + "index.py",
         (
             (
-                'connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))',
-                'connection.execute("SELECT 1")',
+                "executemany(REMOVE, [(session_id,) for session_id in gone])",
+                "executemany(REMOVE, [])",
             ),
         ),
-        _CLAIMS + "test_a_session_leaves_the_index_as_it_leaves_the_store",
+        _NAMES + "test_a_session_leaves_the_index_as_it_leaves_the_store",
     ),
     Mutant(
         "what changes in sessions/ is not looked at",
         10,
-        "storage/files/index/index.py",
-        (
-            (
-                'if facts.get("directory") != self.directory_identity() and',
-                'if facts.get("directory") is None and',
-            ),
-        ),
-        _INDEX + "test_one_session_put_back_by_hand_is_listed_at_once",
+        _INDEX + "index.py",
+        (("        return None if is_recorded else", "        return None if True else"),),
+        _LISTING + "test_one_session_put_back_by_hand_is_listed_at_once",
     ),
     Mutant(
         "what we change in sessions/ is not recorded",
         10,
-        "storage/files/index/index.py",
-        (
-            (
-                "                    if not foreign:\n",
-                "                    if False:\n",
-            ),
-        ),
-        _CLAIMS + "test_what_comes_and_goes_by_us_costs_no_comparison",
+        _INDEX + "live_names.py",
+        (("        if file is not None and is_known:\n", "        if False:\n"),),
+        _NAMES + "test_what_comes_and_goes_by_us_costs_no_comparison",
     ),
     Mutant(
         "what others changed in sessions/ is recorded as ours",
         10,
-        "storage/files/index/index.py",
-        (("                    if not foreign:\n", "                    if True:\n"),),
-        _CLAIMS + "test_what_others_added_is_not_passed_over_since_we_add_something_too",
+        _INDEX + "live_names.py",
+        (("        if file is not None and is_known:\n", "        if file is not None:\n"),),
+        _NAMES + "test_what_others_added_is_not_passed_over_since_we_add_something_too",
     ),
     # Those who list.
     Mutant(
-        "whoever lists settles a row though its session is held",
+        "whoever lists folds a session though it is held",
         10,
-        "storage/files/index/observe.py",
+        _INDEX + "index.py",
         (
             (
-                "not locks.is_free(self._locks, session_id):\n                return False",
-                "not locks.is_free(self._locks, session_id):\n                pass",
+                "if taken and observer.is_free(session_id):",
+                "if taken and (observer.is_free(session_id) or True):",
             ),
         ),
-        _CLAIMS + "test_whoever_lists_leaves_it_live_while_it_is_held",
+        _NAMES + "test_whoever_lists_leaves_it_live_while_it_is_held",
     ),
     Mutant(
-        "whoever lists settles a row on what it read before the lock was free",
+        "whoever lists reads a session before its lock was seen free",
         10,
-        "storage/files/index/observe.py",
+        _INDEX + "index.py",
         (
             (
-                "        return self.signature(session_id) == seen.signature\n",
-                "        return True\n",
+                "            free: dict[str, list[str]] = {}\n",
+                (
+                    "            free: dict[str, list[str]] = {}\n"
+                    "            early = {one: observer.read(one) for one in names}\n"
+                    "            observer.read = early.get\n"
+                ),
             ),
         ),
-        _CLAIMS + "test_a_row_is_not_settled_on_what_was_read_before_the_holder_died",
+        _NAMES + "test_a_session_is_read_after_its_lock_was_seen_free",
+    ),
+    Mutant(
+        "a name on which others may rely is not renamed before it is removed",
+        10,
+        _INDEX + "live_names.py",
+        (("        if _OF not in name:\n", "        if False:\n"),),
+        _NAMES + "test_who_claims_a_session_after_its_lock_was_seen_free_keeps_it_live",
+    ),
+    Mutant(
+        "a fold that died is forgotten",
+        10,
+        _INDEX + "live_names.py",
+        (
+            (
+                "        found.setdefault(name.partition(_OF)[0], []).append(name)\n",
+                "        if _OF not in name:\n            found[name] = [name]\n",
+            ),
+        ),
+        _NAMES + "test_a_fold_that_died_is_gone_on_with",
     ),
     Mutant(
         "rows are shown as they are, whatever became of their files",
         10,
-        "storage/files/index/lookup.py",
+        _INDEX + "lookup.py",
         (
             (
-                "now is not None and schema.signature_values(now) == row.signature:",
+                "now is not None and signature_values(now) == row.signature:",
                 "now is not None:",
             ),
         ),
-        _INDEX + "test_what_others_wrote_is_noticed_on_the_page_that_shows_it",
+        _LISTING + "test_what_others_wrote_is_noticed_on_the_page_that_shows_it",
     ),
     Mutant(
         "a filter's value becomes part of the SQL",
         10,
-        "storage/files/index/query_sql.py",
+        _INDEX + "query_sql.py",
         (
             (
                 '        where.append(f"{name} = ?")\n',
@@ -167,112 +181,73 @@ MUTANTS = (
             ),
             ("        values.append(value)\n    if query.resumable:", "    if query.resumable:"),
         ),
-        _INDEX + "test_values_never_become_sql",
+        _LISTING + "test_values_never_become_sql",
     ),
     # The comparison.
     Mutant(
         "another boot is no reason to compare",
         10,
-        "storage/files/index/index.py",
+        _INDEX + "index.py",
         (('if facts.get("boot") != kernel.boot_id():', 'if facts.get("boot") is None:'),),
-        _INDEX + "test_an_index_that_is_older_than_the_files_is_compared_after_another_boot",
+        _LISTING + "test_an_index_that_is_older_than_the_files_is_compared_after_another_boot",
     ),
     Mutant(
-        "a comparison settles what is held",
+        "a comparison stores the row of a session that is held",
         10,
-        "storage/files/index/rebuild.py",
-        (
-            (
-                "    if seen.signature is not None and eyes.is_settled(seen):\n",
-                "    if seen.signature is not None and seen.may_settle:\n",
-            ),
-        ),
-        _CLAIMS + "test_whoever_lists_leaves_it_live_while_it_is_held",
-    ),
-    Mutant(
-        "a comparison settles what is held, at a glance",
-        10,
-        "storage/files/index/observe.py",
-        (
-            (
-                "not locks.is_free(self._locks, session_id):\n                return None",
-                "not locks.is_free(self._locks, session_id):\n                pass",
-            ),
-        ),
-        _REBUILD + "test_one_that_is_held_is_not_settled_though_it_is_not_active",
+        _INDEX + "rebuild.py",
+        (("if observer.is_free(session_id):", "if observer.is_free(session_id) or True:"),),
+        _REBUILD + "test_one_that_is_held_stays_live_though_it_is_not_active",
     ),
     Mutant(
         "a comparison brings back what was deleted meanwhile",
         10,
-        "storage/files/index/rebuild.py",
-        (("[row for row in added if eyes.is_there(row.id)]", "added"),),
+        _INDEX + "live_names.py",
+        (
+            (
+                "        _add_claim(index, layout, session_id, token)\n        is_named = True\n",
+                "        is_named = True\n",
+            ),
+        ),
         _REBUILD + "test_who_is_deleted_while_it_is_compared_does_not_come_back[False]",
-    ),
-    Mutant(
-        "a comparison does not notice what its own process deletes",
-        10,
-        "storage/files/index/index.py",
-        (("others, connection.total_changes)", "others, 0)"),),
-        _REBUILD + "test_who_is_deleted_while_it_is_compared_does_not_come_back[True]",
-    ),
-    Mutant(
-        "a comparison replaces the row of who claimed meanwhile",
-        10,
-        "storage/files/index/rebuild.py",
-        (("INSERT OR IGNORE", "INSERT OR REPLACE"),),
-        _REBUILD + "test_who_is_claimed_while_it_is_compared_stays_live",
     ),
     Mutant(
         "a comparison counts rows though others removed some",
         10,
-        "storage/files/index/rebuild.py",
-        (("if self._others_wrote or self._index.moment() != self._moment:", "if False:"),),
+        _INDEX + "rebuild.py",
+        ((" or self._removals() != removals", ""),),
         _REBUILD + "test_a_row_too_many_is_found_though_the_number_is_right",
     ),
     Mutant(
-        "a comparison ends in another index than it began with",
+        "a comparison leaves the rows of sessions that are gone",
         10,
-        "storage/files/index/index.py",
-        (
-            (
-                "if database not in (None, self._database.name):",
-                "if database not in (None, database):",
-            ),
-        ),
-        _REBUILD + "test_an_index_that_is_replaced_while_it_is_made_does_not_count_as_made[False]",
+        _INDEX + "rebuild.py",
+        (("return counted != self._rows or ", "return "),),
+        _LISTING + "test_one_session_put_back_by_hand_is_listed_at_once",
     ),
     Mutant(
-        "a glance takes a state for that of another session",
+        "a comparison ends another one that began after it",
         10,
-        "storage/files/index/glance.py",
-        (('if state["session_id"] != session_id or (', "if (False or "),),
-        _REBUILD + "test_a_glance_says_what_a_model_says",
-    ),
-    Mutant(
-        "a glance takes a damaged field for a sound one",
-        10,
-        "storage/files/index/glance.py",
-        (
-            (
-                "        return core_schema.list_schema(_schema(args[0]))\n",
-                "        return core_schema.list_schema()\n",
-            ),
-        ),
-        _REBUILD + "test_a_glance_says_what_a_model_says",
-    ),
-    Mutant(
-        "a sweep settles a row that another has made live since",
-        10,
-        "storage/files/index/index.py",
-        (('    " WHERE id = ? AND live = ?"\n', '    " WHERE id = ? AND ? <> 0"\n'),),
-        _REBUILD
-        + "test_what_is_resumed_in_the_middle_of_a_sweep_is_not_settled_as_the_sweep_left_it",
+        _INDEX + "index.py",
+        (('if get_fact(connection, "complete") == number:', "if number:"),),
+        _REBUILD + "test_a_comparison_does_not_end_one_that_began_after_it",
     ),
     Mutant(
         "a comparison that was not finished counts as one",
         10,
-        "storage/files/index/index.py",
+        _INDEX + "index.py",
         (('if facts.get("complete") != "1":', 'if facts.get("complete") is None:'),),
-        _INDEX + "test_a_harmed_index_does_no_harm[False-unfinished]",
+        _LISTING + "test_a_harmed_index_does_no_harm[False-unfinished]",
+    ),
+    Mutant(
+        "a row keeps nothing of damage and of who holds no lock",
+        10,
+        _INDEX + "observe.py",
+        (
+            (
+                " or (item.status is SessionStatus.ACTIVE and item.owner is None):",
+                ":",
+            ),
+        ),
+        _LISTING + "test_a_process_without_a_lock_is_looked_at_each_time",
     ),
 )

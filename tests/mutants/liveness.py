@@ -95,7 +95,7 @@ MUTANTS = (
         "operations/recovery.py",
         (
             (
-                "        if state.status is not SessionStatus.ACTIVE:\n            return None\n"
+                "        if state.status is not SessionStatus.ACTIVE:\n            return\n"
                 "        verdict = owner.judge",
                 "        verdict = owner.judge",
             ),

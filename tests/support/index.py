@@ -79,7 +79,7 @@ def fill(root: Path, count: int = 8) -> None:
 def scanned(store: Store, filters: dict[str, Any], order: str) -> list[SessionSummary]:
     """Return what reading every file finds, without the index."""
     query = make_query(Filters(**filters), limit=None, cursor=None, order=order)  # type: ignore[typeddict-item]
-    return list(scan.find(store._backend, query, store._examine))
+    return list(scan.find(store._backend, query, store._examine(query)))
 
 
 def listed(store: Store, filters: dict[str, Any], order: str) -> list[SessionSummary]:

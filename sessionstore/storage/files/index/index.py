@@ -113,11 +113,11 @@ class Index:
 
     def _opened(self, *, create: bool) -> Database | None:
         with MUTEX:
-            there = database.directories(self._layout)
-            opened = self._database
-            if opened is None or not opened.is_open or there[:1] != [opened.directory]:
-                opened = self._database = database.open_index(self._layout, create=create)
-            return opened
+            # One that was removed meanwhile names no live sessions: who lists finds out, and goes
+            # on with another. One that another came to stand before is kept as true as that.
+            if self._database is None or not self._database.is_open:
+                self._database = database.open_index(self._layout, create=create)
+            return self._database
 
     @contextmanager
     def _discarding(self, opened: Database) -> Iterator[None]:

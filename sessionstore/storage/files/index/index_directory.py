@@ -67,6 +67,9 @@ def remove(layout: Layout, directory: str) -> None:
 
 def warn(layout: Layout, text: str, reason: object) -> None:
     """Say what became of the index."""
-    root = layout.root
-    extra = about("index_removed", path=root, reason=reason)
-    logger.warning(f"%s: {text}", root, reason, extra=extra)
+    logger.warning(
+        f"%s: {text}",
+        layout.root,
+        reason,
+        extra=about("index_removed", path=layout.root, reason=reason),
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionState, SessionStore, StorageError
-from sessionstore.process import identity
+from sessionstore.process import kernel
 from sessionstore.storage.files import FilesBackend, lock
 from sessionstore.storage.files.index import live_names
 from tests.support.index import (
@@ -210,7 +210,7 @@ def test_an_index_that_is_older_than_the_files_is_compared_after_another_boot(
     store.close()
     remove(file)
     before.rename(file.parent)  # sessions/ did not change, and tells nothing
-    monkeypatch.setattr(identity, "boot_id", lambda: "the next one")
+    monkeypatch.setattr(kernel, "boot_id", lambda: "the next one")
     booted = SessionStore(tmp_path)
     assert booted.count(status="failed") == len(expected) == 3
     assert booted.count(goal_id="moved") == 1
@@ -310,6 +310,15 @@ def test_damage_is_looked_at_each_time(store: Store, tmp_path: Path) -> None:
     file.write_bytes(sound)
     assert store.find(damaged=True).items == ()
     assert store.find(status="failed").damaged == 0
+    assert_true(store)
+
+
+def test_a_process_without_a_lock_is_looked_at_each_time(store: Store, tmp_path: Path) -> None:
+    edit_state(tmp_path, "s0", status="active", owner=None, pid=1)
+    assert store.count(status="active") == 0
+    assert store.find(verify=True, status="active").items
+    edit_state(tmp_path, "s0", status="active", owner=None, pid=1, goal_id="theirs")
+    assert store.count(goal_id="theirs") == 1
     assert_true(store)
 
 

@@ -21,7 +21,7 @@ from sessionstore.storage.files.index import index, rebuild, schema
 from sessionstore.storage.files.index.index import Index
 from sessionstore.storage.files.index.observe import SessionObserver
 from tests.support.index import assert_true, fill, index_files, live, remove_index, row
-from tests.support.processes import left_active, state_path
+from tests.support.processes import edit_state, left_active, state_path
 
 Store = SessionStore[SessionState]
 SIGNATURE = Signature(1, 2, 3)
@@ -256,6 +256,25 @@ def test_an_index_that_is_replaced_while_it_is_made_does_not_count_as_made(
         assert facts.get("complete") != "1" or counted == 8
     assert SessionStore(tmp_path).count() == 8
     assert_true(store)
+
+
+def test_a_comparison_does_not_end_one_that_began_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    store, other = SessionStore(tmp_path), SessionStore(tmp_path)
+    store.find()
+    looking = Index(other._backend._layout)  # type: ignore[attr-defined]  # that of files
+
+    def begin() -> None:
+        shutil.copytree(tmp_path / "sessions/s0", tmp_path / "sessions/by-hand")
+        edit_state(tmp_path, "by-hand", session_id="by-hand")
+        looking.begin_comparison(looking.open())  # and it is killed
+
+    while_one_is_read(monkeypatch, "signature", "s3", begin)
+    store.find(verify=True)
+    assert other.count() == 9
+    looking.close()
 
 
 # --- a sweep ------------------------------------------------------------------------------------
