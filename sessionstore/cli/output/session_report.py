@@ -13,6 +13,7 @@ from sessionstore.errors import SessionCorrupt
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.session.inspect import Resumability
 from sessionstore.storage.values import Usage
 from sessionstore.store.store import SessionStore
 
@@ -45,22 +46,16 @@ class SessionReport:
         """Why it cannot be resumed, or None if it can."""
         if self.state is None:
             return "its state is damaged"
-        if not self.state.is_resumable:
-            return "it has no checkpoint"
-        if self.checkpoints_damaged is not None:
-            return self.checkpoints_damaged
-        latest = self.at or self.state.latest_checkpoint_id
-        for checkpoint in self.checkpoints:
-            if checkpoint.checkpoint_id == latest:
-                return checkpoint.damaged
-        return f"its checkpoint {latest} is missing"
+        found = Resumability.among(self.state, self.checkpoints)
+        if found.is_missing:
+            return self.checkpoints_damaged or f"its checkpoint {found.checkpoint_id} is missing"
+        return found.reason
 
     @property
     def _is_dangling(self) -> bool:
-        if self.at is not None or self.state is None or not self.state.is_resumable:
+        if self.at is not None or self.state is None:
             return False
-        kept = {checkpoint.checkpoint_id for checkpoint in self.checkpoints}
-        return self.state.latest_checkpoint_id not in kept
+        return Resumability.among(self.state, self.checkpoints).is_missing
 
     @property
     def shows_damage(self) -> bool:
