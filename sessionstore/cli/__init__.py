@@ -1,6 +1,6 @@
-"""The command ``sessionstore``: list sessions, look into one, recover what a crash left behind.
+"""The command ``sessionstore``: list and inspect sessions, recover what a crash left behind.
 
-It needs click and rich, which only the extra ``cli`` installs; without them it says so.
+It needs click and rich, which the extra ``cli`` installs; without them it says so.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ _ADVICE = "the command line needs click and rich: pip install 'sessionstore[cli]
 
 def main() -> int:
     """Run the command line on ``sys.argv``; return the exit code."""
-    if sys.stdout is None:  # started with a closed stdout: the output would be lost in silence
+    if sys.stdout is None:  # started with a closed stdout: the output would be lost silently
         return _refuse("stdout is closed: there is nowhere to write to")
-    # Most of a command is importing, which makes very many objects that all stay: looking through
-    # them for garbage every 700 objects is a twentieth of it. What goes on for long still collects.
+    # Imports make many objects, and all of them stay. Collecting garbage every 700 objects takes a
+    # twentieth of a short command; with these thresholds a long command still collects.
     gc.set_threshold(100_000, 50, 100)
     try:
-        # Nobody's pydantic plugin is meant for this; looking for them takes a tenth of a command.
+        # No plugin of pydantic is meant for this command, and looking for them takes a tenth of it.
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-        if find_spec("rich") is None:  # asked, not imported: --help does without it
+        if find_spec("rich") is None:  # found, not imported: --help does not need it
             return _refuse(_ADVICE)
         from sessionstore.cli.app import app
 

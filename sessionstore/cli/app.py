@@ -1,4 +1,4 @@
-"""The group of commands, and the one place where an error becomes a message and an exit code."""
+"""The application: the one place where an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Application(LazyGroup):
-    """A group whose errors, Ctrl-C and closed pipes end as our exit codes say."""
+    """The group of commands; errors, Ctrl-C and closed pipes become exit codes."""
 
     def main(self, args: Any = None, *_: Any, **__: Any) -> NoReturn:
         """Run the command line, by default on ``sys.argv``, and exit."""
@@ -40,7 +40,7 @@ class Application(LazyGroup):
             asked = os.environ.get(VARIABLE)
             code = self._complete(asked) if asked else self._run(args)
             sys.stdout.flush()
-        except BrokenPipeError:  # the reader has seen enough: `sessionstore ls | head -1`
+        except BrokenPipeError:  # the reader has closed the pipe: `sessionstore ls | head -1`
             streams.abandon(sys.stdout)
         except KeyboardInterrupt:
             streams.abandon(sys.stdout)
@@ -53,7 +53,7 @@ class Application(LazyGroup):
         return code
 
     def _complete(self, instruction: str) -> int:
-        """Answer a shell that completes; what was typed is in its environment, not in our args."""
+        """Answer a shell that completes; the words typed so far are in the environment."""
         from click.shell_completion import shell_complete
 
         return shell_complete(self, {"obj": Settings()}, NAME, VARIABLE, instruction)
@@ -79,7 +79,7 @@ class Application(LazyGroup):
 
 
 def _explain_usage(error: click.UsageError) -> None:
-    # Not error.show(): arguments may come from a pipe, and go to a terminal only escaped.
+    # Not error.show(): it writes arguments unescaped, and they may come from a pipe.
     if error.ctx is not None:
         for line in error.ctx.get_usage().splitlines():
             streams.warning(line)
@@ -108,7 +108,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found (session or store),
 @shared_options(outermost=True)
 @click.version_option(sessionstore.__version__, prog_name=NAME)
 def app() -> None:
-    """List stored sessions, look into one, recover what dead processes left behind, and check.
+    """List and inspect stored sessions, recover what dead processes left behind, and check them.
 
-    Data goes to stdout, everything else to stderr. A store is never created.
+    Data goes to stdout, everything else to stderr. Only import --create creates a store.
     """

@@ -1,6 +1,6 @@
 """How a command ends: exit codes, and what a person is told to type after a refusal.
 
-The advice in an error of the store names methods to call, which helps nobody at a terminal.
+The advice in an error of the store names methods to call; a terminal needs commands to type.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Exit(IntEnum):
     DAMAGE = 5
     """Damage was found; it was left as it is."""
     PARTLY = 6
-    """Some of what was asked for was done, and some could not be."""
+    """Some of the work was done, and some failed."""
     TIMED_OUT = 7
-    """What was waited for did not come in time."""
+    """A wait timed out."""
     INTERRUPTED = 130
     """Ctrl-C, as shells count it: 128 + SIGINT."""
 
 
 def exit_for(error: SessionStoreError) -> Exit:
-    """Return the exit code that says what kind of refusal ``error`` is."""
+    """Return the exit code of a refusal."""
     if isinstance(error, SessionNotFound | CheckpointNotFound):
         return Exit.NOT_FOUND
     if isinstance(error, SessionClaimed):
@@ -66,14 +66,14 @@ def exit_for(error: SessionStoreError) -> Exit:
 
 
 def refused(error: SessionStoreError, command: str | None = None) -> Exit:
-    """Say why something was refused and what to type next; return the exit code for that.
+    """Report a refusal and what to type next; return its exit code.
 
-    ``command`` is the one that was typed; by default the one that runs.
+    ``command`` is the command that was typed, by default the one that runs.
     """
     if command is None:
         command = click.get_current_context().info_name or ""
     advice = next((say(error, command) for kind, say in _SAID if isinstance(error, kind)), "")
-    if advice:  # in the place of what the error says to those who call
+    if advice:  # in place of the methods that the error names
         streams.error(error.fact)
         streams.warning(advice)
     else:
@@ -82,9 +82,9 @@ def refused(error: SessionStoreError, command: str | None = None) -> Exit:
 
 
 def combined(codes: Sequence[Exit]) -> Exit:
-    """Return 0 if all went well, 6 if some did, else what the failures share, or 1.
+    """Return 0 if all went well, 6 if some did, else the code that the failures share, or 1.
 
-    That something did not come in time counts for more than that the others did.
+    If all failures are timeouts the code is 7, also if others went well.
     """
     failures = {code for code in codes if code is not Exit.OK}
     if not failures:
@@ -104,33 +104,33 @@ def _claimed(error: SessionClaimed, command: str) -> str:
             "if you know that its process is gone:"
             f" sessionstore recover --apply --assume-dead {name}{force}"
         )
-    if command == "cancel":  # it cannot be asked
+    if command == "cancel":  # its process cannot be asked
         return f"what can be done: sessionstore explain {name}"
     return f"to ask that process to end it: sessionstore cancel {name}"
 
 
 def _corrupt(error: SessionCorrupt, command: str) -> str:
-    force = "; to delete it all the same: --force" if command == "delete" else ""
+    force = "; to delete it anyway: --force" if command == "delete" else ""
     return (
-        f"what is left of it, and what to do: sessionstore explain {error.session_id};"
-        f" to mend what can be: sessionstore fsck --repair{force}"
+        f"what is left of it: sessionstore explain {error.session_id};"
+        f" to repair it: sessionstore fsck --repair{force}"
     )
 
 
 def _not_resumable(error: NotResumable, command: str) -> str:
     name = error.session_id
     if not error.available:
-        return f"it has no others either; what was saved of it: sessionstore show {name}"
+        return f"no checkpoint of it can be used; what was saved: sessionstore show {name}"
     typed = f"diff {name} A B" if command == "diff" else f"{command} {name} --at CHECKPOINT"
     named = ", ".join(error.available[-3:])
-    return f"name a state: sessionstore {typed}; there are {named}"
+    return f"choose a state: sessionstore {typed}; available: {named}"
 
 
 _SAID: list[tuple[type[SessionStoreError], Callable[[Any, str], str]]] = [
-    (SessionNotFound, lambda _error, _command: "what is there: sessionstore ls"),
+    (SessionNotFound, lambda _error, _command: "to list sessions: sessionstore ls"),
     (
         CheckpointNotFound,
-        lambda error, _: f"what it has: sessionstore history {error.session_id}",
+        lambda error, _: f"its checkpoints: sessionstore history {error.session_id}",
     ),
     (
         SessionExists,
@@ -140,11 +140,11 @@ _SAID: list[tuple[type[SessionStoreError], Callable[[Any, str], str]]] = [
     (
         RevisionConflict,
         lambda error, _: (
-            "it changed meanwhile, and was not touched; look again:"
+            "it changed in the meantime and was not touched; look again:"
             f" sessionstore show {error.session_id}"
         ),
     ),
     (SessionCorrupt, _corrupt),
     (NotResumable, _not_resumable),
 ]
-"""What a person types, by the kind of error."""
+"""What to type next, by the kind of error."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from types import TracebackType
 from typing import Self
 
 import click
@@ -14,14 +13,14 @@ from sessionstore.log import logger
 from sessionstore.text import count_of
 
 _WORTH_WAITING_FOR = ("index_compared",)
-"""Events of level INFO that tell what a person is waiting for."""
+"""Events of level INFO that explain a delay."""
 
 
 class StderrHandler(logging.Handler):
-    """Says records on stderr, escaped."""
+    """Writes records to stderr, escaped."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say a record, if a person at a terminal should know."""
+        """Write a warning, or a notice that explains a delay."""
         event = getattr(record, "event", None)
         is_notice = event in _WORTH_WAITING_FOR and not streams.is_quiet()
         if record.levelno >= logging.WARNING or is_notice:
@@ -29,7 +28,7 @@ class StderrHandler(logging.Handler):
 
 
 def show(context: click.Context) -> None:
-    """Say what the store logs, until ``context`` is left."""
+    """Show on stderr what the store logs, until ``context`` is left."""
     outermost = context.find_root()
     if outermost.meta.setdefault("sessionstore.notices", False):
         return
@@ -47,7 +46,7 @@ def show(context: click.Context) -> None:
 
 
 class EventCounter(logging.Handler):
-    """Collects, from what the store logs, the ids of the sessions that something was done to."""
+    """Collects the ids of sessions from the events of one kind, for a run that is interrupted."""
 
     def __init__(self, event: str) -> None:
         super().__init__(logging.INFO)
@@ -58,23 +57,18 @@ class EventCounter(logging.Handler):
         logger.addHandler(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         logger.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Remember the session, if the record is of that event."""
+        """Remember the session of such an event."""
         if getattr(record, "event", None) == self._event:
             self.ids.append(str(getattr(record, "session_id", "")))
 
     def say_how_far(self, what: str, form: str) -> None:
-        """Tell of an interrupted run which sessions ``what`` was done to."""
-        if form == "ids":  # whoever logs ids wants those
+        """Report how far an interrupted run came: ``what`` was done to these sessions."""
+        if form == "ids":  # a reader of ids needs those as well
             streams.write_ids(self.ids)
             sys.stdout.flush()
         done = f"{count_of(len(self.ids), 'session')} {what}"
-        streams.warning(f"{done} until then; the same command goes on")
+        streams.warning(f"{done} before the interruption; the same command continues")

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: what it began is cleared away."""
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: its temporary files are removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHELL = 128
 
 
 class Ending:
-    """Which signal wants this process to end, if one does."""
+    """The signal that ends this process, if one came."""
 
     number: int | None = None
 
@@ -24,29 +24,29 @@ class Ending:
         return "" if self.number is None else signal.Signals(self.number).name
 
     def die(self) -> int:
-        """End this process by that very signal, which tells its parent more than a code would."""
+        """End this process by that signal, which tells its parent more than an exit code."""
         assert self.number is not None
         os.kill(os.getpid(), self.number)
-        return _SHELL + self.number  # it is blocked
+        return _SHELL + self.number  # the signal is blocked
 
 
 @contextmanager
 def as_interrupts() -> Iterator[Ending]:
-    """Raise KeyboardInterrupt where one of the signals would end the process; yield which came."""
+    """Raise KeyboardInterrupt when one of the signals arrives; yield which one came."""
     ending = Ending()
     ours: list[int] = []
 
     def end(number: int, _: FrameType | None) -> NoReturn:
-        # What ends processes may send several: a second one must not cut the clearing short.
+        # A second signal must not interrupt the clean-up.
         for one in ours:
             signal.signal(one, signal.SIG_IGN)
         ending.number = number
-        # No exception of our own: what waits in other languages raises anew what it knows.
+        # KeyboardInterrupt: extension modules that wait, such as watchfiles, raise it again.
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
         found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-        # What somebody ignores, as nohup does, or handles stays so.
+        # A signal that is ignored (nohup) or handled already stays so.
         ours = [number for number in found if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, end)

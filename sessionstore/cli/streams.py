@@ -1,4 +1,4 @@
-"""Two streams, two purposes: data goes to stdout, everything said about it to stderr."""
+"""Data goes to stdout, everything said about it to stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sessionstore.text import printable
 
 
 def write(text: str) -> None:
-    """Write ``text``, which must be safe already, to stdout."""
+    """Write ``text``, which is escaped already, to stdout."""
     sys.stdout.write(text)
 
 
@@ -23,13 +23,13 @@ def write_ids(ids: Iterable[str]) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write bytes to stdout as they are, which must be no terminal."""
+    """Write bytes unescaped to stdout, which is not a terminal."""
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
 
 
 def harmless(data: bytes) -> str:
-    """Return bytes as lines in which nothing can act on a terminal."""
+    """Return bytes as escaped lines, which cannot act on a terminal."""
     text = data.decode("utf-8", "backslashreplace")
     lines = [printable(line, limit=len(line)) for line in text.split("\n")]
     if lines[-1] == "":
@@ -41,24 +41,24 @@ _quiet = False
 
 
 def quiet(*, on: bool = True) -> None:
-    """Say no notices from now on, as ``--quiet`` asks; or say them again."""
-    global _quiet  # noqa: PLW0603 - there is one stderr, too
+    """Suppress notices from now on, as ``--quiet`` asks, or show them again."""
+    global _quiet  # noqa: PLW0603 - a process has one stderr
     _quiet = on
 
 
 def is_quiet() -> bool:
-    """Return whether notices are not wanted."""
+    """Return whether notices are suppressed."""
     return _quiet
 
 
 def notice(text: str) -> None:
-    """Say a notice on stderr: what went well, how many there were, what can be done next."""
+    """Write a notice to stderr: what went well, how many there were, what to do next."""
     if not _quiet:
         warning(text)
 
 
 def warning(text: str) -> None:
-    """Say ``text`` on stderr, on one line and escaped. That nobody listens is no error."""
+    """Write ``text`` to stderr, on one line and escaped. A closed stderr is not an error."""
     if sys.stderr is None:
         return
     try:
@@ -69,20 +69,20 @@ def warning(text: str) -> None:
 
 
 def error(text: str) -> None:
-    """Say on stderr what went wrong."""
+    """Write to stderr what went wrong."""
     warning(f"sessionstore: {text}")
 
 
 def is_confirmed(question: str) -> bool:
-    """Ask on stderr, and read the answer from stdin; only ``y`` or ``yes`` is one."""
+    """Ask on stderr and read the answer from stdin; only ``y`` and ``yes`` confirm."""
     sys.stderr.write(printable(question, limit=4000) + " [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def abandon(stream: TextIO) -> None:
-    """Let what is still buffered go nowhere: Python flushes at exit, and must not fail or block."""
-    with suppress(OSError, ValueError):  # ValueError: it is no stream of the system
+    """Discard what is still buffered: the flush when Python exits must not fail or block."""
+    with suppress(OSError, ValueError):  # ValueError: it has no file descriptor
         null = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(null, stream.fileno())
@@ -91,7 +91,7 @@ def abandon(stream: TextIO) -> None:
 
 
 def accept_any_text() -> None:
-    """Write characters that the terminal's encoding lacks as escapes, instead of failing."""
+    """Write characters that the encoding of the terminal lacks as escapes."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -101,7 +101,7 @@ def accept_any_text() -> None:
 def wants_color(choice: str, stream: TextIO) -> bool:
     """Return whether to colour ``stream``: the option decides, then NO_COLOR, then the terminal.
 
-    NO_COLOR counts when it is not empty (no-color.org).
+    An empty NO_COLOR does not count (no-color.org).
     """
     if choice != "auto":
         return choice == "always"

@@ -1,9 +1,10 @@
-"""Look at a session without holding it: its owner's life, and whether its checkpoint loads."""
+"""Look at a session without holding it: whether its owner lives, and whether it can be resumed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.ids import is_id
@@ -18,7 +19,62 @@ if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need n
     from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.model.state import SessionOwner, SessionState
 
+NO_CHECKPOINT = "it has no checkpoint"
+NAMES_NO_CHECKPOINT = f"{NO_CHECKPOINT} that it names as its latest"
+MISSING_CHECKPOINT = "there is no such checkpoint"
 _LOOKS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Resumability:
+    """Which checkpoint a resume of a session restores by default, or why there is none."""
+
+    checkpoint_id: str | None = None
+    """The checkpoint that the session names as its latest; None if it names none."""
+    damage: str | None = None
+    """Why that checkpoint cannot be restored; None as far as it can."""
+    is_missing: bool = False
+    """Whether it is damaged by not being there."""
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether there is a checkpoint, and it can be restored."""
+        return self.checkpoint_id is not None and self.damage is None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the session cannot be resumed; None if it can."""
+        return NO_CHECKPOINT if self.checkpoint_id is None else self.damage
+
+    @classmethod
+    def named(cls, item: SessionState | SessionSummary) -> Self:
+        """Return what the session itself says, without a look at the checkpoint."""
+        name = item.latest_checkpoint_id if item.is_resumable else None
+        if name is None:
+            return cls()
+        return cls(name, None if is_id(name) else "its checkpoint has no valid id")
+
+    @classmethod
+    def among(cls, item: SessionState | SessionSummary, kept: Iterable[Checkpoint]) -> Self:
+        """Return what is known where all checkpoints of the session were read."""
+        name = cls.named(item).checkpoint_id
+        if name is None:
+            return cls()
+        for checkpoint in kept:
+            if checkpoint.checkpoint_id == name:
+                return cls(name, checkpoint.damaged)
+        return cls(name, MISSING_CHECKPOINT, is_missing=True)
+
+    @classmethod
+    def read(
+        cls, backend: Backend, item: SessionState | SessionSummary, *, loads_checkpoint: bool = True
+    ) -> Self:
+        """Return what a look at the checkpoint tells, or only at its name; see :func:`examine`."""
+        named = cls.named(item)
+        if named.checkpoint_id is None or named.damage is not None:
+            return named
+        name = named.checkpoint_id
+        return cls(name, _damage(backend, item.session_id, name, loads_checkpoint))
 
 
 def read_base(backend: Backend, session_id: str) -> tuple[SessionState, Stored]:
@@ -37,7 +93,9 @@ def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
     and after the look at the lock.
 
     Raises:
-        SessionNotFound, SessionCorrupt, StorageError: the state cannot be read.
+        SessionNotFound: there is no such session.
+        SessionCorrupt: its state is damaged.
+        StorageError: the system refused.
     """
     state, stored = read_base(backend, session_id)
     for _ in range(_LOOKS):
@@ -75,36 +133,27 @@ def examine(
             item = summarize(state)  # it may have moved on since it was listed
             if item.status is SessionStatus.ACTIVE:
                 changes["liveness"] = verdict
-    if item.is_resumable and (reason := why_not_resumable(backend, item, loads_checkpoint)):
-        changes |= {"is_resumable": False, "unresumable": reason}
+    if item.is_resumable:
+        found = Resumability.read(backend, item, loads_checkpoint=loads_checkpoint)
+        if found.damage:
+            changes |= {"is_resumable": False, "unresumable": found.damage}
     return replace(item, **changes) if changes else item
 
 
-def is_resumable(backend: Backend, item: SessionSummary) -> bool:
-    """Return whether a resume would find a checkpoint that loads."""
-    return item.is_resumable and why_not_resumable(backend, item) is None
-
-
-def why_not_resumable(
-    backend: Backend, item: SessionSummary, loads_checkpoint: bool = True
+def _damage(
+    backend: Backend, session_id: str, checkpoint_id: str, loads_checkpoint: bool
 ) -> str | None:
-    """Return why the checkpoint that a resume would restore cannot be, or None if it can.
-
-    Without ``loads_checkpoint`` None means that it is there.
-    """
-    checkpoint_id = item.latest_checkpoint_id
-    if checkpoint_id is None or not is_id(checkpoint_id):
-        return "its checkpoint has no valid id"
-    if backend.is_current(item.session_id, checkpoint_id):
+    """Return why a checkpoint cannot be restored, or None if it can."""
+    if backend.is_current(session_id, checkpoint_id):
         return None
     try:
         if not loads_checkpoint:
-            there = backend.checkpoint_ids(item.session_id)
-            return None if checkpoint_id in there else "there is no such checkpoint"
+            there = backend.checkpoint_ids(session_id)
+            return None if checkpoint_id in there else MISSING_CHECKPOINT
         from sessionstore.model import checkpoint
 
-        stored = backend.read_checkpoint(item.session_id, checkpoint_id)
-        checkpoint.describe(item.session_id, checkpoint_id, stored)
+        stored = backend.read_checkpoint(session_id, checkpoint_id)
+        checkpoint.describe(session_id, checkpoint_id, stored)
     except SessionCorrupt as error:
         return error.reason
     except (SessionNotFound, StorageError) as error:

@@ -65,9 +65,8 @@ class Claim(ABC):
           can see the state that refers to it.
         - After any exception but DurabilityUncertain nothing has changed. If the exception came
           from outside (KeyboardInterrupt), ask :meth:`took_effect`.
-        - With ``cancellable`` it is refused, each time, once somebody has asked this very
-          claim to end; a request to another claim on the session, before or after, is nothing
-          to it. Looking for one costs next to nothing.
+        - With ``cancellable`` every write is refused once this claim was asked to end. Requests to
+          other claims on the session do not matter. Looking for one costs next to nothing.
 
         Raises:
             CancellationRequested: see above; nothing was changed.

@@ -11,6 +11,7 @@ from sessionstore.log import about, logger
 from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.process import identity
+from sessionstore.session.inspect import NO_CHECKPOINT
 from sessionstore.storage.backend import Backend
 from sessionstore.store.inspection import StoreInspection
 from sessionstore.store.maintenance import StoreMaintenance
@@ -110,8 +111,9 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         Args:
             goal_id: what the session is for; required unless ``state`` is given.
             state: a whole state instead, such as SessionState's constructors make.
-            fields: see :class:`~sessionstore.session.create.NewSession`; with ``state`` only
-                ``session_id``.
+            fields: ``session_id``, ``agent_id``, ``entry_point``, ``stream_id``,
+                ``correlation_id``, ``input_data`` and ``checkpoint_enabled`` of the state; with
+                ``state`` only ``session_id``.
 
         Raises:
             SessionExists: there is a session with this id.
@@ -262,7 +264,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         current = self.load(session_id)
         chosen = current.latest_checkpoint_id if checkpoint_id is None else checkpoint_id
         if chosen is None:
-            raise NotResumable(session_id, "it has no checkpoint")
+            raise NotResumable(session_id, NO_CHECKPOINT)
         check_id(chosen, kind="checkpoint id")
         stored = self._backend.read_checkpoint(session_id, chosen)
         return checkpoint.load(current, stored, chosen)

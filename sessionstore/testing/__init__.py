@@ -23,61 +23,50 @@ from __future__ import annotations
 
 import pytest
 
-# Before they are imported: a failed assertion shall show its values outside of this package, too.
+# Before they are imported, so that a failed assertion shows its values in other projects, too.
 _TOPICS = (
-    "awaiting",
-    "cancelling",
-    "checking",
-    "claiming",
-    "contending",
-    "counting",
-    "ending",
-    "interrupting",
-    "listing",
-    "living",
-    "measuring",
-    "moving",
-    "recovering",
-    "resuming",
-    "storing",
+    "aio",
+    "backend",
+    "cancel",
+    "check",
+    "claim",
+    "concurrency",
+    "find",
+    "harness",
+    "lifecycle",
+    "recovery",
+    "resume",
+    "transfer",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in _TOPICS))
 
-from sessionstore.testing.aio import AwaitingContract  # noqa: E402 - after the line above
-from sessionstore.testing.backend import StoringContract  # noqa: E402
-from sessionstore.testing.cancel import CancellingContract  # noqa: E402
-from sessionstore.testing.check import CheckingContract  # noqa: E402
-from sessionstore.testing.claim import ClaimingContract  # noqa: E402
-from sessionstore.testing.concurrency import ContendingContract  # noqa: E402
-from sessionstore.testing.counting import CountingContract  # noqa: E402
-from sessionstore.testing.ending import EndingContract  # noqa: E402
-from sessionstore.testing.find import ListingContract  # noqa: E402
+from sessionstore.testing.aio import AsyncContract  # noqa: E402 - after the line above
+from sessionstore.testing.backend import StorageContract  # noqa: E402
+from sessionstore.testing.cancel import CancelContract  # noqa: E402
+from sessionstore.testing.check import CheckContract  # noqa: E402
+from sessionstore.testing.claim import ClaimContract  # noqa: E402
+from sessionstore.testing.concurrency import ConcurrencyContract  # noqa: E402
+from sessionstore.testing.find import FindContract  # noqa: E402
 from sessionstore.testing.harness import BackendT, Harness  # noqa: E402
-from sessionstore.testing.interrupting import InterruptingContract  # noqa: E402
-from sessionstore.testing.lifecycle import LivingContract  # noqa: E402
-from sessionstore.testing.measuring import MeasuringContract  # noqa: E402
-from sessionstore.testing.recovery import RecoveringContract  # noqa: E402
-from sessionstore.testing.resume import ResumingContract  # noqa: E402
-from sessionstore.testing.transfer import MovingContract  # noqa: E402
+from sessionstore.testing.lifecycle import LifecycleContract  # noqa: E402
+from sessionstore.testing.recovery import RecoveryContract  # noqa: E402
+from sessionstore.testing.resume import ResumeContract  # noqa: E402
+from sessionstore.testing.transfer import TransferContract  # noqa: E402
 
 __all__ = ["BackendContract", "Harness"]
 
 
 class BackendContract(
-    ClaimingContract[BackendT],
-    StoringContract[BackendT],
-    LivingContract[BackendT],
-    MeasuringContract[BackendT],
-    CountingContract[BackendT],
-    MovingContract[BackendT],
-    EndingContract[BackendT],
-    ContendingContract[BackendT],
-    ResumingContract[BackendT],
-    ListingContract[BackendT],
-    RecoveringContract[BackendT],
-    CheckingContract[BackendT],
-    CancellingContract[BackendT],
-    InterruptingContract[BackendT],
-    AwaitingContract[BackendT],
+    ClaimContract[BackendT],
+    StorageContract[BackendT],
+    LifecycleContract[BackendT],
+    TransferContract[BackendT],
+    ConcurrencyContract[BackendT],
+    ResumeContract[BackendT],
+    FindContract[BackendT],
+    RecoveryContract[BackendT],
+    CheckContract[BackendT],
+    CancelContract[BackendT],
+    AsyncContract[BackendT],
 ):
     """Everything that a backend, and a store over it, has to do."""

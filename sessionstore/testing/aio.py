@@ -76,7 +76,7 @@ async def stopped_write(
         await session.release()
 
 
-class AwaitingContract(Harness[BackendT]):
+class AsyncContract(Harness[BackendT]):
     """The same store, awaited."""
 
     def test_a_session_lives_and_ends_awaited(self, backend: BackendT) -> None:

@@ -19,7 +19,7 @@ from sessionstore.testing.harness import BackendT, Harness, forget, leave, stran
 Store = SessionStore[SessionState]
 
 
-class CancellingContract(Harness[BackendT]):
+class CancelContract(Harness[BackendT]):
     """The holder learns of it with its next step, and everybody else not at all."""
 
     def test_the_next_save_of_the_holder_raises_and_writes_nothing(

@@ -1,4 +1,4 @@
-"""The check-up: damage is found, mended without losing anything, and nobody is disturbed."""
+"""Check and repair: damage is found and repaired without losing anything or disturbing anybody."""
 
 # ruff: noqa: D102
 # The name of each test is the claim that it proves.
@@ -35,7 +35,7 @@ def kinds(report: CheckReport) -> list[str]:
     return [str(item.kind) for item in on_data(report)]
 
 
-class CheckingContract(Harness[BackendT]):
+class CheckContract(Harness[BackendT]):
     """What ``store.check`` finds and mends."""
 
     def ended(self, store: Store, session_id: str = "s") -> list[str]:

@@ -30,8 +30,8 @@ def new_owner() -> SessionOwner:
     return identity.new_owner(clock.utc_now())
 
 
-class ClaimingContract(Harness[BackendT]):
-    """What backends/base.py says of claims."""
+class ClaimContract(Harness[BackendT]):
+    """What storage/claim.py says of claims."""
 
     @pytest.fixture
     def claim(self, backend: BackendT) -> Iterator[Claim]:

@@ -33,7 +33,7 @@ def ids(found: Any) -> list[str]:
     return [item.session_id for item in found]
 
 
-class RecoveringContract(Harness[BackendT]):
+class RecoveryContract(Harness[BackendT]):
     """A dead owner is found, a live one is never taken for dead, a doubt is reported."""
 
     def left_behind(

@@ -27,7 +27,7 @@ ORIGINAL = "cp_node_complete_plan_20260102_030405"
 """An id as the original framework makes them."""
 
 
-class ResumingContract(Harness[BackendT]):
+class ResumeContract(Harness[BackendT]):
     """A checkpoint is restored whole, and nothing newer is lost by it."""
 
     def failed(self, store: Store) -> str:

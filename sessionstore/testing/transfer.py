@@ -28,7 +28,7 @@ def ended(store: Store, session_id: str = "s") -> str:
     return kept
 
 
-class MovingContract(Harness[BackendT]):
+class TransferContract(Harness[BackendT]):
     """``receive``, ``version`` and ``notifier``, and what the store makes of them."""
 
     # --- in --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of long work: what was done is told, and the same command goes on."""
+"""Ctrl-C in the middle of long work: what was done is reported, and the same command continues."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def interrupted(
         return False
     assert child.returncode == 130, told
     said = re.fullmatch(
-        rf"(\d+) sessions {verb} until then; the same command goes on\n"
+        rf"(\d+) sessions {verb} before the interruption; the same command continues\n"
         "sessionstore: interrupted\n",
         told,
     )

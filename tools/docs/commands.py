@@ -24,22 +24,21 @@ _HEAD = """\
 
 <!-- Made by `python -m tools.docs.commands` from the help of the commands. -->
 
-Every command says this with `--help`. They need the extra `cli`: `pip install 'sessionstore[cli]'`.
+Every command shows this with `--help`. The commands need the extra `cli`:
+`pip install 'sessionstore[cli]'`.
 
-What holds for all of them:
+All commands have this in common:
 
-- The store is named by `--root DIR`, before or after the name of the command, or by
-  `SESSIONSTORE_ROOT`. Only `import --create` ever makes one.
-- A session is named by its id or a beginning that no other has. `-` reads ids from stdin, one a
-  line.
-- Data goes to stdout, everything else to stderr; with `-q` only errors, and what is damaged or was
-  left out. A reader that has seen enough
-  (`sessionstore ls | head -1`) is no error.
-- SIGTERM and SIGHUP end a command as Ctrl-C does: what it had begun is cleared away. A shell sees
+- `--root DIR`, before or after the name of the command, names the store; so does
+  `SESSIONSTORE_ROOT`. Only `import --create` creates one.
+- An id or a unique prefix of it names a session. `-` reads ids from stdin, one a line.
+- Data goes to stdout, everything else to stderr. With `-q` stderr has only errors, damage and
+  omissions. A reader that closes the pipe early (`sessionstore ls | head -1`) is not an error.
+- SIGTERM and SIGHUP end a command as Ctrl-C does: its temporary files are removed. A shell reports
   143 and 129.
-- JSON has a field `schema`, and so has each line of `-o jsonl`; its fields may grow, but keep their
-  names and meaning.
-- Text that comes from a session is shown escaped: it cannot act on a terminal.
+- JSON has a field `schema`, and so has each line of `-o jsonl`. Fields may be added; their names
+  and meanings stay.
+- Text from a session is escaped, so that it cannot act on a terminal.
 
 | Exit code | Meaning |
 |---|---|
@@ -52,8 +51,8 @@ _MEANINGS = {
     Exit.NOT_FOUND: "no such session or checkpoint, or no store",
     Exit.CLAIMED: "a live process holds the session",
     Exit.DAMAGE: "damage was found; it was left as it is",
-    Exit.PARTLY: "some of it was done, and some could not be",
-    Exit.TIMED_OUT: "what was waited for did not come in time",
+    Exit.PARTLY: "some of the work was done, and some failed",
+    Exit.TIMED_OUT: "a wait timed out",
     Exit.INTERRUPTED: "interrupted by Ctrl-C",
 }
 

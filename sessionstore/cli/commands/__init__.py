@@ -1,6 +1,6 @@
-"""The commands by name. A module is imported when its command is run or asked for help.
+"""The commands by name. The module of a command is imported when the command is needed.
 
-``--help`` and the completion of an id answer before pydantic and rich could be loaded.
+``--help`` and completion answer without loading pydantic or rich.
 """
 
 from __future__ import annotations
@@ -12,42 +12,42 @@ import click
 
 
 class Entry(NamedTuple):
-    """A command that was not imported: where it is, and what the list of commands says of it."""
+    """A command that need not be imported yet: its module, and its line in the list of commands."""
 
     section: str
     module: str
     summary: str
     attribute: str | None = None
-    """Its name in the module, where that is not the command's own."""
+    """The name of the function in the module, if it is not the name of the command."""
 
 
 LOOK, ACT, CARE, SHELL = "Look", "Act", "Take care", "Shell"
 
 COMMANDS: dict[str, Entry] = {
     "ls": Entry(LOOK, "ls", "List sessions."),
-    "show": Entry(LOOK, "show", "Show one session."),
-    "explain": Entry(LOOK, "explain", "Say in plain words what became of a session."),
+    "show": Entry(LOOK, "show", "Show sessions in full."),
+    "explain": Entry(LOOK, "explain", "Explain what happened to a session."),
     "history": Entry(LOOK, "history", "Show the checkpoints of a session as a timeline."),
     "diff": Entry(LOOK, "diff", "Show how two states of a session differ."),
-    "stats": Entry(LOOK, "stats", "Count sessions and what they take."),
+    "stats": Entry(LOOK, "stats", "Count sessions and measure their sizes."),
     "watch": Entry(LOOK, "watch", "Show sessions as they change."),
     "tail": Entry(LOOK, "tail", "Show the saves of one session, one a line."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
-    "mark": Entry(ACT, "mark", "Say how a session ended that nobody holds."),
-    "cancel": Entry(ACT, "cancel", "Ask whoever runs a session to end it."),
-    "fork": Entry(ACT, "fork", "Begin a new session from a kept state."),
-    "export": Entry(CARE, "export", "Write sessions to an archive, to take elsewhere."),
-    "import": Entry(CARE, "import_", "Take in what an export wrote.", "import_"),
-    "delete": Entry(CARE, "delete", "Delete sessions by name."),
-    "prune": Entry(CARE, "prune", "Delete what a retention policy lets go."),
-    "fsck": Entry(CARE, "fsck", "Find damage and left-overs, and mend them."),
-    "doctor": Entry(CARE, "doctor", "Try whether a place is fit for a store."),
+    "mark": Entry(ACT, "mark", "Record how an unclaimed session ended."),
+    "cancel": Entry(ACT, "cancel", "Ask the process that runs a session to end it."),
+    "fork": Entry(ACT, "fork", "Create a session from a checkpoint of another."),
+    "export": Entry(CARE, "export", "Write sessions to an archive."),
+    "import": Entry(CARE, "import_", "Read sessions from an archive.", "import_"),
+    "delete": Entry(CARE, "delete", "Delete the named sessions."),
+    "prune": Entry(CARE, "prune", "Delete by a retention policy."),
+    "fsck": Entry(CARE, "fsck", "Find damage and left-overs, and repair them."),
+    "doctor": Entry(CARE, "doctor", "Test whether a directory is fit for a store."),
     "completion": Entry(SHELL, "completion", "Print the completion script of a shell."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group of the commands above."""
+    """The group of these commands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of the table."""
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
         ctx: click.Context,
         cmd_name: str,
     ) -> click.Command | None:
-        """Return the command, imported now; None if there is no such."""
+        """Import and return the command; None if there is none of this name."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
         ctx: click.Context,
         args: list[str],
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return what ``args`` begins with; a name that is none is answered with the nearest."""
+        """Return the command that ``args`` begin with; suggest the nearest for an unknown name."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches

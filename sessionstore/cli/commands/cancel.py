@@ -1,4 +1,4 @@
-"""``sessionstore cancel``: ask whoever runs a session to end it."""
+"""``sessionstore cancel``: ask the process that runs a session to end it."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ Examples:
   sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60""",
 )
 @sessions_argument
-@click.option("--reason", metavar="TEXT", help="Why; whoever runs the session is told.")
+@click.option("--reason", metavar="TEXT", help="The reason, which the process is told.")
 @click.option(
     "--wait",
     "seconds",
     type=Duration(),
     default=0.0,
     metavar="TIME",
-    help="Wait that long (30s, 5m) for each to end; exit with 7 if one does not. The request"
-    " stays.",
+    help="Wait up to TIME (30s, 5m) for all to end; exit with 7 if one does not. The"
+    " request stays.",
 )
-@output_option("those of the sessions that were cancelled or asked")
+@output_option("ids of sessions that were cancelled or asked")
 @shared_options()
 @click.pass_obj
 def cancel(
     settings: Settings, ids: tuple[str, ...], reason: str | None, seconds: float, form: str
 ) -> int:
-    """Ask the processes that run sessions to end them; end those whose process died.
+    """Ask the processes that run sessions to end them; cancel those whose process died.
 
-    The next save of the process raises CancellationRequested, and unless it says otherwise, the
-    session ends as cancelled. Whatever it comes to first stands, and whoever holds the session
-    next is not asked. Exits with 1 if a session did not run any more or runs on under another
-    process, 4 if its owner cannot be asked, 6 if some could be cancelled and some not.
+    The next save of the process raises CancellationRequested; if the process does not handle it,
+    the session ends as cancelled. An end that comes first stands, and the request does not reach a
+    later holder. Exits with 1 if a session was not running, or runs on under another process, 4 if
+    its owner cannot be asked, 6 if only some could be cancelled.
 
-    ID is a session id, a beginning of it that no other has, or - for ids on stdin.
+    ID is a session id or a unique prefix of one; - reads ids from stdin.
     """
     codes: list[Exit] = []
 

@@ -1,4 +1,4 @@
-"""``sessionstore completion``: the script with which a shell completes commands and ids."""
+"""``sessionstore completion``: the completion script of a shell."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Examples:
 def completion(shell: str) -> int:
     """Print the completion script of a shell: commands, options, ids, statuses and files.
 
-    Ids are those of the store that SESSIONSTORE_ROOT or --root names; of many the first and the
-    last are offered. A value is completed after a space, as in --at cp, and not after --at=.
-    The bash script needs bash 4.4; under zsh, compinit must run after it.
+    Ids come from the store that SESSIONSTORE_ROOT or --root names; of many, the first and the last
+    are offered. A value is completed after a space (--at cp), not after = (--at=cp). The bash
+    script needs bash 4.4; under zsh, compinit must run after it.
     """
     from click.shell_completion import get_completion_class
 
@@ -31,7 +31,7 @@ def completion(shell: str) -> int:
     assert kind is not None  # click has all three
     outermost = click.get_current_context().find_root()
     script = kind(outermost.command, {}, outermost.info_name or "", VARIABLE)
-    # Not source(): it runs the shell to see its version, which need not be installed here.
+    # Not source(): it runs the shell for its version, and the shell need not be installed.
     text = script.source_template % script.source_vars()
     # Fish must not cut a list of statuses at its commas.
     text = text.replace('string split ","', 'string split --max 1 ","')

@@ -1,4 +1,4 @@
-"""``sessionstore delete``: delete sessions by name."""
+"""``sessionstore delete``: delete the named sessions."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ Examples:
 @click.option(
     "--force",
     is_flag=True,
-    help="Also where it cannot be known whether the owner lives, and where the state is damaged.",
+    help="Also if it is unknown whether the owner is alive, or if the state is damaged.",
 )
-@output_option("those of the deleted sessions")
+@output_option("ids of deleted sessions")
 @shared_options()
 @click.pass_obj
 def delete(settings: Settings, ids: tuple[str, ...], form: str, is_sure: bool, force: bool) -> int:
-    """Delete sessions for good, with their checkpoints and the application's files.
+    """Delete sessions permanently, with their checkpoints and the application's files.
 
-    Asks before, and where nobody can be asked wants --yes. One that a live process holds is
-    refused (exit 4), also with --force. ID is a session id, a beginning of it that no other has,
-    or - for ids on stdin, with --yes. All ids are looked up before the first session is deleted.
-    Exits with 6 if some could be deleted, and some not.
+    Asks for confirmation; without a terminal --yes is required. A session that a live process holds
+    is refused (exit 4), even with --force. ID is a session id or a unique prefix of one; - reads
+    ids from stdin and requires --yes. All ids are resolved before the first session is deleted.
+    Exits with 6 if only some could be deleted.
 
-    To delete by age or size: prune.
+    To delete by age or size, use prune.
     """
     if not is_sure:
         if "-" in ids:
-            raise click.UsageError("- reads ids from stdin, where nobody can answer: pass --yes")
+            raise click.UsageError("- reads ids from stdin, so nobody can confirm: pass --yes")
         if sys.stdin is None or not sys.stdin.isatty():
-            raise click.UsageError("nobody can be asked here: pass --yes")
+            raise click.UsageError("there is no terminal to confirm on: pass --yes")
     with settings.open_store() as store:
         chosen = list(dict.fromkeys(resolve_all(store, ids, settings.root)))
         if not is_sure and not _is_wanted(store, chosen):
@@ -80,4 +80,4 @@ def _is_wanted(store: SessionStore[Any], chosen: Sequence[str]) -> bool:
             streams.warning(f"{session_id}: {state.status}, revision {state.revision}{goal}")
     if len(chosen) > _SHOWN:
         streams.warning(f"and {len(chosen) - _SHOWN:,} more")
-    return streams.is_confirmed(f"delete {count_of(len(chosen), 'session')} for good?")
+    return streams.is_confirmed(f"delete {count_of(len(chosen), 'session')} permanently?")

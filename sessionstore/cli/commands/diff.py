@@ -1,4 +1,4 @@
-"""``sessionstore diff``: how two states of a session differ, large values folded."""
+"""``sessionstore diff``: how two states of a session differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import CHECKPOINT_ID
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_one, session_argument
-from sessionstore.cli.options.shared import Settings, shared_options
+from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
 from sessionstore.text import count_of, printable
@@ -22,7 +22,7 @@ SCHEMA = "sessionstore.diff/1"
 _WIDTH = 100
 _PATH_LIMIT = 400
 _CONTEXT = 20
-"""Characters that are shown before the first one that differs."""
+"""How many characters are shown before the first that differs."""
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _COLORS = {"added": "green", "removed": "red", "changed": "yellow"}
 
@@ -38,18 +38,12 @@ Examples:
 @session_argument
 @click.argument("a", metavar="[A]", required=False, type=CHECKPOINT_ID)
 @click.argument("b", metavar="[B]", required=False, type=CHECKPOINT_ID)
-@click.option("--all", "everything", is_flag=True, help="Also revision, owner, times and the like.")
-@click.option("--full", is_flag=True, help="Values as long as they are, not folded.")
-@click.option("--exit-code", "tells", is_flag=True, help="Exit with 1 if they differ.")
 @click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json", "jsonl"]),
-    default="table",
-    show_default=True,
-    help="json is one object, jsonl one difference a line; values are whole in both.",
+    "--all", "everything", is_flag=True, help="Also compare revision, owner, times and the like."
 )
+@click.option("--full", is_flag=True, help="Show whole values, however long.")
+@click.option("--exit-code", "tells", is_flag=True, help="Exit with 1 if they differ.")
+@output_option()
 @shared_options()
 @click.pass_obj
 def diff(
@@ -64,10 +58,10 @@ def diff(
 ) -> int:
     """Show how state B of a session differs from state A.
 
-    A state is named by its checkpoint (a beginning that no other has is enough), its revision as
-    far as that was kept (r12), or by the word current. By default A is the latest checkpoint,
-    which a resume would restore, and B the state that is stored now. ID is a session id, a
-    beginning of it that no other has, or - for the one on stdin.
+    A state is named by a checkpoint id or a unique prefix of one, by a kept revision (r12), or by
+    the word current. By default A is the latest checkpoint, which a resume would restore, and B is
+    the current state. JSON always holds whole values. ID is a session id or a unique prefix of one;
+    - reads it from stdin.
     """
     with settings.open_store() as store:
         session_id = resolve_one(store, session_id, settings.root)
@@ -116,8 +110,8 @@ def _lines(item: Difference, limit: int | None) -> list[str]:
 
 
 def _value(value: Any, limit: int | None) -> str:
-    """Return a value as JSON of one line; a large one folded, with its size."""
-    text = json.dumps(value)  # of ASCII: nothing in it can act
+    """Return a value as one line of JSON; a large one shortened, with its size."""
+    text = json.dumps(value)  # plain ASCII: nothing in it acts on a terminal
     if limit is None or len(text) <= limit:
         return text
     if isinstance(value, dict):
@@ -128,7 +122,7 @@ def _value(value: Any, limit: int | None) -> str:
 
 
 def _texts(before: str, after: str, limit: int) -> tuple[str, str]:
-    """Return two texts of which long ones begin shortly before they differ."""
+    """Return two texts; long ones begin shortly before the first difference."""
     pairs = enumerate(zip(before, after, strict=False))
     shorter = min(len(before), len(after))
     common = next((place for place, (one, other) in pairs if one != other), shorter)

@@ -1,4 +1,4 @@
-"""``sessionstore doctor``: is this place fit for a store."""
+"""``sessionstore doctor``: test whether a directory is fit for a store."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ Examples:
   sessionstore doctor --root /srv/agents/state
   sessionstore doctor -o json | jq '.diagnoses[] | select(.fitness != "ok")'""",
 )
-@output_option(None)
+@output_option()
 @shared_options()
 @click.pass_obj
 def doctor(settings: Settings, form: str) -> int:
-    """Try whether a directory, which need be no store yet, is fit for one; say what to do if not.
+    """Test whether a directory is fit for a store, and say what to do if it is not.
 
-    Flushes, exchanges, links and locks are tried in a directory that is made there and removed
-    again, the locks between two processes. Sessions are not touched.
+    The directory need not be a store yet. Flushes, exchanges, links and locks are tried in a
+    temporary directory there, the locks between two processes. Sessions are not touched.
 
-    Exits with 1 if something failed; a warning is none.
+    Exits with 1 if a test failed; a warning is not a failure.
     """
     import sessionstore
 

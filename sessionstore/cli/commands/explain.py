@@ -1,4 +1,4 @@
-"""``sessionstore explain``: what became of a session, in plain words, and what to do next."""
+"""``sessionstore explain``: what happened to a session, and what to do next."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ Examples:
   sessionstore explain session_20260125_17 -o json | jq '.explanations[0].next[].command'""",
 )
 @sessions_argument
-@output_option("their full ids")
+@output_option("full session ids")
 @shared_options()
 @click.pass_obj
 def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
-    """Say who held a session, how it ended and how that is known, and what to do next.
+    """Explain who held a session, how it ended and how that is known, and what to do next.
 
-    Tells the last good step, which checkpoint a resume would use, what that would not bring back,
-    and what to type or call. ID is a session id, a beginning of it that no other has, or - for
-    ids on stdin. Exits with 5 if a session, or the checkpoint that it needs, is damaged.
+    Names the last good step, the checkpoint that a resume would use, what a resume would lose, and
+    what to type or call. ID is a session id or a unique prefix of one; - reads ids from stdin.
+    Exits with 5 if a session, or the checkpoint that it needs, is damaged.
     """
     is_damaged = False
 

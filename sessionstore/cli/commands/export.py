@@ -1,9 +1,8 @@
-"""``sessionstore export``: write sessions to an archive, to take elsewhere."""
+"""``sessionstore export``: write sessions to an archive or a directory."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -16,6 +15,7 @@ from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.json import items_of
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
@@ -46,12 +46,12 @@ Examples:
     required=True,
     metavar="FILE",
     type=FILE,
-    help="Where to: a name that ends in .tar.gz, .tgz or .tar is an archive, any other but those of"
-    " other archives (.zip) a directory, and - is stdout. It must not exist.",
+    help="The target, which must not exist: an archive if it ends in .tar.gz, .tgz or .tar, a"
+    " directory otherwise; - is stdout. Other kinds of archives, such as .zip, are refused.",
 )
-@click.option("--all", "everything", is_flag=True, help="All sessions.")
+@click.option("--all", "everything", is_flag=True, help="Export all sessions.")
 @filter_options("status", "goal_id", "agent_id", "since", "until")
-@output_option("those of the exported sessions")
+@output_option("ids of exported sessions")
 @shared_options()
 @click.pass_obj
 def export(
@@ -64,18 +64,20 @@ def export(
 ) -> int:
     """Write sessions, with their checkpoints and the application's files, to FILE.
 
-    ID may be the beginning of one; - reads ids from stdin. A live session is exported as it was
-    at one moment. Links among the application's files are left out.
+    ID is a session id or a unique prefix of one; - reads ids from stdin. A live session is exported
+    as it was at one moment. Links among the application's files are left out.
 
-    Exits with 5 if one is damaged, also if only a checkpoint of it is, which is written as it is;
-    6 if one, or a file, was left out: the others are there.
+    Exits with 5 if a session or a checkpoint is damaged (a damaged checkpoint is written as it is),
+    6 if a session or a file was left out. The others are exported in every case.
     """
     if sum(map(bool, (ids, everything, filters))) != 1:
-        raise click.UsageError("which sessions? Name them, or pass filters, or --all")
+        raise click.UsageError("choose the sessions: name them, pass filters, or pass --all")
     if target == "-" and form != "table":
-        raise click.UsageError("-O - writes the archive to stdout: there is no room for -o")
+        raise click.UsageError("-O - writes the archive to stdout and cannot be combined with -o")
     if target == "-" and sys.stdout.isatty():
-        raise click.UsageError("an archive is nothing for a terminal: pass -O FILE, or a pipe")
+        raise click.UsageError(
+            "an archive is not written to a terminal: pass -O FILE, or use a pipe"
+        )
     place: str | BinaryIO = sys.stdout.buffer if target == "-" else target
     with settings.open_store() as store:
         chosen = list(resolve_all(store, ids, settings.root)) if ids else None
@@ -94,14 +96,9 @@ def export(
     return Exit.DAMAGE if report.damaged or report.carries_damage else Exit.OK
 
 
-def _of(report: ExportReport, outcome: str) -> Sequence[TransferredSession]:
-    found: Sequence[TransferredSession] = getattr(report, outcome)
-    return found
-
-
 def _say_what_happened(report: ExportReport, target: str) -> None:
     for outcome in _OUTCOMES[1:]:
-        for item in _of(report, outcome):
+        for item in items_of(report, outcome):
             streams.warning(f"{printable(item.session_id)} is {outcome}: {item.reason}")
     for item in report.exported:
         for omitted in item.omitted:
@@ -114,10 +111,10 @@ def _say_what_happened(report: ExportReport, target: str) -> None:
 
 
 def say_damage(item: TransferredSession) -> None:
-    """Say on stderr what of a session was carried though it is damaged."""
+    """Report on stderr what was transferred although it is damaged."""
     for damage in item.damage[:_DAMAGE_SHOWN]:
         text = printable(damage, limit=600)
-        streams.warning(f"{printable(item.session_id)}: carried as it is, damaged: {text}")
+        streams.warning(f"{printable(item.session_id)}: damaged, transferred as it is: {text}")
     if len(item.damage) > _DAMAGE_SHOWN:
         more = len(item.damage) - _DAMAGE_SHOWN
         streams.warning(f"{printable(item.session_id)}: and {more:,} more that are damaged")

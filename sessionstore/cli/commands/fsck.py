@@ -1,4 +1,4 @@
-"""``sessionstore fsck``: look for damage and left-overs, and mend them without losing anything."""
+"""``sessionstore fsck``: find damage and left-overs, and repair them without losing data."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Examples:
   sessionstore fsck --repair
   sessionstore fsck -o json | jq '.findings[] | select(.is_damage)'""",
 )
-@click.option("--repair", is_flag=True, help="Mend what is found; without it nothing is changed.")
-@output_option("those of the sessions with damage that is left")
+@click.option("--repair", is_flag=True, help="Repair; without this option nothing changes.")
+@output_option("ids of sessions whose damage remains")
 @shared_options()
 @click.pass_obj
 def fsck(settings: Settings, form: str, repair: bool) -> int:
-    """Check every session and what lies around them; with --repair mend what can be mended.
+    """Check every session and the files around them; with --repair, repair what can be repaired.
 
-    A damaged state is replaced by its newest sound checkpoint. What is replaced, and what has no
-    such checkpoint, is put into quarantine/ with the reason beside it. So is a damaged marker of
-    the store (sessionstore.json), if it is certain what belongs into it. Nothing that could be data
-    is deleted, and no session that a live process holds, or may hold, is touched.
+    A damaged state is replaced by its newest sound checkpoint. What is replaced, and a session
+    without such a checkpoint, moves to quarantine/ with the reason beside it. A damaged marker of
+    the store (sessionstore.json) is replaced if its content is certain. Nothing that could be data
+    is deleted. A session that a live process holds, or may hold, is not touched.
 
     Exits with 5 while damage remains.
     """
@@ -46,7 +46,7 @@ def fsck(settings: Settings, form: str, repair: bool) -> int:
 
     log_handlers.show(click.get_current_context())
     with ProgressBar(settings.color) as bar:
-        # Not through a store: one whose marker is damaged does not open.
+        # Not through a store: a store with a damaged marker does not open.
         report = sessionstore.check_store(root, repair=repair, progress=bar, clock=settings.clock)
     damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
     found = Report(
@@ -78,7 +78,7 @@ def _write_table(report: CheckReport, settings: Settings) -> None:
         return printable(item.file.removeprefix(root), limit=REASON_LIMIT)
 
     def detail(item: Finding) -> str:
-        # Which checkpoint it is must show also where FILE does not.
+        # Name the checkpoint here: a narrow terminal leaves FILE out.
         place, name = os.path.split(item.file)
         which = name.removesuffix(".json") if os.path.basename(place) == "checkpoints" else ""
         text = f"{which}: {item.detail}" if which not in item.detail else item.detail
@@ -108,8 +108,7 @@ def _write_table(report: CheckReport, settings: Settings) -> None:
         Column("REPAIR", wraps=True),
         Column("FILE", wraps=True, drop_order=2),
     ]
-    if hidden := write_table(columns, rows, colored=settings.colored):
-        streams.notice(f"too narrow for {', '.join(hidden)}: -o json shows all")
+    write_table(columns, rows, colored=settings.colored)
 
 
 def _say_what_next(report: CheckReport) -> None:
@@ -127,4 +126,4 @@ def _say_what_next(report: CheckReport) -> None:
     say = streams.warning if damage else streams.notice
     say(", ".join(counts))
     if report.left and not report.repair:
-        streams.notice("nothing was changed; to mend what can be: the same command with --repair")
+        streams.notice("nothing was changed; to repair it, add --repair")

@@ -33,15 +33,15 @@ Examples:
   sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
 )
 @session_argument
-@click.option("--forks", is_flag=True, help="Also find its forks.")
-@output_option("those of its checkpoints")
+@click.option("--forks", is_flag=True, help="Also list its forks.")
+@output_option("ids of sound checkpoints")
 @shared_options()
 @click.pass_obj
 def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
-    """Show how a session came about: its beginning, its checkpoints, and where it stands.
+    """Show the timeline of a session: its creation, its checkpoints and its current state.
 
-    ID is a session id, a beginning of it that no other has, or - for the one on stdin. Exits
-    with 5 if the session or one of its checkpoints is damaged.
+    ID is a session id or a unique prefix of one; - reads it from stdin. Exits with 5 if the session
+    or one of its checkpoints is damaged.
     """
     with settings.open_store() as store:
         found = store.history(resolve_one(store, session_id, settings.root))
@@ -83,13 +83,16 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         Column("NODE", wraps=True, drop_order=4),
         Column("STEPS", is_number=True, drop_order=2),
         Column("SIZE", is_number=True, drop_order=1),
-        Column("CHECKPOINT", drop_order=3),  # which r and its revision name as well
+        Column("CHECKPOINT", drop_order=3),  # r and its revision name it, too
         Column("REMARK", wraps=True),
     ]
     rows = [_row(moment, settings) for moment in found]
-    if hidden := write_table(columns, rows, colored=settings.colored):
-        named = " (r and its revision names one)" if "CHECKPOINT" in hidden else ""
-        streams.notice(f"too narrow for {', '.join(hidden)}{named}: -o json shows all")
+    write_table(
+        columns,
+        rows,
+        colored=settings.colored,
+        elsewhere="-o json shows all; r12 names revision 12",
+    )
     if children:
         streams.write("\n")
         now = settings.now()

@@ -1,4 +1,4 @@
-"""``sessionstore import``: take in what an export wrote."""
+"""``sessionstore import``: read sessions that an export wrote."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ Examples:
   sessionstore export --all -O - | sessionstore --root ./other import - --create""",
 )
 @click.argument("source", metavar="FILE", type=FILE)
-@click.option("--as", "new_id", metavar="ID", help="The id that the one session in it gets.")
+@click.option("--as", "new_id", metavar="ID", help="A new id for the session, if FILE holds one.")
 @click.option(
     "--max-size",
     metavar="SIZE",
     type=SIZE,
-    help="Refuse an archive that holds more, unpacked: 500M, 10G.  [default: 16G]",
+    help="Refuse an archive that unpacks to more than SIZE: 500M, 10G.  [default: 16G]",
 )
-@click.option("--create", is_flag=True, help="Make the store if there is none.")
-@output_option("those of the imported sessions")
+@click.option("--create", is_flag=True, help="Create the store if it does not exist.")
+@output_option("ids of imported sessions")
 @shared_options()
 @click.pass_obj
 def import_(
@@ -52,19 +52,18 @@ def import_(
     max_size: int | None,
     create: bool,
 ) -> int:
-    """Take in the sessions of FILE: an archive or a directory that export wrote, or - for stdin.
+    """Import the sessions of FILE: an archive or a directory that export wrote, or - for stdin.
 
-    All of it is compared with its checksums before the first session can be seen. None that is
-    there already is touched. A session that was active arrives failed, as interrupted.
+    All checksums are verified before the first session becomes visible. Existing sessions are not
+    touched. A session that was active becomes failed and interrupted.
 
-    Exits with 6 if one exists already or was refused: the others are there; 1 if there are no
-    others; 5 if a checkpoint
-    is damaged or missing, which was taken in as it is.
+    Exits with 6 if a session exists already or was refused while others were imported, 1 if none
+    was imported, 5 if a checkpoint is damaged or missing (it is imported as it is).
     """
     given: str | BinaryIO = source
     if source == "-":
         if sys.stdin is None or sys.stdin.isatty():
-            raise click.UsageError("- reads an archive from stdin: pass FILE, or a pipe")
+            raise click.UsageError("- reads an archive from stdin: pass FILE, or use a pipe")
         given = sys.stdin.buffer
     with settings.open_store(create=create) as store, EventCounter("session_imported") as tally:
         try:

@@ -1,4 +1,4 @@
-"""``sessionstore ls``: which sessions there are, the damaged ones included."""
+"""``sessionstore ls``: list sessions, damaged ones included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sessionstore.cli.options.units import Duration
 if TYPE_CHECKING:
     from sessionstore.model.query import Filters
 
-SORTS = ("updated_at", "started_at", "session_id")  # query.ORDERS, which is slow to import
+SORTS = ("updated_at", "started_at", "session_id")  # as query.ORDERS, which is slow to import
 _TABLE_LIMIT = 50
 _EVERY = 2.0
 
@@ -37,22 +37,22 @@ Examples:
     default="-updated_at",
     show_default=True,
     metavar="KEY",
-    help=f"{', '.join(SORTS)}; with - in front, descending.",
+    help=f"Order by {', '.join(SORTS)}; a leading - means descending.",
 )
 @click.option(
     "-n",
     "--limit",
     type=click.IntRange(min=0),
     metavar="N",
-    help=f"At most so many; 0 is all. Default: {_TABLE_LIMIT} in a table, else all.",
+    help=f"List at most N; 0 means all. Default: {_TABLE_LIMIT} in a table, otherwise all.",
 )
-@click.option("--cursor", metavar="TEXT", help="Go on where a listing stopped, which named it.")
+@click.option("--cursor", metavar="TEXT", help="Continue after the page that printed this cursor.")
 @click.option(
     "--fields",
     metavar="LIST",
     callback=read_fields,
     shell_complete=complete_fields,
-    help=f"The columns, or in JSON the keys: some of {','.join(FIELDS)}.",
+    help=f"The columns of a table or the keys of JSON: some of {','.join(FIELDS)}.",
 )
 @click.option(
     "--times",
@@ -70,9 +70,9 @@ Examples:
     is_flag=False,
     flag_value=_EVERY,
     metavar="[TIME]",
-    help=f"List anew so often (5, 5s, 1m), until Ctrl-C; {_EVERY:.0f} s if no time is given.",
+    help=f"Repeat at this interval (5, 5s, 1m) until Ctrl-C; {_EVERY:.0f} s without TIME.",
 )
-@output_option("their ids")
+@output_option("session ids")
 @shared_options()
 @click.pass_obj
 def ls(
@@ -86,9 +86,10 @@ def ls(
     every: float | None,
     filters: Filters,
 ) -> int:
-    """List sessions, the last updated first. One that is damaged is listed with the reason.
+    """List sessions, the most recently updated first; damaged ones with the reason.
 
-    A filter cannot judge damaged sessions: they are left out then, and counted on stderr.
+    Filters leave damaged sessions out, because their fields cannot be read, and count them on
+    stderr.
     """
     from sessionstore.cli.output.session_table import Listing
 
@@ -96,8 +97,8 @@ def ls(
         limit = _TABLE_LIMIT
     if "damaged" in filters and len(filters) > 1:
         raise click.UsageError(
-            "--damaged stands alone: what the other filters ask for cannot be read from a damaged"
-            " session"
+            "--damaged cannot be combined with other filters: the state of a damaged session"
+            " cannot be read"
         )
     with settings.open_operations() as store:
         listing = Listing(

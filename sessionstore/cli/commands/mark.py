@@ -1,4 +1,4 @@
-"""``sessionstore mark``: say how a session ended that nobody holds."""
+"""``sessionstore mark``: record how an unclaimed session ended."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ Examples:
 @sessions_argument
 @click.argument("status", metavar="failed|cancelled|paused", type=click.Choice(_STATUSES))
 @click.option(
-    "--reason", required=True, metavar="TEXT", help="Why; it becomes the error of the result."
+    "--reason",
+    required=True,
+    metavar="TEXT",
+    help="The reason, which becomes the error of the result.",
 )
-@click.option(
-    "--force", is_flag=True, help="Also where it cannot be known whether the owner lives."
-)
-@output_option("those of the marked sessions")
+@click.option("--force", is_flag=True, help="Also if it is unknown whether the owner is alive.")
+@output_option("ids of marked sessions")
 @shared_options()
 @click.pass_obj
 def mark(
@@ -40,15 +41,14 @@ def mark(
     form: str,
     force: bool,
 ) -> int:
-    """Mark sessions as failed, cancelled or paused, in the place of whoever ran them.
+    """Record how unclaimed sessions ended: failed, cancelled or paused.
 
-    One that a live process holds is refused (exit 4): cancel asks that process instead. Data and
-    checkpoints stay. ID is a session id, a beginning of it that no other has, or - for ids on
-    stdin. All ids are looked up before the first session is marked. Exits with 6 if some could
-    be marked, and some not.
+    A session that a live process holds is refused (exit 4); use cancel to ask that process. Data
+    and checkpoints stay. ID is a session id or a unique prefix of one; - reads ids from stdin. All
+    ids are resolved before the first session is marked. Exits with 6 if only some could be marked.
     """
     if not reason.strip():
-        raise click.UsageError("--reason says why, in words")
+        raise click.UsageError("--reason must not be empty")
     with settings.open_store() as store:
         chosen = list(resolve_all(store, ids, settings.root))
 

@@ -1,4 +1,4 @@
-"""``sessionstore prune``: delete what a retention policy lets go."""
+"""``sessionstore prune``: delete sessions and checkpoints by a retention policy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import AGE, SIZE, relative_time
 from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.json import items_of
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.operations.prune import Pruned, PruneReport
+    from sessionstore.operations.prune import PruneReport
     from sessionstore.store.store import SessionStore
 
 PRUNED = "sessionstore.pruned/1"
@@ -41,19 +42,19 @@ Examples:
     "--older-than",
     metavar="AGE",
     type=AGE,
-    help="Sessions that were last updated so long ago: 12h, 30d, 8w.",
+    help="Delete sessions last updated longer ago than AGE: 12h, 30d, 8w.",
 )
 @click.option(
     "--keep-last",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Keep the N that were last updated, whatever else is said.",
+    help="Keep the N most recently updated, whatever the other options say.",
 )
 @statuses_option(
     "-s",
     "--status",
     "statuses",
-    told="Only those with one of these",
+    told="Only sessions with one of these",
     known=("paused", "completed", "failed", "cancelled"),
     default="  [default: all but paused]",
 )
@@ -61,22 +62,22 @@ Examples:
     "--max-size",
     metavar="SIZE",
     type=SIZE,
-    help="Delete the oldest while all sessions together take more than this: 500M, 10G.",
+    help="Delete the oldest until all sessions together take at most SIZE: 500M, 10G.",
 )
 @click.option(
     "--keep-checkpoints",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Of sessions that stay, keep the N newest checkpoints.",
+    help="Keep the N newest checkpoints of each remaining session.",
 )
 @click.option(
     "--checkpoints-older-than",
     metavar="AGE",
     type=AGE,
-    help="Of sessions that stay, delete checkpoints only if they are so old.",
+    help="Delete checkpoints of remaining sessions only if older than AGE.",
 )
-@click.option("--apply", is_flag=True, help="Delete; without it nothing is changed.")
-@output_option("those of the deleted sessions")
+@click.option("--apply", is_flag=True, help="Delete; without this option nothing changes.")
+@output_option("ids of deleted sessions")
 @shared_options()
 @click.pass_obj
 def prune(
@@ -90,15 +91,15 @@ def prune(
     keep_checkpoints: int | None,
     checkpoints_older_than: timedelta | None,
 ) -> int:
-    """Show which sessions and checkpoints a policy lets go, and with --apply delete them.
+    """Show which sessions and checkpoints a policy deletes, and with --apply delete them.
 
-    A session goes if it is --older-than and not among the --keep-last. --max-size lets the
-    oldest go as well, but none of the --keep-last. Alone, --keep-last lets all others go. Never
-    touched are active sessions and any that a process holds, the checkpoint that a resume would
-    use, and whatever is damaged. Interrupted, the same command goes on.
+    A session is deleted if it is --older-than AGE and not among the --keep-last N. --max-size also
+    deletes the oldest, but none of the --keep-last N. --keep-last alone deletes all others. Active
+    and claimed sessions, the checkpoint that a resume would use, and damaged sessions are never
+    touched. After an interruption the same command continues.
 
-    Exits with 5 if sessions are damaged, 6 if deleting one failed: the others are deleted all
-    the same.
+    Exits with 5 if sessions are damaged, 6 if deleting one failed. The others are deleted in every
+    case.
     """
     chosen: dict[str, Any] = {"statuses": statuses} if statuses else {}
     from sessionstore.operations.retention import RetentionPolicy
@@ -112,9 +113,9 @@ def prune(
             checkpoints_older_than=checkpoints_older_than,
             **chosen,
         )
-    except ValueError:  # each value was checked: what is missing is any limit
+    except ValueError:  # each value was checked, so no limit was given
         raise click.UsageError(
-            "what may go? Pass --older-than, --keep-last, --max-size, --keep-checkpoints or"
+            "no limit was given: pass --older-than, --keep-last, --max-size, --keep-checkpoints or"
             " --checkpoints-older-than"
         ) from None
     with settings.open_store() as store, EventCounter("pruned") as tally:
@@ -145,7 +146,7 @@ def prune(
 
 
 def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> None:
-    """Tell of an interrupted run what went: whoever logs ids wants those of all that are gone."""
+    """Report what an interrupted run deleted; with ``-o ids`` the ids of all that are gone."""
     gone = [session_id for session_id in ids if not store.exists(session_id)]
     if form == "ids":
         streams.write_ids(gone)
@@ -153,12 +154,7 @@ def _say_how_far(store: SessionStore[Any], ids: Sequence[str], form: str) -> Non
     counts = [f"{count_of(len(gone), 'session')} deleted"]
     if shrunk := len(ids) - len(gone):
         counts.append(f"{count_of(shrunk, 'other session')} shrunk")
-    streams.warning(f"{', '.join(counts)} until then; the same command goes on")
-
-
-def _of(report: PruneReport, outcome: str) -> Sequence[Pruned]:
-    found: Sequence[Pruned] = getattr(report, outcome)
-    return found
+    streams.warning(f"{', '.join(counts)} before the interruption; the same command continues")
 
 
 def _write_table(report: PruneReport, settings: Settings) -> None:
@@ -183,7 +179,7 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
             printable(item.reason, limit=REASON_LIMIT),
         ]
         for outcome in _OUTCOMES
-        for item in _of(report, outcome)
+        for item in items_of(report, outcome)
     ]
     if rows:
         columns = [
@@ -205,11 +201,13 @@ def _say_what_next(report: PruneReport) -> None:
     if shrunk:
         counts.append(f"{count_of(kept, 'checkpoint')} of {count_of(shrunk, 'other session')}")
     counts.append(f"{size_words(report.freed)} {'would be ' if report.dry_run else ''}freed")
-    others = {outcome: len(_of(report, outcome)) for outcome in ("spared", "damaged", "failed")}
+    others = {
+        outcome: len(items_of(report, outcome)) for outcome in ("spared", "damaged", "failed")
+    }
     counts += [f"{found:,} {outcome}" for outcome, found in others.items() if found]
     say = streams.warning if report.failed or report.damaged else streams.notice
     say(", ".join(counts))
     if report.dry_run and (gone or shrunk):
-        streams.notice("nothing was changed; to delete them: the same command with --apply")
+        streams.notice("nothing was changed; to delete them, add --apply")
     if report.damaged:
-        streams.notice("damaged sessions are never pruned; look into them: sessionstore fsck")
+        streams.notice("damaged sessions are never pruned; to check them: sessionstore fsck")

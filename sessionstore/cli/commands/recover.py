@@ -15,11 +15,12 @@ from sessionstore.cli.options.session_ids import resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
 from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.json import items_of
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.operations.recovery import MarkAs, RecoveryReport, SweptSession
+    from sessionstore.operations.recovery import MarkAs, RecoveryReport
 
 _OUTCOMES = ("swept", "failed", "unknown", "alive", "damaged")
 
@@ -32,13 +33,13 @@ Examples:
   sessionstore recover --apply --assume-dead session_20260205_1015
   sessionstore recover --apply -o ids | xargs -n 1 ./resume.sh""",
 )
-@click.option("--apply", is_flag=True, help="Mark them; without it nothing is changed.")
+@click.option("--apply", is_flag=True, help="Mark them; without this option nothing changes.")
 @click.option(
     "--mark-as",
     type=click.Choice(["failed", "paused", "cancelled"]),
     default="failed",
     show_default=True,
-    help="The status they get.",
+    help="The status that they get.",
 )
 @click.option(
     "--assume-dead",
@@ -46,10 +47,10 @@ Examples:
     multiple=True,
     metavar="ID",
     type=SESSION_ID,
-    help="A session whose process is dead, as you know and this command cannot; repeatable. "
-    "One that is known to live is not touched. - reads ids from stdin.",
+    help="A session whose process you know to be dead; repeatable. A session that is known to be"
+    " alive is not touched. - reads ids from stdin.",
 )
-@output_option("those of the marked sessions")
+@output_option("ids of marked sessions")
 @shared_options()
 @click.pass_obj
 def recover(
@@ -61,10 +62,10 @@ def recover(
 ) -> int:
     """Find the sessions that dead processes left active, and with --apply mark them.
 
-    Nothing is resumed. A session whose process lives, or may live, is not touched.
+    Nothing is resumed. A session whose process is alive, or may be, is not touched.
 
-    Exits with 1 if marking one failed, 4 if --assume-dead names a live one, 5 if sessions are
-    damaged: the others are marked all the same.
+    Exits with 1 if marking a session failed, 4 if --assume-dead names a live session, 5 if sessions
+    are damaged. The others are marked in every case.
     """
     with settings.open_store() as store, EventCounter("session_swept") as tally:
         assumed = list(resolve_all(store, named, settings.root))
@@ -97,11 +98,6 @@ def recover(
     return Exit.DAMAGE if report.damaged else Exit.OK
 
 
-def _of(report: RecoveryReport, outcome: str) -> Sequence[SweptSession]:
-    found: Sequence[SweptSession] = getattr(report, outcome)
-    return found
-
-
 def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> None:
     from sessionstore.cli.output.labels import DAMAGED, REASON_LIMIT, yes_or_no
     from sessionstore.cli.output.tables import Cell, Column, write_table
@@ -123,7 +119,7 @@ def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> No
             printable(item.reason, limit=REASON_LIMIT),
         ]
         for outcome in _OUTCOMES
-        for item in _of(report, outcome)
+        for item in items_of(report, outcome)
     ]
     if rows:
         columns = [
@@ -133,30 +129,29 @@ def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> No
             Column("RESUMABLE", drop_order=2),
             Column("REASON", wraps=True),
         ]
-        if hidden := write_table(columns, rows, colored=settings.colored):
-            streams.notice(f"too narrow for {', '.join(hidden)}: -o json shows all")
+        write_table(columns, rows, colored=settings.colored)
 
 
 def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str) -> None:
     done = "would be marked" if report.dry_run else "marked"
     counts = [f"{count_of(len(report.swept), 'session')} {done} {mark_as}"]
     counts += [
-        f"{len(_of(report, outcome)):,} {outcome if outcome != 'failed' else 'could not be marked'}"
+        f"{len(found):,} {'could not be marked' if outcome == 'failed' else outcome}"
         for outcome in _OUTCOMES[1:]
-        if _of(report, outcome)
+        if (found := items_of(report, outcome))
     ]
     say = streams.warning if report.failed or report.damaged else streams.notice
     say(", ".join(counts))
     for item in report.alive:
         if item.session_id in assumed:
             streams.error(f"{item.session_id} is alive and was not touched: {item.reason}")
-    judged = {item.session_id for outcome in _OUTCOMES for item in _of(report, outcome)}
+    judged = {item.session_id for outcome in _OUTCOMES for item in items_of(report, outcome)}
     for session_id in assumed:
         if session_id not in judged:
             streams.notice(f"{session_id} is not active: there is nothing to recover")
     if report.unknown:
         streams.notice(
-            "if you know that the process of an unknown one is gone, name it: --assume-dead ID"
+            "if you know that the process of an unknown session is gone: --assume-dead ID"
         )
     if report.dry_run and report.swept:
-        streams.notice("nothing was changed; to mark them: the same command with --apply")
+        streams.notice("nothing was changed; to mark them, add --apply")

@@ -1,4 +1,4 @@
-"""``sessionstore show``: all that is known of a session, and whether its owner lives."""
+"""``sessionstore show``: everything known of a session, and whether its owner is alive."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ Examples:
     "--at",
     metavar="CHECKPOINT",
     type=CHECKPOINT_ID,
-    help="As it was in this checkpoint: its id, a beginning that no other has, or r12.",
+    help="Show this checkpoint: its id, a unique prefix of it, or its revision (r12).",
 )
 @click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
 @click.option(
     "--raw",
     is_flag=True,
-    help="Only the bytes that are stored, damaged or not; on a terminal they are escaped.",
+    help="Only the stored bytes, even if damaged; escaped on a terminal.",
 )
-@output_option("its full id")
+@output_option("full session ids")
 @shared_options()
 @click.pass_obj
 def show(
@@ -58,17 +58,17 @@ def show(
 ) -> int:
     """Show sessions: status, owner, progress, problems, result, checkpoints and sizes.
 
-    ID is a session id, or a beginning of it that no other has; - reads ids from stdin. Exits
-    with 5 if a session or one of its checkpoints is damaged.
+    ID is a session id or a unique prefix of one; - reads ids from stdin. Exits with 5 if a session
+    or one of its checkpoints is damaged.
     """
     several = len(ids) > 1 or ("-" in ids and at is None)
     if (only_state or raw) and form != "table":
-        raise click.UsageError("--state and --raw are formats of their own: leave out -o")
+        raise click.UsageError("--state and --raw cannot be combined with -o")
     if only_state and raw:
-        raise click.UsageError("either --state or --raw")
+        raise click.UsageError("--state and --raw cannot be combined")
     is_single = raw or at is not None
     if len(ids) > 1 and is_single:
-        raise click.UsageError(f"{'--raw' if raw else '--at'} goes with one ID")
+        raise click.UsageError(f"{'--raw' if raw else '--at'} takes one ID")
     with settings.open_store() as store:
         if is_single:
             chosen = iter([resolve_one(store, ids[0], settings.root)])
@@ -89,21 +89,21 @@ def show(
 
 
 class _Reports:
-    """What is seen of each session, looked at when its turn comes."""
+    """The report of each session, read when its turn comes."""
 
     def __init__(self, store: SessionStore[Any], ids: Iterator[str], at: str | None) -> None:
         self._store = store
         self._ids = ids
         self._at = at
         self.damaged = False
-        """Whether any that was seen so far is damaged."""
+        """Whether any session so far is damaged."""
 
     def __iter__(self) -> Iterator[SessionReport]:
-        from sessionstore.cli.output.session_report import look_at
+        from sessionstore.cli.output.session_report import read_report
 
         for session_id in self._ids:
             at = self._at and self._store.find_checkpoint(session_id, self._at)
-            report = look_at(self._store, session_id, at)
+            report = read_report(self._store, session_id, at)
             self.damaged |= report.shows_damage
             yield report
 

@@ -1,4 +1,4 @@
-"""``sessionstore stats``: how many sessions there are of each kind, and what they take."""
+"""``sessionstore stats``: how many sessions there are of each kind, and their sizes."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ Examples:
   sessionstore stats --no-sizes -o json | jq .by_status
   sessionstore stats -o json | jq -r '.largest[].session_id'""",
 )
-@click.option("--no-sizes", is_flag=True, help="Only count: at once, however many there are.")
-@output_option(None)
+@click.option("--no-sizes", is_flag=True, help="Only count, which is fast in a store of any size.")
+@output_option()
 @shared_options()
 @click.pass_obj
 def stats(settings: Settings, form: str, no_sizes: bool) -> int:
-    """Count sessions: by status, stale, resumable, damaged; what they take, and what is new.
+    """Count sessions by status, and those that are stale, resumable or damaged; measure sizes.
 
-    The counts come first, from the index. Then each session is measured, and what the index
-    could not know is said at the end: checkpoints that do not load, files that others damaged.
+    The counts come first, from the index. Then each session is measured. Notices at the end report
+    what the index cannot know: checkpoints that do not load, files that other programs damaged.
 
-    The days are in UTC, and count the sessions that are still there: what was started on a day
-    and deleted since is in no count.
+    Days are in UTC and count existing sessions: a session that was deleted since is not counted.
     """
 
     def show(counts: StoreStats) -> None:

@@ -1,8 +1,7 @@
-"""``sessionstore tail``: the saves of one session, one a line, and on as they come."""
+"""``sessionstore tail``: the saves of one session, one a line, as they come."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from sessionstore.cli.options import units
 from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.emit import Report, emit, flushed
 from sessionstore.errors import SessionCorrupt, SessionNotFound
 from sessionstore.text import count_of, printable
 
@@ -28,13 +27,13 @@ SCHEMA = "sessionstore.save/1"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A save, as far as it is known."""
+    """One save."""
 
     summary: SessionSummary
     checkpoint_id: str | None = None
-    """Of which kept checkpoint; None for the state as it is stored."""
+    """The checkpoint that kept it; None for the current state."""
     unseen: int = 0
-    """How many saves between the line before and this one came too fast to be seen."""
+    """How many saves since the line before came too fast to be seen."""
 
 
 @click.command(
@@ -45,7 +44,7 @@ Examples:
   sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision""",
 )
 @session_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on as it is saved, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Follow later saves, until Ctrl-C.")
 @click.option(
     "-n",
     "--lines",
@@ -53,17 +52,17 @@ Examples:
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="How many of the last saves that are kept, the stored state included.",
+    help="Number of kept saves to show, the current state included.",
 )
-@output_option("its id for each save")
+@output_option("the session id for each save")
 @shared_options()
 @click.pass_obj
 def tail(settings: Settings, form: str, session_id: str, follow: bool, count: int) -> int:
-    """Show the last saves of a session that are kept (checkpoints, and the state as it is).
+    """Show the last kept saves of a session: its checkpoints and its current state.
 
-    With -f also each save that comes; of saves in quick succession the last, and how many came
-    between. Ends when the session is deleted. -o json writes an object a line, as jsonl does. ID
-    is a session id, a beginning of it that no other has, or - for the one on stdin.
+    With -f, also show each later save until the session is deleted. Of several quick saves only the
+    last is shown, with the number of those before it. -o json writes an object a line, as jsonl
+    does. ID is a session id or a unique prefix of one; - reads it from stdin.
 
     Exits with 5 if the state is damaged.
     """
@@ -74,7 +73,6 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
         for line in _last(store, chosen, count):
             last = line.summary
             yield line
-        sys.stdout.flush()
         for change in changes:
             if change.kind == "deleted":
                 streams.notice(f"{chosen} was deleted")
@@ -84,13 +82,12 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
                 continue
             unseen, last = _unseen(last, new), new
             yield Line(new, unseen=unseen)
-            sys.stdout.flush()
 
     with settings.open_store() as store:
         chosen = resolve_one(store, session_id, settings.root)
-        # Begun before the state is read: no save falls in between.
+        # The watch begins before the state is read, so that no save falls in between.
         changes = store.watch([chosen]) if follow else iter(())
-        lines = follow_saves()
+        lines = flushed(follow_saves())
         report = Report(
             schema=SCHEMA,
             lines=(_item(line) for line in lines),
@@ -103,7 +100,7 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
 
 
 def _is_shown(last: SessionSummary, new: SessionSummary) -> bool:
-    """Return whether a state was shown already, or one after it."""
+    """Return whether this state, or a later one, was shown already."""
     if last.damaged is not None or new.damaged is not None:
         return last.damaged == new.damaged
     return last.incarnation == new.incarnation and new.revision <= last.revision
@@ -116,7 +113,7 @@ def _unseen(last: SessionSummary | None, new: SessionSummary) -> int:
 
 
 def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Line]:
-    """Yield the last states that are kept, oldest first, the stored one at the end."""
+    """Yield the last kept states, oldest first, and the current one at the end."""
     from sessionstore.model.summary import SessionSummary, summarize
 
     if count == 0:
@@ -158,7 +155,7 @@ def _write(lines: Iterable[Line], settings: Settings) -> None:
 
 def _write_line(line: Line, settings: Settings) -> None:
     from sessionstore.cli.output import labels
-    from sessionstore.cli.output.tables import Cell, Column, write_table
+    from sessionstore.cli.output.tables import Cell, write_row
 
     item = line.summary
     status = labels.status_cell(item.status, None, is_interrupted=item.is_interrupted)
@@ -174,5 +171,4 @@ def _write_line(line: Line, settings: Settings) -> None:
             "kept" if line.checkpoint_id else "",
             f"{count_of(line.unseen, 'save')} before it not seen" if line.unseen else "",
         ]
-    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
-    write_table(columns, [row], colored=settings.colored, headed=False)
+    write_row(row, colored=settings.colored)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +16,7 @@ from sessionstore.cli.options.shared import Settings, output_option, shared_opti
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import Duration
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.emit import Report, emit, flushed
 from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 
@@ -36,18 +35,20 @@ Examples:
   sessionstore watch -s failed -o ids | xargs -n 1 ./tell-somebody.sh""",
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=SESSION_ID)
-@statuses_option("--until", told="End once all of them were deleted, or have one of these")
+@statuses_option("--until", told="End when every session is deleted or has one of these")
 @click.option(
     "--timeout",
     metavar="TIME",
     type=Duration(),
-    help="End after that time: 30, 30s, 5m. With --until that is exit code 7.",
+    help="End after TIME (30, 30s, 5m); with --until the exit code is then 7.",
 )
 @filter_options("status", "goal_id", "agent_id")
 @click.option(
-    "--no-events", is_flag=True, help="Look once a second, also where the system tells of changes."
+    "--no-events",
+    is_flag=True,
+    help="Poll once a second instead of waiting for events of the file system.",
 )
-@output_option("those of the sessions that change")
+@output_option("ids of the sessions that change")
 @shared_options()
 @click.pass_obj
 def watch(
@@ -59,18 +60,18 @@ def watch(
     no_events: bool,
     filters: dict[str, Any],
 ) -> int:
-    """Show how sessions are now, and then every change, until Ctrl-C or --until.
+    """Show the state of sessions and then every change, until Ctrl-C or --until.
 
-    Saves in quick succession may come as one change; the last state always comes. ID may be the
-    beginning of one, or the whole of one that is not there yet; - reads ids from stdin. Since
-    there may be no end, -o json writes an object a line, as jsonl does.
+    Several quick saves may appear as one change; the last state always appears. ID is a session id,
+    a unique prefix of one, or the full id of a session that does not exist yet; - reads ids from
+    stdin. -o json writes an object a line, as jsonl does, because a watch may have no end.
 
-    Exits with 7 if the time is up and --until has not come.
+    Exits with 7 if --timeout passes before --until is met.
     """
-    # What is watched need not be there: this makes nothing, either.
+    # A store that does not exist yet can be watched, too; nothing is created on disk.
     with settings.open_store(create=True) as store:
         chosen = _resolve(store, ids, settings.root) if ids else None
-        changes = _flushed(
+        changes = flushed(
             store.watch(
                 chosen, until=until or None, timeout=timeout, events=not no_events, **filters
             )
@@ -90,18 +91,11 @@ def _resolve(store: SessionStore[Any], ids: tuple[str, ...], root: object) -> li
     chosen: list[str] = []
     for given in ids:
         if is_id(given) and not store.find(id_prefix=given, limit=1).items:
-            streams.notice(f"{given} is not there yet: waiting for it")
+            streams.notice(f"{given} does not exist yet: waiting for it")
             chosen.append(given)
         else:
             chosen += resolve_all(store, [given], root)
     return chosen
-
-
-def _flushed(changes: Iterable[SessionChange]) -> Iterator[SessionChange]:
-    """Yield each change, and flush what was written of it: the next one may take hours."""
-    for change in changes:
-        yield change
-        sys.stdout.flush()
 
 
 def _item(change: SessionChange) -> json.Item:
@@ -115,7 +109,7 @@ def _write(changes: Iterable[SessionChange], settings: Settings) -> None:
 
 def _write_line(change: SessionChange, settings: Settings) -> None:
     from sessionstore.cli.output import labels
-    from sessionstore.cli.output.tables import Cell, Column, write_table
+    from sessionstore.cli.output.tables import Cell, write_row
 
     item = change.summary
     status = labels.status_cell(item.status, item.liveness, is_interrupted=item.is_interrupted)
@@ -129,5 +123,4 @@ def _write_line(change: SessionChange, settings: Settings) -> None:
         labels.where(item.current_node, item.paused_at),
         labels.remark(item),
     ]
-    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
-    write_table(columns, [row], colored=settings.colored, headed=False)
+    write_row(row, colored=settings.colored)

@@ -1,7 +1,7 @@
-"""What a shell may complete: ids of sessions and checkpoints, from the names of directories alone.
+"""The types of what a shell completes: ids of sessions and checkpoints, files and directories.
 
-Nothing is opened, so that a key press is answered at once in a store of any size, and damage
-shows nowhere. Whatever cannot be listed completes to nothing: a shell is no place for errors.
+Ids come from the names of directories and files alone, so that a key press is answered at once
+in a store of any size. What cannot be listed completes to nothing: errors are not for a shell.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ else:
     _Text = click.ParamType
 
 VARIABLE = "_SESSIONSTORE_COMPLETE"
-"""The environment variable by which a shell's script asks, as click names it."""
+"""The environment variable that the script of a shell sets, as click names it."""
 
 LIMIT = 50
 """How many ids are offered at most."""
 
 _MANY = 500
-"""How many names at each end of an order are judged, so that enough of them are ids."""
+"""How many names at each end of the order are checked, so that enough of them are ids."""
 
 _CHECKPOINT = ".json"
 
@@ -36,7 +36,7 @@ _CHECKPOINT = ".json"
 def complete_session(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """Return the ids that begin with ``incomplete``; those named before it are left out."""
+    """Return the ids that begin with ``incomplete``, without those named before."""
     named = context.params.get(parameter.name or "")
     taken = set(named) if isinstance(named, tuple | list) else set()
     names = _names(_sessions(context), incomplete)
@@ -46,13 +46,13 @@ def complete_session(
 def complete_checkpoint(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """Return the checkpoint ids, of the sessions named so far, that begin with ``incomplete``."""
+    """Return the checkpoint ids of the named sessions that begin with ``incomplete``."""
     del parameter
     found: set[str] = set()
     sessions = _sessions(context)
     for given in _named_sessions(context):
         if is_id(given) and os.path.isdir(os.path.join(sessions, given)):
-            of = [given]  # also where other ids begin with it
+            of = [given]  # even if it is a prefix of other ids
         else:
             of = _names(sessions, given) if given else []
         if len(of) == 1:
@@ -62,31 +62,31 @@ def complete_checkpoint(
 
 
 class SessionId(_Text):
-    """A session id, or the beginning of one, which a shell completes."""
+    """A session id or a prefix of one."""
 
     name = "id"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return what it may become."""
+        """Return the ids that it may become."""
         return [CompletionItem(name) for name in complete_session(ctx, param, incomplete)]
 
 
 class CheckpointId(_Text):
-    """A checkpoint id, or the beginning of one, of the sessions named before it."""
+    """A checkpoint id, or a prefix of one, of a session that is named before it."""
 
     name = "checkpoint"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return what it may become."""
+        """Return the ids that it may become."""
         return [CompletionItem(name) for name in complete_checkpoint(ctx, param, incomplete)]
 
 
 class Place(_Text):
-    """The name of a file, or of a directory, which the shell itself completes."""
+    """The name of a file or a directory, which the shell completes itself."""
 
     def __init__(self, kind: str) -> None:
         self.name = self._kind = kind
@@ -94,7 +94,7 @@ class Place(_Text):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return what tells the shell to do it."""
+        """Return the item that asks the shell to do so."""
         del ctx, param
         return [CompletionItem(incomplete, type=self._kind)]
 
@@ -108,7 +108,7 @@ def _named_sessions(context: click.Context) -> Iterator[str]:
         if item.type is SESSION_ID:
             value = context.params.get(item.name or "")
             yield from (value,) if isinstance(value, str) else value or ()
-    # At `show ID --at` click gives up on an option without a value, and leaves the rest in args.
+    # In `show ID --at` the option has no value yet: click leaves the rest in args.
     yield from context.args
 
 
@@ -121,7 +121,7 @@ def _names(directory: str, beginning: str) -> list[str]:
     if not directory:
         return []
     try:
-        # Names alone: looking at each entry would take ten times as long as reading them.
+        # Only names: a look at each entry would take ten times as long.
         return [name for name in os.listdir(directory) if name.startswith(beginning)]
     except OSError:
         return []
@@ -130,13 +130,13 @@ def _names(directory: str, beginning: str) -> list[str]:
 def _some(names: Iterable[str]) -> list[str]:
     """Return the first ids and the last one, in order.
 
-    A shell inserts what all that is offered has in common. With the last one among them that is
-    what all ids have in common, also those that are not offered.
+    A shell inserts the prefix that all offered ids share. With the last id among them, it is the
+    prefix of all ids.
     """
     candidates = list(names)
     if len(candidates) > _MANY:
-        # To judge a hundred thousand names takes longer than a key press may.
+        # Checking a hundred thousand names takes too long for a key press.
         candidates = [*nsmallest(_MANY, candidates), *nlargest(_MANY, candidates)]
-    # A name that is no id (something being built, hostile bytes) must not reach a terminal.
+    # A name that is not an id (a temporary name, hostile bytes) must not reach a terminal.
     ids = sorted({name for name in candidates if is_id(name)})
     return ids if len(ids) <= LIMIT else [*ids[: LIMIT - 1], ids[-1]]

@@ -1,1 +1,1 @@
-"""What a command takes: ids, statuses, fields, units, and what commands share."""
+"""Options and arguments: ids, filters, fields, units, and what all commands share."""

@@ -1,4 +1,4 @@
-"""The fields of a listing by name: what ``ls --fields`` takes. How they look: ``columns.py``."""
+"""The fields of a listing, as ``ls --fields`` names them; ``columns.py`` says how they look."""
 
 from __future__ import annotations
 
@@ -27,35 +27,37 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "error": ("error",),
     "remark": ("damaged", "unresumable", "error"),
 }
-"""Each name, and what it is in the JSON of a listing."""
+"""Each name, and its keys in the JSON of a listing."""
 
 USUAL = (
     "id", "status", "goal", "node", "steps", "updated", "resumable", "liveness", "remark",
 )  # fmt: skip
-"""What a table shows unless told; the last two only where they say anything."""
+"""What a table shows by default; the last two only if a row has a value."""
 
 
 def read_fields(
     context: click.Context, option: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
-    """Return the names in ``id,status,goal``, in that order; None where none were given."""
+    """Return the names in ``id,status,goal``, in that order; None without the option."""
     if value is None:
         return None
     names = tuple(name.strip() for name in value.split(",") if name.strip())
     for name in names:
         if name not in FIELDS:
             raise click.BadParameter(
-                f"there is no field {name!r}; there are {', '.join(FIELDS)}", context, option
+                f"{name!r} is not a field; the fields are {', '.join(FIELDS)}", context, option
             )
     if not names:
-        raise click.BadParameter(f"name some of {', '.join(FIELDS)}", context, option)
+        raise click.BadParameter(
+            f"no field is named; the fields are {', '.join(FIELDS)}", context, option
+        )
     return names
 
 
 def complete_fields(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """Return what the last name of a list may become."""
+    """Return what the last name may become."""
     del context, parameter
     before, comma, last = incomplete.rpartition(",")
     named = before.split(",")

@@ -1,4 +1,4 @@
-"""What all commands share: which store, which colours, which format, and their options."""
+"""The options that commands share: the store, colours, notices and the output format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class Settings:
-    """What was said before and after the name of the command; the latter wins."""
+    """The options given before and after the name of the command; the latter win."""
 
     root: str | None = None
     color: str = "auto"
@@ -36,7 +36,7 @@ class Settings:
         return cls() if context is None else context.ensure_object(cls)
 
     def open_store(self, *, create: bool = False) -> SessionStore[SessionState]:
-        """Return the store, which must be there, unless somebody asked to make it."""
+        """Open the store, which must exist unless ``create`` is true."""
         root = self.require_root()
         from sessionstore.cli import log_handlers
         from sessionstore.store.store import SessionStore
@@ -45,9 +45,9 @@ class Settings:
         return SessionStore(root, create=create, clock=self.clock)
 
     def open_operations(self) -> StoreMaintenance:
-        """Return the store, which must be there, for what is asked of all its sessions.
+        """Open the store, which must exist, for listings and counts.
 
-        A SessionStore can do more, and loads pydantic for it, which takes as long as all else.
+        A SessionStore can do more but loads pydantic, which doubles the time of a short command.
         """
         root = self.require_root()
         from sessionstore.cli import log_handlers
@@ -58,9 +58,9 @@ class Settings:
         return StoreMaintenance(FilesBackend(root, create=False, clock=self.clock))
 
     def require_root(self) -> str:
-        """Return the root, which must have been given."""
+        """Return the root; without one the command was called wrongly."""
         if not self.root:
-            raise click.UsageError("which store? Pass --root DIR, or set SESSIONSTORE_ROOT")
+            raise click.UsageError("no store was named: pass --root DIR, or set SESSIONSTORE_ROOT")
         return self.root
 
     def now(self) -> datetime:
@@ -69,7 +69,7 @@ class Settings:
 
     @property
     def colored(self) -> bool:
-        """Whether stdout gets colours."""
+        """Whether stdout is coloured."""
         return streams.wants_color(self.color, sys.stdout)
 
 
@@ -85,26 +85,26 @@ def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
-    """Add --root, --color and --quiet: they stand before the name of a command, or after it."""
+    """Add --root, --color and --quiet, which may stand before or after the name of a command."""
 
     def add(command: F) -> F:
         root = click.option(
             "--root",
             metavar="DIR",
             type=DIRECTORY,
-            # Only outside: the environment must not override what was said before the command.
+            # Only here: the environment must not override --root before the command.
             envvar="SESSIONSTORE_ROOT" if outermost else None,
             show_envvar=outermost,
             expose_value=False,
             callback=_remember,
-            help="The store." if outermost else "The store (default: SESSIONSTORE_ROOT).",
+            help="The directory of the store.",
         )
         color = click.option(
             "--color",
             type=click.Choice(["auto", "always", "never"]),
             expose_value=False,
             callback=_remember,
-            help="Colours; auto (the default) means on a terminal, unless NO_COLOR is set.",
+            help="Colours; auto (the default) colours a terminal, unless NO_COLOR is set.",
         )
         quiet = click.option(
             "-q",
@@ -112,23 +112,23 @@ def shared_options(*, outermost: bool = False) -> Callable[[F], F]:
             is_flag=True,
             expose_value=False,
             callback=_quiet,
-            help="No notices on stderr: only errors, and what is damaged or was left out.",
+            help="No notices on stderr; errors, damage and omissions are still reported.",
         )
         return root(color(quiet(command)))
 
     return add
 
 
-def output_option(ids: str | None) -> Callable[[F], F]:
-    """Add -o; ``ids`` says which ids it prints, None that there are none to print."""
+def output_option(ids: str | None = None, *, default: str = "table") -> Callable[[F], F]:
+    """Add -o. ``ids`` says what ``-o ids`` prints; without it there is no such format."""
     choices = ["table", "json", "jsonl"] if ids is None else ["table", "json", "jsonl", "ids"]
-    told = "" if ids is None else f", ids {ids}, one a line"
+    lines_of_ids = "" if ids is None else f"; ids: {ids}, one a line"
     return click.option(
         "-o",
         "--output",
         "form",
         type=click.Choice(choices),
-        default="table",
+        default=default,
         show_default=True,
-        help=f"json is one object, jsonl one object a line{told}.",
+        help=f"json: one object; jsonl: an object a line{lines_of_ids}.",
     )

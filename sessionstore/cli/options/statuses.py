@@ -1,4 +1,4 @@
-"""Statuses on the command line: repeated, or with commas between them."""
+"""Statuses on the command line: separated by commas, or repeated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = tuple(str(status) for status in SessionStatus)
 
 
 class Statuses(ParamType):
-    """Some of the statuses, with commas between them."""
+    """Some of the statuses, separated by commas."""
 
     name = "statuses"
 
@@ -34,13 +34,13 @@ class Statuses(ParamType):
         for name in names:
             if name not in self._known:
                 known = ", ".join(self._known)
-                self.fail(f"{printable(name, limit=40)!r} is none of {known}", param, ctx)
+                self.fail(f"{printable(name, limit=40)!r} is not one of {known}", param, ctx)
         return names
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return what the last of them may become."""
+        """Return what the last status may become."""
         del ctx, param
         before, comma, last = incomplete.rpartition(",")
         named = before.split(",")
@@ -60,12 +60,12 @@ def _flat(
 def statuses_option(
     *flags: str, told: str, known: tuple[str, ...] = ALL, default: str = ""
 ) -> Callable[[F], F]:
-    """Add an option that may be repeated, or take several with commas between them."""
+    """Add an option that takes statuses separated by commas, and may be repeated."""
     return click.option(
         *flags,
         multiple=True,
         type=Statuses(known),
         callback=_flat,
         metavar="STATUS,...",
-        help=f"{told}: {', '.join(known)}; with commas, or repeated.{default}",
+        help=f"{told}: {', '.join(known)}; comma-separated or repeated.{default}",
     )

@@ -1,4 +1,4 @@
-"""Times, lengths of time and sizes, as people write them (``2h``, ``500M``) and read them."""
+"""Times, durations and sizes, as people write them (``2h``, ``500M``) and read them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*(|[KMGT])(?:I?B)?", re.ASCII | r
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """Return the time that ``text`` means: so long before ``now``, or ISO 8601.
+    """Return the time that ``text`` means: an age before ``now``, or ISO 8601.
 
     An ISO time without an offset is local time.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: ``text`` is neither.
     """
     text = text.strip()
     if _AGE.fullmatch(text):
         try:
             return now - parse_age(text)
         except OverflowError:
-            raise ValueError(f"{text!r} is longer ago than there are dates") from None
+            raise ValueError(f"{text!r} is too long ago for a date") from None
     moment = clock.parse(text)
     if moment is None:
         raise ValueError(
@@ -49,35 +49,35 @@ def parse_moment(text: str, now: datetime) -> datetime:
 
 
 def parse_age(text: str) -> timedelta:
-    """Return the length of time that ``text`` means, such as ``90s``, ``2h`` or ``1d12h``.
+    """Return the duration that ``text`` means, such as ``90s``, ``2h`` or ``1d12h``.
 
     Raises:
-        ValueError: it is none, or longer than can be counted.
+        ValueError: ``text`` is not a duration, or too long.
     """
     text = text.strip()
     if not _AGE.fullmatch(text):
-        raise ValueError(f"{text!r} is no length of time such as 90s, 30m, 2h, 3d or 1w")
+        raise ValueError(f"{text!r} is not a duration such as 90s, 30m, 2h, 3d or 1w")
     found = re.findall(r"(\d+)([smhdw])", text)
     try:
         return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in found))
-    except (OverflowError, ValueError):  # Python refuses to read thousands of digits
-        raise ValueError(f"{printable(text, limit=40)} is longer than can be counted") from None
+    except (OverflowError, ValueError):  # ValueError: Python does not read thousands of digits
+        raise ValueError(f"{printable(text, limit=40)} is too long") from None
 
 
 def parse_size(text: str) -> int:
     """Return a number of bytes; K, M, G and T are powers of 1,024, as in ``ls -h``.
 
     Raises:
-        ValueError: it is no size.
+        ValueError: ``text`` is not a size.
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{printable(text, limit=40)} is no size such as 500M, 10G or 1.5GiB")
+        raise ValueError(f"{printable(text, limit=40)} is not a size such as 500M, 10G or 1.5GiB")
     return int(float(found[1]) * _BYTES[found[2].upper()])
 
 
 class Duration(ParamType):
-    """Seconds, plain or with units."""
+    """A duration in seconds, plain or with units: ``30``, ``0.5``, ``30s``, ``5m``, ``1h30m``."""
 
     name = "time"
 
@@ -87,14 +87,14 @@ class Duration(ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the seconds that are meant."""
+        """Return the seconds."""
         text = str(value).strip()
         try:
             found = _PLAIN.fullmatch(text)
             seconds = float(found[1]) if found else parse_age(text).total_seconds()
         except ValueError:
             shown = printable(text, limit=40)
-            self.fail(f"{shown!r} is no length of time such as 0.5, 30s, 5m or 1h30m", param, ctx)
+            self.fail(f"{shown!r} is not a duration such as 0.5, 30s, 5m or 1h30m", param, ctx)
         if seconds < self._least:
             self.fail(
                 f"{printable(text, limit=40)} is less than {self._least:g} seconds", param, ctx
@@ -103,14 +103,14 @@ class Duration(ParamType):
 
 
 class Parsed(ParamType):
-    """What a function reads from text, and refuses with a ValueError that says why."""
+    """A value that a function parses; its ValueError tells what is wrong."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return what the text means."""
+        """Return the parsed value."""
         try:
             return self._parse(str(value))
         except ValueError as error:
@@ -140,7 +140,7 @@ def _amount(seconds: float) -> str | None:
 
 
 def absolute_time(text: str | None, now: datetime) -> str:
-    """Return the time as it is stored, and how long ago that was."""
+    """Return the stored time, and how long ago it was."""
     if not text:
         return "-"
     shown = printable(text, limit=60)

@@ -14,12 +14,12 @@ from sessionstore.model.summary import SessionSummary
 from sessionstore.text import printable
 
 _NOTHING = "-"
-_ONLY_IF_TOLD = ("liveness", "remark")
+_HIDDEN_IF_EMPTY = ("liveness", "remark")
 
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """What decides how times are shown."""
+    """How times are shown."""
 
     now: datetime
     iso: bool = False
@@ -93,27 +93,27 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
         lambda item, _: labels.remark(item) or _NOTHING,
     ),
 }
-_GO_FIRST = ("steps", "node", "resumable", "liveness", "goal")
-"""What a narrow terminal does without, in this order: the status says "stale" anyway."""
-_KNOWN_OF_DAMAGED = ("id", "status", "remark")
+_DROP_ORDER = ("steps", "node", "resumable", "liveness", "goal")
+"""The columns that a narrow terminal leaves out, in this order; the status tells staleness."""
+_KNOWN_IF_DAMAGED = ("id", "status", "remark")
 
 
 def table_of(
     items: Sequence[SessionSummary], fields: Sequence[str] | None, look: TimeFormat
 ) -> tuple[list[Column], list[list[Cell | str]]]:
-    """Return columns and rows; without ``fields`` the usual ones, as far as they say anything."""
+    """Return columns and rows; without ``fields`` the usual columns, without empty ones."""
     names = list(fields or USUAL)
     rows = [
         [
             _COLUMNS[name][1](item, look)
-            if item.damaged is None or name in _KNOWN_OF_DAMAGED
+            if item.damaged is None or name in _KNOWN_IF_DAMAGED
             else _NOTHING
             for name in names
         ]
         for item in items
     ]
     if fields is None:
-        for name in _ONLY_IF_TOLD:
+        for name in _HIDDEN_IF_EMPTY:
             place = names.index(name)
             if all(row[place] == _NOTHING for row in rows):
                 del names[place]
@@ -122,7 +122,9 @@ def table_of(
     columns = [_COLUMNS[name][0] for name in names]
     if fields is None:
         columns = [
-            replace(column, drop_order=_GO_FIRST.index(name) + 1) if name in _GO_FIRST else column
+            replace(column, drop_order=_DROP_ORDER.index(name) + 1)
+            if name in _DROP_ORDER
+            else column
             for name, column in zip(names, columns, strict=True)
         ]
     return columns, rows

@@ -1,4 +1,4 @@
-"""Machine formats: JSON of plain ASCII, in which nothing from a session can act on a terminal."""
+"""JSON of plain ASCII, in which nothing from a session can act on a terminal."""
 
 from __future__ import annotations
 
@@ -16,39 +16,45 @@ RECOVERY = "sessionstore.recovery/1"
 Item = dict[str, Any]
 
 _PLAIN = (str, int)
-"""What a summary holds besides; a status is text, too."""
+"""The plain types of a summary; a status is a str."""
 
 
 def plain(value: Any) -> Any:
-    """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
-    from sessionstore.model import codec  # --help and completion do without
+    """Return a model, dataclass or container as plain JSON data, with null for NaN."""
+    from sessionstore.model import codec  # --help and completion do not need it
 
     return codec.plain(value)
 
 
 def summary_item(summary: SessionSummary) -> Item:
-    """Return all that a listing knows of a session."""
+    """Return every field of a summary."""
     item: Item = {}
     for name in summary.__slots__:
         value = getattr(summary, name)
-        # Plain as it is, but for the models and verdicts in it, which take longer.
+        # Most values are plain already; converting the models takes longer.
         item[name] = value if value is None or isinstance(value, _PLAIN) else plain(value)
     item["is_stale"] = summary.is_stale
     return item
 
 
+def items_of(report: object, outcome: str) -> Sequence[Any]:
+    """Return the items of one outcome of a report."""
+    found: Sequence[Any] = getattr(report, outcome)
+    return found
+
+
 def outcome_lines(report: object, outcomes: Sequence[str]) -> Iterator[Item]:
-    """Yield what ``report`` has of each outcome, each item with the name of it."""
+    """Yield the items of a report, outcome by outcome, each with the name of its outcome."""
     for outcome in outcomes:
-        for item in getattr(report, outcome):
+        for item in items_of(report, outcome):
             yield {"outcome": outcome, **plain(item)}
 
 
 def outcome_fields(report: object, outcomes: Sequence[str]) -> Item:
-    """Return the same as a list for each outcome."""
+    """Return the items of a report as a list for each outcome."""
     return {outcome: list(outcome_lines(report, [outcome])) for outcome in outcomes}
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
-    """Return ``value`` as JSON in which every string is of printable ASCII, DEL excluded."""
+    """Return ``value`` as JSON; every string in it is printable ASCII, without DEL."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)

@@ -1,4 +1,4 @@
-"""The words and colours in which tables tell how a session is doing."""
+"""The words and colours of statuses, verdicts and sizes in tables."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def liveness_style(liveness: Liveness) -> str:
 
 
 def remark(item: SessionSummary) -> str:
-    """Return what a line of a listing has to add: what is damaged, what went wrong."""
+    """Return the remark in a line of a listing: what is damaged, what went wrong."""
     if item.damaged is not None:
         return printable(item.damaged, limit=REASON_LIMIT)
     remarks = []
@@ -63,7 +63,7 @@ def where(current_node: str | None, paused_at: str | None = None) -> str:
 
 
 def yes_or_no(value: bool) -> Cell:
-    """Return a predicate in words."""
+    """Return yes or no."""
     return Cell("yes", "green") if value else Cell("no")
 
 

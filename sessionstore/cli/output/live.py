@@ -1,4 +1,4 @@
-"""Keep a listing live: redrawn in place on a terminal, written anew into a pipe."""
+"""Keep a listing current: redrawn in place on a terminal, written again into a pipe."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def keep_live(listing: Listing, form: str, every: float) -> None:
-    """Show the listing now and every so many seconds, until somebody interrupts.
+    """Show the listing now and every so many seconds, until Ctrl-C.
 
-    What is shown last stays on the terminal.
+    The last listing stays on the terminal.
     """
     if form == "table" and sys.stdout.isatty():
         _redraw(listing, every)
@@ -26,7 +26,7 @@ def keep_live(listing: Listing, form: str, every: float) -> None:
         listing.write(form)
         if form == "table":
             streams.write("\n")
-        sys.stdout.flush()  # a reader in a pipe waits for this round, not for the next
+        sys.stdout.flush()  # a reader in a pipe waits for this listing
         time.sleep(every)
 
 

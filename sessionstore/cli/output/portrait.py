@@ -28,7 +28,7 @@ _SAYING = ("description", "message", "error")
 
 
 def write_portrait(report: SessionReport, now: datetime, *, colored: bool) -> None:
-    """Write what was seen of a session to stdout."""
+    """Write the report of a session to stdout."""
     write_facts(_facts(report, now), colored=colored)
     if report.checkpoints_damaged is not None:
         reason = printable(report.checkpoints_damaged, limit=_TEXT_LIMIT)
@@ -149,7 +149,7 @@ def _progress(state: SessionState) -> list[Fact]:
 
 
 def _visits(progress: SessionProgress) -> list[Fact]:
-    """Return how often each node was visited and tried again, the busiest first."""
+    """Return how often each node was visited and retried, the busiest first."""
     counts, retries = progress.node_visit_counts, progress.retry_details
     names = sorted({*counts, *retries}, key=lambda name: (-counts.get(name, 0), name))
     if not names:
@@ -253,7 +253,7 @@ def _some(names: Sequence[str]) -> str:
 def _write_checkpoints(report: SessionReport, now: datetime, *, colored: bool) -> None:
     latest = report.state.latest_checkpoint_id if report.state and report.at is None else None
     columns = [
-        Column("CHECKPOINT"),  # it tells all but the remark, though not as well
+        Column("CHECKPOINT"),  # the id tells type, node and revision, too
         Column("TYPE", drop_order=2),
         Column("NODE", wraps=True, drop_order=3),
         Column("REVISION", is_number=True, drop_order=1),
@@ -277,5 +277,4 @@ def _write_checkpoints(report: SessionReport, now: datetime, *, colored: bool) -
                 Cell("; ".join(remarks), "magenta" if item.damaged is not None else "green"),
             )
         )
-    if hidden := write_table(columns, rows, colored=colored):
-        streams.notice(f"too narrow for {', '.join(hidden)}: sessionstore history, or -o json")
+    write_table(columns, rows, colored=colored, elsewhere="sessionstore history, or -o json")

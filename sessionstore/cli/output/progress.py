@@ -1,10 +1,9 @@
-"""A progress bar on stderr, for sweeps that take long, where somebody can see it."""
+"""A progress bar on stderr, if that is a terminal and the work takes long."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sessionstore.cli import streams
@@ -13,11 +12,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _MANY = 50
-"""Fewer sessions are done before a bar could be read."""
+"""With fewer steps the work ends before anybody could read a bar."""
 
 
 class ProgressBar:
-    """Called with how many steps are done, and how many are known of."""
+    """Called with the number of steps that are done, and of those that are known."""
 
     def __init__(self, color: str, doing: str = "judging") -> None:
         self._color = color
@@ -28,18 +27,13 @@ class ProgressBar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            with suppress(OSError):  # the terminal has gone, and took the bar along
+            with suppress(OSError):  # the terminal is gone
                 self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps are done; there may be more than there were."""
+        """Show that ``done`` of ``total`` steps are done; ``total`` may grow."""
         if self._bar is None:
             if total < _MANY or sys.stderr is None or not sys.stderr.isatty():
                 return

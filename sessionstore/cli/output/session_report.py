@@ -1,4 +1,4 @@
-"""What can be seen of one session, damaged or not."""
+"""Everything known of one session, damaged or not."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from sessionstore.errors import SessionCorrupt
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.session.inspect import Resumability
 from sessionstore.storage.values import Usage
 from sessionstore.store.store import SessionStore
 
 
 @dataclass
 class SessionReport:
-    """What was seen of a session; of a damaged one, what could be."""
+    """Everything known of a session; of a damaged one, what can be read."""
 
     session_id: str
     damaged: str | None = None
@@ -45,26 +46,20 @@ class SessionReport:
         """Why it cannot be resumed, or None if it can."""
         if self.state is None:
             return "its state is damaged"
-        if not self.state.is_resumable:
-            return "it has no checkpoint"
-        if self.checkpoints_damaged is not None:
-            return self.checkpoints_damaged
-        latest = self.at or self.state.latest_checkpoint_id
-        for checkpoint in self.checkpoints:
-            if checkpoint.checkpoint_id == latest:
-                return checkpoint.damaged
-        return f"its checkpoint {latest} is missing"
+        found = Resumability.among(self.state, self.checkpoints)
+        if found.is_missing:
+            return self.checkpoints_damaged or f"its checkpoint {found.checkpoint_id} is missing"
+        return found.reason
 
     @property
     def _is_dangling(self) -> bool:
-        if self.at is not None or self.state is None or not self.state.is_resumable:
+        if self.at is not None or self.state is None:
             return False
-        kept = {checkpoint.checkpoint_id for checkpoint in self.checkpoints}
-        return self.state.latest_checkpoint_id not in kept
+        return Resumability.among(self.state, self.checkpoints).is_missing
 
     @property
     def shows_damage(self) -> bool:
-        """Whether the session, or any of its checkpoints, is damaged, or its latest one missing."""
+        """Whether the session or a checkpoint is damaged, or the latest checkpoint missing."""
         return (
             self.damaged is not None
             or self.checkpoints_damaged is not None
@@ -73,7 +68,7 @@ class SessionReport:
         )
 
     def sizes(self) -> dict[str, int] | None:
-        """Return what the state and its larger parts take as JSON, in bytes."""
+        """Return the sizes of the state and its larger parts as JSON, in bytes."""
         if self.state is None:
             return None
         parts: dict[str, Any] = {
@@ -87,7 +82,7 @@ class SessionReport:
         return {name: len(to_json(part, inf_nan_mode="null")) for name, part in parts.items()}
 
     def item(self) -> json.Item:
-        """Return all of it as plain JSON data."""
+        """Return the report as plain JSON data."""
         return {
             "session_id": self.session_id,
             "damaged": self.damaged,
@@ -105,10 +100,10 @@ class SessionReport:
         }
 
 
-def look_at(
+def read_report(
     store: SessionStore[SessionState], session_id: str, at: str | None = None
 ) -> SessionReport:
-    """Return what can be seen of a session, now or in a checkpoint; damage is part of it."""
+    """Return the report of a session, now or at a checkpoint; damage is part of it."""
     report = SessionReport(session_id, at=at)
     try:
         if at is None:

@@ -1,7 +1,7 @@
-"""A listing: what ``ls`` finds, and how it is written and told.
+"""The listing of ``ls``: what it finds, as a table and in the machine formats.
 
-Never all of a store at once: a table shows a page, and the machine formats are written as they
-are read.
+A table shows a page; the machine formats are written as they are read, so that a store of any
+size takes no memory.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Listing:
         )
 
     def write(self, form: str) -> None:
-        """Write the listing to stdout; say on stderr what else there is to know."""
+        """Write the listing to stdout, and remarks on it to stderr."""
         found: Page | Matches
         page = self.page() if form == "table" or self.limit is not None else None
         if page is not None:
             found = page
-        else:  # as it is read, however much it is
+        else:  # written as it is read
             found = self.store.iter_find(cursor=self.cursor, order=self.order, **self.filters)
         cursor = page.next_cursor if page else None
         report = Report(
@@ -81,18 +81,17 @@ class Listing:
         return table_of(page.items, self.fields, TimeFormat(self.settings.now(), iso=self.iso))
 
     def _write_table(self, page: Page) -> None:
-        """Write the table, and on stderr what else there is to know."""
+        """Write the table to stdout, and remarks on it to stderr."""
         from sessionstore.cli.output.tables import write_table
 
         if page.items:
             columns, rows = self.table(page)
-            if hidden := write_table(columns, rows, colored=self.settings.colored):
-                streams.notice(f"too narrow for {', '.join(hidden)}: --fields chooses")
+            write_table(columns, rows, colored=self.settings.colored, elsewhere="--fields chooses")
         for text in self.remarks(page):
             streams.notice(text)
 
     def remarks(self, page: Page) -> list[str]:
-        """Return what a person wants to know beside the table."""
+        """Return the remarks on a page: how many there are, and how many are not shown."""
         if not page.items:
             told = ["no session matches"]
         else:
@@ -115,9 +114,9 @@ class Listing:
         return f"{text}; there are more: -n 0, or --cursor {cursor}" if cursor else text
 
     def _hidden_damaged(self, page: Page) -> int:
-        """Return how many damaged sessions come on later pages: without a time they sort last."""
+        """Return how many damaged sessions are on later pages: without a time they sort last."""
         if page.next_cursor is None or page.damaged or self.filters:
-            return 0  # all is shown; or a filter has counted them
+            return 0  # all sessions are shown, or a filter has counted the damaged
         damaged = self.store.find(
             damaged=True, limit=_MANY_DAMAGED + 1, cursor=page.next_cursor, order=self.order
         )

@@ -1,4 +1,4 @@
-"""Tables for people: ids stay whole, long text folds, and a pipe gets one line for each row."""
+"""Tables for people: ids stay whole, long text wraps, and a pipe gets one line for each row."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import rich  # noqa: F401 - a broken one fails here, whatever is listed; its parts come when needed
+import rich  # noqa: F401 - fails here if it is broken; its parts are imported when needed
 
 from sessionstore.cli import streams
 
-if TYPE_CHECKING:  # half of rich: what goes into a pipe needs none of it
+if TYPE_CHECKING:  # half of rich, which a pipe does not need
     from rich.console import Console
     from rich.table import Table
 
 _GAP = 2
 _NARROWEST = 16
-"""What a column that folds keeps on a narrow terminal, in cells."""
+"""The least width of a column that wraps, in cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; one that does not fold is never cut or wrapped."""
+    """A column. Its text is never cut, and wraps only if ``wraps`` is true."""
 
     heading: str
     wraps: bool = False
     is_number: bool = False
     drop_order: int | None = None
-    """When it is left out of a terminal that is too narrow: the lowest first; None: never."""
+    """A narrow terminal leaves columns out in this order, the lowest first; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text, escaped already, and its style."""
+    """Escaped text and its style."""
 
     text: str
     style: str = ""
@@ -43,13 +43,21 @@ Row = Sequence[Cell | str]
 
 
 def write_table(
-    columns: Sequence[Column], rows: Sequence[Row], *, colored: bool, headed: bool = True
-) -> list[str]:
-    """Write a table to stdout; return the headings for which the terminal is too narrow."""
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    *,
+    colored: bool,
+    headed: bool = True,
+    elsewhere: str = "-o json shows all",
+) -> None:
+    """Write a table to stdout; name on stderr the columns for which the terminal is too narrow.
+
+    ``elsewhere`` says where those can be seen.
+    """
     cells, widths = _headed(columns, rows, headed=headed)
     if not sys.stdout.isatty():
         _write_whole(columns, cells, widths, colored=colored)
-        return []
+        return
     fitting = _fitting(columns, widths)
     _write_folded(
         [columns[place] for place in fitting],
@@ -57,11 +65,19 @@ def write_table(
         [widths[place] for place in fitting],
         colored=colored,
     )
-    return [column.heading for place, column in enumerate(columns) if place not in fitting]
+    hidden = [column.heading for place, column in enumerate(columns) if place not in fitting]
+    if hidden:
+        streams.notice(f"too narrow for {', '.join(hidden)}: {elsewhere}")
+
+
+def write_row(row: Row, *, colored: bool) -> None:
+    """Write one row without headings; only its last cell wraps."""
+    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
+    write_table(columns, [row], colored=colored, headed=False)
 
 
 def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
-    """Return the places of the columns that fit, as far as they may be left out."""
+    """Return the places of the columns that stay on a terminal of this width."""
     kept = list(range(len(columns)))
     room = _width_of_terminal() + _GAP
     leaving = [
@@ -73,7 +89,7 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
             break
         kept.remove(place)
         left.insert(0, place)
-    # A wide one that went last may leave room for narrow ones that went before it.
+    # The last column dropped may be wide, and leave room for narrow ones dropped before it.
     for place in left:
         if sum(_least(columns[one], widths[one]) for one in [*kept, place]) <= room:
             kept = sorted([*kept, place])
@@ -81,7 +97,7 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
 
 
 def _width_of_terminal() -> int:
-    from shutil import get_terminal_size  # with five modules of archives, which a pipe never needs
+    from shutil import get_terminal_size  # it loads five modules, which a pipe does not need
 
     return get_terminal_size().columns
 
@@ -91,9 +107,9 @@ def _least(column: Column, width: int) -> int:
 
 
 def _cells(text: str) -> int:
-    """Return how many cells of a terminal ``text`` takes."""
+    """Return the width of ``text`` in cells of a terminal."""
     if text.isascii():
-        return len(text)  # it is escaped already: every character of it shows
+        return len(text)  # escaped already, so that every character takes a cell
     from rich.cells import cell_len
 
     return cell_len(text)
@@ -102,7 +118,7 @@ def _cells(text: str) -> int:
 def _headed(
     columns: Sequence[Column], rows: Sequence[Row], *, headed: bool = True
 ) -> tuple[list[list[Cell]], list[int]]:
-    """Return all cells, the headings first, and the widths of the columns."""
+    """Return all cells, headings first, and the widths of the columns."""
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     if headed:
         cells.insert(0, [Cell(column.heading, "bold") for column in columns])
@@ -116,7 +132,7 @@ def _headed(
 def _write_whole(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int], *, colored: bool
 ) -> None:
-    """Write one line for each row; by hand, since rich takes a millisecond for each."""
+    """Write one line for each row, without rich, which takes a millisecond for each."""
     last = len(columns) - 1
     for row in rows:
         line = ""
@@ -140,7 +156,7 @@ def painted(cell: Cell) -> str:
 def _write_folded(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int], *, colored: bool
 ) -> None:
-    """Write a table that folds long text into the width of the terminal."""
+    """Write a table whose long text wraps within the width of the terminal."""
     table, needed = _folded(columns, rows, widths)
     console = _console(needed, colored=colored)
     with console.capture() as capture:
@@ -161,7 +177,7 @@ def live_table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
 
 
 def live_console(*, colored: bool) -> Console:
-    """Return the terminal behind stdout, of its true size, as rich redraws it."""
+    """Return the terminal behind stdout, at its true size, for rich to redraw."""
     from rich.console import Console
 
     return Console(
@@ -177,7 +193,7 @@ def live_console(*, colored: bool) -> Console:
 def _folded(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int]
 ) -> tuple[Table, int]:
-    """Return the table, and how many cells it needs at least."""
+    """Return the table and the least width that it needs, in cells."""
     from rich.table import Table
     from rich.text import Text
 
@@ -192,7 +208,7 @@ def _folded(
             overflow="fold",
         )
     for row in rows:
-        # Text, not str: square brackets in it are no markup.
+        # Text, not str: rich takes square brackets in a str for markup.
         table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
     return table, needed
 
@@ -205,7 +221,7 @@ def _console(needed: int, *, colored: bool) -> Console:
         color_system="standard" if colored else None,
         force_terminal=colored,
         no_color=not colored,
-        # Wider than a narrow terminal rather than with ids cut: the terminal wraps the line.
+        # Rather wider than the terminal, which wraps the line, than with ids cut.
         width=max(needed, _width_of_terminal()),
         height=100,
         markup=False,

@@ -64,7 +64,7 @@ def test_a_person_is_asked(root: Path, typed: bytes, gone: bool) -> None:
     args = ("--root", str(root), "delete", "s1", "hostile")
     shown = on_terminal(*args, both=True, typed=typed).replace("\r\n", "\n")
     assert "s1: paused, revision " in shown
-    assert "delete 2 sessions for good? [y/N]" in shown
+    assert "delete 2 sessions permanently? [y/N]" in shown
     assert ("nothing was deleted" in shown) is not gone
     assert there(root) == (["other", "s2"] if gone else ["hostile", "other", "s1", "s2"])
     assert not acting(shown)

@@ -195,13 +195,13 @@ def test_damaged_checkpoints_travel_but_not_in_silence(tmp_path: Path, loss: str
     to = str(tmp_path / "x.tar")
     out = invoke(tmp_path / "from", "export", "--all", "-O", to, "-o", "json")
     assert out.exit_code == 5
-    assert "s1: carried as it is, damaged: its latest checkpoint" in out.stderr
+    assert "s1: damaged, transferred as it is: its latest checkpoint" in out.stderr
     assert "2 sessions exported" in out.stderr
     damage = {item["session_id"]: item["damage"] for item in json.loads(out.stdout)["exported"]}
     assert [len(damage["s1"]), len(damage["s2"])] == [1, 0]
     come = invoke(tmp_path / "to", "import", to, "--create")
     assert come.exit_code == 5
-    assert "s1: carried as it is, damaged: its latest checkpoint" in come.stderr
+    assert "s1: damaged, transferred as it is: its latest checkpoint" in come.stderr
     assert "s2: " not in come.stderr
     assert tree(session_path(tmp_path / "to", "s1")) == tree(session_path(tmp_path / "from", "s1"))
 

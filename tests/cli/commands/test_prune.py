@@ -33,7 +33,7 @@ def test_it_deletes_nothing_unless_told_to(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "old" in result.stdout
     assert "would go" in result.stdout
-    assert "with --apply" in result.stderr
+    assert "add --apply" in result.stderr
     assert hashes(tmp_path) == before
 
 
@@ -182,7 +182,9 @@ def test_a_live_holder_is_named(tmp_path: Path) -> None:
 def test_an_interrupted_run_tells_what_went_and_that_it_goes_on(tmp_path: Path, form: str) -> None:
     done = interrupted_prune(tmp_path, "--older-than", "1d", "-o", form)
     assert done.status == 130
-    said = re.match(r"(\d+) sessions deleted until then; the same command goes on\n", done.told)
+    said = re.match(
+        r"(\d+) sessions deleted before the interruption; the same command continues\n", done.told
+    )
     assert said, done.told
     # The one at whose end it was interrupted may be gone and not be counted.
     assert len(done.gone) - 1 <= int(said[1]) <= len(done.gone)

@@ -176,10 +176,10 @@ def test_raw_bytes_reach_a_terminal_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("one", "--state", "--raw"), "either"),
-        (("one", "--raw", "-o", "json"), "leave out -o"),
-        (("one", "two", "--raw"), "goes with one ID"),
-        (("-", "--at", "cp"), "the id of one session from stdin, which has none"),
+        (("one", "--state", "--raw"), "--state and --raw cannot be combined"),
+        (("one", "--raw", "-o", "json"), "cannot be combined with -o"),
+        (("one", "two", "--raw"), "takes one ID"),
+        (("-", "--at", "cp"), "one session id from stdin, which has none"),
         ((), "Missing argument"),
     ],
 )

@@ -62,7 +62,7 @@ def test_what_is_no_length_of_time_is_refused(paused: Path, command: str, given:
         return  # a listing must not keep a processor busy; waiting so long is fine
     result = invoke(paused, *command.split(), given)
     assert result.exit_code == 2
-    assert "length of time" in result.stderr or "less than 0.1" in result.stderr
+    assert "is not a duration" in result.stderr or "less than 0.1" in result.stderr
 
 
 @pytest.mark.parametrize("given", ["0.1", "0.1s"])

@@ -139,6 +139,7 @@ def interrupt_everywhere(root: str, operation: str, step: str) -> None:
     wrong, fired = list[str](), 0
     del trial
     gc.collect()
+    gc.freeze()  # what is loaded stays: no collection of a trial looks at it again
     before = _descriptors()
     for number in lines:
         trial = Trial(root, operation)
