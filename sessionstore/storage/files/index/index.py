@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from sessionstore.model.ids import random_hex
@@ -38,7 +38,7 @@ from sessionstore.storage.files.index.database import (
     set_facts,
 )
 from sessionstore.storage.files.index.observe import Observation, SessionObserver
-from sessionstore.storage.files.index.schema import INDEXES, REMOVE, STORE
+from sessionstore.storage.files.index.schema import INDEXES, REMOVE, STORE, Row
 from sessionstore.storage.files.layout import Layout
 
 _BATCH = 500
@@ -220,30 +220,25 @@ def _fold(
         try:
             with opened.transaction(BRIEF) as connection:
                 seen = {one: observer.read(one) for one in ids[start : start + _BATCH]}
-                done = store(connection, seen)
+                rows = [row for one in seen.values() if one is not None and (row := one.row())]
+                gone = [session_id for session_id, one in seen.items() if one is None]
+                store(connection, rows, gone)
         except SQLError as error:
             if database.is_busy(error):  # somebody was stopped in a transaction: the names stay
                 break
             raise
         found |= seen
-        for session_id in done:
+        for session_id in [*(row.id for row in rows), *gone]:
             live_names.drop(opened.directory, names[session_id])
     return found
 
 
-def store(connection: Connection, seen: Mapping[str, Observation | None]) -> list[str]:
-    """Make the rows say what was read in this transaction; return of whom they say all.
-
-    Of others the files are read each time: of those that are damaged, and of those that are ACTIVE
-    without an owner record, whose process holds no lock.
-    """
-    rows = [row for one in seen.values() if one is not None and (row := one.row()) is not None]
-    gone = [session_id for session_id, one in seen.items() if one is None]
+def store(connection: Connection, rows: Iterable[Row], gone: Sequence[str]) -> None:
+    """Store what was read in this transaction, and remove the rows of sessions that are gone."""
     connection.executemany(STORE, rows)
     if gone:
         connection.executemany(REMOVE, [(session_id,) for session_id in gone])
         count_removal(connection)
-    return [*(row.id for row in rows), *gone]
 
 
 def count_removal(connection: Connection) -> None:

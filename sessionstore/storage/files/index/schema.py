@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable.directory import Signature
 from sessionstore.model.status import SessionStatus
-from sessionstore.model.summary import SessionSummary
+from sessionstore.model.summary import SessionSummary, parent_of
+
+if TYPE_CHECKING:
+    from sessionstore.model.state import SessionState
 
 _SHOWN_LIMIT = 8 * 1024
 """Bytes of a summary that are kept; of one with a longer text the file is read instead."""
@@ -95,26 +97,37 @@ _SHOWN = (
     "paused_at", "steps_executed", "error", "latest_checkpoint_id", "is_resumable",
     "is_interrupted", "pid", "recovery", "owner",
 )  # fmt: skip
-_shown = attrgetter(*_SHOWN)
+"""The fields of a summary, as the JSON of a row has them."""
 
 
-def row_of(item: SessionSummary, signature: Signature) -> Row:
+def row_of(state: SessionState, signature: Signature) -> Row:
     """Return the row of a sound session whose file has ``signature``."""
-    shown = _to_json()(_shown(item))
+    status, times, progress = str(state.status), state.timestamps, state.progress
+    parent, resumable, recovery = parent_of(state.forked_from), state.is_resumable, state.recovery
+    interrupted = state.is_interrupted
+    shown = _to_json()(
+        (
+            status, state.goal_id, state.agent_id, state.stream_id, state.correlation_id, parent,
+            state.entry_point, state.revision, state.incarnation, times.started_at,
+            times.updated_at, times.completed_at, progress.current_node, progress.paused_at,
+            progress.steps_executed, state.result.error, state.latest_checkpoint_id, resumable,
+            interrupted, state.pid, recovery, state.owner,
+        )
+    )  # fmt: skip
     return Row(
-        item.session_id,
+        state.session_id,
         *signature_values(signature),
-        str(item.status),
-        item.goal_id,
-        item.agent_id,
-        item.stream_id,
-        item.correlation_id,
-        item.forked_from,
-        clock.seconds(item.updated_at),
-        clock.seconds(item.started_at),
-        int(item.is_resumable),
-        int(item.is_interrupted),
-        min(item.recoveries, LARGEST),
+        status,
+        state.goal_id,
+        state.agent_id,
+        state.stream_id,
+        state.correlation_id,
+        parent,
+        clock.seconds(times.updated_at),
+        clock.seconds(times.started_at),
+        resumable,
+        interrupted,
+        min(recovery.count, LARGEST) if recovery else 0,
         shown.decode() if len(shown) <= _SHOWN_LIMIT else None,
     )
 
