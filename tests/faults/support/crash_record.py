@@ -23,7 +23,7 @@ from sessionstore.storage.files import layout, store_marker
 from tests.faults.support import crash_calls, crash_model
 from tests.faults.support.crash_mutants import MUTANTS
 from tests.support.children import say
-from tests.support.processes import CHECKOUT, DEADLINE
+from tests.support.processes import CHECKOUT, DEADLINE, without_coverage
 
 ID = "s1"
 
@@ -103,7 +103,7 @@ def record(
         stdout=subprocess.DEVNULL,
         cwd=CHECKOUT,
         # strace and coverage together would take minutes.
-        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+        env=without_coverage(),
         timeout=DEADLINE,
     )
     return list(crash_calls.parse(trace))
