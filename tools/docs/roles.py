@@ -1,7 +1,8 @@
-"""Turn the cross-references of docstrings into links of the site, for mkdocstrings.
+"""Show the package as its users see it, for mkdocstrings.
 
 The docstrings say ``:meth:`~sessionstore.Session.save```, which editors and pydoc show readably.
-Markdown has no such roles.
+Markdown has no such roles, so they become links of the site. An awaited twin is an attribute of its
+class, and is shown as the method that it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _ROLE = re.compile(r":(?:class|meth|func|data|attr|mod|exc):`(~?)([\w.]+)`")
 _CODE = re.compile(r"``(.+?)``", re.DOTALL)
 _RAISES = re.compile(r"^Raises:\n((?:    .*\n?)+)", re.MULTILINE)
 _ENTRY = re.compile(r"^(?=\S)", re.MULTILINE)
+_AWAITED = re.compile(r"awaited\((\w+)\[\w+\]\.(\w+)")
 _FACTORY = re.compile(r"[Ff]ield\(\s*default_factory=(\w+)")
 _API = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 _SHOWN = set(re.findall(r"^::: sessionstore\.(\w+)$", _API, flags=re.MULTILINE))
@@ -31,6 +33,22 @@ class Roles(griffe.Extension):
             text = _RAISES.sub(_raises, inspect.cleandoc(obj.docstring.value))
             text = _ROLE.sub(lambda role: _link(role, obj), text)
             obj.docstring.value = _CODE.sub(r"`\1`", text)
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Put methods in the place of ``load = awaited(SessionStore[StateT].load)``."""
+        twins = pkg["store.aio.AsyncSessionStore"]
+        for name, member in list(twins.members.items()):
+            if twin := _AWAITED.match(str(getattr(member, "value", ""))):
+                method = pkg["store.store"][twin[1]].all_members[twin[2]]
+                twins[name] = griffe.Function(
+                    name,
+                    parameters=method.parameters,
+                    returns=method.returns,
+                    docstring=griffe.Docstring(
+                        f"Await [`{twin[1]}.{name}`][sessionstore.{twin[1]}.{name}].",
+                        parser="google",
+                    ),
+                )
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
         """Show ``[]`` in the place of ``Field(default_factory=list)``."""
