@@ -43,7 +43,7 @@ types: $(BIN)/.dev
 	@grep 'completeness score' $(VENV)/types.txt
 
 unit: $(BIN)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 demo: $(VENV)-demo/bin/.demo
 	$(VENV)-demo/bin/python examples/demo.py

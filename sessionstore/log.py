@@ -23,10 +23,10 @@ EVENTS: dict[str, str] = {
     "checkpoints_kept": "Old checkpoints could not be removed, and exceed the limit (reason).",
     "cancelled_work_failed": "An operation failed after its task was cancelled (reason).",
     "cancelled_undo_failed": "Rolling back a cancelled operation failed (reason).",
-    "index_compared": "The index is, or was, compared with all files (path, reason: why).",
-    "index_changed_underneath": "Something else changed sessions (path): all are compared.",
-    "index_removed": "The index could not be kept true, or was damaged (path, reason).",
-    "index_not_used": "A listing read every file instead (path, reason: why).",
+    "index_compared": "The index is or was compared with all files (path, reason: why).",
+    "index_changed_underneath": "Other software changed sessions (path): all files are compared.",
+    "index_removed": "The index was removed: damaged, or not updated (path, reason).",
+    "index_not_used": "A listing read every file instead of the index (path, reason: why).",
     "events_ended": "The file system sends a watch no more events: it polls (reason).",
     "group_can_write": "The group can write to a directory of the store (path).",
 }
@@ -34,6 +34,19 @@ EVENTS: dict[str, str] = {
 
 logger: logging.Logger = logging.getLogger("sessionstore")
 logger.addHandler(logging.NullHandler())
+
+
+def log_session(
+    event: str,
+    session_id: str,
+    text: str,
+    *details: object,
+    revision: int | None = None,
+    reason: object = None,
+) -> None:
+    """Log what happened to a session: its id, then ``text``, into which ``details`` are put."""
+    extra = about(event, session_id=session_id, revision=revision, reason=reason)
+    logger.info(f"%s: {text}", session_id, *details, extra=extra, stacklevel=2)
 
 
 def about(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from tests.support.cli import run, unmeasured
+from tests.support.cli import environment, run
 from tests.support.processes import DEADLINE, needs_linux
 
 PYDANTIC = ("pydantic", "pydantic_core", "sessionstore.model.state", "sessionstore.model.codec")
@@ -32,7 +32,7 @@ def loaded(code: str, *args: str) -> list[str]:
     code += f"\nimport sys; print([one for one in {SLOW!r} if one in sys.modules], file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", code, *args],
-        check=True, capture_output=True, text=True, env=unmeasured(None), timeout=DEADLINE,
+        check=True, capture_output=True, text=True, env=environment(), timeout=DEADLINE,
     )  # fmt: skip
     found: list[str] = json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from types import TracebackType
 from typing import Self
 
 import click
@@ -58,12 +57,7 @@ class EventCounter(logging.Handler):
         logger.addHandler(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         logger.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:

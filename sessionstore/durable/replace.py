@@ -106,7 +106,7 @@ class Staged:
                 raise
             if displaced != expected:
                 raise Displaced
-            # The new state is in place: a failure to remove the old one is no failure to save.
+            # The new state is in place: the save succeeded even if the old one cannot be removed.
             with suppress(OSError):
                 directory.unlink(self.name)
             return

@@ -1,7 +1,7 @@
-"""Cancel a session: ask the process that holds it, or do it for one that died.
+"""Cancel a session: ask the process that holds it, or mark the session of a dead process.
 
-The request names the claim that it is for. Whatever that claim comes to first, a pause or another
-end, stands; and whoever holds the session next is never asked in its place.
+A request names one claim. If that claim ends in another way first, that end stands, and the next
+holder of the session is never asked instead.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from enum import StrEnum
 
 from sessionstore import clock
 from sessionstore.errors import SessionClaimed, SessionStoreError
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import mark
-from sessionstore.process import identity
-from sessionstore.process import liveness as owner
+from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
 from sessionstore.session.outcome import describe_error
 from sessionstore.storage.backend import Backend
@@ -29,34 +28,34 @@ from sessionstore.storage.values import CancelRequest
 
 _LOOKS = 20
 _TAKING_OVER = 10
-"""Looks for which a holder that the state does not name yet may write it: it is taking over."""
+"""How many looks a new holder gets to write a state that names it."""
 
 
 class CancelOutcome(StrEnum):
-    """What a cancellation came to."""
+    """The result of a cancellation."""
 
     CANCELLED = "cancelled"
     """The session is cancelled."""
     REQUESTED = "requested"
-    """Its holder was asked; its next save raises CancellationRequested."""
+    """The holder was asked; its next save raises CancellationRequested."""
     ENDED = "ended"
-    """It was not running any more: it had paused, or come to another end, first."""
+    """The session was no longer running: it had paused or ended before."""
     MOVED_ON = "moved_on"
-    """The claim that was asked has ended, and somebody else runs the session now."""
+    """The claim that was asked has ended, and another process runs the session now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """What became of a cancellation, as far as it was seen."""
+    """A cancellation and its result so far."""
 
     session_id: str
     outcome: CancelOutcome
     status: SessionStatus
-    """Of the session, when it was last looked at."""
+    """The status of the session at the last look."""
     detail: str
-    """The outcome in words."""
+    """The outcome as a sentence."""
     owner: SessionOwner | None = None
-    """Who was asked, or who had died; None where nobody held it."""
+    """The holder that was asked, or that had died; None if nobody held the session."""
 
     @property
     def is_pending(self) -> bool:
@@ -65,7 +64,7 @@ class Cancellation:
 
 
 class CancelRequester:
-    """One cancellation, looked at as often as its caller wants to wait."""
+    """One cancellation, which its caller looks at for as long as it wants to wait."""
 
     def __init__(self, backend: Backend, session_id: str, reason: str | None) -> None:
         self._backend = backend
@@ -76,7 +75,7 @@ class CancelRequester:
         self._holder: SessionOwner | None = None
 
     def look(self) -> Cancellation:
-        """Ask the holder, once; return what became of it so far.
+        """Ask the holder, once; return the result so far.
 
         Raises:
             SessionClaimed: the owner cannot be asked, or it cannot be known whether it lives.
@@ -93,7 +92,7 @@ class CancelRequester:
         )
 
     def _step(self, *, is_patient: bool) -> Cancellation | None:
-        """Return what was seen or done; None if it has to be looked at again."""
+        """Return the result of one look; None to look again."""
         state, verdict = inspect.look(self._backend, self._session_id)
         if state.status is SessionStatus.CANCELLED:
             return self._seen(CancelOutcome.CANCELLED, state, "it is cancelled")
@@ -144,31 +143,28 @@ class CancelRequester:
                 return None  # a resume is about to write, or a sweep about to end it
             now = self._backend.clock()
             by = identity.new_owner(now)
-            # From here on it is this claim or none: it may meet the request, end, and be followed
-            # by another one before it can be seen that the request was delivered.
+            # From here on this claim is asked or none: it may end at the request, and another claim
+            # may follow, before this process sees that the request was delivered.
             self._asked = CancelRequest(holder.token, self._reason, clock.to_text(now), by)
             self._holder = holder
         if not self._backend.request_cancellation(self._session_id, self._asked):
             return None
         self._is_delivered = True
         named = holder.describe() or "its holder"
-        logger.info(
-            "%s: asked %s to end it: %s",
+        log_session(
+            "cancel_requested",
             self._session_id,
+            "asked %s to end it: %s",
             named,
             self._reason or "no reason given",
-            extra=about(
-                "cancel_requested",
-                session_id=self._session_id,
-                revision=state.revision,
-                reason=f"asked {named}",
-            ),
+            revision=state.revision,
+            reason=f"asked {named}",
         )
         detail = f"asked {named}, whose next save will raise"
         return self._seen(CancelOutcome.REQUESTED, state, detail)
 
     def _cancel_dead(self, seen: SessionState) -> Cancellation | None:
-        """Cancel the session of a process that died, unless somebody was faster."""
+        """Cancel the session of a dead process, unless another process claims it first."""
         by = identity.new_owner(self._backend.clock())
         try:
             claim = self._backend.claim(self._session_id, by, timeout=0.0)
@@ -185,7 +181,7 @@ class CancelRequester:
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if (state.status, state.revision) != (seen.status, seen.revision):
             return None
-        verdict = owner.judge(state, lock_is_proof=self._backend.lock_is_proof)
+        verdict = liveness.judge(state, lock_is_proof=self._backend.lock_is_proof)
         if not verdict.is_dead:
             return None
         claim.confirm()
@@ -201,7 +197,7 @@ class CancelRequester:
 def cancel(
     backend: Backend, session_id: str, *, reason: str | None, timeout: float
 ) -> Cancellation:
-    """Cancel the session; wait at most ``timeout`` seconds for a holder that was asked."""
+    """Cancel the session; wait at most ``timeout`` seconds for its holder."""
     ((_, outcome),) = cancel_all(backend, [session_id], reason=reason, timeout=timeout)
     if isinstance(outcome, SessionStoreError):
         raise outcome
@@ -211,42 +207,42 @@ def cancel(
 def cancel_all(
     backend: Backend, session_ids: Iterable[str], *, reason: str | None, timeout: float
 ) -> Iterator[Outcome]:
-    """Ask all, then wait for them together; yield each session with what became of it."""
-    together = CancelBatch(backend, session_ids, reason)
+    """Ask all holders, then wait for them together; yield each session with its result."""
+    batch = CancelBatch(backend, session_ids, reason)
     deadline = time.monotonic() + timeout
     pause = FIRST_PAUSE
     while True:
         left = deadline - time.monotonic()
-        yield from together.look(is_last=left <= 0)
-        if together.is_done:
+        yield from batch.look(is_last=left <= 0)
+        if batch.is_done:
             return
         time.sleep(min(pause, max(left, 0.0)))
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
 class CancelBatch:
-    """Several cancellations, looked at in turn."""
+    """Several cancellations that run together."""
 
     def __init__(self, backend: Backend, session_ids: Iterable[str], reason: str | None) -> None:
         self._waiting = [(name, CancelRequester(backend, name, reason)) for name in session_ids]
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is waited for any more."""
+        """Whether every cancellation has a result."""
         return not self._waiting
 
     def look(self, *, is_last: bool) -> list[Outcome]:
-        """Look at each that is waited for; return those that came to something, or all at last."""
+        """Look at each pending cancellation; return those with a result, at the last look all."""
         found: list[Outcome] = []
         waiting: list[tuple[str, CancelRequester]] = []
-        for session_id, canceller in self._waiting:
+        for session_id, requester in self._waiting:
             try:
-                seen = canceller.look()
+                seen = requester.look()
             except SessionStoreError as error:
                 found.append((session_id, error))
                 continue
             if seen.is_pending and not is_last:
-                waiting.append((session_id, canceller))
+                waiting.append((session_id, requester))
             else:
                 found.append((session_id, seen))
         self._waiting = waiting
@@ -254,7 +250,7 @@ class CancelBatch:
 
 
 Outcome = tuple[str, Cancellation | SessionStoreError]
-"""A session, and what became of it, or why it was refused."""
+"""A session, and its result or its error."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
 """Seconds between two looks at a session whose holder was asked."""

@@ -12,23 +12,23 @@ from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 
 CURRENT = "current"
-"""The stored state itself, which is no checkpoint."""
+"""The name of the stored state itself, which is no checkpoint."""
 
 _REVISION = re.compile(r"r(\d{1,18})", re.ASCII)
 
 
 def revision_named(named: str) -> int | None:
-    """Return the revision that ``r12`` names; None if it is no such name."""
+    """Return the revision that a name like ``r12`` means; None for any other name."""
     match = _REVISION.fullmatch(named)
     return int(match[1]) if match else None
 
 
 def find_checkpoint(backend: Backend, session_id: str, named: str) -> str:
-    """Return the id of the checkpoint that is called so, begins so, or holds revision ``r12``.
+    """Return the id of the checkpoint with this id, this beginning, or revision ``r12``.
 
     Raises:
         CheckpointNotFound: there is none.
-        InvalidQuery: several begin so; they are named.
+        InvalidQuery: several ids begin so; the message lists them.
     """
     known = backend.checkpoint_ids(session_id)
     if named in known:
@@ -36,7 +36,7 @@ def find_checkpoint(backend: Backend, session_id: str, named: str) -> str:
     wanted = revision_named(named)
     if wanted is not None:
         found = [name for name in known if _revision(backend, session_id, name) == wanted]
-        # Two of one revision hold one state: a resume keeps what a checkpoint held already.
+        # Two checkpoints of one revision hold the same state.
         if found:
             return found[0]
     found = [name for name in known if named and name.startswith(named)]

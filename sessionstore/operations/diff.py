@@ -1,4 +1,4 @@
-"""Two states of a session side by side: what was added, removed and changed, and where."""
+"""Compare two states of a session: what was added, removed and changed, and where."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ BOOKKEEPING = frozenset(
         ("is_resumable_from_checkpoint",),
     ]
 )
-"""What the store itself keeps account of: it differs between any two states."""
+"""The fields that the store itself maintains: they differ between any two states."""
 
 
 class DifferenceKind(StrEnum):
-    """How a value differs."""
+    """The kind of a difference."""
 
     ADDED = "added"
     REMOVED = "removed"
@@ -49,11 +49,11 @@ class Difference:
 
     kind: DifferenceKind
     path: str
-    """Where it is: ``data_buffer.fetch.scores[3]``."""
+    """The place in the state, such as ``data_buffer.fetch.scores[3]``."""
     before: Any = None
-    """None also where it was added."""
+    """None also for an added value."""
     after: Any = None
-    """None also where it was removed."""
+    """None also for a removed value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class DiffSide:
 
 @dataclass(frozen=True, slots=True)
 class StateDiff:
-    """How a state of a session differs from another one; empty, and false, where it does not."""
+    """The differences of two states of a session; empty, and false, if they are equal."""
 
     session_id: str
     before: DiffSide
@@ -85,7 +85,7 @@ class StateDiff:
 def diff(
     backend: Backend, session_id: str, a: str | None, b: str | None, *, everything: bool
 ) -> StateDiff:
-    """Return what differs between the states that ``a`` and ``b`` name."""
+    """Return the differences between the states that ``a`` and ``b`` name."""
     before, old = _state(backend, session_id, _latest(backend, session_id) if a is None else a)
     after, new = _state(backend, session_id, CURRENT if b is None else b)
     if not everything:
@@ -107,14 +107,14 @@ def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dic
         current = inspect.read_base(backend, session_id)[0]
     except SessionCorrupt:
         if named == CURRENT:
-            raise  # two checkpoints can be compared all the same
+            raise  # two checkpoints of a damaged session can still be compared
     if named == CURRENT:
         assert current is not None
         return _side(CURRENT, current)
     try:
         chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
     except CheckpointNotFound:
-        # Of the states that are no checkpoint, only the present one is kept.
+        # Besides the checkpoints only the stored state can be named by its revision.
         if current is not None and checkpoint_names.revision_named(named) == current.revision:
             return _side(CURRENT, current)
         raise
@@ -135,7 +135,7 @@ def _drop(raw: dict[str, Any], path: tuple[str, ...]) -> None:
 
 
 def compare(old: Any, new: Any, *steps: str | int) -> Iterator[Difference]:
-    """Yield the differences of two values of JSON, in the order of the newer one."""
+    """Yield the differences of two JSON values, in the order of the newer one."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key, value in new.items():
             if key in old:
@@ -152,9 +152,9 @@ def compare(old: Any, new: Any, *steps: str | int) -> Iterator[Difference]:
 
 
 def _compare_lists(old: list[Any], new: list[Any], *steps: str | int) -> Iterator[Difference]:
-    """Compare item by item, apart from what both have at their beginning and end.
+    """Compare item by item, without the common beginning and end.
 
-    A list that only grew, or lost its first items, then shows that and nothing else.
+    So a list that only grew, or lost its first items, shows just that.
     """
     shorter = min(len(old), len(new))
     head = 0
@@ -193,4 +193,4 @@ def _removed(value: Any, *steps: str | int) -> Difference:
 
 
 def _path(steps: tuple[str | int, ...]) -> str:
-    return Unstorable("", *steps).path  # the one notation for places in a state
+    return Unstorable("", *steps).path  # the notation for places in a state

@@ -10,9 +10,9 @@ from sessionstore.storage.report import Diagnosis
 
 
 def diagnose(root: str | os.PathLike[str]) -> Sequence[Diagnosis]:
-    """Try whether a directory is fit for a store, be there one already or not.
+    """Test whether a directory is fit for a store, whether or not there is one already.
 
-    Files are made in it and removed again, and two processes are started, which take a lock in
-    turn. The sessions are not touched. A place that refuses to be tried is a diagnosis, too.
+    The test makes files in it and removes them again, and starts a second process, which takes a
+    lock. It does not touch the sessions. A directory that refuses a trial is a diagnosis, too.
     """
     return environment.diagnose(os.path.realpath(os.path.expanduser(os.fspath(root))))

@@ -1,4 +1,4 @@
-"""Gather what there is to tell of one session, whatever state it is in."""
+"""Explain one session: who held it, how it ended, what a resume restores, what to do next."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _ENDED = {
 
 
 def explain(backend: Backend, session_id: str) -> Explanation:
-    """Return what there is to tell of a session.
+    """Return the explanation of a session, also of a damaged one.
 
     Raises:
-        SessionNotFound, StorageError: it is not there, or cannot be looked at.
+        SessionNotFound, StorageError: it does not exist, or cannot be read.
     """
     try:
         state, liveness = inspect.look(backend, session_id)
@@ -73,19 +73,19 @@ def _situation(state: SessionState, liveness: Liveness) -> Situation:
 
 
 def _holder(state: SessionState, liveness: Liveness, probe: Probe) -> SessionOwner | None:
-    """Return who holds it or held it last: who ran it, rather than who only marked it since."""
+    """Return the holder or the last one: who ran the session, not who only marked it since."""
     if probe.held:
         return probe.holder or state.owner
     if state.status is SessionStatus.ACTIVE:
         return liveness.owner or state.owner
     last, recovery = probe.holder, state.recovery
     if recovery is not None and (last is None or _came(last) <= (recovery.at or "")):
-        return recovery.owner  # whoever came last came to mark it
+        return recovery.owner  # the last holder came to mark it
     return last
 
 
 def _came(holder: SessionOwner) -> str:
-    """Return when somebody claimed the session; text of ours sorts by time."""
+    """Return when the holder claimed the session; these texts sort by time."""
     return holder.claimed_at or ""
 
 
@@ -161,12 +161,12 @@ def _steps(state: SessionState, *, counted: bool) -> int:
 
 
 def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -> Explanation:
-    """Add which checkpoint a resume would restore, and what that would not bring back."""
+    """Add the checkpoint that a resume would restore, and what that would not bring back."""
     session_id, latest = state.session_id, state.latest_checkpoint_id
     named = Resumability.named(state)
     try:
         known = inspect.list_checkpoints(backend, session_id)
-    except SessionStoreError as error:  # something else is in the place of all checkpoints
+    except SessionStoreError as error:  # checkpoints/ is no directory
         return replace(told, unresumable=str(error), checkpoint=_missing(latest, str(error)))
     sound = tuple(item.checkpoint_id for item in known if item.damaged is None)
     others = tuple(name for name in sound if name != latest)
@@ -198,7 +198,7 @@ def _missing(checkpoint_id: str | None, reason: str) -> Checkpoint | None:
 def _lost(state: SessionState, kept: SessionState) -> ResumeLoss:
     revisions = None
     if kept.incarnation is not None and kept.incarnation == state.incarnation:
-        # What a sweep wrote is no work that could be lost.
+        # The save of a sweep is no lost work.
         revisions = max(0, state.revision - kept.revision - state.is_interrupted)
     path, before = state.progress.path, kept.progress.path
     nodes = tuple(path[len(before) :]) if path[: len(before)] == before else ()
@@ -263,7 +263,7 @@ def _resume(name: str, situation: Situation) -> Advice:
 
 
 def _rescue(told: Explanation) -> list[Advice]:
-    """Return what may be done where a resume finds nothing to restore."""
+    """Return advice for a session of which a resume finds nothing to restore."""
     name = told.session_id
     found: list[Advice] = []
     if told.checkpoint is not None:

@@ -1,4 +1,4 @@
-"""What can be told of a session to the person on call, as fields and in plain words."""
+"""The explanation of a session for the person on call: fields, and sentences made of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIMIT = 1000
 
 
 class Situation(StrEnum):
-    """How a session is doing, as far as it decides what to do next."""
+    """The situation of a session, which decides what to do next."""
 
     RUNNING = "running"
     """ACTIVE, and a live process holds it."""
@@ -25,44 +25,44 @@ class Situation(StrEnum):
     UNKNOWN = "unknown"
     """ACTIVE, and it cannot be known from here whether its process lives."""
     PAUSED = "paused"
-    """It waits to be resumed."""
+    """Waits to be resumed."""
     COMPLETED = "completed"
-    """It came to its end."""
+    """Ended with success."""
     FAILED = "failed"
-    """It failed by its own account, or a person said so."""
+    """Failed by its own account, or marked so by a person."""
     INTERRUPTED = "interrupted"
-    """A sweep found it left behind by a dead process, and nothing has run in it since."""
+    """Marked by a sweep after its process died, and not run since."""
     CANCELLED = "cancelled"
-    """Somebody ended it."""
+    """Ended by a request."""
     DAMAGED = "damaged"
-    """Its state cannot be read."""
+    """The state cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Something to do next."""
+    """One thing to do next."""
 
     text: str
-    """What it is good for."""
+    """What it does."""
     call: str | None = None
-    """In Python; None where there is nothing to call."""
+    """The call in Python, or None."""
     command: str | None = None
-    """On the command line; None where only a program of yours can do it."""
+    """The command line, or None if only a program can do it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeLoss:
-    """What a resume does not bring back, since it was saved after the checkpoint.
+    """The work after the checkpoint, which a resume does not bring back.
 
-    Such a state is kept first, as a checkpoint of type ``before_resume``: it can be looked at.
+    A resume first keeps the newer state as a checkpoint of type ``before_resume``.
     """
 
     revisions: int | None
-    """Saves since the checkpoint; None where its revision was not recorded."""
+    """Saves since the checkpoint; None if its revision was not recorded."""
     steps: int
-    """Steps executed since; where those are not counted, nodes traversed."""
+    """Steps since; nodes visited if the application counts no steps."""
     nodes: tuple[str, ...] = ()
-    """The nodes traversed since."""
+    """The nodes visited since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,38 +72,38 @@ class Explanation:
     session_id: str
     situation: Situation
     summary: str
-    """All of it in a sentence."""
+    """The situation in a sentence."""
     next: tuple[Advice, ...]
     status: SessionStatus | None = None
-    """None of a damaged session."""
+    """None for a damaged session."""
     is_held: bool = False
     """Whether a process holds its lock right now."""
     holder: SessionOwner | None = None
-    """Who holds it or, as far as that was recorded, held it last."""
+    """The holder, or the last recorded one."""
     ended: str = ""
-    """How it ended, and how that is known."""
+    """How the session ended, and how that is known."""
     ended_at: str | None = None
-    """When it is known to have run last, ISO 8601."""
+    """When the session is known to have run last, ISO 8601."""
     liveness: Liveness | None = None
     recovery: SessionRecovery | None = None
-    """What the last sweep that marked it found."""
+    """The record of the last sweep that marked the session."""
     revision: int | None = None
     saved_at: str = ""
     """When the stored state was saved, ISO 8601."""
     node: str | None = None
     """The node of the last step that was saved."""
     steps: int = 0
-    """Steps executed, or where the application does not count them, nodes visited."""
+    """Steps executed; nodes visited if the application counts no steps."""
     counts_steps: bool = True
     """Whether the application counts its steps."""
     checkpoint: Checkpoint | None = None
-    """What a resume would restore."""
+    """The checkpoint that a resume would restore."""
     unresumable: str | None = None
-    """Why it cannot be resumed as it is, or None."""
+    """Why the session cannot be resumed as it is, or None."""
     alternatives: tuple[str, ...] = ()
     """Other checkpoints that can be read, oldest first."""
     lost: ResumeLoss | None = None
-    """What a resume would not bring back; None where there is nothing to resume from."""
+    """What a resume would not bring back; None without a checkpoint to resume from."""
     forked_from: Fork | None = None
     damaged: str | None = None
     """Why the state cannot be read, or None."""
@@ -112,13 +112,13 @@ class Explanation:
 
     @property
     def shows_damage(self) -> bool:
-        """Whether its state, or the checkpoint that a resume needs, is damaged or missing."""
+        """Whether the state, or the checkpoint that a resume needs, is damaged or missing."""
         return self.damaged is not None or (
             self.checkpoint is not None and self.checkpoint.damaged is not None
         )
 
     def facts(self) -> Sequence[tuple[str, str]]:
-        """Return it as labelled sentences, in which no text from the session can act."""
+        """Return labelled sentences; text from the session is escaped in them."""
         told = [("", self.summary)]
         if self.damaged is not None:
             told.append(("damaged", f"{self.file}: {self.damaged}"))

@@ -1,4 +1,4 @@
-"""Begin a session from a kept state of another one, and find what began so."""
+"""Fork a session: begin a new one from a checkpoint, and find the forks of a session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sessionstore.errors import (
     SessionStoreError,
     StorageError,
 )
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
@@ -27,23 +27,23 @@ from sessionstore.storage.backend import Backend
 from sessionstore.storage.report import Progress
 
 FORK = "fork"
-"""The type of the checkpoint with which a fork begins."""
+"""The type of the first checkpoint of a fork."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """A session that began from a kept state of another one."""
+    """A session that began from a checkpoint of another one."""
 
     session_id: str
     """The new session."""
     parent: str
-    """The session that it was forked from."""
+    """The session from which it was forked."""
     checkpoint_id: str | None = None
-    """The checkpoint of the parent that it began with."""
+    """The checkpoint of the parent from which it began."""
     revision: int | None = None
-    """The revision of the parent in that checkpoint; None in one of the original framework."""
+    """The revision in that checkpoint; None for one of the original framework."""
     at: str = ""
-    """When it was forked."""
+    """When it was forked, ISO 8601."""
 
 
 def fork(
@@ -71,7 +71,7 @@ def fork(
     writer = SessionWriter(None, first, clock=backend.clock, owner=identity.new_owner(now))
     writer.finish_create(backend, writer.begin_save())
     try:
-        # Its own, so that it can be resumed without its parent.
+        # A checkpoint of its own, so that it can be resumed without its parent.
         writer.run(lambda: writer.begin_checkpoint(FORK, None))
     except BaseException:
         with suppress(SessionStoreError):  # whole or not at all
@@ -79,30 +79,27 @@ def fork(
         raise
     finally:
         writer.free()
-    logger.info(
-        "%s: forked from %s at %s",
+    log_session(
+        "session_forked",
         first.session_id,
+        "forked from %s at %s",
         session_id,
         chosen,
-        extra=about(
-            "session_forked",
-            session_id=first.session_id,
-            revision=writer.revision,
-            reason=f"from {session_id} at {chosen}",
-        ),
+        revision=writer.revision,
+        reason=f"from {session_id} at {chosen}",
     )
     return first.session_id
 
 
 def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[str, SessionState]:
-    """Return the id of the checkpoint that is meant, and the state in it."""
+    """Return the id of the checkpoint to fork, and the state in it."""
     current: SessionState | None = None
     try:
         current = inspect.read_base(backend, session_id)[0]
     except SessionCorrupt:
         if named is None:
             raise
-        # A sound checkpoint of a damaged session is worth all the more.
+        # A sound checkpoint of a damaged session can be forked.
     if named is not None:
         chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
     else:
@@ -115,9 +112,9 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
 def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:
     """Return the sessions that were forked from this one, oldest first."""
     incarnation: str | None = None
-    with suppress(SessionStoreError):  # it may be damaged, or deleted: its forks live on
+    with suppress(SessionStoreError):  # it may be damaged or deleted, and have forks
         incarnation = inspect.read_base(backend, session_id)[0].incarnation
-    # What is damaged may say where it came from all the same.
+    # A damaged state may still name its parent.
     query = SessionQuery(equal=(("forked_from", session_id),), keeps_damaged=True, limit=None)
     found: list[Fork] = []
     done = 0
@@ -127,10 +124,10 @@ def forks(backend: Backend, session_id: str, progress: Progress | None = None) -
         try:
             lineage = _lineage(backend.read(item.session_id).payload)
         except (SessionNotFound, SessionCorrupt, StorageError):
-            continue  # the check-up tells what is wrong with it
+            continue  # a check names what is wrong with it
         if lineage is None or lineage.get("session_id") != session_id:
             continue
-        # Of another session that had this id before.
+        # A fork of another session that had this id before.
         if None not in (incarnation, lineage.get("incarnation")) and (
             lineage["incarnation"] != incarnation
         ):
@@ -152,7 +149,7 @@ def _lineage(payload: bytes) -> dict[str, Any] | None:
 
 
 def to_fork(session_id: str, lineage: dict[str, Any] | None) -> Fork | None:
-    """Return what ``forked_from`` of a session says, as far as it makes sense."""
+    """Return the fork that ``forked_from`` of a session describes; None if it makes no sense."""
     if lineage is None or not isinstance(lineage.get("session_id"), str):
         return None
     checkpoint_id, revision, at = (lineage.get(key) for key in ("checkpoint_id", "revision", "at"))

@@ -1,4 +1,4 @@
-"""The life of a session as it was kept: its beginning, its checkpoints, and where it stands."""
+"""The history of a session: its beginning, its checkpoints, and the stored state."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from sessionstore.storage.backend import Backend
 
 
 class HistoryEntryKind(StrEnum):
-    """What is known of a moment."""
+    """The kind of an entry."""
 
     CREATED = "created"
     """The session began."""
     CHECKPOINT = "checkpoint"
-    """A state was kept."""
+    """A checkpoint was kept."""
     PRESENT = "present"
-    """The state as it is stored now."""
+    """The stored state."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One line of a history."""
+    """One entry of a history."""
 
     kind: HistoryEntryKind
     at: str = ""
-    """ISO 8601; empty where it is not known."""
+    """ISO 8601; empty if unknown."""
     revision: int | None = None
-    """None in a checkpoint of the original framework."""
+    """None for a checkpoint of the original framework."""
     checkpoint_id: str | None = None
     checkpoint_type: str = ""
     node: str | None = None
     steps: int | None = None
-    """Steps executed by then; where those are not counted, nodes traversed."""
+    """Steps executed by then; nodes visited if the application counts no steps."""
     size: int | None = None
     """Of the stored state, in bytes."""
     status: SessionStatus | None = None
-    """Of the session at present; None in the past."""
+    """The present status; None for a checkpoint."""
     is_latest: bool = False
     """Whether a resume restores it."""
     damaged: str | None = None
@@ -55,12 +55,12 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The moments of a session that can be told, oldest first."""
+    """The entries of a session's history, oldest first."""
 
     session_id: str
     moments: Sequence[HistoryEntry]
     forked_from: Fork | None = None
-    """What it began from, if it is a fork."""
+    """Where the session began, if it is a fork."""
 
     def __len__(self) -> int:
         return len(self.moments)
@@ -75,7 +75,7 @@ class History:
 
 
 def history(backend: Backend, session_id: str) -> History:
-    """Return the history of a session; what is damaged is part of it."""
+    """Return the history of a session, damage included."""
     state: SessionState | None = None
     try:
         state, stored = inspect.read_base(backend, session_id)
@@ -87,7 +87,7 @@ def history(backend: Backend, session_id: str) -> History:
     latest = None if state is None else Resumability.named(state).checkpoint_id
     try:
         kept = inspect.list_checkpoints(backend, session_id)
-    except SessionCorrupt as error:  # something else stands in the place of all checkpoints
+    except SessionCorrupt as error:  # checkpoints/ is no directory
         moments.append(HistoryEntry(HistoryEntryKind.CHECKPOINT, damaged=error.reason))
     else:
         moments += [_kept(backend, session_id, item, latest) for item in kept]
@@ -109,7 +109,7 @@ def _created(state: SessionState) -> HistoryEntry:
     return HistoryEntry(
         HistoryEntryKind.CREATED,
         at=state.timestamps.started_at,
-        # Of a session that was not made by this store the beginning was not counted.
+        # A session of other software has no revision for its beginning.
         revision=None if state.incarnation is None else 1,
         node=state.entry_point or None,
         steps=0,
@@ -153,7 +153,7 @@ def _kept(backend: Backend, session_id: str, item: Checkpoint, latest: str | Non
 
 
 def _steps(payload: bytes) -> int | None:
-    """Return the steps that a checkpoint, ours or a foreign one, has counted."""
+    """Return the steps that a checkpoint of this package, or a foreign one, has counted."""
     raw: Any = from_json(payload)
     progress = raw.get("progress", raw)  # a foreign one has no parts
     if not isinstance(progress, dict):

@@ -1,9 +1,9 @@
-"""Say how a session ended, where the process that ran it did not."""
+"""Mark how an unclaimed session ended, when the process that ran it did not say so."""
 
 from __future__ import annotations
 
 from sessionstore import clock
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.process import liveness
 from sessionstore.session import outcome, resume
@@ -17,7 +17,7 @@ CHOICES = (SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.PAUSED)
 def mark(
     backend: Backend, session_id: str, status: SessionStatus, *, reason: str, force: bool
 ) -> int:
-    """Store the verdict of a person; return the new revision."""
+    """Mark the session as a person decided; return the new revision."""
     claim, state = resume.claim_session(
         backend, session_id, SessionState, timeout=0.0, expected_revision=None, force=force
     )
@@ -30,7 +30,7 @@ def mark(
 def store_verdict(
     backend: Backend, claim: Claim, state: SessionState, status: SessionStatus, reason: str | None
 ) -> int:
-    """Store ``status`` under a claim; a process that died with the session goes on record."""
+    """Store ``status`` under a claim; record the process if it died with the session."""
     now, was = clock.to_text(backend.clock()), state.status
     error = None if reason is None else outcome.describe_error(reason)
     if was is SessionStatus.ACTIVE:
@@ -46,17 +46,14 @@ def store_verdict(
         state.result.success = state.timestamps.completed_at = None
     writer = SessionWriter(claim, state, clock=backend.clock)
     revision = writer.run(writer.begin_save).revision
-    logger.info(
-        "%s: marked %s, was %s: %s",
+    log_session(
+        "session_marked",
         state.session_id,
+        "marked %s, was %s: %s",
         status,
         was,
         state.result.error,
-        extra=about(
-            "session_marked",
-            session_id=state.session_id,
-            revision=revision,
-            reason=state.result.error,
-        ),
+        revision=revision,
+        reason=state.result.error,
     )
     return revision

@@ -1,7 +1,7 @@
-"""Prune: delete what a policy lets go, each session under its claim and judged again there.
+"""Prune: delete what a retention policy gives up, each session judged again under its claim.
 
-Nothing that a live process holds is touched, nor the checkpoint that a resume would use, nor
-what is damaged. Interrupted anywhere, the next run goes on: a session is there whole or gone.
+A prune never touches a session that a live process holds, the checkpoint that a resume would use,
+or damage. It can be interrupted anywhere: each session is whole or gone, and the next run goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sessionstore.errors import (
     SessionNotFound,
     SessionStoreError,
 )
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState, SessionStatus
@@ -35,58 +35,58 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """A session that went, or that lost checkpoints; or why it did not."""
+    """A session that was deleted, or lost checkpoints; or the reason why not."""
 
     session_id: str
     reason: str
     status: SessionStatus | None = None
     updated_at: str = ""
     freed: int = 0
-    """Bytes on disk that are free again; in a dry run: would be. What stays linked elsewhere
-    does not count, and what several names share counts once."""
+    """Bytes on disk that were freed, or would be in a dry run. Files with names elsewhere do not
+    count, and bytes with several names count once."""
     checkpoints: Sequence[str] = ()
-    """The ids of the checkpoints that went."""
+    """The ids of the removed checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What went (in a dry run: would go), and what stays though the policy lets it go."""
+    """What was deleted (in a dry run: would be), and what stays although the policy gives it up."""
 
     sessions: Sequence[Pruned] = ()
-    """Deleted with all that belongs to them."""
+    """Deleted sessions."""
     checkpoints: Sequence[Pruned] = ()
-    """Sessions that stay, and lost checkpoints."""
+    """Sessions that stay, but lost checkpoints."""
     spared: Sequence[Pruned] = ()
-    """Held by a live process, or changed since they were judged."""
+    """Sessions that a live process holds, or that changed since they were judged."""
     damaged: Sequence[Pruned] = ()
-    """Not readable; never touched, whatever the policy says."""
+    """Sessions that cannot be read; a prune never touches them."""
     failed: Sequence[Pruned] = ()
-    """The system refused; the next run tries again."""
+    """Sessions for which the system refused; the next run tries again."""
     total_bytes: int | None = None
-    """What all sessions took before, if the policy asks for it."""
+    """The space of all sessions before, if the policy limits it."""
     dry_run: bool = False
 
     @property
     def freed(self) -> int:
-        """Bytes on disk that are free again; in a dry run: would be."""
+        """Bytes on disk that were freed, or would be in a dry run."""
         return sum(item.freed for item in (*self.sessions, *self.checkpoints))
 
 
 def prune(
     backend: Backend, policy: RetentionPolicy, *, apply: bool, progress: Progress | None = None
 ) -> PruneReport:
-    """Judge every session by ``policy``; delete what goes if ``apply`` is true."""
+    """Judge every session by ``policy``; delete what it gives up if ``apply`` is true."""
     return _Prune(backend, policy, apply, progress or no_progress).run()
 
 
 def _as_it_is(item: SessionSummary) -> SessionSummary:
-    """Look at nothing."""
+    """Examine nothing."""
     return item
 
 
 @dataclass(slots=True)
-class _Plan:
-    """What is to become of one session."""
+class _PrunePlan:
+    """The plan for one session."""
 
     seen: SessionSummary
     entry: Pruned
@@ -109,11 +109,11 @@ class _Prune:
         self.failed: list[Pruned] = []
         self.total: int | None = None
         self.looked = 0
-        """Sessions that were looked at so far; what is to be done with them comes after that."""
+        """How many sessions were judged so far."""
 
     def run(self) -> PruneReport:
         if self.apply:
-            self.backend.tidy()  # what an interrupted run moved to the trash
+            self.backend.tidy()  # removes what an interrupted run moved to the trash
         plans = self._plans()
         for done, plan in enumerate(plans):
             self.progress(self.looked + done, self.looked + len(plans))
@@ -131,8 +131,8 @@ class _Prune:
 
     # --- judging ---------------------------------------------------------------------------------
 
-    def _plans(self) -> list[_Plan]:
-        """Return what goes, oldest first: whole sessions, then checkpoints of others."""
+    def _plans(self) -> list[_PrunePlan]:
+        """Return the plans, oldest first: whole sessions, then checkpoints of others."""
         sizes = self._sizes() if self.policy.max_total_size is not None else {}
         candidates = self._candidates()
         going, reserve = (
@@ -155,19 +155,18 @@ class _Prune:
         return plans + list(trims.values())
 
     def _candidates(self) -> list[SessionSummary]:
-        """Return the sessions that decide what goes, and put the damaged ones on record.
+        """Return the sessions that decide what is deleted; add the damaged ones to the report.
 
-        Those are all that the policy is about, or where only age decides: those that are old
-        enough, and as many of the newest as stay however old they are. Each is as its file says,
-        whatever the index believes: nothing goes that another session should have made room for.
+        These are all sessions of the policy. If only age decides, they are the old ones, and the
+        newest, which stay however old they are. Each is as its file says, not as the index says.
         """
         query = make_query(
             Filters(status=self.policy.statuses), limit=None, cursor=None, order="updated_at"
         )
         every = replace(query, keeps_damaged=True)
         if self.policy.max_total_size is not None:
-            # One that the index does not know of makes room, too, so that another can stay.
-            # Beside measuring them all a look at each costs little.
+            # A session that the index does not know counts, too. Compared with measuring every
+            # session, reading each costs little.
             return self._looked_at(self.backend.find(every, _as_it_is, verify=True))
         until = self.policy.only_before(self.now)
         found = self._looked_at(self.backend.select(replace(every, until=until)))
@@ -175,11 +174,11 @@ class _Prune:
             return found
         both = {item.session_id: item for item in found}
         for item in self._newest(query, self.policy.keep_last):
-            both[item.session_id] = item  # of one that was saved in between, what it is now
+            both[item.session_id] = item  # the newer summary of one that was saved in between
         return list(both.values())
 
     def _newest(self, query: SessionQuery, count: int) -> Iterator[SessionSummary]:
-        """Yield the last updated ones; what has no readable time is never old, so it is newest."""
+        """Yield the last updated sessions; before them those without a readable time."""
         unknown = replace(query, after=(0, math.inf, ""))
         order = replace(query, order="-updated_at")
         return islice(
@@ -212,17 +211,17 @@ class _Prune:
     def _size(self, session_id: str) -> int:
         try:
             return self.backend.usage(session_id).bytes
-        except SessionStoreError:  # it is gone, or whoever touches it says what is wrong
+        except SessionStoreError:  # it is gone, or the prune of it reports what is wrong
             return 0
 
-    def _plan_whole(self, item: SessionSummary, reason: str) -> _Plan:
-        return _Plan(item, Pruned(item.session_id, reason, item.status, item.updated_at), True)
+    def _plan_whole(self, item: SessionSummary, reason: str) -> _PrunePlan:
+        return _PrunePlan(item, Pruned(item.session_id, reason, item.status, item.updated_at), True)
 
     def _plan_trims(
         self, candidates: list[SessionSummary], whole: Collection[str]
-    ) -> dict[str, _Plan]:
-        """Return what becomes of the checkpoints of those that stay, by their ids."""
-        trims: dict[str, _Plan] = {}
+    ) -> dict[str, _PrunePlan]:
+        """Return the plans for the checkpoints of sessions that stay, by session id."""
+        trims: dict[str, _PrunePlan] = {}
         if not self.policy.judges_checkpoints:
             return trims
         staying = [item for item in candidates if item.session_id not in whole]
@@ -233,9 +232,9 @@ class _Prune:
                 self.progress(self.looked, self.looked + len(whole) + len(trims))
         return trims
 
-    def _plan_trim(self, item: SessionSummary) -> _Plan | None:
+    def _plan_trim(self, item: SessionSummary) -> _PrunePlan | None:
         entry = Pruned(item.session_id, "", item.status, item.updated_at)
-        plan: list[_Plan] = []
+        plan: list[_PrunePlan] = []
 
         def look() -> None:
             going = self._checkpoints_of(item)
@@ -243,7 +242,7 @@ class _Prune:
                 freed = self.backend.freed_by(item.session_id, going)
                 reason = f"{len(going):,} of its checkpoints"
                 plan.append(
-                    _Plan(
+                    _PrunePlan(
                         item, replace(entry, reason=reason, freed=freed, checkpoints=going), False
                     )
                 )
@@ -255,18 +254,18 @@ class _Prune:
         latest = Resumability.named(item).checkpoint_id
         names = self.backend.checkpoint_ids(item.session_id)
         if not self.policy.may_choose(names, latest):
-            return ()  # most have few: they need not be read
+            return ()  # most sessions have too few to choose from: these are not read
         kept = inspect.list_checkpoints(self.backend, item.session_id)
         return tuple(self.policy.choose_checkpoints(kept, latest, self.now))
 
     # --- doing -----------------------------------------------------------------------------------
 
     def _guarded(self, entry: Pruned, work: Callable[..., None], *args: object) -> None:
-        """Do the work; what goes wrong with one session stops no other."""
+        """Do the work; an error with one session stops no other."""
         try:
             work(*args)
         except SessionNotFound:
-            return  # somebody else deleted it: nothing is left to do, and nothing was ours
+            return  # somebody else deleted it
         except SessionClaimed as error:
             self.spared.append(replace(entry, reason=error.fact, freed=0, checkpoints=()))
         except SessionCorrupt as error:
@@ -274,13 +273,13 @@ class _Prune:
         except SessionStoreError as error:
             self.failed.append(replace(entry, reason=error.fact, freed=0, checkpoints=()))
 
-    def _preview(self, plan: _Plan) -> None:
+    def _preview(self, plan: _PrunePlan) -> None:
         probe = self.backend.probe(plan.entry.session_id)
         if probe.held:
             raise SessionClaimed(plan.entry.session_id, probe.holder)
         self._record(plan, self._measured(plan))
 
-    def _apply(self, plan: _Plan) -> None:
+    def _apply(self, plan: _PrunePlan) -> None:
         by = identity.new_owner(self.backend.clock())
         claim = self.backend.claim(plan.entry.session_id, by, timeout=0.0)
         try:
@@ -296,18 +295,13 @@ class _Prune:
                 claim.delete()
             else:
                 entry = self._remove_checkpoints(claim, plan, entry)
-            logger.info(
-                "%s: pruned: %s",
-                claim.session_id,
-                entry.reason,
-                extra=about("pruned", session_id=claim.session_id, reason=entry.reason),
-            )
+            log_session("pruned", claim.session_id, "pruned: %s", entry.reason, reason=entry.reason)
             self._record(plan, entry)
         finally:
             claim.release()
 
-    def _remove_checkpoints(self, claim: Claim, plan: _Plan, entry: Pruned) -> Pruned:
-        """Remove what may still go; nothing that came, or became the latest, since."""
+    def _remove_checkpoints(self, claim: Claim, plan: _PrunePlan, entry: Pruned) -> Pruned:
+        """Remove the planned checkpoints, except one that became the latest since."""
         still = self._checkpoints_of(plan.seen)
         going = tuple(name for name in entry.checkpoints if name in still)
         freed = self.backend.freed_by(claim.session_id, going)
@@ -317,18 +311,18 @@ class _Prune:
             entry, reason=f"{len(going):,} of its checkpoints", freed=freed, checkpoints=going
         )
 
-    def _measured(self, plan: _Plan) -> Pruned:
+    def _measured(self, plan: _PrunePlan) -> Pruned:
         if not plan.whole:
             return plan.entry
         usage = self.backend.usage(plan.entry.session_id)
         return replace(plan.entry, freed=usage.bytes - usage.shared_bytes)
 
-    def _record(self, plan: _Plan, entry: Pruned) -> None:
+    def _record(self, plan: _PrunePlan, entry: Pruned) -> None:
         (self.sessions if plan.whole else self.checkpoints).append(entry)
 
 
 def _changed(seen: SessionSummary, now: SessionSummary) -> str | None:
-    """Return in which way a session is not the one that was judged, or None if it is."""
+    """Return how a session differs from the one that was judged, or None."""
     if now.status is SessionStatus.ACTIVE:
         return "it is active now"
     if (seen.revision, seen.incarnation) != (now.revision, now.incarnation):

@@ -1,4 +1,4 @@
-"""The sweep: find ACTIVE sessions whose process died, mark each under a claim, resume nothing."""
+"""The recovery sweep: find ACTIVE sessions of dead processes and mark them; resume nothing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from sessionstore.errors import (
     SessionNotFound,
     SessionStoreError,
 )
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.query import Filters, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
-from sessionstore.process import identity
-from sessionstore.process import liveness as owner
+from sessionstore.process import identity, liveness
 from sessionstore.session import inspect, outcome
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
@@ -33,31 +32,31 @@ MarkAs = Literal["failed", "paused", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class SweptSession:
-    """A session that a sweep looked at, and what it found."""
+    """A session that a sweep judged, and the reason."""
 
     session_id: str
     reason: str
-    """Who died or lives, and how that is known; or what is damaged."""
+    """Which process died or lives, and how that is known; or what is damaged."""
     liveness: Liveness | None = None
     recoveries: int = 0
-    """How many sweeps have marked this session, this one included."""
+    """How many sweeps have marked the session, this one included."""
     is_resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryReport:
-    """What a sweep found and did; each session is in one of these."""
+    """The result of a sweep; each session is in one of these lists."""
 
     swept: Sequence[SweptSession] = ()
-    """Left behind by a dead process, and marked (in a dry run: would be)."""
+    """The process died: marked, or to be marked in a dry run."""
     alive: Sequence[SweptSession] = ()
-    """ACTIVE and held by a live process."""
+    """ACTIVE, and a live process holds it."""
     unknown: Sequence[SweptSession] = ()
-    """ACTIVE, and it cannot be known from here whether the owner lives; not touched."""
+    """ACTIVE, and it is unknown whether the owner lives; not touched."""
     damaged: Sequence[SweptSession] = ()
     """Not readable; not touched."""
     failed: Sequence[SweptSession] = ()
-    """Left behind by a dead process, but marking it failed; the next sweep tries again."""
+    """The process died, but marking failed; the next sweep tries again."""
     dry_run: bool = False
 
 
@@ -119,7 +118,7 @@ class _Sweep:
         )
 
     def _active_ids(self) -> list[str]:
-        """Return the ids of the ACTIVE sessions; put the damaged ones on record."""
+        """Return the ids of the ACTIVE sessions; add the damaged ones to the report."""
         active: list[str] = []
         query = make_query(
             Filters(status=SessionStatus.ACTIVE), limit=None, cursor=None, order="session_id"
@@ -162,7 +161,7 @@ class _Sweep:
         try:
             claim = self.backend.claim(session_id, by, timeout=0.0)
         except SessionClaimed as error:
-            # Another sweeper, or a resumer, was faster.
+            # Another sweep, or a resume, came first.
             self.alive.append(SweptSession(session_id, error.fact))
             return
         try:
@@ -173,13 +172,13 @@ class _Sweep:
             claim.release()
 
     def _mark_claimed(self, claim: Claim) -> None:
-        """Mark the session, if it still is to be."""
+        """Mark the session if it still has to be."""
         # Read again under the claim: the owner may have finished since the scan.
         stored = claim.read()
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if state.status is not SessionStatus.ACTIVE:
             return
-        verdict = owner.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
         if verdict.is_alive:
             self.alive.append(SweptSession(claim.session_id, verdict.reason, verdict))
             return
@@ -190,16 +189,13 @@ class _Sweep:
         outcome.mark_dead(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
         writer = SessionWriter(claim, state, clock=self.backend.clock)
         writer.run(writer.begin_save)
-        logger.info(
-            "%s: marked %s: %s",
+        log_session(
+            "session_swept",
             claim.session_id,
+            "marked %s: %s",
             self.mark_as,
             verdict.reason,
-            extra=about(
-                "session_swept",
-                session_id=claim.session_id,
-                revision=state.revision,
-                reason=verdict.reason,
-            ),
+            revision=state.revision,
+            reason=verdict.reason,
         )
         self._record(summarize(state), verdict)

@@ -1,4 +1,4 @@
-"""What may go: a RetentionPolicy, and which sessions and checkpoints it lets go."""
+"""A RetentionPolicy, and which sessions and checkpoints it gives up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # it loads pydantic, and a policy is only numbers
 
 _ENDED = (SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.CANCELLED)
 _ROUNDING = 1.0
-"""Seconds more, since times are compared as floats to look for what is then judged exactly."""
+"""Seconds of tolerance in the search by floats; what is found is judged exactly."""
 _STEPS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -25,29 +25,30 @@ _STEPS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 class RetentionPolicy:
     """How long sessions are kept, how many, and how many of their checkpoints.
 
-    A session goes if it is ``older_than`` and not among the ``keep_last``. While what stays is
-    larger than ``max_total_size``, the oldest go as well, but never the ``keep_last``. Without
-    the other two, ``keep_last`` lets all others go. A checkpoint of a session that stays goes
-    if it is ``checkpoints_older_than`` and not among the ``keep_checkpoints``; either alone
-    decides alone.
+    - A session is deleted if it is ``older_than`` and not among the ``keep_last``.
+    - While the rest is larger than ``max_total_size``, the oldest sessions are deleted as well,
+      but never the ``keep_last``.
+    - ``keep_last`` alone deletes all other sessions.
+    - A checkpoint of a session that stays is removed if it is ``checkpoints_older_than`` and not
+      among the ``keep_checkpoints``. Either of them alone decides alone.
 
-    Age counts from the last update. What has a time that cannot be read is never old.
+    Age counts from the last update. A session without a readable time is never old.
 
     Raises:
-        ValueError: a limit makes no sense, or there is none.
+        ValueError: a limit is invalid, or there is no limit.
     """
 
     older_than: timedelta | float | None = None
     """A timedelta, or seconds."""
     keep_last: int | None = None
-    """How many sessions stay at least: the last updated of those with these ``statuses``."""
+    """How many sessions stay: the last updated of those with these ``statuses``."""
     statuses: Iterable[SessionStatus | str] = _ENDED
-    """Which sessions this is about: by default those that came to an end. ``"paused"`` can be
-    added; an ACTIVE session is never pruned."""
+    """The statuses of the sessions that may be deleted: by default those that have ended.
+    ``"paused"`` can be added; an ACTIVE session is never pruned."""
     max_total_size: int | None = None
-    """How many bytes all sessions of the store together may take on disk."""
+    """The bytes on disk that all sessions of the store may take together."""
     keep_checkpoints: int | None = None
-    """How many checkpoints of a session stay at least, the newest."""
+    """How many checkpoints of a session stay: the newest."""
     checkpoints_older_than: timedelta | float | None = None
     """A timedelta, or seconds."""
 
@@ -73,18 +74,18 @@ class RetentionPolicy:
 
     @property
     def judges_sessions(self) -> bool:
-        """Whether whole sessions may go."""
+        """Whether whole sessions may be deleted."""
         return not (self.older_than is self.keep_last is self.max_total_size is None)
 
     @property
     def judges_checkpoints(self) -> bool:
-        """Whether checkpoints of sessions that stay may go."""
+        """Whether checkpoints of sessions that stay may be removed."""
         return not (self.keep_checkpoints is self.checkpoints_older_than is None)
 
     def only_before(self, now: datetime) -> float | None:
-        """Return since when nothing that was updated goes, in seconds since the epoch.
+        """Return the time of the newest update that may be deleted, in seconds since the epoch.
 
-        None if more than age decides, or anything is to be looked at in sessions that stay.
+        None if more than age decides, or sessions that stay have to be read.
         """
         limit = _seconds(self.older_than)
         if limit is None or self.max_total_size is not None or self.judges_checkpoints:
@@ -92,7 +93,7 @@ class RetentionPolicy:
         return now.timestamp() - limit + _ROUNDING
 
     def is_about(self, status: SessionStatus | None) -> bool:
-        """Return whether sessions of this status may be touched at all."""
+        """Return whether sessions of this status may be touched."""
         return status in frozenset(self.statuses)
 
     # --- which ones ------------------------------------------------------------------------------
@@ -100,9 +101,9 @@ class RetentionPolicy:
     def choose(
         self, candidates: Iterable[SessionSummary], now: datetime
     ) -> tuple[list[tuple[SessionSummary, str]], list[SessionSummary]]:
-        """Return which sessions go, with the reason, and which may go if space is short.
+        """Return the sessions to delete, with reasons, and those to delete if space is short.
 
-        Both are oldest first. ``candidates`` are sessions that this policy is about.
+        Both are oldest first. ``candidates`` have the statuses of this policy.
         """
         newest_first = sorted(
             candidates, key=lambda item: (_moment(item.updated_at), item.session_id), reverse=True
@@ -140,17 +141,17 @@ class RetentionPolicy:
     def choose_checkpoints(
         self, checkpoints: Sequence[Checkpoint], latest: str | None, now: datetime
     ) -> list[str]:
-        """Return the ids of the checkpoints that go, oldest first.
+        """Return the ids of the checkpoints to remove, oldest first.
 
-        ``checkpoints`` are in order. Never the latest, which a resume would use, and none that
-        is damaged: it may be data. Where the latest is missing or damaged, a resume has to
-        choose another, so that all stay.
+        ``checkpoints`` are in order. The latest stays, because a resume uses it, and so does a
+        damaged one, because it may be data. If the latest is missing or damaged, all stay: a
+        resume has to choose among them.
         """
         sound = {item.checkpoint_id for item in checkpoints if item.damaged is None}
         if not self.judges_checkpoints or (latest is not None and latest not in sound):
             return []
         candidates = [item for item in checkpoints if item.damaged is None]
-        # Not below zero: a negative end would count from the end, and let go what is to stay.
+        # Not below zero: a negative end would count from the end of the list.
         old = candidates[: max(0, len(candidates) - (self.keep_checkpoints or 0))]
         limit = _seconds(self.checkpoints_older_than)
         if limit is not None:

@@ -1,7 +1,7 @@
-"""Count the sessions of a store and what they take: what a person on call asks first.
+"""Statistics of a store: how many sessions it has of each kind, and the space that they take.
 
-The counts alone are what the states say, quickly where there is an index. Where sizes are measured
-as well, each session is looked at, and counted as it was seen.
+Counts come from the states, quickly if there is an index. With sizes, each session is examined and
+measured, and counted as it was seen.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ OLDEST = 10
 
 @dataclass(frozen=True, slots=True)
 class DayCount:
-    """What remains of one day's sessions."""
+    """The sessions of one day that still exist."""
 
     day: date
     """In UTC."""
     started: int
-    """How many of the sessions that are there now were started on it."""
+    """How many of the existing sessions were started on this day."""
     bytes: int
-    """What those take now, in bytes; what was deleted since left no trace."""
+    """The space that they take now, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSize:
-    """A session and what it takes."""
+    """A session and its size."""
 
     session_id: str
     status: SessionStatus | None
@@ -55,7 +55,7 @@ class SessionSize:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A session that has not come to an end."""
+    """A session that has not ended."""
 
     session_id: str
     status: SessionStatus
@@ -66,41 +66,41 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """The counts of a store, as it was while they were taken; it may have changed meanwhile."""
+    """The counts of a store; it may change while they are taken."""
 
     taken_at: str
     sessions: int = 0
-    """All of them, damaged ones included."""
+    """All sessions, damaged ones included."""
     by_status: Mapping[str, int] = field(default_factory=dict)
-    """How many have each status; damaged ones have none."""
+    """How many sessions have each status; a damaged one has none."""
     stale: int = 0
-    """ACTIVE, and the owner is dead."""
+    """ACTIVE sessions whose owner is dead."""
     unknown: int = 0
-    """ACTIVE, and whether the owner lives cannot be known from here."""
+    """ACTIVE sessions of which it is unknown whether the owner lives."""
     interrupted: int = 0
     resumable: int = 0
-    """With a checkpoint that loads. Where nothing was measured: with one that their states name,
-    whether it loads or not."""
+    """Sessions with a checkpoint that loads. Without sizes: sessions whose states name one, whether
+    it loads or not."""
     unresumable: int = 0
-    """With a checkpoint that does not load; looked for only where sizes are measured."""
+    """Sessions whose checkpoint does not load; counted only with sizes."""
     damaged: int = 0
     checkpoints: int = 0
     bytes: int = 0
-    """What all of them take; zero, as the other sizes, if they were not to be measured."""
+    """The space of all sessions; 0, as the other sizes, without sizes."""
     checkpoint_bytes: int = 0
     application_bytes: int = 0
     unmeasured: int = 0
-    """Sessions whose size could not be found out."""
+    """Sessions that could not be measured."""
     days: Sequence[DayCount] = ()
-    """The last seven days, today last; it is not over yet."""
+    """The last seven days; the last one is today so far."""
     largest: Sequence[SessionSize] = ()
-    """The ten that take most, the largest first."""
+    """The ten largest sessions, the largest first."""
     oldest_unfinished: Sequence[Unfinished] = ()
-    """The ten ACTIVE or PAUSED ones that started first; without a readable time, last."""
+    """The ten ACTIVE or PAUSED sessions that started first; those without a readable time last."""
 
 
 Counted = Callable[[StoreStats], None]
-"""Called with the counts, before anything is measured."""
+"""Called with the counts before sizes are measured."""
 
 _UNFINISHED = (SessionStatus.ACTIVE, SessionStatus.PAUSED)
 
@@ -112,14 +112,14 @@ def count(
     progress: Progress | None = None,
     counted: Counted | None = None,
 ) -> StoreStats:
-    """Return the counts of all sessions, and what they take if ``sizes`` is true."""
+    """Return the counts of all sessions, and with ``sizes`` the space that they take."""
     if not sizes or counted is not None:
-        found = _survey(backend)
+        found = _count_states(backend)
         if counted is not None:
             counted(found)
         if not sizes:
             return found
-    counting = _Counting(backend)
+    counting = _SessionCounter(backend)
     total = sum(1 for _ in backend.ids())
     for number, item in enumerate(backend.select(SessionQuery()), 1):
         counting.add(item)
@@ -128,8 +128,8 @@ def count(
     return counting.result()
 
 
-def _survey(backend: Backend) -> StoreStats:
-    """Return the counts by what the states say; only the owners of ACTIVE ones are looked at."""
+def _count_states(backend: Backend) -> StoreStats:
+    """Return the counts from the states; only the owners of ACTIVE sessions are examined."""
     now = backend.clock()
     days = _days_until(now)
     statuses = list(SessionStatus)
@@ -167,7 +167,7 @@ def _survey(backend: Backend) -> StoreStats:
         oldest_unfinished=tuple(
             _unfinished(item, item.status)
             for item in oldest
-            if item.status in _UNFINISHED  # it may have come to its end just now
+            if item.status in _UNFINISHED  # it may have ended just now
         ),
     )
 
@@ -196,8 +196,8 @@ def _unfinished(item: SessionSummary, status: SessionStatus) -> Unfinished:
     return Unfinished(item.session_id, status, item.started_at, item.updated_at, item.is_stale)
 
 
-class _Counting:
-    """Counts sessions as each is looked at and measured."""
+class _SessionCounter:
+    """Counts sessions while each is examined and measured."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend

@@ -1,7 +1,7 @@
-"""Watch sessions as they change: bursts become one change, and the last state is never missed.
+"""Watch sessions: a burst of saves becomes one change, and the last state is never missed.
 
-The version of a state is taken before the state is read: what changes in between has another one
-the next time. Where events tell where to look, everything is looked at from time to time as well.
+The watch takes the version of a state before it reads the state, so a change in between shows up at
+the next look. Besides following events it looks at every session from time to time.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 Kind = Literal["found", "created", "changed", "deleted"]
 
 _SHARE = 10
-"""How many times longer than a look at everything the time between two is at least."""
+"""The time between two looks at everything is at least this many times the time of one."""
 _STEP = 0.05
-"""Seconds after which a look at everything hands over what it has found so far."""
+"""Seconds after which a look at everything reports what it has found so far."""
 _TRUST = 10
-"""How many times longer that time is where events tell what changes."""
+"""With events the time between two looks is this many times longer."""
 
 
 class Watched(TypedDict, total=False):
-    """The keyword filters of ``watch``: those of ``find`` that tell one session from another."""
+    """The keyword filters of ``watch``, a part of those of ``find``."""
 
     status: str | SessionStatus | Iterable[str | SessionStatus] | None
     goal_id: str | None
@@ -49,17 +49,17 @@ class Watched(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class SessionChange:
-    """What became of a session."""
+    """One change of a session."""
 
     session_id: str
     kind: Kind
     """``found`` when the watch begins, then ``created``, ``changed`` or ``deleted``."""
     summary: SessionSummary
-    """As it is now, as in a listing; of a deleted one what was seen last."""
+    """As in a listing: of now, or the last one that was seen of a deleted session."""
 
 
 class Watch:
-    """The sessions as they were seen last, and what has changed since."""
+    """The sessions as they were seen last, and their changes since."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Watch:
         self._timeout = timeout
         self._poll = poll
         self._deadline = math.inf if timeout is None else time.monotonic() + timeout
-        self._alarm: ChangeNotifier = (
+        self._notifier: ChangeNotifier = (
             backend.notifier(self._named) if uses_events else PollingNotifier()
         )
         self._versions: dict[str, Hashable] = {}
@@ -88,21 +88,21 @@ class Watch:
         self._pending: Iterator[str] | None = None
         self._spent = 0.0
         self._begun = False
-        """Whether everything was looked at once."""
+        """Whether every session was looked at once."""
         self._next_look = 0.0
         self._is_last = False
         self._is_up = False
         self.is_over: bool = False
 
     def close(self) -> None:
-        """Let go of the events."""
-        self._alarm.close()
+        """Stop following events."""
+        self._notifier.close()
 
     def step(self, longest: float) -> list[SessionChange]:
-        """Return what has changed, after about ``longest`` seconds at most.
+        """Return the changes, after about ``longest`` seconds at most.
 
         Raises:
-            WatchTimedOut: the time is up, and what was waited for has not come.
+            WatchTimedOut: the time is up before every session has ended.
         """
         if self._is_up:
             return self._end()
@@ -129,11 +129,11 @@ class Watch:
     def _wait(self, longest: float) -> Collection[str] | None:
         now = time.monotonic()
         pause = min(longest, self._next_look - now, self._deadline - now)
-        return self._alarm.wait(pause) if pause > 0 else ()
+        return self._notifier.wait(pause) if pause > 0 else ()
 
     def _begin_look(self) -> None:
         """Begin to look at everything. A large store takes more than one step."""
-        # One that begins when the time is up is the last: what came just before counts.
+        # A look that begins when the time is up is the last: changes just before it count.
         self._is_last = time.monotonic() >= self._deadline
         there = sorted(self._backend.ids()) if self._named is None else self._named
         self._pending = iter(dict.fromkeys([*there, *self._versions]))
@@ -144,7 +144,7 @@ class Watch:
         changes: list[SessionChange] = []
         for session_id in session_ids:
             version = self._backend.version(session_id)
-            if version != self._versions.get(session_id):  # else as it was, or still not there
+            if version != self._versions.get(session_id):  # otherwise unchanged, or still missing
                 change = self._read(session_id, version)
                 if change is not None:
                     changes.append(change)
@@ -155,7 +155,7 @@ class Watch:
             now = time.monotonic()
             self._pending = None
             self._begun = True
-            trust = _TRUST if self._alarm.is_listening else 1
+            trust = _TRUST if self._notifier.is_listening else 1
             pause = max(self._poll * trust, (self._spent + now - started) * _SHARE)
             self._next_look = now + pause
         return changes
@@ -172,13 +172,13 @@ class Watch:
         self._versions[session_id] = version
         if not self._query.matches(now):
             return None
-        with suppress(SessionStoreError):  # it goes right now: the next look tells
+        with suppress(SessionStoreError):  # it is being deleted: the next look shows that
             now = inspect.examine(self._backend, now)
         before = self._shown.get(session_id)
         if not self._query.finally_matches(now):
             return None
         if before is not None and _identity(before) == _identity(now):
-            return None  # it was read already, a moment after its version was taken
+            return None  # read already, just after its version was taken
         self._shown[session_id] = now
         self._gone.discard(session_id)
         kind: Kind = "found"
@@ -192,11 +192,11 @@ class Watch:
         if self._until is None:
             return False
         if self._named is None and not self._shown:
-            return False  # none has even begun
+            return False  # no session has begun yet
         return not self._waiting()
 
     def _waiting(self) -> list[str]:
-        """Return the ids of those that have not come to an end that counts."""
+        """Return the ids of the sessions that have none of the awaited statuses yet."""
         if self._until is None:
             return []
         names = self._named if self._named is not None else list(self._shown)
@@ -244,14 +244,14 @@ def watch(watching: Watch) -> Iterator[SessionChange]:
 
 
 _LONGEST = 1.0
-"""Seconds after which a wait comes back at the latest, so that Ctrl-C is heard everywhere."""
+"""The longest wait in seconds, so that Ctrl-C works everywhere."""
 
 
 def _statuses(until: Any) -> frozenset[SessionStatus] | None:
     """Return the statuses that end a watch.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: one of them is no status.
     """
     if until is None:
         return None
@@ -264,6 +264,6 @@ def _identity(item: SessionSummary) -> tuple[object, ...]:
 
 
 def _is_another(before: SessionSummary, now: SessionSummary) -> bool:
-    """Return whether the session was deleted and made anew in between."""
+    """Return whether the session was deleted and created again in between."""
     is_readable = before.damaged is None and now.damaged is None
     return is_readable and before.incarnation != now.incarnation

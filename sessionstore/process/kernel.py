@@ -130,7 +130,7 @@ def process_state(pid: int) -> ProcessState:
 
 
 def _is_seen_to_run(pid: int) -> bool:
-    """Return whether /proc shows a process with this id that is no thread and no zombie.
+    """Return whether /proc shows a process with this id that is neither a thread nor a zombie.
 
     False proves nothing: /proc may hide the process, see proc_pid_status(5).
     """
@@ -155,7 +155,7 @@ def _other_threads_run(pid: int) -> bool:
 def _state_by_pidfd(pid: int) -> ProcessState:
     """Ask for a pidfd: with hidepid=2 /proc hides live processes of other users (proc(5)).
 
-    A pidfd exists for any process, visible or not, but not for a thread that is no process.
+    A pidfd exists for any process, visible or not, but not for a further thread of one.
     """
     if not hasattr(os, "pidfd_open"):
         return "gone" if PLATFORM == "win32" else _state_by_signal(pid)

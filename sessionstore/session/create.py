@@ -1,4 +1,4 @@
-"""Make the first state of a session, from a goal or from a state that is given whole."""
+"""Make the first state of a session, from a goal and fields or from a whole state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sessionstore.text import class_name
 
 
 class NewSession(TypedDict, total=False):
-    """What ``create`` can say of a new session beside its goal."""
+    """The fields of a new session that ``create`` takes beside its goal."""
 
     session_id: str | None
     """Any safe id; by default ``session_YYYYMMDD_HHMMSS_{8 hex}``."""
@@ -27,7 +27,7 @@ class NewSession(TypedDict, total=False):
     stream_id: str
     """Which execution stream created it."""
     correlation_id: str
-    """What it belongs together with."""
+    """Which other work it belongs to."""
     input_data: dict[str, Any] | None
     """The input, for debugging and replay."""
     checkpoint_enabled: bool
@@ -41,10 +41,11 @@ def first_state(
     fields: NewSession,
     now: datetime,
 ) -> StateT:
-    """Return the state that a new session begins with, of an incarnation of its own.
+    """Return the state that a new session begins with, under an incarnation of its own.
 
     Raises:
-        StateTypeMismatch, InvalidSessionId: it cannot be made from these arguments.
+        StateTypeMismatch: it cannot be made from these arguments.
+        InvalidSessionId: the id is not safe.
     """
     if state is None:
         state = _made(state_type, goal_id, fields, now)

@@ -93,7 +93,9 @@ def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
     and after the look at the lock.
 
     Raises:
-        SessionNotFound, SessionCorrupt, StorageError: the state cannot be read.
+        SessionNotFound: there is no such session.
+        SessionCorrupt: its state is damaged.
+        StorageError: the system refused.
     """
     state, stored = read_base(backend, session_id)
     for _ in range(_LOOKS):

@@ -1,9 +1,9 @@
-"""Take a session over: whether it may be claimed, and what a resume restores."""
+"""Claim a stored session: who may, and what a resume restores."""
 
 from __future__ import annotations
 
 from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import StateT, checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.ids import make_checkpoint_id
@@ -24,7 +24,7 @@ def claim_session(
     expected_revision: int | None,
     force: bool,
 ) -> tuple[Claim, StateT]:
-    """Return the claim on a session and the state under it, if it may be taken.
+    """Return the claim on a session and the state under it, if the session may be claimed.
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
@@ -48,7 +48,7 @@ def claim_session(
 
 
 def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> None:
-    """Refuse an ACTIVE session whose lock is free, but whose owner may live without one."""
+    """Refuse an ACTIVE session whose lock is free, and whose owner may live without one."""
     if state.status is not SessionStatus.ACTIVE:
         return
     verdict = liveness.judge(state, lock_is_proof=backend.lock_is_proof)
@@ -60,21 +60,18 @@ def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> N
             is_unknown=verdict.is_unknown,
         )
     if verdict.is_unknown:
-        logger.info(
-            "%s: taken by force: %s",
+        log_session(
+            "claim_forced",
             state.session_id,
+            "claimed by force: %s",
             verdict.reason,
-            extra=about(
-                "claim_forced",
-                session_id=state.session_id,
-                revision=state.revision,
-                reason=verdict.reason,
-            ),
+            revision=state.revision,
+            reason=verdict.reason,
         )
 
 
 def refuse_ended(state: SessionState) -> None:
-    """Refuse a session that came to its end on purpose."""
+    """Refuse a session that is completed or cancelled."""
     if state.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED):
         raise NotResumable(
             state.session_id, f"it is {state.status}: pass again=True if you mean it"
@@ -85,7 +82,7 @@ def restore(backend: Backend, claim: Claim, current: StateT, checkpoint_id: str 
     """Return the state to go on with, ACTIVE; keep ``current`` first if it is newer.
 
     Raises:
-        NotResumable: the checkpoint is none, missing or damaged.
+        NotResumable: there is no checkpoint, or it is missing or damaged.
     """
     session_id = current.session_id
     latest = Resumability.named(current)
@@ -120,7 +117,7 @@ def restore(backend: Backend, claim: Claim, current: StateT, checkpoint_id: str 
 
 
 def _same_state(restored: SessionState, current: SessionState) -> bool:
-    """Return whether the checkpoint is of the revision that is stored: nothing is newer."""
+    """Return whether the checkpoint holds the stored revision, so that nothing is newer."""
     return (
         restored.incarnation is not None
         and restored.incarnation == current.incarnation

@@ -21,17 +21,15 @@ class Session(Generic[StateT]):
     KeyboardInterrupt make it cancelled, SystemExit or an end without a verdict pause it (nobody
     said that it succeeded).
 
-    Every method that writes raises:
+    Once somebody has asked, with ``store.cancel()``, that this session ends, ``save`` and
+    ``checkpoint`` raise ``CancellationRequested``. If that leaves the ``with`` block, or the
+    block ends without a verdict after it, the session is cancelled.
 
-    - ``NotStorable`` for a value that would not read back equal; nothing was written.
-    - ``RevisionConflict`` if something without a claim changed the state; that one was kept.
-    - ``ClaimLost`` after a release, in a forked child, or if the lock file was removed.
-    - ``DurabilityUncertain`` if the new state is visible but may not survive a power loss.
-    - ``StorageError`` if the system refused; nothing was changed.
-
-    ``save`` and ``checkpoint`` also raise ``CancellationRequested`` once somebody has asked, with
-    ``store.cancel()``, that this session ends; nothing was written. If that leaves the ``with``
-    block, or the block ends without a verdict after it, the session is cancelled.
+    Examples:
+        >>> with store.resume("ticket-1") as session:
+        ...     session.state.data_buffer["step"] = 2
+        ...     revision = session.save()
+        ...     revision = session.complete({"team": "billing"})
     """
 
     def __init__(self, writer: SessionWriter[StateT]) -> None:
@@ -86,16 +84,39 @@ class Session(Generic[StateT]):
         self._writer.state = state
 
     def save(self) -> int:
-        """Store the state; return its revision. The session stays claimed."""
+        """Store the state; return its revision. The session stays claimed.
+
+        Raises:
+            NotStorable: a value would not read back equal; nothing was written.
+            CancellationRequested: somebody asked that the session ends; nothing was written.
+            RevisionConflict: something without a claim changed the state; that one was kept.
+            ClaimLost: the claim was released, or its lock file removed, or this is a forked child.
+            DurabilityUncertain: the new state is visible, but may not survive a power loss.
+            StorageError: the system refused; nothing was changed.
+
+        Examples:
+            >>> with store.create("triage", session_id="ticket-2") as session:
+            ...     session.state.data_buffer["step"] = 1
+            ...     session.save()
+            2
+        """
         writer = self._writer
         return writer.run(writer.begin_step).revision
 
     def checkpoint(self, checkpoint_type: str = "manual", *, node: str | None = None) -> Checkpoint:
         """Store the state, keep it, and make it the one that a resume restores.
 
+        It raises what :meth:`save` raises.
+
         Args:
             checkpoint_type: what kind it is, such as ``"node_complete"``.
             node: the current node; stored in ``progress.current_node``.
+
+        Examples:
+            >>> with store.resume("ticket-1") as session:
+            ...     kept = session.checkpoint("node_complete", node="answer")
+            >>> kept.node
+            'answer'
         """
         writer = self._writer
         stored = writer.run(lambda: writer.begin_checkpoint(checkpoint_type, node))
@@ -103,34 +124,80 @@ class Session(Generic[StateT]):
         return stored.checkpoint
 
     def pause(self, node: str | None = None, *, resume_from: str | None = None) -> Checkpoint:
-        """Store the state as paused, keep a checkpoint of it, and release the session."""
+        """Store the state as paused, keep a checkpoint of it, and release the session.
+
+        It raises what :meth:`save` raises, but for CancellationRequested.
+
+        Args:
+            node: where it paused; stored in ``progress.paused_at`` and ``current_node``.
+            resume_from: where to go on; stored in ``progress.resume_from``.
+
+        Examples:
+            >>> with store.resume("ticket-1") as session:
+            ...     kept = session.pause("ask", resume_from="answer")
+            >>> store.load("ticket-1").progress.resume_from
+            'answer'
+        """
         writer = self._writer
         stored = writer.run(lambda: writer.begin_pause(node, resume_from))
         assert stored.checkpoint is not None
         return stored.checkpoint
 
     def complete(self, output: dict[str, Any] | None = None) -> int:
-        """Store the state as completed and release the session; return the revision."""
+        """Store the state as completed and release the session; return the revision.
+
+        It raises what :meth:`save` raises, but for CancellationRequested.
+
+        Args:
+            output: what came of it; stored in ``result.output``.
+
+        Examples:
+            >>> with store.resume("ticket-1") as session:
+            ...     revision = session.complete({"team": "billing"})
+            >>> store.load("ticket-1").result.output
+            {'team': 'billing'}
+        """
         writer = self._writer
         return writer.run(lambda: writer.begin_complete(output)).revision
 
     def fail(self, error: BaseException | str) -> int:
-        """Store the state as failed with ``error``, release the session; return the revision."""
+        """Store the state as failed with ``error``, release the session; return the revision.
+
+        It raises what :meth:`save` raises, but for CancellationRequested.
+
+        Examples:
+            >>> with store.resume("ticket-1") as session:
+            ...     revision = session.fail(ValueError("no such city"))
+            >>> store.load("ticket-1").result.error
+            'ValueError: no such city'
+        """
         writer = self._writer
         return writer.run(lambda: writer.begin_fail(error)).revision
 
     def cancel(self, reason: str | None = None) -> int:
-        """Store the state as cancelled and release the session; return the revision."""
+        """Store the state as cancelled and release the session; return the revision.
+
+        It raises what :meth:`save` raises, but for CancellationRequested.
+
+        Args:
+            reason: why; stored in ``result.error``.
+
+        Examples:
+            >>> with store.resume("ticket-1") as session:
+            ...     revision = session.cancel("the customer called it off")
+        """
         writer = self._writer
         return writer.run(lambda: writer.begin_cancel(reason)).revision
 
     def release(self) -> None:
         """Give the session back; one that is still ACTIVE is paused first. Safe to call twice.
 
-        One that met a request to cancel is cancelled instead.
+        A session that met a request to cancel is cancelled instead. In a forked child it only
+        closes the inherited descriptor. The lock is freed even if the pause cannot be written.
 
-        In a forked child it only closes the inherited descriptor. The lock is freed even if the
-        pause cannot be written.
+        Examples:
+            >>> session = store.claim("ticket-1")
+            >>> session.release()
         """
         self._writer.release()
 

@@ -147,7 +147,11 @@ class StoreInspection:
 
         Examples:
             >>> for change in store.diff("ticket-1", "r2", "r3"):
-            ...     print(change.path, change.before, change.after)
+            ...     print(change.kind, change.path)
+            changed status
+            changed timestamps.paused_at_time
+            changed progress.current_node
+            changed progress.paused_at
         """
         from sessionstore.operations.diff import diff
 
@@ -339,8 +343,8 @@ class StoreInspection:
             StorageError: the system refused.
 
         Examples:
-            >>> store.usage("ticket-1").total < 100_000
-            True
+            >>> store.usage("ticket-1").checkpoints
+            2
         """
         return self._backend.usage(check_id(session_id))
 

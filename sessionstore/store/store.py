@@ -111,8 +111,9 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         Args:
             goal_id: what the session is for; required unless ``state`` is given.
             state: a whole state instead, such as SessionState's constructors make.
-            fields: see :class:`~sessionstore.session.create.NewSession`; with ``state`` only
-                ``session_id``.
+            fields: ``session_id``, ``agent_id``, ``entry_point``, ``stream_id``,
+                ``correlation_id``, ``input_data`` and ``checkpoint_enabled`` of the state; with
+                ``state`` only ``session_id``.
 
         Raises:
             SessionExists: there is a session with this id.

@@ -1,4 +1,4 @@
-"""Do I/O in threads for an event loop, finishing what was begun before a cancellation arrives."""
+"""Do I/O in threads for an event loop; work that has begun ends before a cancellation arrives."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sessionstore.log import about, logger
 T = TypeVar("T")
 
 _THREADS = 32
-"""Writes that can wait for the disk at once; each thread only waits."""
+"""How many writes can wait for the disk at once; each thread only waits."""
 
 
 class Runner:
-    """Threads for I/O, and what becomes of it when the waiting task is cancelled."""
+    """Threads that do the I/O of an event loop."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
@@ -24,7 +24,7 @@ class Runner:
     async def run(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
         """Return ``work()``, done in a thread; once begun it is finished, cancelled or not.
 
-        A cancellation is delivered afterwards; ``undo`` then gets what nobody will receive.
+        A cancellation is delivered afterwards. Nobody receives the result then: ``undo`` gets it.
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sessionstore")
@@ -46,7 +46,7 @@ class Runner:
                 await _done(undoing)
                 if (failure := undoing.exception()) is not None:
                     logger.warning(
-                        "a cancelled operation could not be undone: %s",
+                        "rolling back a cancelled operation failed: %s",
                         failure,
                         extra=about(
                             "cancelled_undo_failed", reason=failure, session_id=_of(failure)
@@ -62,13 +62,13 @@ class Runner:
 
 
 def _of(failure: BaseException) -> str | None:
-    """Return the session that an error of ours is about, if any."""
+    """Return the id of the session that an error names, if it names one."""
     session_id = getattr(failure, "session_id", None)
     return session_id if isinstance(session_id, str) else None
 
 
 async def _done(future: asyncio.Future[Any]) -> None:
-    """Wait until ``future`` is done; further cancellations wait, too."""
+    """Wait until ``future`` is done, whatever cancellations arrive meanwhile."""
     while not future.done():
         try:
             await asyncio.wait([future])

@@ -1,4 +1,4 @@
-"""The check-up: damage is found, mended without losing anything, and nobody is disturbed."""
+"""Check and repair: damage is found and repaired without losing anything or disturbing anybody."""
 
 # ruff: noqa: D102
 # The name of each test is the claim that it proves.

@@ -34,7 +34,6 @@ from tests.support.cli import (
     put_hostile,
     run,
     state,
-    unmeasured,
 )
 from tests.support.processes import (
     DEADLINE,
@@ -272,7 +271,7 @@ def loaded_by(*args: str, env: dict[str, str] | None = None) -> list[str]:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *args],
-        check=True, capture_output=True, text=True, env=unmeasured(env), timeout=DEADLINE,
+        check=True, capture_output=True, text=True, env=environment(env), timeout=DEADLINE,
     )  # fmt: skip
     found: list[str] = json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
     return found

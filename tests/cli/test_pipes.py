@@ -12,7 +12,14 @@ import pytest
 
 from sessionstore import SessionStore
 from tests.support.cli import invoke, leave_behind
-from tests.support.processes import CHECKOUT, DEADLINE, new_session, read_state, state_path
+from tests.support.processes import (
+    CHECKOUT,
+    DEADLINE,
+    new_session,
+    read_state,
+    state_path,
+    without_coverage,
+)
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def sh(root: Path, line: str, **variables: str) -> subprocess.CompletedProcess[s
         ["sh", "-c", line],
         cwd=root.parent,
         env={
-            **os.environ,
+            **without_coverage(),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": str(CHECKOUT),
             "PYTHONWARNINGS": "error",

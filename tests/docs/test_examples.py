@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from sessionstore import SessionState, SessionStore
-from tests.support.processes import DEADLINE
+from tests.support.processes import DEADLINE, new_session, without_coverage
 from tests.support.run_records import RunRecord, each_run_set, write_runs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -86,7 +86,7 @@ class Examples:
         script = EXAMPLES / name
         log = self.directory / f"{len(self.started)}.log"
         command = [sys.executable, "-W", "error", str(script), *map(str, arguments)]
-        child = Child(log, command, env)
+        child = Child(log, command, {**without_coverage(), **(env or {})})
         self.started.append(child)
         return child
 
@@ -398,7 +398,7 @@ def run_ops_script(root: Path, *command: str) -> subprocess.CompletedProcess[str
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["sh", EXAMPLES / "ops_list_resumable.sh", *command],
-        env={**os.environ, "SESSIONSTORE_ROOT": str(root), "PATH": path},
+        env={**without_coverage(), "SESSIONSTORE_ROOT": str(root), "PATH": path},
         capture_output=True,
         text=True,
         check=False,
@@ -406,13 +406,9 @@ def run_ops_script(root: Path, *command: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_ops_script_hands_each_resumable_id_to_a_second_command(
-    examples: Examples, root: Path
-) -> None:
-    for _ in range(3):
-        examples.run("human_in_the_loop.py", "ask", "--root", root)
+def test_the_ops_script_hands_each_resumable_id_to_a_second_command(root: Path) -> None:
+    paused = [new_session(root, f"waits-{number}") for number in range(3)]
     dies_holding(root, "without-checkpoint")
-    paused = [name for name, state in stored(root).items() if state["status"] == "paused"]
 
     ended = run_ops_script(root, "echo", "to resume:")
 
@@ -445,7 +441,7 @@ def test_the_demo_kills_resumes_compares_and_leaves_nothing(
 ) -> None:
     # A checkout without recorded runs beside it: then the demo makes some up.
     copy = shutil.copytree(EXAMPLES, tmp_path / "checkout" / "examples")
-    env = {**os.environ, "TMPDIR": str(temporary)}
+    env = {"TMPDIR": str(temporary)}
     lines = examples.run(str(copy / "demo.py"), env=env)
     assert any(line.startswith("2. 8 made-up runs") for line in lines)
     assert lines[-1] == "Nothing was lost."
@@ -455,7 +451,7 @@ def test_the_demo_kills_resumes_compares_and_leaves_nothing(
 
 
 def test_the_demo_sees_a_difference(examples: Examples, temporary: Path) -> None:
-    env = {**os.environ, "TMPDIR": str(temporary)}
+    env = {"TMPDIR": str(temporary)}
     lines = examples.run("demo.py", "--spoil", "--chapter", 4, status=1, env=env)
     assert any("result.success: True became 'spoilt'" in line for line in lines)
     assert lines[-1].startswith("NOT AS PROMISED")
@@ -467,9 +463,7 @@ def test_an_interrupted_demo_leaves_no_process_and_no_file(
     examples: Examples, temporary: Path, request_to_stop: signal.Signals
 ) -> None:
     for _ in SLOWER:
-        # Not under coverage, which holds a lock that an interrupted one never gives back.
-        calm = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
-        child = examples.start("demo.py", env={**calm, "TMPDIR": str(temporary)})
+        child = examples.start("demo.py", env={"TMPDIR": str(temporary)})
         child.until_said("KILLED")
         seen = meets_a_child(child)
         child.process.send_signal(request_to_stop)

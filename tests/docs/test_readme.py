@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 from sessionstore import SessionStore
 from sessionstore.cli.commands import COMMANDS
 from tests.docs.pages import Reader, blocks
-from tests.support.processes import CHECKOUT, DEADLINE
+from tests.support.processes import CHECKOUT, DEADLINE, without_coverage
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -25,7 +24,7 @@ def run(code: str, home: Path) -> subprocess.CompletedProcess[str]:
     """Run a block in a process of its own, with ``home`` as the home directory."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, "HOME": str(home)},
+        env={**without_coverage(), "HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,15 @@ class Recording:
 
 
 Record = Callable[..., Recording]
+
+
+@pytest.fixture(autouse=True)
+def _without_coverage() -> Iterator[None]:
+    """Run without coverage: what is repeated here a thousand times is measured elsewhere."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 @pytest.fixture(scope="module")

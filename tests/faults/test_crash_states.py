@@ -52,7 +52,7 @@ def test_a_checkpoint_that_returned_outlives_a_power_cut_in_process_mode_too(
 ) -> None:
     tried = crash(tmp_path, "process", way)
     assert tried.crashes >= 200  # less is flushed, so more may be left
-    assert tried.repaired > 0, "no check-up had anything to mend"
+    assert tried.repaired > 0, "no check had anything to repair"
     tally("crash states", promise=2, cases=tried.crashes)
 
 

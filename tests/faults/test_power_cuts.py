@@ -14,7 +14,7 @@ import pytest
 
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError
 from sessionstore.durable import directory, replace
-from sessionstore.process import identity
+from sessionstore.process import kernel
 from tests.faults.support.images import Image, Unavailable, image
 from tests.faults.support.tally import tally
 from tests.support.index import assert_true, index_files, row
@@ -151,7 +151,7 @@ def test_what_was_acknowledged_is_there_after_the_power_was_cut(
         work(powered, turn)
         powered.lose_power()
         # This kernel went on, and its id of the boot with it.
-        monkeypatch.setattr(identity, "boot_id", partial(str, f"boot {turn}"))
+        monkeypatch.setattr(kernel, "boot_id", partial(str, f"boot {turn}"))
         journals.append(powered)
         for journal in journals:
             assert journal.lost(saves=True) == []
@@ -184,9 +184,7 @@ def test_an_index_that_lost_its_last_rows_with_the_power_is_compared(
         powered.store.claim(name).fail("flushed, unlike what the index was told")
         powered.lose_power()
         lost = row(powered.root, name) == before
-        monkeypatch.setattr(
-            identity, "boot_id", partial(str, f"boot {turn}")
-        )  # this kernel went on
+        monkeypatch.setattr(kernel, "boot_id", partial(str, f"boot {turn}"))  # this kernel went on
         assert powered.store.count(status="failed") == turn + 1
         assert_true(powered.store)
         powered.store.close()

@@ -18,8 +18,9 @@ import pytest
 
 from sessionstore import Diagnosis, SessionStore, diagnose
 from sessionstore.durable import directory, replace
-from sessionstore.storage.files.doctor import environment as place
 from sessionstore.storage.files.doctor import trials
+from sessionstore.storage.files.doctor.environment import _more_descriptors
+from sessionstore.storage.files.doctor.environment import diagnose as environment_diagnose
 from tests.faults.support.images import Unavailable, memory, read_only
 from tests.support.cli import HOSTILE, acting, environment, hashes, invoke, put, state
 from tests.support.processes import DEADLINE, needs_linux, needs_root
@@ -200,7 +201,7 @@ def test_few_descriptors_are_a_warning(tmp_path: Path) -> None:
     ],
 )
 def test_no_more_descriptors_are_advised_than_the_system_gives(hard: int, advice: str) -> None:
-    assert place._more_descriptors(64, hard, resource.RLIM_INFINITY).startswith(advice)
+    assert _more_descriptors(64, hard, resource.RLIM_INFINITY).startswith(advice)
 
 
 def test_a_clock_behind_the_sessions_is_a_warning(tmp_path: Path) -> None:
@@ -214,9 +215,9 @@ def test_a_clock_behind_the_sessions_is_a_warning(tmp_path: Path) -> None:
 
 def test_a_clock_that_was_set_back_is_seen_in_the_times_of_files(tmp_path: Path) -> None:
     put(tmp_path, "one")
-    found = place.diagnose(str(tmp_path), lambda: datetime.now(UTC) - timedelta(days=2))
+    found = environment_diagnose(str(tmp_path), lambda: datetime.now(UTC) - timedelta(days=2))
     assert by_check(found)["clock"].fitness == "warn"
-    never = place.diagnose(str(tmp_path), lambda: datetime(1970, 1, 1, tzinfo=UTC))
+    never = environment_diagnose(str(tmp_path), lambda: datetime(1970, 1, 1, tzinfo=UTC))
     assert "never set" in by_check(never)["clock"].detail
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from sessionstore import RecoveryReport, SessionStore, SessionStoreError
 from tests.soak.verdict import Verdict, judge
+from tests.support.processes import without_coverage
 
 CHECKOUT = Path(__file__).parents[2]
 CREW = ("writer", "writer", "writer", "writer", "sweeper", "reader")
@@ -166,16 +167,10 @@ class Soak:
     def _start(self, role: str) -> None:
         self.started += 1
         arguments = (self.home, role, self.started, f"{self.seed}-{self.started}", self.sessions)
-        environment = {
-            # coverage would write its data when it ends, which a killed process never does.
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("COVERAGE_")
-        }
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.soak.worker", *map(str, arguments)],
             cwd=CHECKOUT,
-            env=environment,
+            env=without_coverage(),
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the parent, which ends them in order
         )

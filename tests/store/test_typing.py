@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import assert_type
 
@@ -14,10 +17,16 @@ import pytest
 from sessionstore import (
     AsyncSession,
     AsyncSessionStore,
+    Checkpoint,
+    Liveness,
     MemoryBackend,
+    Page,
+    RecoveryReport,
     Session,
     SessionState,
+    SessionStatus,
     SessionStore,
+    SessionSummary,
     SessionTimestamps,
 )
 from tests.support.processes import DEADLINE
@@ -113,6 +122,67 @@ def test_the_async_face_infers_the_same(tmp_path: Path) -> None:
     asyncio.run(typed())
 
 
+def test_what_a_store_finds_is_typed(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path, durability="process")
+    with store.create("triage", session_id="s-1") as session:
+        session.pause()
+    page = store.find(status="paused")
+    assert_type(page, Page)
+    for item in page:
+        assert_type(item, SessionSummary)
+        assert_type(item.status, SessionStatus | None)
+    for item in store.iter_find():
+        assert_type(item, SessionSummary)
+    assert_type(list(page), list[SessionSummary])
+    assert [item.session_id for item in page] == ["s-1"]
+
+
+def test_an_awaited_twin_takes_and_gives_what_its_method_does(tmp_path: Path) -> None:
+    async def use() -> None:
+        async with AsyncSessionStore(tmp_path, state_type=MyState, durability="process") as store:
+            session = await store.create("triage", session_id="s-1")
+            kept = await session.checkpoint("node_complete")
+            await session.pause()
+            assert_type(await store.exists("s-1"), bool)
+            assert_type(await store.load_checkpoint("s-1", kept.checkpoint_id), MyState)
+            page = await store.find(limit=3, goal_id="triage", status=["paused"])
+            assert_type(page, Page)
+            assert [item.session_id for item in page] == ["s-1"]
+            assert_type(await store.count(resumable=True), int)
+            assert_type(await store.checkpoints("s-1"), list[Checkpoint])
+            assert_type(await store.liveness("s-1"), Liveness)
+            assert_type(await store.fork("s-1", new_id="s-2"), str)
+            assert_type(await store.mark("s-1", "failed", reason="given up"), int)
+            assert_type(await store.recover(dry_run=True), RecoveryReport)
+            assert_type(await store.raw("s-1"), bytes)
+            assert_type(await store.delete("s-2"), None)
+
+    asyncio.run(use())
+
+
+def test_a_twin_shows_the_signature_and_the_prose_of_its_method() -> None:
+    twins = [
+        name
+        for name, twin in vars(AsyncSessionStore).items()
+        if hasattr(twin, "__wrapped__") and not name.startswith("_")
+    ]
+    assert len(twins) == 24
+    for name in twins:
+        twin, method = getattr(AsyncSessionStore, name), getattr(SessionStore, name)
+        assert inspect.iscoroutinefunction(twin)
+        assert inspect.signature(twin) == inspect.signature(method)
+        assert inspect.getdoc(twin) == inspect.getdoc(method)
+        assert twin.__qualname__ == f"AsyncSessionStore.{name}"
+
+
+def test_the_awaited_store_has_every_method_of_the_other() -> None:
+    def public(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert public(AsyncSessionStore) == public(SessionStore)
+    assert public(AsyncSession) == public(Session)
+
+
 WRONG = """\
     from sessionstore import AsyncSessionStore, SessionState, SessionStore
 
@@ -140,27 +210,62 @@ WRONG = """\
         bad: str = (await store.load("s-1")).budget  # wrong
         async with store.claim("s-1") as session:
             session.state.budgte  # wrong
+        page = await store.find(limit=3, status="paused")
+        ids: list[str] = [item.session_id for item in page]
+        [item.sesion_id for item in page]  # wrong
+        await store.find(stauts="paused")  # wrong
+        await store.find(limit="3")  # wrong
+        await store.load(3)  # wrong
+        await store.load()  # wrong
+        await store.mark("s-1", "failed")  # wrong
+        await store.mark("s-1", "completed", reason="r")  # wrong
+        number: int = await store.mark("s-1", "failed", reason="r")
+        text: str = await store.count()  # wrong
+        store.exists("s-1") + 1  # wrong
 """
 
 
-def test_a_type_checker_finds_the_mistakes_of_a_user_and_nothing_else(tmp_path: Path) -> None:
-    pytest.importorskip("mypy")
-    program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(WRONG))
-    (tmp_path / "mypy.ini").write_text("[mypy]\n")  # not the one of this checkout
-    lines = program.read_text().splitlines()
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--no-color-output",
-         "--config-file", "mypy.ini", "--cache-dir", str(tmp_path / "cache"), "program.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
+def mypy(program: Path) -> list[tuple[str, int]]:
+    """Return the places of the errors that mypy finds; it has no cache, and checks all again."""
+    (program.parent / "mypy.ini").write_text("[mypy]\n")  # not the one of this checkout
+    checked = run(
+        "mypy", "--strict", "--no-error-summary", "--no-color-output",
+        "--config-file", "mypy.ini", "--cache-dir", "cache", program.name, at=program.parent,
     )  # fmt: skip
     assert checked.stderr == ""
-    complaints = [line.split(":") for line in checked.stdout.splitlines() if ": error:" in line]
-    assert {parts[0] for parts in complaints} == {"program.py"}
-    assert {int(parts[1]) for parts in complaints} == {
-        number for number, line in enumerate(lines, 1) if line.endswith("# wrong")
-    }, checked.stdout
+    places = [line.split(":") for line in checked.stdout.splitlines() if ": error:" in line]
+    return [(name, int(line)) for name, line, *_ in places]
+
+
+def pyright(program: Path) -> list[tuple[str, int]]:
+    """Return the places of the errors that pyright finds."""
+    (program.parent / "pyrightconfig.json").write_text("{}")
+    checked = run(
+        "pyright", "--outputjson", "--pythonpath", sys.executable, program.name, at=program.parent
+    )
+    found = json.loads(checked.stdout)["generalDiagnostics"]
+    return [
+        (Path(one["file"]).name, one["range"]["start"]["line"] + 1)
+        for one in found
+        if one["severity"] == "error"
+    ]
+
+
+def run(module: str, *args: str, at: Path) -> subprocess.CompletedProcess[str]:
+    """Return what a checker says."""
+    pytest.importorskip(module)
+    return subprocess.run(
+        [sys.executable, "-m", module, *args],
+        cwd=at, capture_output=True, text=True, timeout=DEADLINE, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("checker", [mypy, pyright])
+def test_a_type_checker_finds_the_mistakes_of_a_user_and_nothing_else(
+    tmp_path: Path, checker: Callable[[Path], list[tuple[str, int]]]
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(WRONG))
+    lines = program.read_text().splitlines()
+    wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
+    assert set(checker(program)) == {("program.py", number) for number in wrong}

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sessionstore.cli.app import app
-from tests.support.processes import DEADLINE
+from tests.support.processes import DEADLINE, without_coverage
 
 GONE = 2147480000
 """Above the largest pid that a kernel gives out (2**22 on Linux)."""
@@ -49,18 +49,12 @@ def run(
 
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without what would decide for the command."""
-    mine = {name: value for name, value in os.environ.items() if name not in _DECIDING}
+    """Return this process's environment without what would decide for the command.
+
+    Coverage measures the commands that ``invoke`` runs inside this process.
+    """
+    mine = {name: value for name, value in without_coverage().items() if name not in _DECIDING}
     return {**mine, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", **(changes or {})}
-
-
-def unmeasured(changes: dict[str, str] | None = None) -> dict[str, str]:
-    """Return the same without coverage, which loads modules of its own, and takes locks."""
-    return {
-        name: value
-        for name, value in environment(changes).items()
-        if not name.startswith("COVERAGE")
-    }
 
 
 def invoke(
@@ -120,13 +114,9 @@ def on_terminal(
 
 @contextmanager
 def process(*args: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the command; it is ended with the block, whatever happens.
-
-    It runs without coverage: that holds a lock of its own while it records, which a signal handler
-    that raises never gives back, and the command would hang for ever.
-    """
+    """Start the command; it is ended with the block, whatever happens."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "sessionstore", *args], env=unmeasured(), **options
+        [sys.executable, "-m", "sessionstore", *args], env=environment(), **options
     )
     try:
         yield child

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from sessionstore.cli.options import units
 from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.emit import Report, emit, flushed
 from sessionstore.errors import SessionCorrupt, SessionNotFound
 from sessionstore.text import count_of, printable
 
@@ -74,7 +73,6 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
         for line in _last(store, chosen, count):
             last = line.summary
             yield line
-        sys.stdout.flush()
         for change in changes:
             if change.kind == "deleted":
                 streams.notice(f"{chosen} was deleted")
@@ -84,13 +82,12 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
                 continue
             unseen, last = _unseen(last, new), new
             yield Line(new, unseen=unseen)
-            sys.stdout.flush()
 
     with settings.open_store() as store:
         chosen = resolve_one(store, session_id, settings.root)
         # The watch begins before the state is read, so that no save falls in between.
         changes = store.watch([chosen]) if follow else iter(())
-        lines = follow_saves()
+        lines = flushed(follow_saves())
         report = Report(
             schema=SCHEMA,
             lines=(_item(line) for line in lines),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +16,7 @@ from sessionstore.cli.options.shared import Settings, output_option, shared_opti
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import Duration
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.emit import Report, emit, flushed
 from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 
@@ -72,7 +71,7 @@ def watch(
     # A store that does not exist yet can be watched, too; nothing is created on disk.
     with settings.open_store(create=True) as store:
         chosen = _resolve(store, ids, settings.root) if ids else None
-        changes = _flushed(
+        changes = flushed(
             store.watch(
                 chosen, until=until or None, timeout=timeout, events=not no_events, **filters
             )
@@ -97,13 +96,6 @@ def _resolve(store: SessionStore[Any], ids: tuple[str, ...], root: object) -> li
         else:
             chosen += resolve_all(store, [given], root)
     return chosen
-
-
-def _flushed(changes: Iterable[SessionChange]) -> Iterator[SessionChange]:
-    """Yield each change, and flush its output: the next one may take hours."""
-    for change in changes:
-        yield change
-        sys.stdout.flush()
 
 
 def _item(change: SessionChange) -> json.Item:

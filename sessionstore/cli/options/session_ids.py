@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,8 +18,10 @@ from sessionstore.text import printable
 if TYPE_CHECKING:
     from sessionstore.store.store import SessionStore
 
-session_argument = click.argument("session_id", metavar="ID", type=SESSION_ID)
-sessions_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=SESSION_ID)
+session_argument: Final = click.argument("session_id", metavar="ID", type=SESSION_ID)
+sessions_argument: Final = click.argument(
+    "ids", metavar="ID...", nargs=-1, required=True, type=SESSION_ID
+)
 
 _NAMED = 5
 

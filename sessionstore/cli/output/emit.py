@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit, combined, refused
 from sessionstore.cli.output.json import Item, dumps
 from sessionstore.errors import SessionStoreError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +82,12 @@ def emit_each(
             else:
                 codes.append(Exit.OK)
                 yield item
-                # An interruption of the next one must not hide that this one is done.
-                sys.stdout.flush()
 
     def write_table() -> None:
         for item in items:
             streams.write(f"{item['session_id']}  {done}\n")
 
-    items = act_on_each()
+    items = flushed(act_on_each())
     report = Report(
         schema=schema,
         lines=items,
@@ -96,6 +97,16 @@ def emit_each(
     )
     emit(report, form)
     return combined(codes)
+
+
+def flushed(items: Iterable[T]) -> Iterator[T]:
+    """Yield each item, and flush what was written of it before the next one.
+
+    The next one may take hours, or be interrupted.
+    """
+    for item in items:
+        yield item
+        sys.stdout.flush()
 
 
 def _write_lines(items: Iterable[Item], schema: str) -> None:

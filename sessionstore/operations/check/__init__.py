@@ -1,1 +1,1 @@
-"""Check a store for damage, and mend it."""
+"""Check a store for damage, and repair it."""

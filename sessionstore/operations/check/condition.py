@@ -1,4 +1,4 @@
-"""A session at one moment, as the check-up sees it: its state, its checkpoints, what is wrong."""
+"""The condition of a session at one moment: its state, its checkpoints, and their damage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sessionstore.storage.claim import Claim
 
 @dataclass(slots=True)
 class SessionCondition:
-    """What was there, and what of it could not be read."""
+    """The state and checkpoints of a session, as far as they can be read."""
 
     stored: Stored | None = None
     state: SessionState | None = None
@@ -26,32 +26,32 @@ class SessionCondition:
     sound: list[Checkpoint] = field(default_factory=list)
     damaged: list[tuple[str, SessionCorrupt]] = field(default_factory=list)
     doubled: list[tuple[str, list[str]]] = field(default_factory=list)
-    """Files of sound checkpoints that have keys more than once, and which."""
+    """Files of sound checkpoints with doubled keys, and those keys."""
     unreadable: list[tuple[str, StorageError]] = field(default_factory=list)
     no_checkpoints: SessionCorrupt | None = None
-    """Something else is in the place of all checkpoints."""
+    """Why checkpoints/ cannot be read at all."""
 
     def newest(self, *, whole: bool) -> Checkpoint | None:
         """Return the newest sound checkpoint; with ``whole`` one that holds a whole state."""
         return checkpoint.newest_sound(self.sound, whole=whole)
 
     def why_dangling(self) -> str | None:
-        """Return what is wrong with the latest checkpoint that the state names."""
+        """Return what is wrong with the latest checkpoint that the state names, or None."""
         latest = self.state.latest_checkpoint_id if self.state else None
         if latest is None or latest in (item.checkpoint_id for item in self.sound):
             return None
         if latest in (name for name, _ in self.unreadable):
-            return None  # that is a finding of its own
+            return None  # a finding of its own
         if latest in (name for name, _ in self.damaged):
             return f"its latest checkpoint {latest} is damaged"
         return f"its latest checkpoint {latest} is {'missing' if is_id(latest) else 'no valid id'}"
 
     def why_behind(self, load: Callable[[str], SessionState]) -> str | None:
-        """Return what tells that the state is older than a checkpoint of it, as far as known.
+        """Return the evidence that the state is older than its newest checkpoint, or None.
 
-        Saves with durability "process" may be lost with the power, checkpoints are not. One of
-        the very next revision was perhaps being kept when its process died. ``load`` returns the
-        state that a checkpoint holds.
+        A power cut may take saves of durability "process", but no checkpoints. A checkpoint of the
+        next revision is no evidence: its process may have died before it wrote the state. ``load``
+        returns the state in a checkpoint.
         """
         newest, state = self.newest(whole=True), self.state
         if state is None or newest is None or newest.checkpoint_type == BEFORE_RESUME:
@@ -60,7 +60,7 @@ class SessionCondition:
         names_none = state.latest_checkpoint_id is None
         if not names_none and revision <= state.revision + 1:
             return None
-        # Other software that rewrites a state may know of no revision: that one is newer.
+        # Other software that rewrites a state may know no revisions: then the state is newer.
         if state.incarnation is None or load(found).incarnation != state.incarnation:
             return None
         if names_none:
@@ -72,10 +72,10 @@ class SessionCondition:
 
 
 def read_condition(backend: Backend, session_id: str, claim: Claim | None) -> SessionCondition:
-    """Return what is there now, read under ``claim`` if there is one.
+    """Return the condition of a session, read under ``claim`` if there is one.
 
     Raises:
-        SessionNotFound, StorageError: it cannot be looked at.
+        SessionNotFound, StorageError: it cannot be read.
     """
     seen = SessionCondition()
     try:

@@ -1,7 +1,7 @@
-"""The check-up: find what is damaged or left over, and mend it without losing anything.
+"""Check sessions: find damage and left-overs, and repair them without losing anything.
 
-A repair works under the claim of each session, puts aside what it replaces, and deletes nothing
-that could be data; interrupted anywhere, the next one goes on.
+A repair holds the claim of each session, puts what it replaces into quarantine, and deletes nothing
+that could be data. It can be interrupted anywhere: the next repair goes on.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ __all__ = ["CheckReport", "Finding", "FindingKind", "check"]
 
 _LOOKS = 10
 _SETTLING = 0.1
-"""Seconds after which a state must still be damaged: other software may be rewriting it in
-place, or be making the session, and holds no lock meanwhile."""
+"""Seconds after which a state must still be damaged: other software, which holds no lock, may be
+writing it in place or creating the session."""
 
-# What a check-up cannot mend: a person or the system has to.
+# Findings that no repair can mend: a person or the system has to.
 _NOT_OURS = frozenset({FindingKind.ACTIVE_WITHOUT_OWNER, FindingKind.UNREADABLE})
 _GIVEN_BACK = "it had ended, how is lost: the process that ran it had given it back"
 _KEPT = "nothing: it loads, and a checkpoint is never changed"
 
 
 def check(backend: Backend, *, repair: bool, progress: Progress | None = None) -> CheckReport:
-    """Look at everything in ``backend``; mend what can be mended if ``repair`` is true."""
+    """Check everything in ``backend``; repair what can be repaired if ``repair`` is true."""
     findings = list(backend.check_place(repair=repair))
-    # These cannot even be claimed.
+    # These cannot be claimed at all.
     judged = {item.session_id for item in findings if item.kind is FindingKind.DAMAGED_STATE}
     ids = sorted(session_id for session_id in backend.ids() if session_id not in judged)
     for done, session_id in enumerate(ids):
@@ -61,7 +61,7 @@ def check(backend: Backend, *, repair: bool, progress: Progress | None = None) -
 
 
 class _Session:
-    """The check-up of one session."""
+    """The check of one session."""
 
     def __init__(self, backend: Backend, session_id: str) -> None:
         self.backend = backend
@@ -81,7 +81,7 @@ class _Session:
     # --- looking ---------------------------------------------------------------------------------
 
     def _look(self) -> list[Finding]:
-        """Return what is wrong, changing nothing; what is being written right now is not."""
+        """Return the findings and change nothing; what is being written now is no finding."""
         seen = read_condition(self.backend, self.session_id, None)
         for _ in range(_LOOKS):
             found = self._judge(seen, None)
@@ -185,7 +185,7 @@ class _Session:
             claim.release()
 
     def _repair(self, claim: Claim, last: Probe) -> list[Finding]:
-        # Look again under the claim: its holder may have mended or ended it since.
+        # Look again under the claim: its holder may have repaired or ended it since.
         seen = read_condition(self.backend, self.session_id, claim)
         found = self._judge(seen, claim)
         kept = self.backend.check_kept(self.session_id, claim, repair=False)
@@ -206,7 +206,7 @@ class _Session:
         return [*self._mend(found, claim, seen, last), *kept]
 
     def _put_away(self, found: list[Finding], claim: Claim) -> list[Finding]:
-        """Put the whole session into quarantine; what else is wrong with it goes along."""
+        """Put the whole session into quarantine; its other findings go along."""
         first, *others = found
         first = _mended(
             first,
@@ -220,7 +220,7 @@ class _Session:
     def _mend(
         self, found: Iterable[Finding], claim: Claim, seen: SessionCondition, last: Probe
     ) -> list[Finding]:
-        """Mend in this order: the state, from a checkpoint; the checkpoints; what names them."""
+        """Repair in this order: the state from a checkpoint, the checkpoints, the names of them."""
         mended: list[Finding] = []
         names = [name for name, _ in seen.damaged]
         bad: list[str | None] = [*names, *([None] if seen.no_checkpoints else [])]
@@ -232,7 +232,7 @@ class _Session:
                 restore = partial(self._restore, claim, seen, last, item.detail)
                 mended.append(_mended(item, restore))
             elif item.kind is FindingKind.DAMAGED_CHECKPOINT:
-                quarantine = partial(self._put_aside, claim, bad.pop(0), item.detail)
+                quarantine = partial(self._quarantine_checkpoint, claim, bad.pop(0), item.detail)
                 mended.append(_mended(item, quarantine))
             elif rewritten is None:  # dangling, old, doubled: one save mends all
                 mended.append(_mended(item, partial(self._rewrite, claim, seen)))
@@ -243,7 +243,7 @@ class _Session:
         return mended
 
     def _why_not(self, claim: Claim, seen: SessionCondition, last: Probe) -> str | None:
-        """Return why the session must not be touched: its owner holds no lock, but may live."""
+        """Return why the session must not be touched, or None: its owner may hold no lock."""
         if seen.state is not None:
             return self._may_live(seen.state)
         if seen.stored is not None:
@@ -255,7 +255,7 @@ class _Session:
             return None
         kept = self._load(newest.checkpoint_id)
         if _gave_back(kept, claim, last):
-            return None  # it lived on, perhaps until now
+            return None  # its owner lived on, perhaps until now
         return self._may_live(kept)
 
     def _may_live(self, state: SessionState) -> str | None:
@@ -270,7 +270,7 @@ class _Session:
 
     def _restore(self, claim: Claim, seen: SessionCondition, last: Probe, reason: str) -> str:
         newest = seen.newest(whole=True)
-        assert newest is not None  # else the whole session was put aside
+        assert newest is not None  # otherwise the whole session is in quarantine
         state = self._load(newest.checkpoint_id)
         done = f"checkpoint {newest.checkpoint_id} was restored"
         if state.status is SessionStatus.ACTIVE:
@@ -288,7 +288,7 @@ class _Session:
                 # Workers shall see it as they see a session whose process died.
                 died = Liveness(Verdict.DEAD, how, state.owner)
                 outcome.mark_dead(state, died, SessionStatus.FAILED, now)
-        # Which revisions the lost state had is not known: under a new incarnation none is reused.
+        # The revision of the lost state is unknown: a new incarnation reuses none.
         state.incarnation = secrets.token_hex(8)
         state.latest_checkpoint_id = newest.checkpoint_id
         state.checkpoint_enabled = True
@@ -308,7 +308,7 @@ class _Session:
         )
         return f"{done}; what was there is in {place}" if place else done
 
-    def _put_aside(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
+    def _quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
         place = self.backend.quarantine_checkpoint(claim, checkpoint_id, reason)
         return f"put into {place}"
 
@@ -346,12 +346,12 @@ def _untouched(found: Iterable[Finding], why: str) -> list[Finding]:
 
 
 def _stays(item: Finding) -> bool:
-    """Return whether a repair leaves it as it is."""
+    """Return whether a repair leaves the finding as it is."""
     return item.kind in _NOT_OURS or item.repair == _KEPT
 
 
 def _gave_back(kept: SessionState, claim: Claim, last: Probe) -> bool:
-    """Return whether who made the checkpoint ``kept`` held the session last, and let it go."""
+    """Return whether the owner in checkpoint ``kept`` held the session last, and released it."""
     previous, holder = claim.previous_owner, kept.owner
     return (
         last.released
@@ -363,7 +363,7 @@ def _gave_back(kept: SessionState, claim: Claim, last: Probe) -> bool:
 
 
 def _how_it_ended(seen: SessionCondition, gave_back: bool) -> str | None:
-    """Return what tells that the lost state was not ACTIVE any more; None if it was, it seems."""
+    """Return the evidence that the lost state was no longer ACTIVE, or None."""
     status = _said_in(seen.stored.payload).get("status") if seen.stored else None
     if status == SessionStatus.ACTIVE:
         return None
@@ -382,7 +382,7 @@ def _names_nobody(state: SessionState) -> bool:
 
 
 def _said_in(payload: bytes) -> dict[str, Any]:
-    """Return what a damaged state still says."""
+    """Return the readable part of a damaged state."""
     try:
         raw = from_json(payload, allow_partial=True)
     except ValueError:
@@ -391,7 +391,7 @@ def _said_in(payload: bytes) -> dict[str, Any]:
 
 
 def _named_in(payload: bytes) -> SessionState | None:
-    """Return what a damaged state still says of an owner; None if it names none."""
+    """Return a state with the owner that a damaged state still names; None if it names none."""
     raw = _said_in(payload)
     if raw.get("status") != SessionStatus.ACTIVE:
         return None

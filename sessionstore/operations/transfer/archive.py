@@ -1,4 +1,4 @@
-"""The form in which sessions travel: plain files, and at the end the checksum of each.
+"""The format of an export: plain files, and at the end a manifest with their checksums.
 
 ::
 
@@ -7,8 +7,8 @@
     sessions/<session id>/…              the application's own files and directories
     manifest.json                        the last one: an archive without it was cut off
 
-As a tar archive (by default compressed with gzip) or as a directory. It holds no links, no owners
-of files and no times but those of the files, so that the same sessions give the same bytes.
+An export is a tar archive (by default compressed with gzip) or a directory. It has no links, no
+file owners, and no times but those of the files, so that the same sessions give the same bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Content(Protocol):
-    """What can be read piece by piece."""
+    """Anything that can be read piece by piece."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes; b"" at the end."""
@@ -47,7 +47,7 @@ class Content(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Something in an archive, as it is read; ``content`` before the next one is asked for."""
+    """An entry of an archive; read ``content`` before asking for the next entry."""
 
     name: str
     size: int = 0
@@ -58,7 +58,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What a file was when it was exported."""
+    """The size and checksum of a file at its export."""
 
     size: int
     sha256: str
@@ -66,7 +66,7 @@ class Digest:
 
 @dataclass(slots=True)
 class Listed:
-    """What the manifest says of a session."""
+    """The entry of a session in the manifest."""
 
     files: dict[str, Digest] = field(default_factory=dict)
     directories: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ Manifest = dict[str, Listed]
 
 
 class Target(Protocol):
-    """Where an export is written to."""
+    """The target of an export."""
 
     def add(self, name: str, content: BinaryIO, size: int, mtime: int, executable: bool) -> None:
         """Add a file, read from ``content``, of exactly ``size`` bytes."""
@@ -90,15 +90,15 @@ class Target(Protocol):
 
 
 def place_of(session_id: str, name: str) -> str:
-    """Return where a file of a session stands in an archive."""
+    """Return the name of a session's file in an archive."""
     return f"sessions/{session_id}/{name}"
 
 
 def split(archive: object, name: str) -> tuple[str, str]:
-    """Return the session and the name in it that a member stands for.
+    """Return the session id and the file name that a member stands for.
 
     Raises:
-        ArchiveRefused: it stands for nothing that could be in a session.
+        ArchiveRefused: no file of a session can have this name.
     """
     if len(name) > _LONGEST:
         raise ArchiveRefused(archive, "its name is too long", member=name)
@@ -150,10 +150,10 @@ def dump(manifest: Manifest) -> bytes:
 
 
 def parse(archive: object, data: bytes) -> Manifest:
-    """Return what a manifest says.
+    """Return the content of a manifest.
 
     Raises:
-        ArchiveRefused: it is none, or of a newer format.
+        ArchiveRefused: it is no manifest, or has a newer format.
     """
 
     def refused(reason: str) -> ArchiveRefused:
@@ -195,7 +195,7 @@ def _listed(session: Any) -> tuple[str, Listed]:
 
 
 def pieces(content: Content, size: int) -> Iterator[bytes]:
-    """Yield what can be read, ``size`` bytes at most."""
+    """Yield the content in pieces, at most ``size`` bytes."""
     left = size
     while left and (piece := content.read(min(left, PIECE))):
         left -= len(piece)

@@ -1,6 +1,6 @@
-"""Export: write sessions, each as it was at one moment, to an archive, a directory or a stream.
+"""Export sessions, each as of one moment, to an archive, a directory or a stream.
 
-No lock is taken: a live session is read again until its state and its checkpoints belong together.
+An export takes no lock: it reads a live session again until state and checkpoints belong together.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionState
-from sessionstore.operations.transfer import archive as archives
-from sessionstore.operations.transfer import export_target
+from sessionstore.operations.transfer import archive, export_target
 from sessionstore.operations.transfer.archive import Digest, Listed, Manifest, Target
 from sessionstore.operations.transfer.report import (
     TransferredSession,
@@ -34,30 +33,30 @@ from sessionstore.storage.values import ApplicationFile
 _LOOKS = 10
 _FILE_LOOKS = 3
 _IN_MEMORY = 32 * 1024 * 1024
-"""Bytes of a session that are held in memory; more go to a temporary file, for as long."""
+"""Bytes of a session that are held in memory; a larger one goes to a temporary file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export wrote, and what not."""
+    """The sessions that an export wrote, and those that it did not."""
 
     exported: Sequence[TransferredSession] = ()
     missing: Sequence[TransferredSession] = ()
-    """There are no such sessions (any more)."""
+    """These sessions do not exist (any more)."""
     damaged: Sequence[TransferredSession] = ()
-    """Their states cannot be read."""
+    """The states of these sessions cannot be read."""
     failed: Sequence[TransferredSession] = ()
-    """The system refused."""
+    """The system refused to let these be read."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything that was asked for was written."""
+        """Whether every session was written with all its files."""
         lost = self.missing or self.damaged or self.failed
         return not (lost or any(item.omitted for item in self.exported))
 
     @property
     def carries_damage(self) -> bool:
-        """Whether any that was written has damaged checkpoints, or lacks its latest one."""
+        """Whether a written session has damaged checkpoints, or lacks its latest one."""
         return any(item.damage for item in self.exported)
 
 
@@ -74,7 +73,7 @@ def export(
     }
     manifest: Manifest = {}
     with export_target.opened(place) as target:
-        # Each once, however often it was named: an archive has no name twice.
+        # Each session once: an archive has no name twice.
         wanted = list(dict.fromkeys(session_ids))
         for done, session_id in enumerate(wanted):
             if progress:
@@ -92,17 +91,17 @@ def export(
                     outcomes["failed"].append(TransferredSession(session_id, str(error)))
                 else:
                     manifest[session_id] = snapshot.write(target)
-                    outcomes["exported"].append(snapshot.carried())
-        data = archives.dump(manifest)
-        target.add(archives.MANIFEST, io.BytesIO(data), len(data), 0, False)
+                    outcomes["exported"].append(snapshot.transferred())
+        data = archive.dump(manifest)
+        target.add(archive.MANIFEST, io.BytesIO(data), len(data), 0, False)
         if progress:
             progress(len(wanted), len(wanted))
     return ExportReport(**{name: tuple(found) for name, found in outcomes.items()})
 
 
 @dataclass(slots=True)
-class _Held:
-    """A file of a snapshot, and where it stands in the spool."""
+class _SpooledFile:
+    """A file of a snapshot, and its place in the spool."""
 
     name: str
     start: int
@@ -113,19 +112,19 @@ class _Held:
 
 @dataclass(slots=True)
 class _Snapshot:
-    """A session as it was at one moment."""
+    """A session as of one moment."""
 
     state: SessionState
     spool: BinaryIO
-    held: list[_Held] = field(default_factory=list)
+    files: list[_SpooledFile] = field(default_factory=list)
     directories: list[ApplicationFile] = field(default_factory=list)
     omitted: list[str] = field(default_factory=list)
     damage: tuple[str, ...] = ()
     checkpoints: int = 0
 
-    def hold(
+    def spool_file(
         self, name: str, pieces: Iterable[bytes], mtime: int, *, is_executable: bool = False
-    ) -> _Held:
+    ) -> _SpooledFile:
         start = self.spool.seek(0, os.SEEK_END)
         size, checksum = 0, hashlib.sha256()
         for piece in pieces:
@@ -133,42 +132,42 @@ class _Snapshot:
             checksum.update(piece)
             size += len(piece)
         digest = Digest(size, checksum.hexdigest())
-        return _Held(name, start, digest, mtime, is_executable)
+        return _SpooledFile(name, start, digest, mtime, is_executable)
 
     def write(self, target: Target) -> Listed:
         session_id = self.state.session_id
         listed = Listed()
         for directory in self.directories:
-            target.add_directory(archives.place_of(session_id, directory.name), directory.mtime)
+            target.add_directory(archive.place_of(session_id, directory.name), directory.mtime)
             listed.directories.append(directory.name)
-        for item in sorted(self.held, key=lambda item: item.name):
+        for item in sorted(self.files, key=lambda item: item.name):
             self.spool.seek(item.start)
-            place = archives.place_of(session_id, item.name)
+            place = archive.place_of(session_id, item.name)
             target.add(place, self.spool, item.digest.size, item.mtime, item.is_executable)
             listed.files[item.name] = item.digest
             if item.is_executable:
                 listed.executable.append(item.name)
         return listed
 
-    def carried(self) -> TransferredSession:
+    def transferred(self) -> TransferredSession:
         return TransferredSession(
             self.state.session_id,
             status=self.state.status,
             revision=self.state.revision,
             checkpoints=self.checkpoints,
-            files=len(self.held) - self.checkpoints - 1,
-            bytes=sum(item.digest.size for item in self.held),
+            files=len(self.files) - self.checkpoints - 1,
+            bytes=sum(item.digest.size for item in self.files),
             omitted=tuple(self.omitted),
             damage=self.damage,
         )
 
 
 def _take(backend: Backend, session_id: str, stack: ExitStack) -> _Snapshot:
-    """Return a session as it is at one moment.
+    """Return a snapshot of a session.
 
-    - The state and the checkpoints are of one moment: either nothing changed while they were
-      read, or, of a session that is saved all the time, later checkpoints were left out.
-    - The application's files are each as they are when they are read, after the state.
+    - State and checkpoints are of one moment: nothing changed while they were read, or, if the
+      session is saved all the time, later checkpoints are left out.
+    - Each file of the application is as of the moment when it is read, after the state.
     """
     snapshot = None
     for _ in range(_LOOKS):
@@ -181,19 +180,19 @@ def _take(backend: Backend, session_id: str, stack: ExitStack) -> _Snapshot:
         raise StorageError(
             "export", session_id, "its checkpoints come and go faster than they can be read"
         )
-    _hold_files(backend, session_id, snapshot)
+    _spool_files(backend, session_id, snapshot)
     return snapshot
 
 
 def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapshot | None, bool]:
-    """Return a session if its parts belong together, and whether it stood still meanwhile."""
+    """Return a snapshot if its parts belong together, and whether nothing changed meanwhile."""
     state, stored = inspect.read_base(backend, session_id)
     ids = sorted(backend.checkpoint_ids(session_id))
     spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - on the stack
     snapshot = _Snapshot(state, cast("BinaryIO", stack.enter_context(spool)))
     moment = clock.parse(state.timestamps.updated_at)
     mtime = max(0, int(moment.timestamp())) if moment else 0
-    snapshot.held.append(snapshot.hold(archives.STATE, [stored.payload], mtime))
+    snapshot.files.append(snapshot.spool_file(archive.STATE, [stored.payload], mtime))
     kept: set[str] = set()
     damaged: dict[str, str] = {}
     for checkpoint_id in ids:
@@ -207,9 +206,9 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
             if checkpoint_id in backend.checkpoint_ids(session_id):
                 snapshot.omitted.append(f"{file}: {error.reason}")
             continue
-        snapshot.held.append(snapshot.hold(file, [checkpoint.payload], mtime))
+        snapshot.files.append(snapshot.spool_file(file, [checkpoint.payload], mtime))
         kept.add(checkpoint_id)
-        # The bytes of the state itself, which was read: most often the latest one has them.
+        # The latest one mostly has the bytes of the state, which is sound.
         if checkpoint.payload != stored.payload and (
             reason := checkpoint_damage(session_id, checkpoint_id, checkpoint.payload)
         ):
@@ -218,13 +217,13 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
     snapshot.damage = transfer_damage(state, kept, damaged)
     again = backend.read(session_id)
     is_still = again.payload == stored.payload and ids == sorted(backend.checkpoint_ids(session_id))
-    # What a resume needs may have been removed since, by keep_checkpoints.
+    # keep_checkpoints may have removed what a resume needs since.
     latest = inspect.Resumability.named(state).checkpoint_id
     is_whole = latest is None or latest in kept
     return (snapshot if is_whole or is_still else None), is_still
 
 
-def _hold_files(backend: Backend, session_id: str, snapshot: _Snapshot) -> None:
+def _spool_files(backend: Backend, session_id: str, snapshot: _Snapshot) -> None:
     for file in backend.application_files(session_id):
         if file.omitted is not None:
             snapshot.omitted.append(f"{file.name}: {file.omitted}")
@@ -232,21 +231,21 @@ def _hold_files(backend: Backend, session_id: str, snapshot: _Snapshot) -> None:
             snapshot.directories.append(file)
         else:
             try:
-                snapshot.held.append(_hold_file(backend, session_id, snapshot, file))
+                snapshot.files.append(_spool_file(backend, session_id, snapshot, file))
             except StorageError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
                     snapshot.omitted.append(f"{file.name}: {error}")
 
 
-def _hold_file(
+def _spool_file(
     backend: Backend, session_id: str, snapshot: _Snapshot, file: ApplicationFile
-) -> _Held:
-    """Hold a file; one that is written to meanwhile is read again, a few times."""
+) -> _SpooledFile:
+    """Spool a file; read it again, a few times, if it is written to meanwhile."""
     for _ in range(_FILE_LOOKS):
         with backend.open_application_file(session_id, file.name) as content:
             before = _version(content)
             try:
-                held = snapshot.hold(
+                held = snapshot.spool_file(
                     file.name, _all_of(content), file.mtime, is_executable=file.is_executable
                 )
             except OSError as error:
@@ -259,11 +258,11 @@ def _hold_file(
 def _version(content: BinaryIO) -> tuple[int, int] | None:
     try:
         status = os.fstat(content.fileno())
-    except OSError:  # it is no file of the system
+    except OSError:  # it has no descriptor
         return None
     return status.st_size, status.st_mtime_ns
 
 
 def _all_of(content: BinaryIO) -> Iterator[bytes]:
-    while piece := content.read(archives.PIECE):
+    while piece := content.read(archive.PIECE):
         yield piece

@@ -1,4 +1,4 @@
-"""Where an export goes: a file, a directory or a stream; there complete, or not at all."""
+"""The target of an export: a file, a directory or a stream, complete or not there at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from sessionstore.durable import replace
@@ -18,32 +17,32 @@ from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
 from sessionstore.operations.transfer.archive import Target, pieces
 from sessionstore.text import printable
 
-_LEVEL = 6  # what gzip itself takes
+_LEVEL = 6  # the default of gzip
 _SLASHES = tuple({os.sep, os.altsep or os.sep})
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _OTHERS = (
     *(".zip", ".7z", ".rar", ".jar", ".cpio", ".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".lzma"),
     *(".tbz", ".tbz2", ".txz", ".tzst", ".tlz", ".taz", ".z", ".br"),
 )
-"""What is an archive to everybody else: nobody who names one so wants a directory."""
+"""Suffixes of other archives: nobody who uses one wants a directory."""
 _LONGEST_NAME = 200
-"""Bytes of a name that fit behind a temporary one, where names have at most 255."""
+"""Bytes of a name that fit behind a temporary name, within 255 bytes."""
 
 Place = str | os.PathLike[str] | BinaryIO
-"""A path, or something binary that is open for writing."""
+"""A path, or a binary file that is open for writing."""
 
 
 @contextmanager
 def opened(place: Place) -> Iterator[Target]:
-    """Yield where to write to; it takes its place when the block ends without an exception.
+    """Yield the target; it appears under its name when the block ends without an exception.
 
-    A name that ends in ``.tar`` is a tar archive, one in ``.tar.gz`` or ``.tgz`` a compressed
-    one, any other a directory, and so is one that ends in a slash. What is open for writing gets
-    a compressed tar archive; errors of its own come through as they are.
+    A name in ``.tar`` makes a tar archive, one in ``.tar.gz`` or ``.tgz`` a compressed one. Any
+    other name, and one that ends in a slash, makes a directory. An open file gets a compressed tar
+    archive, and its own errors come through unchanged.
 
     Raises:
-        InvalidQuery: the name is that of an archive of another kind.
-        StorageError: there is something of that name, or the system refused.
+        InvalidQuery: the name is one of another kind of archive.
+        StorageError: the name is taken, or the system refused.
     """
     if not isinstance(place, str | os.PathLike):
         with _TarTarget(place, compressed=True) as target:
@@ -111,9 +110,9 @@ def _aside(parent: Directory, name: str, *, is_directory: bool) -> Iterator[Targ
 
 
 def _aside_name(name: str) -> str:
-    """Return a name that nobody can predict, and that tells what was to become of it.
+    """Return a name that nobody can predict, and that ends in the name of the target.
 
-    After a ``kill -9`` it stays, and no sweep comes by here.
+    After a ``kill -9`` the file stays: no sweep looks here.
     """
     called = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
     return f"{replace.temporary_name()}-{called}"
@@ -124,7 +123,7 @@ class _TarTarget:
 
     def __init__(self, stream: BinaryIO, *, compressed: bool) -> None:
         self._packed = (
-            # Neither name nor time: the same sessions give the same bytes.
+            # Without name and time, so that the same sessions give the same bytes.
             gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=stream, mtime=0)
             if compressed
             else None
@@ -136,18 +135,13 @@ class _TarTarget:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if error is None:
             self._tar.close()
             if self._packed is not None:
                 self._packed.close()
         elif self._packed is not None:
-            with suppress(OSError, ValueError):  # what matters is the error on its way
+            with suppress(OSError, ValueError):  # the first error matters
                 self._packed.close()
 
     def add(self, name: str, content: BinaryIO, size: int, mtime: int, executable: bool) -> None:
@@ -155,7 +149,7 @@ class _TarTarget:
         entry.size = size
         entry.mode = 0o700 if executable else 0o600
         self._tar.addfile(entry, content)
-        self._tar.members.clear()  # type: ignore[attr-defined]  # it would remember every one
+        self._tar.members.clear()  # type: ignore[attr-defined]  # tarfile would remember every member
 
     def add_directory(self, name: str, mtime: int) -> None:
         entry = self._entry(name, mtime)
@@ -164,7 +158,7 @@ class _TarTarget:
         self._tar.addfile(entry)
 
     def _entry(self, name: str, mtime: int) -> tarfile.TarInfo:
-        entry = tarfile.TarInfo(name)  # owned by 0, which no import looks at
+        entry = tarfile.TarInfo(name)  # owned by 0, which an import ignores
         entry.mtime = mtime
         return entry
 
@@ -183,6 +177,6 @@ class _DirectoryTarget:
             )
 
     def add_directory(self, name: str, mtime: int) -> None:
-        del mtime  # what comes into it sets another
+        del mtime  # files that are added to it set another
         with made_below(self._root, name.split("/")):
             pass

@@ -1,7 +1,7 @@
-"""Import: take sessions in from an archive that anybody may have made, whole or not at all.
+"""Import sessions from an archive that anybody may have made, each whole or not at all.
 
-Everything is read, built aside and compared with the manifest before the first session becomes
-visible. None is overwritten, and nothing is written anywhere else.
+An import reads everything, builds the sessions aside and compares them with the manifest before the
+first one becomes visible. It overwrites no session, and writes nowhere else.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from sessionstore.errors import (
     SessionExists,
     SessionStoreError,
 )
-from sessionstore.log import about, logger
+from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.stored import MAX_STATE_BYTES
-from sessionstore.operations.transfer import archive as archives
-from sessionstore.operations.transfer import import_source
+from sessionstore.operations.transfer import archive, import_source
 from sessionstore.operations.transfer.archive import MANIFEST, Digest, Manifest, Member
 from sessionstore.operations.transfer.report import (
     TransferredSession,
@@ -40,27 +39,27 @@ from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.report import Progress, no_progress
 
 MAX_BYTES = 16 * 1024**3
-"""What an import takes unless told otherwise."""
+"""The default limit of an import, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import took in, and what not."""
+    """The sessions that were imported, and those that were not."""
 
     imported: Sequence[TransferredSession] = ()
     existing: Sequence[TransferredSession] = ()
-    """There are sessions with these ids, which were not touched."""
+    """Sessions with these ids exist; they were not touched."""
     failed: Sequence[TransferredSession] = ()
-    """Sound in the archive, but this store or system refused them."""
+    """Sound in the archive, but the store or the system refused them."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything in the archive was taken in."""
+        """Whether every session of the archive was imported."""
         return not (self.existing or self.failed)
 
     @property
     def carries_damage(self) -> bool:
-        """Whether any that was taken in has damaged checkpoints, or lacks its latest one."""
+        """Whether an imported session has damaged checkpoints, or lacks its latest one."""
         return any(item.damage for item in self.imported)
 
 
@@ -72,7 +71,7 @@ def import_(
     max_bytes: int,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Take in all sessions of ``source``; a single one under the name ``session_id``."""
+    """Import all sessions of ``source``; a single one as ``session_id``, if that is given."""
     with (
         import_source.opened(source, max_bytes) as (called, members),
         backend.importer() as importer,
@@ -82,11 +81,11 @@ def import_(
 
 @dataclass(slots=True)
 class _Arriving:
-    """A session, as far as it has come."""
+    """A session that is being read from the archive."""
 
-    carried: TransferredSession
+    session: TransferredSession
     exists: bool
-    """Whether there is one with this id, so that nothing of it needs to be kept."""
+    """Whether the store has a session with this id, so that nothing needs to be kept."""
     files: dict[str, Digest] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)
     executable: set[str] = field(default_factory=set)
@@ -94,7 +93,7 @@ class _Arriving:
     kept: set[str] = field(default_factory=set)
     """Its checkpoints."""
     damaged: dict[str, str] = field(default_factory=dict)
-    """Those that cannot be read, and why."""
+    """Its checkpoints that cannot be read, and why."""
 
 
 class _Import:
@@ -126,21 +125,21 @@ class _Import:
         if manifest is None:
             raise ArchiveRefused(self.called, "it ends before its manifest: it was cut off")
         self._compare(manifest)
-        return self._adopt()
+        return self._publish()
 
     def _refused(self, name: str, reason: str) -> ArchiveRefused:
         return ArchiveRefused(self.called, reason, member=name)
 
     def _read_manifest(self, member: Member) -> Manifest:
-        if member.content is None or member.size > archives.MAX_MANIFEST_BYTES:
+        if member.content is None or member.size > archive.MAX_MANIFEST_BYTES:
             raise self._refused(member.name, "it is no manifest of an export")
         data, _ = self._whole(member)
-        return archives.parse(self.called, data)
+        return archive.parse(self.called, data)
 
-    # --- taking in -------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------
 
     def _take(self, member: Member) -> None:
-        session_id, name = archives.split(self.called, member.name)
+        session_id, name = archive.split(self.called, member.name)
         arriving = self.arriving.get(session_id) or self._expect(session_id, member)
         if name in arriving.files or name in arriving.directories:
             raise self._refused(member.name, "it is there twice")
@@ -150,8 +149,8 @@ class _Import:
                 with self._names_of(member):
                     self.importer.put_directory(self._target(session_id), name)
             return
-        checkpoint_id = archives.checkpoint_id_of(name)
-        if name == archives.STATE:
+        checkpoint_id = archive.checkpoint_id_of(name)
+        if name == archive.STATE:
             digest = self._take_state(arriving, session_id, member)
         elif checkpoint_id is not None:
             digest = self._take_checkpoint(arriving, session_id, checkpoint_id, member)
@@ -160,13 +159,13 @@ class _Import:
         arriving.files[name] = digest
         if member.is_executable:
             arriving.executable.add(name)
-        carried = arriving.carried
-        is_file = name != archives.STATE and checkpoint_id is None
-        arriving.carried = replace(
-            carried,
-            bytes=carried.bytes + digest.size,
-            files=carried.files + is_file,
-            checkpoints=carried.checkpoints + (checkpoint_id is not None),
+        session = arriving.session
+        is_file = name != archive.STATE and checkpoint_id is None
+        arriving.session = replace(
+            session,
+            bytes=session.bytes + digest.size,
+            files=session.files + is_file,
+            checkpoints=session.checkpoints + (checkpoint_id is not None),
         )
 
     def _expect(self, session_id: str, member: Member) -> _Arriving:
@@ -191,7 +190,7 @@ class _Import:
         except (SessionCorrupt, NotStorable) as error:
             raise self._refused(member.name, f"it is no sound state: {error.reason}") from error
         arriving.state = state
-        arriving.carried = replace(arriving.carried, status=state.status, revision=state.revision)
+        arriving.session = replace(arriving.session, status=state.status, revision=state.revision)
         if not arriving.exists:
             with self._names_of(member):
                 self.importer.put_state(self._target(session_id), stored)
@@ -212,7 +211,7 @@ class _Import:
         return digest
 
     def _take_file(self, arriving: _Arriving, session_id: str, name: str, member: Member) -> Digest:
-        content = _Counted(self.called, member)
+        content = _MeasuredContent(self.called, member)
         if arriving.exists:
             for _ in content.pieces():
                 continue
@@ -224,7 +223,7 @@ class _Import:
 
     @contextmanager
     def _names_of(self, member: Member) -> Iterator[None]:
-        """Refuse the archive where a name in it stands for a file and for a directory."""
+        """Refuse an archive in which a name is both a file and a directory."""
         try:
             yield
         except SessionStoreError as error:
@@ -233,14 +232,14 @@ class _Import:
             raise
 
     def _whole(self, member: Member) -> tuple[bytes, Digest]:
-        if member.size > max(MAX_STATE_BYTES, archives.MAX_MANIFEST_BYTES):
+        if member.size > max(MAX_STATE_BYTES, archive.MAX_MANIFEST_BYTES):
             raise self._refused(member.name, f"{member.size:,} bytes are more than a state has")
-        content = _Counted(self.called, member)
+        content = _MeasuredContent(self.called, member)
         data = b"".join(content.pieces())
         return data, content.digest()
 
     def _as_it_arrives(self, payload: bytes, state: SessionState) -> tuple[bytes, SessionState]:
-        """Return the state as it is stored: the same bytes, unless they name an owner."""
+        """Return the state to store: the same bytes, unless they name an owner."""
         if self.new_id is not None:
             payload = _with(payload, session_id=self.new_id)
             state = codec.decode(payload, SessionState, self.new_id, self.called)
@@ -251,10 +250,10 @@ class _Import:
             payload = _with(payload, owner=None, pid=None)
         return payload, state
 
-    # --- comparing and adopting ------------------------------------------------------------------
+    # --- comparing and publishing ----------------------------------------------------------------
 
     def _compare(self, manifest: Manifest) -> None:
-        """Refuse an archive that does not hold exactly what its manifest says."""
+        """Refuse an archive whose content differs from its manifest."""
         for session_id in self.arriving.keys() ^ manifest.keys():
             where = "the manifest" if session_id in self.arriving else "the archive"
             raise self._refused(f"sessions/{session_id}", f"it is missing in {where}")
@@ -268,50 +267,47 @@ class _Import:
                         else "it is missing" if found is None
                         else "its checksum is another one: it was changed or damaged"
                     )  # fmt: skip
-                    raise self._refused(archives.place_of(session_id, name), reason)
+                    raise self._refused(archive.place_of(session_id, name), reason)
             if set(listed.directories) != arriving.directories:
                 raise self._refused(f"sessions/{session_id}", "its directories are others")
             if set(listed.executable) != arriving.executable:
                 raise self._refused(f"sessions/{session_id}", "other files can be executed")
 
-    def _adopt(self) -> ImportReport:
+    def _publish(self) -> ImportReport:
         imported: list[TransferredSession] = []
         existing: list[TransferredSession] = []
         failed: list[TransferredSession] = []
         read = len(self.arriving)
         for done, arriving in enumerate(self.arriving.values()):
             self.progress(read + done, 2 * read)
-            carried = arriving.carried
+            session = arriving.session
             if arriving.state is not None:
                 damage = transfer_damage(arriving.state, arriving.kept, arriving.damaged)
-                carried = replace(carried, damage=damage)
+                session = replace(session, damage=damage)
             try:
                 if arriving.exists:
-                    raise SessionExists(carried.session_id)
-                self.importer.publish(carried.session_id)
+                    raise SessionExists(session.session_id)
+                self.importer.publish(session.session_id)
             except SessionExists:
                 reason = "there is a session with this id; it was not touched"
-                existing.append(replace(carried, reason=reason))
+                existing.append(replace(session, reason=reason))
             except SessionStoreError as error:
-                failed.append(replace(carried, reason=str(error)))
+                failed.append(replace(session, reason=str(error)))
             else:
-                logger.info(
-                    "%s: imported at revision %d",
-                    carried.session_id,
-                    carried.revision,
-                    extra=about(
-                        "session_imported",
-                        session_id=carried.session_id,
-                        revision=carried.revision,
-                    ),
+                log_session(
+                    "session_imported",
+                    session.session_id,
+                    "imported at revision %d",
+                    session.revision,
+                    revision=session.revision,
                 )
-                imported.append(carried)
+                imported.append(session)
         self.progress(2 * read, 2 * read)
         return ImportReport(tuple(imported), tuple(existing), tuple(failed))
 
 
-class _Counted:
-    """The content of a member, counted and summed while somebody reads it."""
+class _MeasuredContent:
+    """The content of a member, measured and summed while it is read."""
 
     def __init__(self, called: str, member: Member) -> None:
         assert member.content is not None
@@ -322,7 +318,7 @@ class _Counted:
         self._sum = hashlib.sha256()
 
     def pieces(self) -> Iterator[bytes]:
-        pieces = archives.pieces(self._content, self._member.size)
+        pieces = archive.pieces(self._content, self._member.size)
         while True:
             with import_source.readable(self._called):
                 piece = next(pieces, b"")
@@ -339,7 +335,7 @@ class _Counted:
 
 
 def _with(payload: bytes, **changes: Any) -> bytes:
-    """Return a state or checkpoint with other values; what cannot be read as it is."""
+    """Return a state or checkpoint with other values; unchanged if it cannot be read."""
     try:
         raw: Any = json.loads(payload)
         if not isinstance(raw, dict):
@@ -350,10 +346,10 @@ def _with(payload: bytes, **changes: Any) -> bytes:
 
 
 def _interrupt(state: SessionState, now: datetime) -> None:
-    """Make the state of an ACTIVE session say that its process stayed behind.
+    """Mark the state of an ACTIVE session as interrupted: its process was not imported.
 
-    As a sweep does: failed, with the reason, so that start-up code finds it as interrupted. It
-    is a write like any other, so that the revision grows. It was no crash: the count stays.
+    The mark is that of a sweep, so that start-up code finds the session. It is a write like any
+    other, so the revision grows. It was no crash, so the count of crashes stays.
     """
     owner, at = state.owner, clock.to_text(now)
     reason = "it was active when it was exported, and its process did not come along"

@@ -1,7 +1,7 @@
-"""Read what is to be imported, which anybody may have made, and refuse all that no export holds.
+"""Read an archive that anybody may have made; refuse everything that no export contains.
 
-Only regular files and directories come through, under names that lead nowhere else, and no more
-bytes than were allowed: not from the content, and not from headers either.
+Only regular files and directories come through, with names that stay inside, and no more bytes than
+allowed, neither from contents nor from headers.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from typing import BinaryIO, cast
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import open_below
 from sessionstore.errors import ArchiveRefused, SessionStoreError, StorageError
-from sessionstore.operations.transfer import archive as archives
+from sessionstore.operations.transfer import archive
 from sessionstore.operations.transfer.archive import MANIFEST, MAX_MANIFEST_BYTES, Member
 
 Source = str | os.PathLike[str] | BinaryIO
-"""A path, or something binary that is open for reading."""
+"""A path, or a binary file that is open for reading."""
 
 _HEADER = 1 << 20
-"""Bytes that may come before a member: a long name takes some, a trap takes gigabytes."""
+"""Bytes that may precede a member: a long name takes some, a trap takes gigabytes."""
 _COST = 4096
-"""Bytes that a member counts besides its content: an empty one takes a block on disk, too."""
+"""Bytes that a member counts besides its content: an empty file takes a block on disk."""
 _DAMAGED = (
     tarfile.TarError,
     EOFError,
@@ -42,7 +42,7 @@ _DAMAGED = (
     LookupError,
     RecursionError,
 )
-"""What reading a damaged or hostile archive can raise."""
+"""The errors of reading a damaged or hostile archive."""
 _NO_FILE = {
     errno.ENOENT: "it is missing",
     errno.ELOOP: "it is a link, or no file",
@@ -55,11 +55,11 @@ _NO_FILE = {
 
 @contextmanager
 def opened(source: Source, max_bytes: int) -> Iterator[tuple[str, Iterator[Member]]]:
-    """Yield what to call the source in messages, and its members, the manifest last.
+    """Yield the name of the source for messages, and its members, the manifest last.
 
     Raises:
-        StorageError: it cannot be opened or read.
-        ArchiveRefused: while the members are read, by its damage or its tricks.
+        StorageError: the source cannot be opened or read.
+        ArchiveRefused: while the members are read: the archive is damaged or hostile.
     """
     if not isinstance(source, str | os.PathLike):
         name = getattr(source, "name", None)
@@ -81,7 +81,7 @@ def opened(source: Source, max_bytes: int) -> Iterator[tuple[str, Iterator[Membe
 
 
 def _guarded(called: str, members: Iterator[Member]) -> Iterator[Member]:
-    """Yield the members; what reading them raises leaves as an error of ours."""
+    """Yield the members; turn errors of reading into errors of this package."""
     while True:
         with readable(called):
             try:
@@ -93,7 +93,7 @@ def _guarded(called: str, members: Iterator[Member]) -> Iterator[Member]:
 
 @contextmanager
 def readable(called: str) -> Iterator[None]:
-    """Turn what reading from an archive can raise into an error of ours."""
+    """Turn the errors of reading from an archive into errors of this package."""
     try:
         yield
     except SessionStoreError:
@@ -106,7 +106,7 @@ def readable(called: str) -> Iterator[None]:
 
 
 class _Budget:
-    """How many bytes may still come."""
+    """The number of bytes that may still come."""
 
     def __init__(self, called: str, limit: int) -> None:
         self._called = called
@@ -146,7 +146,7 @@ def _tar_members(called: str, file: BinaryIO, max_bytes: int) -> Iterator[Member
                 yield Member(entry.name)
             else:
                 yield Member(entry.name, entry.size, stream, bool(entry.mode & stat.S_IXUSR))
-        # The end is zeros up to a whole record; reading on checks what gzip has to say of it.
+        # The end is zeros up to a whole record. Reading on lets gzip check its checksum.
         stream.allow(_HEADER)
         while piece := stream.read(1 << 16):
             if piece.strip(b"\0"):
@@ -165,7 +165,7 @@ def _unpacked(called: str, file: BinaryIO) -> BinaryIO:
 
 
 class _Borrowed(io.RawIOBase):
-    """Somebody else's stream, read through a buffer that does not close it."""
+    """The caller's stream, read through a buffer that does not close it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -180,7 +180,7 @@ class _Borrowed(io.RawIOBase):
 
 
 class _Forward:
-    """A stream that only goes forward, and only as far as was allowed."""
+    """A stream that only goes forward, and only as far as allowed."""
 
     def __init__(self, called: str, stream: BinaryIO) -> None:
         self._called = called
@@ -199,7 +199,7 @@ class _Forward:
         if size < 0 or self._at + size > self._until:
             size = max(self._until - self._at, 0) + 1
         parts: list[bytes] = []
-        while size and (part := self._stream.read(min(size, archives.PIECE))):
+        while size and (part := self._stream.read(min(size, archive.PIECE))):
             parts.append(part)
             size -= len(part)
             self._at += len(part)
@@ -210,13 +210,13 @@ class _Forward:
     def seek(self, place: int) -> int:
         if place < self._at:
             raise tarfile.ReadError("it does not go on where it should")
-        while self._at < place and self.read(min(place - self._at, archives.PIECE)):
+        while self._at < place and self.read(min(place - self._at, archive.PIECE)):
             pass
         return self._at
 
 
 def _check_entry(called: str, entry: tarfile.TarInfo) -> None:
-    """Refuse whatever is no plain file or directory. Names are checked by who uses them."""
+    """Refuse everything but plain files and directories. The caller checks the names."""
     name = entry.name
     if entry.issym() or entry.islnk() or entry.linkname:
         raise ArchiveRefused(called, "it is a link", member=name)
@@ -235,16 +235,16 @@ def _check_entry(called: str, entry: tarfile.TarInfo) -> None:
 
 
 def _directory_members(called: str, root: Directory, max_bytes: int) -> Iterator[Member]:
-    """Yield exactly what the manifest names, and the manifest as the last."""
+    """Yield exactly what the manifest names, and then the manifest."""
     budget = _Budget(called, max_bytes)
     manifest = _read(called, root, MANIFEST, MAX_MANIFEST_BYTES)
     budget.take(MANIFEST, len(manifest))
-    for session_id, listed in archives.parse(called, manifest).items():
+    for session_id, listed in archive.parse(called, manifest).items():
         for name in listed.directories:
             budget.take(name, 0)
-            yield Member(archives.place_of(session_id, name))
+            yield Member(archive.place_of(session_id, name))
         for name, digest in listed.files.items():
-            place = archives.place_of(session_id, name)
+            place = archive.place_of(session_id, name)
             budget.take(place, digest.size)
             with _opened_file(called, root, place) as (file, status):
                 if status.st_size != digest.size:
@@ -258,7 +258,7 @@ def _read(called: str, root: Directory, name: str, limit: int) -> bytes:
     with _opened_file(called, root, name) as (file, status):
         if status.st_size > limit:
             raise ArchiveRefused(called, "it is too large", member=name)
-        return b"".join(archives.pieces(file, limit))
+        return b"".join(archive.pieces(file, limit))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""What an export or an import carried of a session, and what of that is damaged.
+"""The report on one exported or imported session, and what is damaged in it.
 
-Damage travels as it is, so that nothing that could be data is lost on the way; it is named, since
-a copy that nobody can resume is no backup.
+Damage is transferred unchanged, so that nothing that could be data is lost. The report names it,
+because a copy that nobody can resume is no backup.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sessionstore.errors import SessionCorrupt
-from sessionstore.model import checkpoint as checkpoints
+from sessionstore.model import checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.stored import Stored
 from sessionstore.session.inspect import Resumability
@@ -18,7 +18,7 @@ from sessionstore.session.inspect import Resumability
 
 @dataclass(frozen=True, slots=True)
 class TransferredSession:
-    """A session that was exported or imported; or why it was not."""
+    """A session that was exported or imported, or the reason why not."""
 
     session_id: str
     reason: str = ""
@@ -26,20 +26,20 @@ class TransferredSession:
     revision: int = 0
     checkpoints: int = 0
     files: int = 0
-    """How many files of the application."""
+    """The number of files of the application."""
     bytes: int = 0
-    """What all of its files hold, not compressed."""
+    """The size of all its files, not compressed."""
     omitted: Sequence[str] = ()
-    """Of the application's files, what was left out, each with the reason."""
+    """The files of the application that were left out, each with the reason."""
     damage: Sequence[str] = ()
-    """Its checkpoints that cannot be read, each with the reason, and a latest one that is not
-    there. They were carried as they are: the copy is as damaged as what it was made of."""
+    """Its checkpoints that cannot be read, each with the reason, and a missing latest one. The copy
+    is as damaged as the original."""
 
 
 def checkpoint_damage(session_id: str, checkpoint_id: str, payload: bytes) -> str | None:
     """Return why a checkpoint cannot be read, or None if it can."""
     try:
-        checkpoints.describe(session_id, checkpoint_id, Stored(payload, checkpoint_id))
+        checkpoint.describe(session_id, checkpoint_id, Stored(payload, checkpoint_id))
     except SessionCorrupt as error:
         return error.reason
     return None
@@ -48,7 +48,7 @@ def checkpoint_damage(session_id: str, checkpoint_id: str, payload: bytes) -> st
 def transfer_damage(
     state: SessionState, kept: Collection[str], damaged: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Return what is damaged of a session with these checkpoints, each with the reason."""
+    """Return the damage of a session with these checkpoints, each with the reason."""
     latest = Resumability.named(state).checkpoint_id
     found = []
     if latest is not None and latest not in kept:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
 
 from sessionstore.durable.directory import Directory
 from sessionstore.errors import ClaimLost, SessionStoreError, StorageError
@@ -96,12 +95,7 @@ class Use:
         except OSError as error:
             raise StorageError(self._action, self._claimed.path, error) from error
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self._claimed.give_back()
         if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
             if isinstance(error, FileNotFoundError):

@@ -33,7 +33,7 @@ def test_it_deletes_nothing_unless_told_to(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "old" in result.stdout
     assert "would go" in result.stdout
-    assert "with --apply" in result.stderr
+    assert "add --apply" in result.stderr
     assert hashes(tmp_path) == before
 
 

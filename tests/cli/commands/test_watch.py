@@ -85,7 +85,7 @@ def test_ids_come_from_a_pipe_and_need_not_be_there(tmp_path: Path) -> None:
     assert (fed.returncode, fed.stdout) == (0, "done\n")
     missing = invoke(tmp_path / "none", "watch", "s1", "--until", "completed", "--timeout", "0s")
     assert missing.exit_code == 7
-    assert "s1 is not there yet" in missing.stderr
+    assert "s1 does not exist yet" in missing.stderr
     assert not (tmp_path / "none").exists()
 
 

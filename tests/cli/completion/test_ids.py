@@ -12,7 +12,7 @@ import pytest
 
 from sessionstore import SessionStore
 from sessionstore.cli.completion.ids import LIMIT
-from tests.support.cli import HOSTILE, acting, environment, put, run, unmeasured
+from tests.support.cli import HOSTILE, acting, environment, put, run
 from tests.support.processes import DEADLINE
 
 bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
@@ -130,7 +130,7 @@ def test_an_id_is_completed_without_loading_pydantic_or_the_store(root: Path) ->
     done = subprocess.run(
         [sys.executable, "-c", code],
         check=True, capture_output=True, text=True, timeout=DEADLINE,
-        env=unmeasured(
+        env=environment(
             {
                 "_SESSIONSTORE_COMPLETE": "bash_complete",
                 "COMP_WORDS": "sessionstore show session_a",

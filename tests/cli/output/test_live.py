@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import HOSTILE, invoke, process, put, state, unmeasured
+from tests.support.cli import HOSTILE, environment, invoke, process, put, state
 from tests.support.processes import DEADLINE, needs_linux
 
 
@@ -63,7 +63,7 @@ def test_on_a_terminal_a_live_listing_is_redrawn_in_place_and_leaves_the_cursor_
     master, slave = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "sessionstore", "--root", str(tmp_path), "ls", "--watch", "0.1"],
-        env=unmeasured({"COLUMNS": "120", "LINES": "40"}),
+        env=environment({"COLUMNS": "120", "LINES": "40"}),
         stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
     )  # fmt: skip
     os.close(slave)

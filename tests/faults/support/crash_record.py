@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionCorrupt, SessionNotFound, SessionStore, SessionStoreError
-from sessionstore.operations.check import session as checkup
+from sessionstore.operations.check import session as check_session
 from sessionstore.storage.files import layout, store_marker
 from tests.faults.support import crash_calls, crash_model
 from tests.faults.support.crash_mutants import MUTANTS
 from tests.support.children import say
-from tests.support.processes import CHECKOUT, DEADLINE
+from tests.support.processes import CHECKOUT, DEADLINE, without_coverage
 
 ID = "s1"
 
@@ -103,7 +103,7 @@ def record(
         stdout=subprocess.DEVNULL,
         cwd=CHECKOUT,
         # strace and coverage together would take minutes.
-        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+        env=without_coverage(),
         timeout=DEADLINE,
     )
     return list(crash_calls.parse(trace))
@@ -143,7 +143,7 @@ class Seen:
     """Checkpoints that the store cannot load."""
     resumed: str = ""
     repaired: str = ""
-    """Where it could not be resumed: what became of it in a check-up with repair, and after it."""
+    """The result of a repair, and of a resume after it, if the session could not be resumed."""
     leftovers: list[str] = field(default_factory=list)
 
 
@@ -213,12 +213,14 @@ def _use(store: SessionStore, seen: Seen) -> None:
 
 def _repair(store: SessionStore) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkup, "_SETTLING", 0)  # nobody else is there to write in these worlds
+        patch.setattr(
+            check_session, "_SETTLING", 0
+        )  # nobody else is there to write in these worlds
         report = store.check(repair=True)
     if report.has_damage:
         return f"damage remains: {report.left}"
     if not store.exists(ID):
-        return "put aside"
+        return "in quarantine"
     if damaged := [item.checkpoint_id for item in store.checkpoints(ID) if item.damaged]:
         return f"checkpoints do not load: {damaged}"
     newest = max((item.revision or 0 for item in store.checkpoints(ID)), default=0)
@@ -280,7 +282,7 @@ def judge(  # noqa: C901 - one rule after the other
         wrong.append(f"resume: {seen.resumed}")
     if kept and seen.resumed != "resumed" and seen.repaired != "resumed":
         wrong.append(f"not to be resumed, even after a repair: {seen.repaired}")
-    if seen.leftovers and seen.load == "loaded":  # damage is kept whole, for the check-up
+    if seen.leftovers and seen.load == "loaded":  # damage is kept whole, for a check
         wrong.append(f"not cleaned up: {seen.leftovers}")
     return wrong
 
@@ -300,7 +302,7 @@ class Enumeration:
     dangling: int = 0
     """Trees whose state names a checkpoint that is not there."""
     repaired: int = 0
-    """Trees whose session could be resumed after a check-up only."""
+    """Trees whose session could be resumed only after a repair."""
 
 
 def enumerate_crashes(

@@ -17,7 +17,7 @@ from sessionstore import SessionOwner, SessionStoreError
 from sessionstore.clock import utc_now
 from sessionstore.process import identity, kernel, liveness
 from tests.support.children import Actor, describe, messages, say
-from tests.support.processes import CHECKOUT, Child
+from tests.support.processes import CHECKOUT, Child, without_coverage
 
 CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
 """What a container is to us: pids of its own; host name, boot id and kernel are shared."""
@@ -48,13 +48,12 @@ class FaultChild(Child):
         env: dict[str, str] | None = None,
     ) -> None:
         code = f"import sys; from tests.faults.{module} import {work}; {work}(*sys.argv[1:])"
-        mine = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
         self.process = subprocess.Popen(
             [*wrapper, sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=CHECKOUT,
-            env={**mine, **(env or {})},
+            env={**without_coverage(), **(env or {})},
         )
         self._heard = b""
 

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from tests.faults.support.operations import SESSION
-from tests.support.processes import CHECKOUT, Child, process_letter, until
+from tests.support.processes import CHECKOUT, Child, process_letter, until, without_coverage
 
 SWEEP_ALL = os.environ.get("SESSIONSTORE_FAULTS") == "all"
 """Whether to take the time for every combination."""
@@ -169,11 +169,7 @@ class Server(Child):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=CHECKOUT,
-            env={
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith("COVERAGE_")
-            },
+            env=without_coverage(),
         )
         self._heard = b""
         assert self.hear() == {"warm": True}

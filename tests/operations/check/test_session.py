@@ -1,4 +1,4 @@
-"""The check-up of a store of files: what lies around, what is put aside, what is left alone."""
+"""Check and repair of a store of files: what it finds, puts into quarantine, and leaves alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import sessionstore.storage.files.claim as claims
 from sessionstore import AsyncSessionStore, CheckReport, Finding, FindingKind, SessionStore, clock
 from sessionstore.durable import directory, replace
 from sessionstore.durable.directory import Directory
-from sessionstore.operations.check import session as checkup
+from sessionstore.operations.check import session as check_session
 from sessionstore.process import identity
 from sessionstore.storage.files import lock as locks
 from tests.faults.support.tally import tally
@@ -267,7 +267,7 @@ def test_a_repair_that_is_killed_before_any_step_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
     torn = b'{"torn": '
-    monkeypatch.setattr(checkup, "_SETTLING", 0.0)
+    monkeypatch.setattr(check_session, "_SETTLING", 0.0)
     if not links:
         monkeypatch.setattr(claims, "linked", lambda *_: False)
     for step in range(1, 100):

@@ -37,6 +37,7 @@ class StoreCheck:
         self._layout = layout
         self._repair = repair
         self._now = now
+        self._quarantine = partial(quarantine, layout, now=now)
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings, repaired if that was asked for and is possible."""
@@ -105,14 +106,8 @@ class StoreCheck:
 
         def mend() -> str:
             with self._locked(name) as lock:
-                place = quarantine(
-                    self._layout,
-                    sessions,
-                    name,
-                    called="session",
-                    session_id=name,
-                    reason=detail,
-                    now=self._now,
+                place = self._quarantine(
+                    sessions, name, called="session", session_id=name, reason=detail
                 )
                 lock.remove_file()
             return f"put into {place}"
@@ -174,16 +169,9 @@ class StoreCheck:
         )
 
         def mend() -> str:
-            place = quarantine(
-                self._layout,
-                directory,
-                name,
-                called="lock",
-                session_id=session_id,
-                reason=detail,
-                now=self._now,
+            return "put into " + self._quarantine(
+                directory, name, called="lock", session_id=session_id, reason=detail
             )
-            return f"put into {place}"
 
         return self._done(finding, mend)
 
