@@ -1,8 +1,7 @@
-"""Show the package as its users see it, for mkdocstrings.
+"""Turn the cross-references of docstrings into links of the site, for mkdocstrings.
 
 The docstrings say ``:meth:`~sessionstore.Session.save```, which editors and pydoc show readably.
-Markdown has no such roles, so they become links of the site. An awaited twin is an attribute of its
-class, and is shown as the method that it is.
+Markdown has no such roles.
 """
 
 from __future__ import annotations
@@ -18,14 +17,13 @@ _ROLE = re.compile(r":(?:class|meth|func|data|attr|mod|exc):`(~?)([\w.]+)`")
 _CODE = re.compile(r"``(.+?)``", re.DOTALL)
 _RAISES = re.compile(r"^Raises:\n((?:    .*\n?)+)", re.MULTILINE)
 _ENTRY = re.compile(r"^(?=\S)", re.MULTILINE)
-_AWAITED = re.compile(r"awaited\((\w+)\[\w+\]\.(\w+)")
 _FACTORY = re.compile(r"[Ff]ield\(\s*default_factory=(\w+)")
 _API = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 _SHOWN = set(re.findall(r"^::: sessionstore\.(\w+)$", _API, flags=re.MULTILINE))
 
 
 class Roles(griffe.Extension):
-    """Rewrites each docstring, and each default that a factory makes, once it is read."""
+    """Rewrites each docstring, and the default of each field, once it is read."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of ``obj``."""
@@ -34,25 +32,11 @@ class Roles(griffe.Extension):
             text = _ROLE.sub(lambda role: _link(role, obj), text)
             obj.docstring.value = _CODE.sub(r"`\1`", text)
 
-    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Put methods in the place of ``load = awaited(SessionStore[StateT].load)``."""
-        twins = pkg["store.aio.AsyncSessionStore"]
-        for name, member in list(twins.members.items()):
-            if twin := _AWAITED.match(str(getattr(member, "value", ""))):
-                method = pkg["store.store"][twin[1]].all_members[twin[2]]
-                twins[name] = griffe.Function(
-                    name,
-                    parameters=method.parameters,
-                    returns=method.returns,
-                    docstring=griffe.Docstring(
-                        f"Await [`{twin[1]}.{name}`][sessionstore.{twin[1]}.{name}].",
-                        parser="google",
-                    ),
-                )
-
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """Show ``[]`` in the place of ``Field(default_factory=list)``."""
-        if factory := _FACTORY.match(str(attr.value)):
+        """Show ``[]`` for ``Field(default_factory=list)``, and nothing for what a call sets."""
+        if "class-attribute" not in attr.labels:
+            attr.value = None
+        elif factory := _FACTORY.match(str(attr.value)):
             made = factory[1]
             attr.value = {"dict": "{}", "list": "[]"}.get(made, f"{made}()")
 
