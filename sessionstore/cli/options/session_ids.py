@@ -60,7 +60,8 @@ def resolve_one(store: SessionStore[Any], given: str, root: object) -> str:
 
     Raises:
         click.UsageError: stdin has no line, or several; or as for :func:`resolve`.
-        InvalidSessionId, SessionNotFound: as for :func:`resolve`.
+        InvalidSessionId: as for :func:`resolve`.
+        SessionNotFound: as for :func:`resolve`.
     """
     if given != "-":
         return resolve(store, given, root)
