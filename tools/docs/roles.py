@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Roles(griffe.Extension):
 
 
 def _raises(section: re.Match[str]) -> str:
-    entries = [" ".join(entry.split()) for entry in _ENTRY.split(inspect.cleandoc(section[1]))]
+    entries = [" ".join(entry.split()) for entry in _ENTRY.split(textwrap.dedent(section[1]))]
     return "**Raises:**\n\n" + "".join(f"- {_error(entry)}\n" for entry in entries if entry)
 
 
