@@ -316,7 +316,8 @@ class FilesClaim(Claim):
 
         Raises:
             DurabilityUncertain: it was moved, and the claim has ended.
-            ClaimLost, StorageError: nothing was changed.
+            ClaimLost: nothing was changed.
+            StorageError: nothing was changed.
         """
         with self.opened(action), Directory(self._layout.sessions) as sessions:
             with live_names.recorded_move(self._layout, self.session_id, self._token):
