@@ -13,27 +13,6 @@ from typing import Any
 
 from sessionstore.text import printable
 
-__all__ = [
-    "ArchiveRefused",
-    "CancellationRequested",
-    "CheckpointNotFound",
-    "ClaimLost",
-    "DurabilityUncertain",
-    "InvalidQuery",
-    "InvalidSessionId",
-    "NotResumable",
-    "NotStorable",
-    "RevisionConflict",
-    "SessionClaimed",
-    "SessionCorrupt",
-    "SessionExists",
-    "SessionNotFound",
-    "SessionStoreError",
-    "StateTypeMismatch",
-    "StorageError",
-    "WatchTimedOut",
-]
-
 
 class SessionStoreError(Exception):
     """The base of every error that this package raises.

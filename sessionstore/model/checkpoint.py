@@ -27,8 +27,10 @@ class Checkpoint:
     Of a damaged checkpoint only ``checkpoint_id`` and ``damaged`` are known.
 
     Examples:
-        >>> kept = session.checkpoint("node_complete", node="plan")
-        >>> store.resume(session.session_id, checkpoint_id=kept.checkpoint_id)
+        >>> for kept in store.checkpoints("ticket-1"):
+        ...     print(kept.checkpoint_type, kept.node, kept.revision)
+        node_complete classify 2
+        pause ask 3
     """
 
     checkpoint_id: str

@@ -19,77 +19,62 @@ class ExecutionResult(Protocol):
     @property
     def success(self) -> bool:
         """Whether the run succeeded."""
-        ...
 
     @property
     def output(self) -> dict[str, Any]:
         """What it produced."""
-        ...
 
     @property
     def error(self) -> str | None:
         """Why it failed, or None."""
-        ...
 
     @property
     def steps_executed(self) -> int:
         """How many steps were done."""
-        ...
 
     @property
     def total_tokens(self) -> int:
         """How many tokens were used."""
-        ...
 
     @property
     def total_latency_ms(self) -> int:
         """How long the steps took, in milliseconds."""
-        ...
 
     @property
     def path(self) -> list[str]:
         """The nodes that were passed, in order."""
-        ...
 
     @property
     def paused_at(self) -> str | None:
         """The node that it paused at; None or empty if it ended."""
-        ...
 
     @property
     def session_state(self) -> dict[str, Any] | None:
         """None, or a dict with ``data_buffer`` (or ``memory``) and ``resume_from``."""
-        ...
 
     @property
     def total_retries(self) -> int:
         """How many times a node was tried again."""
-        ...
 
     @property
     def nodes_with_failures(self) -> list[str]:
         """The nodes that failed at least once."""
-        ...
 
     @property
     def retry_details(self) -> dict[str, int]:
         """How many times each node was tried again."""
-        ...
 
     @property
     def had_partial_failures(self) -> bool:
         """Whether a node failed and the run went on."""
-        ...
 
     @property
     def execution_quality(self) -> str:
         """``clean``, ``degraded`` or ``failed``."""
-        ...
 
     @property
     def node_visit_counts(self) -> dict[str, int]:
         """How many times each node was visited."""
-        ...
 
 
 class RunMetrics(Protocol):
@@ -98,22 +83,18 @@ class RunMetrics(Protocol):
     @property
     def total_decisions(self) -> int:
         """How many decisions were made."""
-        ...
 
     @property
     def total_tokens(self) -> int:
         """How many tokens were used."""
-        ...
 
     @property
     def nodes_executed(self) -> list[str]:
         """The nodes that ran."""
-        ...
 
     @property
     def edges_traversed(self) -> list[str]:
         """The edges that were followed."""
-        ...
 
 
 class LegacyRun(Protocol):
@@ -122,47 +103,38 @@ class LegacyRun(Protocol):
     @property
     def goal_id(self) -> str:
         """The goal that the run worked for."""
-        ...
 
     @property
     def status(self) -> Any:
         """``running``, ``completed``, ``failed``, ``cancelled`` or ``stuck``; an enum is fine."""
-        ...
 
     @property
     def started_at(self) -> datetime:
         """When it began."""
-        ...
 
     @property
     def completed_at(self) -> datetime | None:
         """When it ended, or None."""
-        ...
 
     @property
     def output_data(self) -> dict[str, Any]:
         """What it produced."""
-        ...
 
     @property
     def input_data(self) -> dict[str, Any]:
         """What it was started with."""
-        ...
 
     @property
     def metrics(self) -> RunMetrics:
         """``total_decisions``, ``total_tokens``, ``nodes_executed`` and ``edges_traversed``."""
-        ...
 
     @property
     def decisions(self) -> Sequence[Any]:
         """The decisions that were made, each with ``model_dump()``."""
-        ...
 
     @property
     def problems(self) -> Sequence[Any]:
         """The problems that were met, each with ``model_dump()``."""
-        ...
 
 
 _COPIED_PROGRESS = (

@@ -26,8 +26,9 @@ class Liveness:
     """A verdict on the owner of a session.
 
     Examples:
-        >>> if store.liveness("s-1").is_dead:
-        ...     store.recover()
+        >>> liveness = store.liveness("ticket-1")
+        >>> liveness.is_dead, liveness.reason
+        (True, 'nobody holds it (paused)')
     """
 
     verdict: Verdict

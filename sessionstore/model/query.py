@@ -25,7 +25,9 @@ class Filters(TypedDict, total=False):
     A session must pass all that are given. None, and a filter that is left out, lets all pass.
 
     Examples:
-        >>> store.find(status=["paused", "failed"], resumable=True, since="2026-11-01")
+        >>> page = store.find(status=["paused", "failed"], resumable=True, since="2020-11-01")
+        >>> [item.session_id for item in page]
+        ['ticket-1']
     """
 
     status: str | SessionStatus | Iterable[str | SessionStatus] | None

@@ -193,7 +193,7 @@ class SessionState(Part):
         >>> with store.create("triage", agent_id="mail") as session:
         ...     session.state.data_buffer["letters"] = 12
         ...     session.state.progress.current_node = "sort"
-        ...     session.save()
+        ...     revision = session.save()
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -340,7 +340,9 @@ class SessionState(Part):
             pydantic.ValidationError: an attribute of ``result`` has the wrong type.
 
         Examples:
-            >>> state = SessionState.from_execution_result("s-1", "triage", executor.run())
+            >>> result = executor.run()
+            >>> SessionState.from_execution_result("s-1", "triage", result).status
+            <SessionStatus.COMPLETED: 'completed'>
         """
         return cls.model_validate(
             {
@@ -376,7 +378,9 @@ class SessionState(Part):
             pydantic.ValidationError: an attribute of ``run`` has the wrong type.
 
         Examples:
-            >>> state = SessionState.from_legacy_run(json.loads(path.read_text()), "s-1")
+            >>> run = {"goal_id": "triage", "status": "stuck", "started_at": "2020-01-25T12:00:00"}
+            >>> SessionState.from_legacy_run(run, "s-1").status
+            <SessionStatus.FAILED: 'failed'>
         """
         return cls.model_validate(
             {

@@ -27,6 +27,7 @@ class SessionSummary:
     Examples:
         >>> for item in store.find(status="paused"):
         ...     print(item.session_id, item.paused_at, item.is_resumable)
+        ticket-1 ask True
     """
 
     session_id: str
@@ -159,9 +160,11 @@ class Page:
     A page iterates over its items and has their number as its length.
 
     Examples:
-        >>> page = store.find(status="failed", limit=100)
+        >>> page = store.find(limit=100)
+        >>> ids = [item.session_id for item in page]
         >>> while page.next_cursor:
-        ...     page = store.find(status="failed", limit=100, cursor=page.next_cursor)
+        ...     page = store.find(limit=100, cursor=page.next_cursor)
+        ...     ids += [item.session_id for item in page]
     """
 
     items: Sequence[SessionSummary]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
+from tests.faults.support import foreign_writers
 from tests.faults.support.history import ERA, SESSIONS, Event, History, problems, read_journals
 from tests.faults.support.identity import FaultChild
 from tests.faults.support.tally import tally
@@ -24,6 +25,11 @@ HONEST = (
 
 ROUNDS = 10
 """How often a crew goes back to work, at most, until chance has done everything that it may."""
+
+
+def module_of(work: str) -> str:
+    """Return the module of ``tests.faults`` in which a process finds its work."""
+    return "support.foreign_writers" if hasattr(foreign_writers, work) else "support.history"
 
 
 def at_work(
@@ -46,7 +52,7 @@ def at_work(
             running = [
                 stack.enter_context(
                     FaultChild(
-                        "support.history", work, root, journals, seed + number, seconds,
+                        module_of(work), work, root, journals, seed + number, seconds,
                         *([life] if work == "work" else []),
                     )
                 )

@@ -82,11 +82,9 @@ class Target(Protocol):
 
     def add(self, name: str, content: BinaryIO, size: int, mtime: int, executable: bool) -> None:
         """Add a file, read from ``content``, of exactly ``size`` bytes."""
-        ...
 
     def add_directory(self, name: str, mtime: int) -> None:
         """Add a directory."""
-        ...
 
 
 def place_of(session_id: str, name: str) -> str:

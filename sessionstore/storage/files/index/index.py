@@ -102,7 +102,8 @@ class Index:
         """Return the index that counts, open; it is made if there is none.
 
         Raises:
-            SQLError, Unusable: it cannot be had here.
+            SQLError: it cannot be had here.
+            Unusable: it cannot be had here.
         """
         try:
             opened = self._opened(create=True)
