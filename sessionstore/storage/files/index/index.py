@@ -1,17 +1,17 @@
 """The index of a store of files: derived, disposable, and never asked to be right by itself.
 
-A row says what the file of its session says, and counts only while ``live/`` does not name the
-session. Ten lines tell the rest:
+A row holds what the file of its session said. It counts only while ``live/`` has no name of the
+session:
 
-- A writer names a session as live after it has the lock and before the file changes, or the session
-  is moved in or out. It stores no row, and removes no name.
-- A fold removes names. It renames one, so that no writer relies on it; sees the lock of the session
-  free, so that whoever relied on it is done; and reads the file within the transaction that stores
-  the row, so that of two folds the later one read later. Then it unlinks the name.
-- A listing reads ``live/`` before it reads rows. It folds, and tells what is still live from the
-  files. A process folds what it released itself, so that listings find little to fold.
-- Whatever may have changed without a name (another boot, sessions that came or went unrecorded, an
-  index that was not finished) is found by comparing every row with its file.
+- A writer adds a name after it has the lock, and before it changes the file or moves the session.
+  It stores no row, and removes no name.
+- A fold removes names. It first takes the name, so that no later claim relies on it. It then sees
+  the lock of the session free, so that every earlier claim has ended. It then reads the file within
+  the transaction that stores the row, so that of two folds the later one read later.
+- A listing reads ``live/`` before it reads rows. It folds, and takes the sessions that are still
+  live from their files. A process folds the sessions that it released, so that a listing finds few.
+- What may have changed without a name is found by comparing all rows with their files: after a
+  reboot, after unrecorded moves, and in an index that is not finished.
 """
 
 from __future__ import annotations

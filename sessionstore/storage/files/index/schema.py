@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable.directory import Signature
@@ -91,27 +91,19 @@ def signature_values(signature: Signature) -> tuple[int, int, int]:
 
 # --- rows and summaries -------------------------------------------------------------------------
 
-_SHOWN = (
-    "status", "goal_id", "agent_id", "stream_id", "correlation_id", "forked_from", "entry_point",
-    "revision", "incarnation", "started_at", "updated_at", "completed_at", "current_node",
-    "paused_at", "steps_executed", "error", "latest_checkpoint_id", "is_resumable",
-    "is_interrupted", "pid", "recovery", "owner",
-)  # fmt: skip
-"""The fields of a summary, as the JSON of a row has them."""
-
 
 def row_of(state: SessionState, signature: Signature) -> Row:
     """Return the row of a sound session whose file has ``signature``."""
     status, times, progress = str(state.status), state.timestamps, state.progress
     parent, resumable, recovery = parent_of(state.forked_from), state.is_resumable, state.recovery
     interrupted = state.is_interrupted
-    shown = _to_json()(
+    shown = _to_json()(  # the fields of a summary, in their order, from the status on
         (
             status, state.goal_id, state.agent_id, state.stream_id, state.correlation_id, parent,
             state.entry_point, state.revision, state.incarnation, times.started_at,
             times.updated_at, times.completed_at, progress.current_node, progress.paused_at,
             progress.steps_executed, state.result.error, state.latest_checkpoint_id, resumable,
-            interrupted, state.pid, recovery, state.owner,
+            None, interrupted, recovery, state.pid, state.owner,
         )
     )  # fmt: skip
     return Row(
@@ -144,6 +136,5 @@ def summary_of(row: Row) -> SessionSummary | None:
     """Return the summary that a row keeps, or None if it was too long for it."""
     if row.shown is None:
         return None
-    values: dict[str, Any] = dict(zip(_SHOWN, json.loads(row.shown), strict=True))
-    values["status"] = SessionStatus(values["status"])
-    return SessionSummary(session_id=row.id, **values)
+    status, *others = json.loads(row.shown)
+    return SessionSummary(row.id, None, SessionStatus(status), *others)
