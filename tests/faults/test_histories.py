@@ -11,9 +11,8 @@ import pytest
 
 from sessionstore import SessionStore
 from tests.faults.support.history import ERA, SESSIONS, Event, History, problems, read_journals
-from tests.faults.support.identity import FaultChild
 from tests.faults.support.tally import tally
-from tests.support.processes import leftovers, needs_linux, new_session, read_state
+from tests.support.processes import Child, leftovers, needs_linux, new_session, read_state
 
 SECONDS = 20.0 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 4.0
 SEED = int(os.environ.get("SESSIONSTORE_SEED", "20261122"))
@@ -45,8 +44,8 @@ def at_work(
         with ExitStack() as stack:
             running = [
                 stack.enter_context(
-                    FaultChild(
-                        "support.history", work, root, journals, seed + number, seconds,
+                    Child(
+                        f"faults.support.history.{work}", root, journals, seed + number, seconds,
                         *([life] if work == "work" else []),
                     )
                 )

@@ -25,7 +25,6 @@ from sessionstore import (
     SessionStoreError,
     StorageError,
 )
-from tests.faults.support.identity import FaultChild
 from tests.faults.support.tally import tally
 from tests.support.cli import GONE, acting, invoke, put, state
 from tests.support.processes import (
@@ -183,7 +182,7 @@ def test_a_huge_file_is_refused_without_being_read(root: Path, size: int) -> Non
         pytest.skip("the file system has no sparse files")
     os.truncate(checkpoint_path(root, "sound"), size)  # the very file of its state
     # In a process of its own: the peak of this one may be from a large test before.
-    with Child("support.failing_children.open_every_door", root, "s1", measured=False) as child:
+    with Child("support.failing_children.open_every_door", root, "s1") as child:
         told = child.hear()
     assert len(told["refused"]) == 4
     assert all("bytes are more than" in reason for reason in told["refused"])
@@ -670,7 +669,7 @@ def test_hostile_files_are_refused_within_bounded_memory(tmp_path: Path) -> None
     for name, bomb in bombs.items():
         put(tmp_path, name, json.dumps({**sound, "session_id": name}).replace('"HERE"', bomb))
     os.truncate(put(tmp_path, "sparse"), 1 << 40)
-    with FaultChild("test_hostile_content", "load_poor", tmp_path, 700 << 20) as child:
+    with Child("faults.test_hostile_content.load_poor", tmp_path, 700 << 20) as child:
         told = child.hear()
     for name in (*bombs, "sparse"):
         assert told[name]["load"] == "SessionCorrupt", (name, told[name])

@@ -30,7 +30,6 @@ from tests.faults.support.identity import (
     HIDDEN,
     NOBODY,
     SHIFTED,
-    FaultChild,
     actor,
     lock_record,
 )
@@ -57,7 +56,7 @@ def counted(cases: int) -> None:
 @pytest.fixture
 def running() -> Iterator[SessionOwner]:
     """The record of another process that runs, and holds nothing."""
-    with FaultChild("support.identity", "identify") as child:
+    with Child("faults.support.identity.identify") as child:
         yield SessionOwner.model_validate(child.hear()["owner"])
 
 
@@ -408,7 +407,7 @@ def test_a_process_of_another_user_is_not_taken_for_dead(tmp_path: Path, hidden:
 
 @needs_linux("the first thread of a process can end alone")
 def test_a_process_whose_first_thread_has_ended_lives(tmp_path: Path) -> None:
-    with FaultChild("support.identity", "live_without_leader") as child:
+    with Child("faults.support.identity.live_without_leader") as child:
         pid = child.hear()["pid"]
         until(lambda: process_letter(pid) == "Z", "the first thread to end")
         assert len(os.listdir(f"/proc/{pid}/task")) == 2
