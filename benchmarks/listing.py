@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -146,8 +146,8 @@ def _figure(
 
 
 def _rebuild(root: Path, there: Population) -> dict[str, Any]:
-    for path in glob.glob(os.path.join(glob.escape(str(root)), "index*")):
-        os.unlink(path)
+    for path in root.glob("index-*"):
+        shutil.rmtree(path)
     return _ask(root, "find", there, once=True)
 
 

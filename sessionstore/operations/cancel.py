@@ -79,7 +79,9 @@ class CancelRequester:
 
         Raises:
             SessionClaimed: the owner cannot be asked, or it cannot be known whether it lives.
-            SessionNotFound, SessionCorrupt, StorageError: the session cannot be looked at.
+            SessionNotFound: the session cannot be looked at.
+            SessionCorrupt: the session cannot be looked at.
+            StorageError: the session cannot be looked at.
         """
         for number in range(_LOOKS):
             seen = self._step(is_patient=number < _TAKING_OVER)

@@ -86,7 +86,9 @@ def load(
     """Return the state in a checkpoint; without ``current``, which is damaged, as it stands there.
 
     Raises:
-        SessionNotFound, SessionCorrupt, StorageError: it cannot be read.
+        SessionNotFound: it cannot be read.
+        SessionCorrupt: it cannot be read.
+        StorageError: it cannot be read.
     """
     stored = backend.read_checkpoint(session_id, checkpoint_id)
     if current is None:

@@ -33,7 +33,8 @@ def explain(backend: Backend, session_id: str) -> Explanation:
     """Return the explanation of a session, also of a damaged one.
 
     Raises:
-        SessionNotFound, StorageError: it does not exist, or cannot be read.
+        SessionNotFound: it does not exist, or cannot be read.
+        StorageError: it does not exist, or cannot be read.
     """
     try:
         state, liveness = inspect.look(backend, session_id)

@@ -136,7 +136,8 @@ class Backend(ABC):
 
         Raises:
             SessionNotFound: there is no such session.
-            SessionCorrupt, StorageError: it cannot be read.
+            SessionCorrupt: it cannot be read.
+            StorageError: it cannot be read.
         """
         state = len(self.read(session_id).payload)
         ids = self.checkpoint_ids(session_id)
@@ -149,7 +150,9 @@ class Backend(ABC):
         A missing checkpoint counts 0.
 
         Raises:
-            SessionNotFound, SessionCorrupt, StorageError: the session cannot be read.
+            SessionNotFound: the session cannot be read.
+            SessionCorrupt: the session cannot be read.
+            StorageError: the session cannot be read.
         """
         there = set(self.checkpoint_ids(session_id))
         return sum(
@@ -183,7 +186,9 @@ class Backend(ABC):
         """Yield what the application keeps beside the state, directories before their content.
 
         Raises:
-            SessionNotFound, SessionCorrupt, StorageError: the session cannot be read.
+            SessionNotFound: the session cannot be read.
+            SessionCorrupt: the session cannot be read.
+            StorageError: the session cannot be read.
         """
         del session_id  # most places keep no files
         return iter(())
@@ -192,7 +197,8 @@ class Backend(ABC):
         """Open a file of the application to read it; no link is followed.
 
         Raises:
-            SessionNotFound, SessionCorrupt: the session cannot be read.
+            SessionNotFound: the session cannot be read.
+            SessionCorrupt: the session cannot be read.
             StorageError: the file cannot be read; its cause is a FileNotFoundError if it is gone.
         """
         raise StorageError("read", f"{session_id}/{name}", "this store keeps no files")
@@ -228,7 +234,9 @@ class Backend(ABC):
         holder is writing is no finding.
 
         Raises:
-            SessionNotFound, SessionCorrupt, StorageError: the session cannot be read.
+            SessionNotFound: the session cannot be read.
+            SessionCorrupt: the session cannot be read.
+            StorageError: the session cannot be read.
         """
         del session_id, claim, repair
         return []
@@ -242,7 +250,9 @@ class Backend(ABC):
 
         Raises:
             RevisionConflict: somebody else changed the stored state, which was kept.
-            ClaimLost, DurabilityUncertain, StorageError: as for :meth:`Claim.write`.
+            ClaimLost: as for :meth:`Claim.write`.
+            DurabilityUncertain: as for :meth:`Claim.write`.
+            StorageError: as for :meth:`Claim.write`.
         """
         raise self._no_quarantine(claim, payload, revision, reason)
 
@@ -252,7 +262,8 @@ class Backend(ABC):
         None means whatever stands in the place of all checkpoints of the session.
 
         Raises:
-            ClaimLost, StorageError: nothing was changed.
+            ClaimLost: nothing was changed.
+            StorageError: nothing was changed.
         """
         raise self._no_quarantine(claim, checkpoint_id, reason)
 
@@ -263,7 +274,9 @@ class Backend(ABC):
         in quarantine.
 
         Raises:
-            ClaimLost, DurabilityUncertain, StorageError: as for :meth:`Claim.delete`.
+            ClaimLost: as for :meth:`Claim.delete`.
+            DurabilityUncertain: as for :meth:`Claim.delete`.
+            StorageError: as for :meth:`Claim.delete`.
         """
         raise self._no_quarantine(claim, reason)
 

@@ -43,7 +43,9 @@ class Claim(ABC):
 
         Raises:
             RevisionConflict: the state is not what this claim read or wrote last.
-            ClaimLost, SessionCorrupt, StorageError: the state cannot be read.
+            ClaimLost: the state cannot be read.
+            SessionCorrupt: the state cannot be read.
+            StorageError: the state cannot be read.
         """
 
     @abstractmethod
@@ -88,7 +90,9 @@ class Claim(ABC):
         """Make the stored state a checkpoint, durably.
 
         Raises:
-            ClaimLost, RevisionConflict, StorageError: as for :meth:`write`.
+            ClaimLost: as for :meth:`write`.
+            RevisionConflict: as for :meth:`write`.
+            StorageError: as for :meth:`write`.
         """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -125,3 +126,12 @@ def test_each_test_that_the_durability_page_names_is_there() -> None:
     for file, test in named:
         source = (CHECKOUT / "tests" / file).read_text(encoding="utf-8")
         assert test == "" or re.search(rf"^def {test}\(", source, re.MULTILINE), f"{file}::{test}"
+
+
+def test_every_docstring_names_one_exception_a_line() -> None:
+    for path in sorted((CHECKOUT / "sessionstore").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                section = (ast.get_docstring(node) or "").partition("Raises:\n")[2]
+                for entry in re.findall(r"^    (\S.*)", section.partition("\n\n")[0], re.MULTILINE):
+                    assert re.match(r"[A-Za-z.]+: ", entry), f"{path}: {node.name}: {entry}"

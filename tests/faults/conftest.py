@@ -1,4 +1,4 @@
-"""What the sweeps over system calls share."""
+"""The fixtures of the fault tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from sessionstore import SessionOwner
+from tests.faults.support.hostile import separate_checkpoint
 from tests.faults.support.strace import Call, Server, Stored, recorded, scratch
+from tests.support.processes import Child, new_session
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,20 @@ def record(server: Server, place: Path, tmp_path: Path) -> Record:
         return Recording(where, log, calls, Stored.under(where / "whole").summary)
 
     return run
+
+
+@pytest.fixture
+def running() -> Iterator[SessionOwner]:
+    """The record of another process that runs, and holds nothing."""
+    with Child("faults.support.identity.identify") as child:
+        yield SessionOwner.model_validate(child.hear()["owner"])
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A store with a session to damage and a sound one."""
+    place = tmp_path / "root"
+    new_session(place)
+    new_session(place, "sound")
+    separate_checkpoint(place)
+    return place

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
+from tests.faults.support import foreign_writers
 from tests.faults.support.history import ERA, SESSIONS, Event, History, problems, read_journals
 from tests.faults.support.tally import tally
 from tests.support.processes import Child, leftovers, needs_linux, new_session, read_state
@@ -23,6 +24,12 @@ HONEST = (
 
 ROUNDS = 10
 """How often a crew goes back to work, at most, until chance has done everything that it may."""
+
+
+def module_of(work: str) -> str:
+    """Return the module below ``tests`` in which a process finds its work."""
+    name = "foreign_writers" if hasattr(foreign_writers, work) else "history"
+    return f"faults.support.{name}"
 
 
 def at_work(
@@ -45,7 +52,7 @@ def at_work(
             running = [
                 stack.enter_context(
                     Child(
-                        f"faults.support.history.{work}", root, journals, seed + number, seconds,
+                        f"{module_of(work)}.{work}", root, journals, seed + number, seconds,
                         *([life] if work == "work" else []),
                     )
                 )

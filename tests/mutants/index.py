@@ -195,7 +195,12 @@ MUTANTS = (
         "a comparison stores the row of a session that is held",
         10,
         _INDEX + "rebuild.py",
-        (("if observer.is_free(session_id):", "if observer.is_free(session_id) or True:"),),
+        (
+            (
+                "if not observer.is_free(session_id):",
+                "if not (observer.is_free(session_id) or True):",
+            ),
+        ),
         _REBUILD + "test_one_that_is_held_stays_live_though_it_is_not_active",
     ),
     Mutant(
@@ -244,7 +249,7 @@ MUTANTS = (
         _INDEX + "observe.py",
         (
             (
-                " or (item.status is SessionStatus.ACTIVE and item.owner is None):",
+                " or (state.status is SessionStatus.ACTIVE and state.owner is None):",
                 ":",
             ),
         ),

@@ -127,7 +127,7 @@ MUTANTS = (
         "storage/files/index/schema.py",
         (
             (
-                "        item.forked_from,\n        clock",
+                "        parent,\n        clock",
                 "        None,\n        clock",
             ),
         ),

@@ -7,8 +7,6 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from sessionstore import (
     SessionStatus,
     SessionStore,
 )
-from sessionstore.storage.backend import Backend
+from tests.support.ages import DAY, NOW, Time, make
 from tests.support.processes import (
     Child,
     edit_state,
@@ -34,21 +32,6 @@ from tests.support.processes import (
     tree,
     until,
 )
-
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
-
-Make = Callable[[], Backend]
-
-
-class Time:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture
@@ -64,16 +47,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, time: Time) -> Session
         else MemoryBackend(clock=time)
     )
     return SessionStore(backend, clock=time)
-
-
-def make(
-    store: SessionStore[Any], time: Time, session_id: str, days_ago: float, end: str = "complete"
-) -> None:
-    """Make a session that ended, or was last checkpointed, so many days ago."""
-    time.now = NOW - days_ago * DAY
-    with store.create("goal", session_id=session_id) as session:
-        getattr(session, end)(**({"error": "x"} if end == "fail" else {}))
-    time.now = NOW
 
 
 def names(items: Any) -> list[str]:
@@ -158,31 +131,6 @@ def test_a_time_that_cannot_be_read_is_never_old(tmp_path: Path, time: Time) -> 
     edit_state(tmp_path, "odd", timestamps=times)
     policy = RetentionPolicy(older_than=0, max_total_size=0)
     assert store.prune(policy, apply=True).sessions == ()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {},
-        {"statuses": ["completed"]},
-        {"older_than": 1, "statuses": ["active"]},
-        {"older_than": 1, "statuses": []},
-        {"older_than": 1, "statuses": ["done"]},
-        {"older_than": -1},
-        {"older_than": float("nan")},
-        {"older_than": float("inf")},
-        {"older_than": True},
-        {"older_than": "30d"},
-        {"keep_last": -1},
-        {"keep_last": True},
-        {"max_total_size": 1.5},
-        {"keep_checkpoints": -2},
-        {"checkpoints_older_than": -DAY},
-    ],
-)
-def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
-        RetentionPolicy(**wrong)
 
 
 # --- checkpoints --------------------------------------------------------------------------------

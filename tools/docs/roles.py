@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _SHOWN = set(re.findall(r"^::: sessionstore\.(\w+)$", _API, flags=re.MULTILINE))
 
 
 class Roles(griffe.Extension):
-    """Rewrites each docstring, and each default that a factory makes, once it is read."""
+    """Rewrites each docstring, and the default of each field, once it is read."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of ``obj``."""
@@ -33,14 +34,16 @@ class Roles(griffe.Extension):
             obj.docstring.value = _CODE.sub(r"`\1`", text)
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """Show ``[]`` in the place of ``Field(default_factory=list)``."""
-        if factory := _FACTORY.match(str(attr.value)):
+        """Show ``[]`` for ``Field(default_factory=list)``, and nothing for what a call sets."""
+        if "class-attribute" not in attr.labels:
+            attr.value = None
+        elif factory := _FACTORY.match(str(attr.value)):
             made = factory[1]
             attr.value = {"dict": "{}", "list": "[]"}.get(made, f"{made}()")
 
 
 def _raises(section: re.Match[str]) -> str:
-    entries = [" ".join(entry.split()) for entry in _ENTRY.split(inspect.cleandoc(section[1]))]
+    entries = [" ".join(entry.split()) for entry in _ENTRY.split(textwrap.dedent(section[1]))]
     return "**Raises:**\n\n" + "".join(f"- {_error(entry)}\n" for entry in entries if entry)
 
 

@@ -60,7 +60,8 @@ def resolve_one(store: SessionStore[Any], given: str, root: object) -> str:
 
     Raises:
         click.UsageError: stdin has no line, or several; or as for :func:`resolve`.
-        InvalidSessionId, SessionNotFound: as for :func:`resolve`.
+        InvalidSessionId: as for :func:`resolve`.
+        SessionNotFound: as for :func:`resolve`.
     """
     if given != "-":
         return resolve(store, given, root)
@@ -78,7 +79,9 @@ def resolve_all(store: SessionStore[Any], given: Sequence[str], root: object) ->
     Lines are read as they come, so that the first result shows before the last id is read.
 
     Raises:
-        click.UsageError, InvalidSessionId, SessionNotFound: as for :func:`resolve`.
+        click.UsageError: as for :func:`resolve`.
+        InvalidSessionId: as for :func:`resolve`.
+        SessionNotFound: as for :func:`resolve`.
     """
     for one in given:
         for name in _lines() if one == "-" else (one,):

@@ -75,7 +75,8 @@ def read_condition(backend: Backend, session_id: str, claim: Claim | None) -> Se
     """Return the condition of a session, read under ``claim`` if there is one.
 
     Raises:
-        SessionNotFound, StorageError: it cannot be read.
+        SessionNotFound: it cannot be read.
+        StorageError: it cannot be read.
     """
     seen = SessionCondition()
     try:

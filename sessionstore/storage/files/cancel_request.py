@@ -95,7 +95,6 @@ def find(layout: Layout, session_id: str, token: str | None) -> CancelRequest | 
     if token is None or not is_token(token):
         return None
     try:
-        os.lstat(layout.request(session_id, token))  # most saves find none: this is the cheapest
         return _read(layout, session_id, token)
     except OSError:  # there is none; or no descriptor is left, say, and the next save looks again
         return None

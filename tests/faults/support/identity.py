@@ -32,6 +32,13 @@ mount -t proc -o hidepid=2 proc /proc && mount --bind "$1" /mnt && shift && exec
 NOBODY = 65534
 
 
+TIMES = [
+    "1970-01-01T00:00:00+00:00", "2199-12-31T23:59:59+00:00", "9999-12-31T23:59:59-23:59",
+    "0001-01-01T00:00:00+23:59", "2026-01-01T00:00:00", "", "yesterday",
+]  # fmt: skip
+"""Times that no clock shows, or none of this time."""
+
+
 def actor(*arguments: object, **options: Any) -> Child:
     """Start an actor that does as it is told; see :class:`Borrower`."""
     return Child("faults.support.identity.act", *arguments, **options)

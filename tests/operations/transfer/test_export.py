@@ -1,4 +1,4 @@
-"""Sessions travel whole: out as they were at one moment, in as they were, or not at all."""
+"""Sessions go out and come back: as archives, directories and streams, and while they are saved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import os
-import signal
 import socket
 import tarfile
 import threading
@@ -21,8 +20,6 @@ from sessionstore import (
     InvalidQuery,
     InvalidSessionId,
     MemoryBackend,
-    SessionState,
-    SessionStatus,
     SessionStore,
     StorageError,
 )
@@ -39,43 +36,9 @@ from tests.support.processes import (
     state_path,
     tree,
 )
+from tests.support.transfer import Store, full, names
 
-Store = SessionStore[SessionState]
 FORMS = ["x.tar.gz", "x.tgz", "x.tar", "x"]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return SessionStore(tmp_path / "from")
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Store:
-    return SessionStore(tmp_path / "to")
-
-
-def full(store: Store, session_id: str = "s1") -> Path:
-    """Make a session with checkpoints and with files of an application."""
-    with store.create("goal", session_id=session_id) as session:
-        for step in range(3):
-            session.state.data_buffer["step"] = step
-            session.checkpoint("step", node=f"n{step}")
-        session.state.data_buffer["grüße"] = "\u202e\x1b"
-        session.pause()
-        directory = session.directory
-    (directory / "work" / "deep").mkdir(parents=True)
-    (directory / "work" / "deep" / "data.bin").write_bytes(bytes(range(256)) * 5000)
-    (directory / "work" / "run.sh").write_text("#!/bin/sh\n")
-    (directory / "work" / "run.sh").chmod(0o700)
-    (directory / "empty").mkdir()
-    (directory / "empty file").touch()
-    (directory / "checkpoints" / "index.json").write_text("{}")
-    return directory
-
-
-def names(items: Any) -> list[str]:
-    return [item.session_id for item in items]
-
 
 # --- there and back -----------------------------------------------------------------------------
 
@@ -177,67 +140,6 @@ def test_an_export_of_the_original_framework_s_files_comes_back(
     assert other.load_checkpoint("s1").data_buffer == {"a": 1}
     other.import_sessions(tmp_path / "x.tar.gz", session_id="s9")
     assert other.load_checkpoint("s9").data_buffer == {"a": 1}
-
-
-# --- who is there already -----------------------------------------------------------------------
-
-
-def test_nothing_is_ever_overwritten(tmp_path: Path, store: Store, other: Store) -> None:
-    full(store, "s1")
-    new_session(tmp_path / "from", "s2")
-    new_session(tmp_path / "to", "s1", checkpoint=False)
-    store.export_sessions(tmp_path / "x.tar.gz")
-    before = tree(session_path(tmp_path / "to", "s1"))
-    report = other.import_sessions(tmp_path / "x.tar.gz")
-    assert (names(report.imported), names(report.existing)) == (["s2"], ["s1"])
-    assert not report.is_whole
-    assert tree(session_path(tmp_path / "to", "s1")) == before
-    assert leftovers(tmp_path) == []
-    assert names(other.import_sessions(tmp_path / "x.tar.gz").existing) == ["s1", "s2"]
-
-
-def test_one_that_appears_meanwhile_is_not_overwritten(
-    tmp_path: Path, store: Store, other: Store
-) -> None:
-    new_session(tmp_path / "from")
-    store.export_sessions(tmp_path / "x.tar.gz")
-
-    def be_faster(done: int, total: int) -> None:
-        if (done, total) == (1, 2):  # it was read, and is about to be adopted
-            new_session(tmp_path / "to", "s1", checkpoint=False)
-
-    report = other.import_sessions(tmp_path / "x.tar.gz", progress=be_faster)
-    assert names(report.existing) == ["s1"]
-    assert other.load("s1").status is SessionStatus.FAILED
-
-
-def test_one_session_can_be_given_another_name(tmp_path: Path, store: Store, other: Store) -> None:
-    full(store)
-    store.export_sessions(tmp_path / "x.tar.gz")
-    (come,) = other.import_sessions(tmp_path / "x.tar.gz", session_id="copy").imported
-    assert come.session_id == "copy"
-    one, copy = store.load("s1"), other.load("copy")
-    assert copy.model_dump(exclude={"session_id"}) == one.model_dump(exclude={"session_id"})
-    assert [item.damaged for item in other.checkpoints("copy")] == [None] * 4
-    with other.resume("copy") as session:
-        session.complete()
-    new_session(tmp_path / "from", "s2")
-    store.export_sessions(tmp_path / "two.tar.gz")
-    with pytest.raises(ValueError, match="more than one session"):
-        other.import_sessions(tmp_path / "two.tar.gz", session_id="both")
-    with pytest.raises(InvalidSessionId):
-        other.import_sessions(tmp_path / "x.tar.gz", session_id="../x")
-    assert not other.exists("both")
-
-
-def test_an_export_never_replaces_a_file(tmp_path: Path, store: Store) -> None:
-    new_session(tmp_path / "from")
-    for form in FORMS:
-        (tmp_path / form).write_text("mine")
-        with pytest.raises(StorageError, match="choose another name"):
-            store.export_sessions(tmp_path / form)
-        assert (tmp_path / form).read_text() == "mine"
-    assert leftovers(tmp_path) == []
 
 
 # --- live sessions ------------------------------------------------------------------------------
@@ -378,60 +280,6 @@ def test_names_of_any_bytes_travel(tmp_path: Path, store: Store, other: Store) -
         assert arrived.keys() == tree(directory).keys()
 
 
-# --- interrupted --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_import_that_is_interrupted_leaves_whole_sessions_only(
-    tmp_path: Path, store: Store, other: Store, how: signal.Signals
-) -> None:
-    for number in range(20):
-        new_session(tmp_path / "from", f"s{number:02}")
-    store.export_sessions(tmp_path / "x.tar.gz")
-    new_session(tmp_path / "to", "before")
-    sessions = tmp_path / "to" / "sessions"
-    archive = tmp_path / "x.tar.gz"
-    # First while it reads, then while it moves in what it has read. The signal hits wherever it
-    # is by then, but no later than at the last step.
-    for begin, last in ((5, (14, 15)), (20, (39, 40))):
-        with Child("import_slowly", tmp_path / "to", archive, *last) as one:
-            while one.hear()["total"] <= begin:
-                continue
-            one.signal(how)
-            assert one.wait() == -how
-        there = [path.name for path in sessions.iterdir() if not path.name.startswith(".")]
-        for name in there:
-            if name != "before":
-                whole = session_path(tmp_path / "from", name)
-                assert tree(session_path(tmp_path / "to", name)) == tree(whole)
-    report = other.import_sessions(tmp_path / "x.tar.gz")
-    assert len(report.imported) + len(report.existing) == 20
-    other.recover()  # tidies up after the dead, as a start-up does
-    assert leftovers(tmp_path / "to") == []
-    assert not list((tmp_path / "to" / "locks").glob("import.*")) or how == signal.SIGKILL
-    other.check(repair=True)
-    assert not list((tmp_path / "to" / "locks").glob("import.*"))
-
-
-def test_a_sweep_leaves_an_import_that_is_under_way_alone(
-    tmp_path: Path, store: Store, other: Store
-) -> None:
-    for number in range(4):
-        full(store, f"s{number}")
-    store.export_sessions(tmp_path / "x.tar.gz")
-
-    def sweep(done: int, total: int) -> None:
-        sweeper = SessionStore(tmp_path / "to")
-        sweeper.recover()
-        sweeper.check(repair=True)
-
-    report = other.import_sessions(tmp_path / "x.tar.gz", progress=sweep)
-    assert len(report.imported) == 4
-    for number in range(4):
-        whole = session_path(tmp_path / "from", f"s{number}")
-        assert tree(session_path(tmp_path / "to", f"s{number}")) == tree(whole)
-
-
 @pytest.mark.parametrize("form", ["x.tar.gz", "x"])
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path, store: Store, form: str) -> None:
     new_session(tmp_path / "from")
@@ -502,3 +350,13 @@ def test_it_tells_how_far_it_is(tmp_path: Path, store: Store, other: Store) -> N
     seen.clear()
     other.import_sessions(tmp_path / "x", progress=lambda done, total: seen.append((done, total)))
     assert seen == [(0, 1), (1, 2), (2, 3), (3, 6), (4, 6), (5, 6), (6, 6)]
+
+
+def test_an_export_never_replaces_a_file(tmp_path: Path, store: Store) -> None:
+    new_session(tmp_path / "from")
+    for form in FORMS:
+        (tmp_path / form).write_text("mine")
+        with pytest.raises(StorageError, match="choose another name"):
+            store.export_sessions(tmp_path / form)
+        assert (tmp_path / form).read_text() == "mine"
+    assert leftovers(tmp_path) == []

@@ -222,7 +222,8 @@ def open_index(layout: Layout, *, create: bool) -> Database | None:
     """Open the index that counts; a damaged one is removed. None if there is none, or a new one.
 
     Raises:
-        SQLError, Unusable: it cannot be had here.
+        SQLError: it cannot be had here.
+        Unusable: it cannot be had here.
         OSError: it cannot be known whether there is one.
     """
     is_new = False

@@ -1,17 +1,17 @@
 """The index of a store of files: derived, disposable, and never asked to be right by itself.
 
-A row says what the file of its session says, and counts only while ``live/`` does not name the
-session. Ten lines tell the rest:
+A row holds what the file of its session said. It counts only while ``live/`` has no name of the
+session:
 
-- A writer names a session as live after it has the lock and before the file changes, or the session
-  is moved in or out. It stores no row, and removes no name.
-- A fold removes names. It renames one, so that no writer relies on it; sees the lock of the session
-  free, so that whoever relied on it is done; and reads the file within the transaction that stores
-  the row, so that of two folds the later one read later. Then it unlinks the name.
-- A listing reads ``live/`` before it reads rows. It folds, and tells what is still live from the
-  files. A process folds what it released itself, so that listings find little to fold.
-- Whatever may have changed without a name (another boot, sessions that came or went unrecorded, an
-  index that was not finished) is found by comparing every row with its file.
+- A writer adds a name after it has the lock, and before it changes the file or moves the session.
+  It stores no row, and removes no name.
+- A fold removes names. It first takes the name, so that no later claim relies on it. It then sees
+  the lock of the session free, so that every earlier claim has ended. It then reads the file within
+  the transaction that stores the row, so that of two folds the later one read later.
+- A listing reads ``live/`` before it reads rows. It folds, and takes the sessions that are still
+  live from their files. A process folds the sessions that it released, so that a listing finds few.
+- What may have changed without a name is found by comparing all rows with their files: after a
+  reboot, after unrecorded moves, and in an index that is not finished.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from sessionstore.model.ids import random_hex
@@ -38,7 +38,7 @@ from sessionstore.storage.files.index.database import (
     set_facts,
 )
 from sessionstore.storage.files.index.observe import Observation, SessionObserver
-from sessionstore.storage.files.index.schema import INDEXES, REMOVE, STORE
+from sessionstore.storage.files.index.schema import INDEXES, REMOVE, STORE, Row
 from sessionstore.storage.files.layout import Layout
 
 _BATCH = 500
@@ -102,7 +102,8 @@ class Index:
         """Return the index that counts, open; it is made if there is none.
 
         Raises:
-            SQLError, Unusable: it cannot be had here.
+            SQLError: it cannot be had here.
+            Unusable: it cannot be had here.
         """
         try:
             opened = self._opened(create=True)
@@ -220,30 +221,25 @@ def _fold(
         try:
             with opened.transaction(BRIEF) as connection:
                 seen = {one: observer.read(one) for one in ids[start : start + _BATCH]}
-                done = store(connection, seen)
+                rows = [row for one in seen.values() if one is not None and (row := one.row())]
+                gone = [session_id for session_id, one in seen.items() if one is None]
+                store(connection, rows, gone)
         except SQLError as error:
             if database.is_busy(error):  # somebody was stopped in a transaction: the names stay
                 break
             raise
         found |= seen
-        for session_id in done:
+        for session_id in [*(row.id for row in rows), *gone]:
             live_names.drop(opened.directory, names[session_id])
     return found
 
 
-def store(connection: Connection, seen: Mapping[str, Observation | None]) -> list[str]:
-    """Make the rows say what was read in this transaction; return of whom they say all.
-
-    Of others the files are read each time: of those that are damaged, and of those that are ACTIVE
-    without an owner record, whose process holds no lock.
-    """
-    rows = [row for one in seen.values() if one is not None and (row := one.row()) is not None]
-    gone = [session_id for session_id, one in seen.items() if one is None]
+def store(connection: Connection, rows: Iterable[Row], gone: Sequence[str]) -> None:
+    """Store what was read in this transaction, and remove the rows of sessions that are gone."""
     connection.executemany(STORE, rows)
     if gone:
         connection.executemany(REMOVE, [(session_id,) for session_id in gone])
         count_removal(connection)
-    return [*(row.id for row in rows), *gone]
 
 
 def count_removal(connection: Connection) -> None:

@@ -134,7 +134,8 @@ class Listing:
         """Open the index.
 
         Raises:
-            SQLError, Unusable: there can be none here.
+            SQLError: there can be none here.
+            Unusable: there can be none here.
         """
         if read_marker(self._layout) is None:
             raise Unusable("nothing was written to this store yet")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat
-from contextlib import suppress
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
@@ -15,13 +16,25 @@ from sessionstore.storage.files import state_file
 from sessionstore.storage.files.index.schema import Row, row_of
 from sessionstore.storage.files.layout import STATE, Layout
 
+if TYPE_CHECKING:
+    from sessionstore.model.state import SessionState
+
 
 class Observation(NamedTuple):
     """A session as its file told it."""
 
-    item: SessionSummary
-    signature: Signature | None
-    """Of the file; None where it could not be read."""
+    session_id: str
+    state: SessionState | None
+    """None where it could not be read."""
+    signature: Signature | None = None
+    damaged: str | None = None
+
+    @property
+    def item(self) -> SessionSummary:
+        """What a listing shows of it."""
+        if self.state is None:
+            return SessionSummary(self.session_id, damaged=self.damaged)
+        return summarize(self.state)
 
     def row(self) -> Row | None:
         """Return the row for it; None where something else than a holder of its lock may change it.
@@ -29,10 +42,20 @@ class Observation(NamedTuple):
         Whoever runs an ACTIVE session without an owner record holds no lock; and what is damaged
         is looked at each time, so that it is noticed when it was mended.
         """
-        item = self.item
-        if self.signature is None or (item.status is SessionStatus.ACTIVE and item.owner is None):
+        state = self.state
+        if state is None or (state.status is SessionStatus.ACTIVE and state.owner is None):
             return None
-        return row_of(item, self.signature)
+        assert self.signature is not None
+        return row_of(state, self.signature)
+
+
+@cache
+def _decode() -> Callable[[bytes, str, str], SessionState]:
+    """Return what reads a state: found once, and not before a file has to be read."""
+    from sessionstore.model import codec  # pydantic: rows need none
+    from sessionstore.model.state import SessionState
+
+    return lambda payload, session_id, file: codec.decode(payload, SessionState, session_id, file)
 
 
 class SessionObserver:
@@ -84,27 +107,26 @@ class SessionObserver:
 
         ``is_directory`` says that it was just seen to be a directory, and no link.
         """
-        from sessionstore.model import codec  # pydantic: rows need none
-        from sessionstore.model.state import SessionState
-
         # Named in errors only, and joined a million times for a new index: not by os.path.
         file = f"{self._sessions.path}/{session_id}/{STATE}"
         try:
             payload, signature = self._read_file(session_id, file, is_directory)
-            state = codec.decode(payload, SessionState, session_id, file)
+            state = _decode()(payload, session_id, file)
         except SessionNotFound:
             return None
         except SessionCorrupt as error:
-            return Observation(SessionSummary(session_id, damaged=error.reason), None)
+            return Observation(session_id, None, damaged=error.reason)
         except OSError as error:
             return self._unread(session_id, error)
-        return Observation(summarize(state), signature)
+        return Observation(session_id, state, signature)
 
     def _read_file(self, session_id: str, file: str, is_directory: bool) -> tuple[bytes, Signature]:
         # The path of a directory is believed: to open each of them takes twice the time.
         if is_directory or stat.S_ISDIR(self._sessions.status(session_id).st_mode):
-            with suppress(FileNotFoundError):
+            try:
                 return state_file.read(self._sessions, f"{session_id}/{STATE}", session_id)
+            except FileNotFoundError:
+                pass
         with Directory(session_id, self._sessions) as directory:
             try:
                 return state_file.read(directory, STATE, session_id)
@@ -126,4 +148,4 @@ class SessionObserver:
         reason = state_file.describe_damage(error) or str(
             StorageError("open", self._layout.session(session_id), error)
         )
-        return Observation(SessionSummary(session_id, damaged=reason), None)
+        return Observation(session_id, None, damaged=reason)

@@ -18,8 +18,8 @@ from sessionstore.model.ids import is_id
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.index.database import PATIENT, Database, SQLError
 from sessionstore.storage.files.index.index import Index, count_removal, store
-from sessionstore.storage.files.index.observe import Observation, SessionObserver
-from sessionstore.storage.files.index.schema import REMOVE, signature_values
+from sessionstore.storage.files.index.observe import SessionObserver
+from sessionstore.storage.files.index.schema import REMOVE, Row, signature_values
 from sessionstore.storage.files.layout import Layout
 
 _WINDOW = 100_000
@@ -144,23 +144,28 @@ class _Comparison:
         """
         give_up = time.monotonic() + _LONGEST
         with self._opened.transaction(PATIENT) as connection:
-            seen: dict[str, Observation | None] = {}
+            rows: list[Row] = []
+            gone: list[str] = []
             live: list[str] = []
             for session_id, is_directory in changed:
-                if observer.is_free(session_id):
-                    seen[session_id] = observer.read(session_id, is_directory=is_directory)
-                else:
+                if not observer.is_free(session_id):
                     live.append(session_id)
+                elif (seen := observer.read(session_id, is_directory=is_directory)) is None:
+                    gone.append(session_id)
+                elif (row := seen.row()) is None:
+                    live.append(session_id)
+                else:
+                    rows.append(row)
                 if time.monotonic() > give_up:
                     break
-            stored = store(connection, seen)
-        self._rows += sum(one not in known and seen[one] is not None for one in stored)
+            store(connection, rows, gone)
+        self._rows += sum(row.id not in known for row in rows)
         try:
-            for session_id in [*live, *(seen.keys() - set(stored))]:
+            for session_id in live:
                 live_names.add_to(self._opened.directory, session_id)
         except OSError as error:
             raise SQLError(f"a live session cannot be named: {error}") from error
-        return changed[len(seen) + len(live) :]
+        return changed[len(rows) + len(gone) + len(live) :]
 
     def _may_hold_gone(self, removals: str | None) -> bool:
         """Return whether there may be rows of sessions that were gone before this began."""

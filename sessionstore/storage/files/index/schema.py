@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable.directory import Signature
 from sessionstore.model.status import SessionStatus
-from sessionstore.model.summary import SessionSummary
+from sessionstore.model.summary import SessionSummary, parent_of
+
+if TYPE_CHECKING:
+    from sessionstore.model.state import SessionState
 
 _SHOWN_LIMIT = 8 * 1024
 """Bytes of a summary that are kept; of one with a longer text the file is read instead."""
@@ -89,32 +91,35 @@ def signature_values(signature: Signature) -> tuple[int, int, int]:
 
 # --- rows and summaries -------------------------------------------------------------------------
 
-_SHOWN = (
-    "status", "goal_id", "agent_id", "stream_id", "correlation_id", "forked_from", "entry_point",
-    "revision", "incarnation", "started_at", "updated_at", "completed_at", "current_node",
-    "paused_at", "steps_executed", "error", "latest_checkpoint_id", "is_resumable",
-    "is_interrupted", "pid", "recovery", "owner",
-)  # fmt: skip
-_shown = attrgetter(*_SHOWN)
 
-
-def row_of(item: SessionSummary, signature: Signature) -> Row:
+def row_of(state: SessionState, signature: Signature) -> Row:
     """Return the row of a sound session whose file has ``signature``."""
-    shown = _to_json()(_shown(item))
+    status, times, progress = str(state.status), state.timestamps, state.progress
+    parent, resumable, recovery = parent_of(state.forked_from), state.is_resumable, state.recovery
+    interrupted = state.is_interrupted
+    shown = _to_json()(  # the fields of a summary, in their order, from the status on
+        (
+            status, state.goal_id, state.agent_id, state.stream_id, state.correlation_id, parent,
+            state.entry_point, state.revision, state.incarnation, times.started_at,
+            times.updated_at, times.completed_at, progress.current_node, progress.paused_at,
+            progress.steps_executed, state.result.error, state.latest_checkpoint_id, resumable,
+            None, interrupted, recovery, state.pid, state.owner,
+        )
+    )  # fmt: skip
     return Row(
-        item.session_id,
+        state.session_id,
         *signature_values(signature),
-        str(item.status),
-        item.goal_id,
-        item.agent_id,
-        item.stream_id,
-        item.correlation_id,
-        item.forked_from,
-        clock.seconds(item.updated_at),
-        clock.seconds(item.started_at),
-        int(item.is_resumable),
-        int(item.is_interrupted),
-        min(item.recoveries, LARGEST),
+        status,
+        state.goal_id,
+        state.agent_id,
+        state.stream_id,
+        state.correlation_id,
+        parent,
+        clock.seconds(times.updated_at),
+        clock.seconds(times.started_at),
+        resumable,
+        interrupted,
+        min(recovery.count, LARGEST) if recovery else 0,
         shown.decode() if len(shown) <= _SHOWN_LIMIT else None,
     )
 
@@ -131,6 +136,5 @@ def summary_of(row: Row) -> SessionSummary | None:
     """Return the summary that a row keeps, or None if it was too long for it."""
     if row.shown is None:
         return None
-    values: dict[str, Any] = dict(zip(_SHOWN, json.loads(row.shown), strict=True))
-    values["status"] = SessionStatus(values["status"])
-    return SessionSummary(session_id=row.id, **values)
+    status, *others = json.loads(row.shown)
+    return SessionSummary(row.id, None, SessionStatus(status), *others)

@@ -143,7 +143,7 @@ def test_a_row_keeps_what_a_listing_shows() -> None:
         except SessionCorrupt:
             continue
         item = summarize(state)
-        row = schema.row_of(item, SIGNATURE)
+        row = schema.row_of(state, SIGNATURE)
         assert (row.id, row.signature) == ("s", tuple(SIGNATURE))
         found = schema.summary_of(row)
         if found is None:
@@ -290,10 +290,11 @@ def test_what_a_sweep_marked_it_folds_together(
     together: list[list[str]] = []
     real = index.store
 
-    def folding(connection: Any, seen: Any) -> list[str]:
-        assert live(tmp_path) >= set(seen), "it is folded, but this process may still die"
-        together.append(sorted(seen))
-        return real(connection, seen)
+    def folding(connection: Any, rows: list[schema.Row], gone: list[str]) -> None:
+        ids = [row.id for row in rows]
+        assert live(tmp_path) >= set(ids), "it is folded, but this process may still die"
+        together.append(ids)
+        real(connection, rows, gone)
 
     monkeypatch.setattr(index, "store", folding)
     assert len(store.recover().swept) == 5
