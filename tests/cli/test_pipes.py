@@ -18,7 +18,6 @@ from tests.support.processes import (
     new_session,
     read_state,
     state_path,
-    without_coverage,
 )
 
 
@@ -38,7 +37,7 @@ def sh(root: Path, line: str, **variables: str) -> subprocess.CompletedProcess[s
         ["sh", "-c", line],
         cwd=root.parent,
         env={
-            **without_coverage(),
+            **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": str(CHECKOUT),
             "PYTHONWARNINGS": "error",

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.processes import CHECKOUT, DEADLINE, without_coverage
+from tests.support.processes import CHECKOUT, DEADLINE
 
 _BLOCK = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>[^>]+) -->\n+)?"
@@ -84,7 +84,7 @@ class Reader:
         self._exported = home.parent / f"{home.name}-exported"
         inherited = {
             name: value
-            for name, value in without_coverage().items()
+            for name, value in os.environ.items()
             if not name.startswith(("SESSIONSTORE_", "PYTEST_"))
         }
         self._environment = {

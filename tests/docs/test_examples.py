@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from sessionstore import SessionState, SessionStore
-from tests.support.processes import DEADLINE, new_session, without_coverage
+from tests.support.processes import DEADLINE, new_session
 from tests.support.run_records import RunRecord, each_run_set, write_runs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -86,7 +86,7 @@ class Examples:
         script = EXAMPLES / name
         log = self.directory / f"{len(self.started)}.log"
         command = [sys.executable, "-W", "error", str(script), *map(str, arguments)]
-        child = Child(log, command, {**without_coverage(), **(env or {})})
+        child = Child(log, command, {**os.environ, **(env or {})})
         self.started.append(child)
         return child
 
@@ -398,7 +398,7 @@ def run_ops_script(root: Path, *command: str) -> subprocess.CompletedProcess[str
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["sh", EXAMPLES / "ops_list_resumable.sh", *command],
-        env={**without_coverage(), "SESSIONSTORE_ROOT": str(root), "PATH": path},
+        env={**os.environ, "SESSIONSTORE_ROOT": str(root), "PATH": path},
         capture_output=True,
         text=True,
         check=False,

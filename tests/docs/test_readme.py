@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from sessionstore import SessionStore
 from sessionstore.cli.commands import COMMANDS
 from tests.docs.pages import Reader, blocks
-from tests.support.processes import CHECKOUT, DEADLINE, without_coverage
+from tests.support.processes import CHECKOUT, DEADLINE
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -24,7 +25,7 @@ def run(code: str, home: Path) -> subprocess.CompletedProcess[str]:
     """Run a block in a process of its own, with ``home`` as the home directory."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env={**without_coverage(), "HOME": str(home)},
+        env={**os.environ, "HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,

@@ -12,9 +12,8 @@ import pytest
 
 from sessionstore import SessionOwner
 from tests.faults.support.hostile import separate_checkpoint
-from tests.faults.support.identity import FaultChild
 from tests.faults.support.strace import Call, Server, Stored, recorded, scratch
-from tests.support.processes import new_session
+from tests.support.processes import Child, new_session
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def record(server: Server, place: Path, tmp_path: Path) -> Record:
 @pytest.fixture
 def running() -> Iterator[SessionOwner]:
     """The record of another process that runs, and holds nothing."""
-    with FaultChild("support.identity", "identify") as child:
+    with Child("faults.support.identity.identify") as child:
         yield SessionOwner.model_validate(child.hear()["owner"])
 
 

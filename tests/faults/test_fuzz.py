@@ -22,9 +22,9 @@ from tests.faults.support.hostile import (
     counted,
     outcomes,
 )
-from tests.faults.support.identity import FaultChild
 from tests.support.cli import GONE, acting, invoke, put, state
 from tests.support.processes import (
+    Child,
     left_active,
     needs_linux,
     new_session,
@@ -180,7 +180,7 @@ def test_hostile_files_are_refused_within_bounded_memory(tmp_path: Path) -> None
     for name, bomb in bombs.items():
         put(tmp_path, name, json.dumps({**sound, "session_id": name}).replace('"HERE"', bomb))
     os.truncate(put(tmp_path, "sparse"), 1 << 40)
-    with FaultChild("test_fuzz", "load_poor", tmp_path, 700 << 20) as child:
+    with Child("faults.test_fuzz.load_poor", tmp_path, 700 << 20) as child:
         told = child.hear()
     for name in (*bombs, "sparse"):
         assert told[name]["load"] == "SessionCorrupt", (name, told[name])

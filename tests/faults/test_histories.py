@@ -12,9 +12,8 @@ import pytest
 from sessionstore import SessionStore
 from tests.faults.support import foreign_writers
 from tests.faults.support.history import ERA, SESSIONS, Event, History, problems, read_journals
-from tests.faults.support.identity import FaultChild
 from tests.faults.support.tally import tally
-from tests.support.processes import leftovers, needs_linux, new_session, read_state
+from tests.support.processes import Child, leftovers, needs_linux, new_session, read_state
 
 SECONDS = 20.0 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 4.0
 SEED = int(os.environ.get("SESSIONSTORE_SEED", "20261122"))
@@ -28,8 +27,9 @@ ROUNDS = 10
 
 
 def module_of(work: str) -> str:
-    """Return the module of ``tests.faults`` in which a process finds its work."""
-    return "support.foreign_writers" if hasattr(foreign_writers, work) else "support.history"
+    """Return the module below ``tests`` in which a process finds its work."""
+    name = "foreign_writers" if hasattr(foreign_writers, work) else "history"
+    return f"faults.support.{name}"
 
 
 def at_work(
@@ -51,8 +51,8 @@ def at_work(
         with ExitStack() as stack:
             running = [
                 stack.enter_context(
-                    FaultChild(
-                        module_of(work), work, root, journals, seed + number, seconds,
+                    Child(
+                        f"{module_of(work)}.{work}", root, journals, seed + number, seconds,
                         *([life] if work == "work" else []),
                     )
                 )

@@ -100,7 +100,7 @@ def test_a_huge_file_is_refused_without_being_read(root: Path, size: int) -> Non
         pytest.skip("the file system has no sparse files")
     os.truncate(checkpoint_path(root, "sound"), size)  # the very file of its state
     # In a process of its own: the peak of this one may be from a large test before.
-    with Child("support.failing_children.open_every_door", root, "s1", measured=False) as child:
+    with Child("support.failing_children.open_every_door", root, "s1") as child:
         told = child.hear()
     assert len(told["refused"]) == 4
     assert all("bytes are more than" in reason for reason in told["refused"])

@@ -25,12 +25,12 @@ from tests.faults.support.identity import (
     NOBODY,
     SHIFTED,
     TIMES,
-    FaultChild,
     actor,
 )
 from tests.faults.support.tally import tally
 from tests.support.processes import (
     DEADLINE,
+    Child,
     left_active,
     needs_linux,
     needs_root,
@@ -386,7 +386,7 @@ def test_a_process_of_another_user_is_not_taken_for_dead(tmp_path: Path, hidden:
 
 @needs_linux("the first thread of a process can end alone")
 def test_a_process_whose_first_thread_has_ended_lives(tmp_path: Path) -> None:
-    with FaultChild("support.identity", "live_without_leader") as child:
+    with Child("faults.support.identity.live_without_leader") as child:
         pid = child.hear()["pid"]
         until(lambda: process_letter(pid) == "Z", "the first thread to end")
         assert len(os.listdir(f"/proc/{pid}/task")) == 2

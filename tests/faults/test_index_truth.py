@@ -51,7 +51,7 @@ REAPER: list[Child] = []
 
 @pytest.fixture(scope="module", autouse=True)
 def _reaper() -> Iterator[None]:
-    with Child("support.index.reaper", measured=False) as reaper:
+    with Child("support.index.reaper") as reaper:
         REAPER.append(reaper)
         yield
         REAPER.clear()

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.support.identity import FaultChild
 from tests.faults.support.tally import tally
-from tests.support.processes import needs_linux
+from tests.support.processes import Child, needs_linux
 
 STEP = 1 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 47
 
@@ -23,8 +22,8 @@ STEP = 1 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 47
     ],
 )  # fmt: skip
 def test_an_exception_at_any_line_locks_nobody_out(place: Path, operation: str) -> None:
-    with FaultChild(
-        "support.interruption", "interrupt_everywhere", place / operation, operation, STEP
+    with Child(
+        "faults.support.interruption.interrupt_everywhere", place / operation, operation, STEP
     ) as child:
         told = child.hear()
         assert child.wait() == 0

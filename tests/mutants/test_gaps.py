@@ -176,7 +176,7 @@ def kill_at(call: str, number: int, work: str, *arguments: object) -> bool:
     wrapper = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}"]
     wrapper += ["-e", f"inject={call}:signal=KILL:when={number}"]
     work = f"mutants.test_gaps.{work}"
-    with Child(work, *arguments, wrapper=wrapper, measured=False) as child:
+    with Child(work, *arguments, wrapper=wrapper) as child:
         told = list(child.hear_all())
         status = child.wait()
     assert (told == [{"done": True}]) == (status == 0), (told, status)

@@ -360,7 +360,7 @@ def test_interrupted_and_started_again_it_goes_on(tmp_path: Path, how: signal.Si
         (session_path(tmp_path, f"s{number:02}") / "file").write_bytes(b"x")
     whole = tree(session_path(tmp_path, "s00"))
     # Wherever the signal hits, it is before the end: the last one stays until a word comes.
-    with Child("prune_slowly", tmp_path, 1, measured=False) as child:
+    with Child("prune_slowly", tmp_path, 1) as child:
         until(lambda: len(os.listdir(tmp_path / "sessions")) < count - 5, "some to be gone")
         child.signal(how)
         assert child.wait() == -how

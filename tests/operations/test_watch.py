@@ -403,7 +403,7 @@ def test_it_can_be_awaited_and_cancelled(tmp_path: Path, events: bool) -> None:
 
 def test_an_interrupt_ends_it_at_once(tmp_path: Path, events: bool) -> None:
     new_session(tmp_path, "s1")
-    with Child("watch_until_told", tmp_path, "events" if events else "x", measured=False) as child:
+    with Child("watch_until_told", tmp_path, "events" if events else "x") as child:
         child.hear()
         child.hear()
         child.signal(signal.SIGINT)

@@ -238,7 +238,7 @@ def test_an_interrupted_save_leaves_the_session_usable_and_no_gap(tmp_path: Path
     least, wanted = 400, 100
     new_session(tmp_path)
     chance = random.Random(1)
-    with Child("save_interrupted", tmp_path, "s1", least, wanted, measured=False) as child:
+    with Child("save_interrupted", tmp_path, "s1", least, wanted) as child:
         told = child.hear()
         while "hit" in told:
             time.sleep(chance.random() * 0.002)

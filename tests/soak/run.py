@@ -26,7 +26,6 @@ from pathlib import Path
 
 from sessionstore import RecoveryReport, SessionStore, SessionStoreError
 from tests.soak.verdict import Verdict, judge
-from tests.support.processes import without_coverage
 
 CHECKOUT = Path(__file__).parents[2]
 CREW = ("writer", "writer", "writer", "writer", "sweeper", "reader")
@@ -170,7 +169,6 @@ class Soak:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.soak.worker", *map(str, arguments)],
             cwd=CHECKOUT,
-            env=without_coverage(),
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the parent, which ends them in order
         )

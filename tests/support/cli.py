@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sessionstore.cli.app import app
-from tests.support.processes import DEADLINE, without_coverage
+from tests.support.processes import DEADLINE
 
 GONE = 2147480000
 """Above the largest pid that a kernel gives out (2**22 on Linux)."""
@@ -49,11 +49,8 @@ def run(
 
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without what would decide for the command.
-
-    Coverage measures the commands that ``invoke`` runs inside this process.
-    """
-    mine = {name: value for name, value in without_coverage().items() if name not in _DECIDING}
+    """Return this process's environment without what would decide for the command."""
+    mine = {name: value for name, value in os.environ.items() if name not in _DECIDING}
     return {**mine, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", **(changes or {})}
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -51,15 +51,6 @@ def needs_root(reason: str) -> Callable[[Test], Test]:
     return mark
 
 
-def without_coverage() -> dict[str, str]:
-    """Return this process's environment for a child that coverage does not measure.
-
-    Coverage takes a third of the time of a short child. While it records it holds a lock, which a
-    signal handler that raises never gives back.
-    """
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
 class Child:
     """A process that runs a function of ``tests.support.children`` and speaks JSON lines with us.
 
@@ -71,9 +62,8 @@ class Child:
         work: str,
         *arguments: object,
         wrapper: Sequence[str] = (),
-        measured: bool = True,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it; one that is not ``measured`` runs without coverage."""
         module, _, function = work.rpartition(".")
         module = f"tests.{module or 'support.children'}"
         code = f"import sys; from {module} import {function}; {function}(*sys.argv[1:])"
@@ -82,7 +72,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=CHECKOUT,
-            env=None if measured else without_coverage(),
+            env={**os.environ, **(env or {})},
         )
         self._heard = b""
 

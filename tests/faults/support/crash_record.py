@@ -23,7 +23,7 @@ from sessionstore.storage.files import layout, store_marker
 from tests.faults.support import crash_calls, crash_model
 from tests.faults.support.crash_mutants import MUTANTS
 from tests.support.children import say
-from tests.support.processes import CHECKOUT, DEADLINE, without_coverage
+from tests.support.processes import CHECKOUT, DEADLINE
 
 ID = "s1"
 
@@ -102,8 +102,6 @@ def record(
         check=True,
         stdout=subprocess.DEVNULL,
         cwd=CHECKOUT,
-        # strace and coverage together would take minutes.
-        env=without_coverage(),
         timeout=DEADLINE,
     )
     return list(crash_calls.parse(trace))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from sessionstore import SessionOwner, SessionStoreError
 from sessionstore.clock import utc_now
 from sessionstore.process import identity, kernel, liveness
 from tests.support.children import Actor, describe, messages, say
-from tests.support.processes import CHECKOUT, Child, without_coverage
+from tests.support.processes import Child
 
 CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
 """What a container is to us: pids of its own; host name, boot id and kernel are shared."""
@@ -40,34 +39,9 @@ TIMES = [
 """Times that no clock shows, or none of this time."""
 
 
-class FaultChild(Child):
-    """A child that runs a function of a module of ``tests.faults``, never under coverage.
-
-    Such a child is killed, changes its user, or has another clock.
-    """
-
-    def __init__(
-        self,
-        module: str,
-        work: str,
-        *arguments: object,
-        wrapper: Sequence[str] = (),
-        env: dict[str, str] | None = None,
-    ) -> None:
-        code = f"import sys; from tests.faults.{module} import {work}; {work}(*sys.argv[1:])"
-        self.process = subprocess.Popen(
-            [*wrapper, sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=CHECKOUT,
-            env={**without_coverage(), **(env or {})},
-        )
-        self._heard = b""
-
-
-def actor(*arguments: object, **options: Any) -> FaultChild:
+def actor(*arguments: object, **options: Any) -> Child:
     """Start an actor that does as it is told; see :class:`Borrower`."""
-    return FaultChild("support.identity", "act", *arguments, **options)
+    return Child("faults.support.identity.act", *arguments, **options)
 
 
 # --- what runs in the child ---------------------------------------------------------------------

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests.faults.support.operations import SESSION
-from tests.support.processes import CHECKOUT, Child, process_letter, until, without_coverage
+from tests.support.processes import Child, process_letter, until
 
 SWEEP_ALL = os.environ.get("SESSIONSTORE_FAULTS") == "all"
 """Whether to take the time for every combination."""
@@ -162,16 +161,7 @@ class Server(Child):
     """A warm process that forks a worker for each operation; see ``operations.serve``."""
 
     def __init__(self, scratch: Path) -> None:
-        # Not the parent's: without coverage, which would trace what is to be fast and killed.
-        code = "import sys; from tests.faults.support.operations import serve; serve(*sys.argv[1:])"
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", code, str(scratch)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=CHECKOUT,
-            env=without_coverage(),
-        )
-        self._heard = b""
+        super().__init__("faults.support.operations.serve", scratch)
         assert self.hear() == {"warm": True}
         self.settle()
 

@@ -88,7 +88,7 @@ def test_an_import_that_is_interrupted_leaves_whole_sessions_only(
     # First while it reads, then while it moves in what it has read. The signal hits wherever it
     # is by then, but no later than at the last step.
     for begin, last in ((5, (14, 15)), (20, (39, 40))):
-        with Child("import_slowly", tmp_path / "to", archive, *last, measured=False) as one:
+        with Child("import_slowly", tmp_path / "to", archive, *last) as one:
             while one.hear()["total"] <= begin:
                 continue
             one.signal(how)
