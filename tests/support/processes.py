@@ -273,5 +273,5 @@ def tree(root: Path) -> dict[str, bytes | None]:
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
-        if not path.relative_to(root).parts[0].startswith("index-")
+        if not any(part.startswith("index-") for part in path.relative_to(root).parts)
     }
