@@ -230,7 +230,8 @@ def hashes(root: Path) -> dict[str, str]:
     return {
         str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(root.rglob("*"))
-        if file.is_file() and not file.relative_to(root).parts[0].startswith("index-")
+        if file.is_file()
+        and not any(part.startswith("index-") for part in file.relative_to(root).parts)
     }
 
 

@@ -286,15 +286,19 @@ def probe(path: str) -> tuple[bool, Record | None]:
 
 def is_free(locks: Directory, session_id: str) -> bool:
     """Return whether nobody has the lock of a session. False says little: others look, too."""
+    lock_descriptor = _lock_descriptor()
+
+    def look_at(name: str, _: int) -> int:
+        return locks.open(name, os.O_RDONLY)
+
     try:
-        fd = locks.open(f"{session_id}.lock", os.O_RDONLY)
+        with io.FileIO(f"{session_id}.lock", opener=look_at) as file:
+            # Whatever else than a file it may be: no claim of it is given.
+            return lock_descriptor(file.fileno(), blocking=False)
     except FileNotFoundError:
         return True
-    try:
-        # Whatever else than a file it may be: no claim of it is given.
-        return _lock_descriptor()(fd, blocking=False)
-    finally:
-        os.close(fd)
+    except IsADirectoryError:
+        return False
 
 
 @cache
