@@ -273,12 +273,7 @@ class CancellationRequested(SessionStoreError, RuntimeError):
     """
 
     def __init__(
-        self,
-        session_id: str,
-        reason: str | None = None,
-        *,
-        requested_at: str = "",
-        by: Any = None,
+        self, session_id: str, reason: str | None = None, *, requested_at: str = "", by: Any = None
     ) -> None:
         self.session_id: str = session_id
         self.reason: str | None = reason

@@ -132,10 +132,7 @@ _SAID: list[tuple[type[SessionStoreError], Callable[[Any, str], str]]] = [
         CheckpointNotFound,
         lambda error, _: f"its checkpoints: sessionstore history {error.session_id}",
     ),
-    (
-        SessionExists,
-        lambda _, command: "choose another id: --as NEW" if command == "fork" else "",
-    ),
+    (SessionExists, lambda _, command: "choose another id: --as NEW" if command == "fork" else ""),
     (SessionClaimed, _claimed),
     (
         RevisionConflict,

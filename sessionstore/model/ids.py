@@ -34,9 +34,7 @@ def check_id(value: object, *, kind: str = "session id") -> str:
         raise InvalidSessionId(value, f"must be text, not {type(value).__name__}", kind=kind)
     if not _SAFE.fullmatch(value):
         raise InvalidSessionId(
-            value,
-            "use 1 to 128 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
-            kind=kind,
+            value, "use 1 to 128 of A-Z a-z 0-9 . _ - and begin with a letter or digit", kind=kind
         )
     if value.endswith("."):
         raise InvalidSessionId(value, "must not end in a dot", kind=kind)

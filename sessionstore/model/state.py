@@ -359,10 +359,7 @@ class SessionState(Part):
 
     @classmethod
     def from_legacy_run(
-        cls,
-        run: legacy.LegacyRun | Mapping[str, Any],
-        session_id: str,
-        stream_id: str = "",
+        cls, run: legacy.LegacyRun | Mapping[str, Any], session_id: str, stream_id: str = ""
     ) -> Self:
         """Return the state that a run record from before session files describes (schema 1.0).
 

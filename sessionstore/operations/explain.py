@@ -289,9 +289,7 @@ def _rescue(told: Explanation) -> list[Advice]:
     if not found or told.checkpoint is None:
         found.append(
             Advice(
-                "look at what was saved of it",
-                f'store.load("{name}")',
-                f"sessionstore show {name}",
+                "look at what was saved of it", f'store.load("{name}")', f"sessionstore show {name}"
             )
         )
     return found

@@ -9,12 +9,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from sessionstore import clock
-from sessionstore.errors import (
-    SessionCorrupt,
-    SessionNotFound,
-    SessionStoreError,
-    StorageError,
-)
+from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.log import log_session
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery

@@ -11,12 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from sessionstore.errors import (
-    SessionClaimed,
-    SessionCorrupt,
-    SessionNotFound,
-    SessionStoreError,
-)
+from sessionstore.errors import SessionClaimed, SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.log import log_session
 from sessionstore.model import codec
 from sessionstore.model.query import Filters, SessionQuery, make_query

@@ -79,11 +79,7 @@ def sweep(
 
 class _Sweep:
     def __init__(
-        self,
-        backend: Backend,
-        dry_run: bool,
-        mark_as: SessionStatus,
-        assume_dead: frozenset[str],
+        self, backend: Backend, dry_run: bool, mark_as: SessionStatus, assume_dead: frozenset[str]
     ) -> None:
         self.backend = backend
         self.dry_run = dry_run

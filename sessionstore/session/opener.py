@@ -40,12 +40,7 @@ class SessionOpener(Generic[StateT]):
         return writer, writer.begin_save()
 
     def claim(
-        self,
-        session_id: str,
-        *,
-        timeout: float = 0.0,
-        expected_revision: int | None,
-        force: bool,
+        self, session_id: str, *, timeout: float = 0.0, expected_revision: int | None, force: bool
     ) -> SessionWriter[StateT]:
         """Claim a session as it is."""
         claim, state = self._claimed(session_id, timeout, expected_revision, force)

@@ -23,13 +23,7 @@ from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
-from sessionstore.storage.values import (
-    ApplicationFile,
-    CancelRequest,
-    CountsAndPages,
-    Probe,
-    Usage,
-)
+from sessionstore.storage.values import ApplicationFile, CancelRequest, CountsAndPages, Probe, Usage
 
 if TYPE_CHECKING:  # most programs do not need these
     from sessionstore.model.state import SessionOwner

@@ -205,11 +205,7 @@ class AsyncSessionStore(Generic[StateT]):
     count: Final = awaited(SessionStore[StateT].count)
 
     async def iter_find(
-        self,
-        *,
-        cursor: str | None = None,
-        order: str = "-updated_at",
-        **filters: Unpack[Filters],
+        self, *, cursor: str | None = None, order: str = "-updated_at", **filters: Unpack[Filters]
     ) -> AsyncIterator[SessionSummary]:
         """Yield every session that matches, in order, after ``cursor`` if any."""
         matches = await self._runner.run(

@@ -127,11 +127,7 @@ class StoreMaintenance(StoreQueries):
         return stats.count(self._backend, sizes=sizes, progress=progress, counted=counted)
 
     def prune(
-        self,
-        policy: RetentionPolicy,
-        *,
-        apply: bool = False,
-        progress: Progress | None = None,
+        self, policy: RetentionPolicy, *, apply: bool = False, progress: Progress | None = None
     ) -> PruneReport:
         """Delete the sessions and checkpoints that ``policy`` lets go; by default only say which.
 

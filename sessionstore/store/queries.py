@@ -64,11 +64,7 @@ class StoreQueries:
         return Page(items, query.cursor_after(items[-1]) if more else None, matches.damaged)
 
     def iter_find(
-        self,
-        *,
-        cursor: str | None = None,
-        order: str = "-updated_at",
-        **filters: Unpack[Filters],
+        self, *, cursor: str | None = None, order: str = "-updated_at", **filters: Unpack[Filters]
     ) -> Matches:
         """Return an iterator over every session that matches, in order, after ``cursor`` if any.
 

@@ -11,12 +11,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore.errors import (
-    InvalidSessionId,
-    NotResumable,
-    RevisionConflict,
-    SessionCorrupt,
-)
+from sessionstore.errors import InvalidSessionId, NotResumable, RevisionConflict, SessionCorrupt
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, leave

@@ -28,7 +28,7 @@ SCHEMA = "sessionstore.cancellations/1"
 Examples:
   sessionstore cancel session_20260125_17 --reason 'wrong input'
   sessionstore cancel session_20260125_17 --wait 30
-  sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60""",
+  sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60"""
 )
 @sessions_argument
 @click.option("--reason", metavar="TEXT", help="The reason, which the process is told.")
@@ -75,10 +75,7 @@ def cancel(
         report = Report(
             schema=SCHEMA,
             lines=(json.plain(item) for item in seen),
-            fields=lambda: {
-                "reason": reason,
-                "cancellations": [json.plain(item) for item in seen],
-            },
+            fields=lambda: {"reason": reason, "cancellations": [json.plain(item) for item in seen]},
             ids=(item.session_id for item in seen if item.outcome in ("cancelled", "requested")),
             table=lambda: _write(seen),
         )

@@ -15,7 +15,7 @@ Examples:
   bash:  sessionstore completion bash > ~/.local/share/bash-completion/completions/sessionstore
   zsh:   sessionstore completion zsh > "${fpath[1]}/_sessionstore"
   fish:  sessionstore completion fish > ~/.config/fish/completions/sessionstore.fish
-  now:   eval "$(sessionstore completion bash)" """,
+  now:   eval "$(sessionstore completion bash)" """
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:

@@ -29,7 +29,7 @@ _SHOWN = 20
 Examples:
   sessionstore delete session_20260125_17
   sessionstore delete session_20260125_17 session_20260126_09 --yes
-  sessionstore ls --goal tryout -o ids | sessionstore delete - --yes""",
+  sessionstore ls --goal tryout -o ids | sessionstore delete - --yes"""
 )
 @sessions_argument
 @click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")

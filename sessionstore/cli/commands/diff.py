@@ -33,7 +33,7 @@ Examples:
   sessionstore diff session_20260125_17
   sessionstore diff session_20260125_17 r12 r15
   sessionstore diff session_20260125_17 cp_node_complete.plan current --full
-  sessionstore diff session_20260125_17 --exit-code || echo 'saved since its checkpoint'""",
+  sessionstore diff session_20260125_17 --exit-code || echo 'saved since its checkpoint'"""
 )
 @session_argument
 @click.argument("a", metavar="[A]", required=False, type=CHECKPOINT_ID)

@@ -27,7 +27,7 @@ _LIMIT = 1000
 Examples:
   sessionstore doctor
   sessionstore doctor --root /srv/agents/state
-  sessionstore doctor -o json | jq '.diagnoses[] | select(.fitness != "ok")'""",
+  sessionstore doctor -o json | jq '.diagnoses[] | select(.fitness != "ok")'"""
 )
 @output_option()
 @shared_options()

@@ -34,7 +34,7 @@ _STYLES = {
 Examples:
   sessionstore explain session_20260125_17
   sessionstore ls --resumable -o ids | head -1 | sessionstore explain -
-  sessionstore explain session_20260125_17 -o json | jq '.explanations[0].next[].command'""",
+  sessionstore explain session_20260125_17 -o json | jq '.explanations[0].next[].command'"""
 )
 @sessions_argument
 @output_option("full session ids")

@@ -36,7 +36,7 @@ Examples:
   sessionstore export session_20260125_17 -O one.tar.gz
   sessionstore export --all -O backup.tar.gz
   sessionstore ls -s failed -o ids | sessionstore export - -O failed.tar.gz
-  sessionstore export --all -O - | sessionstore --root ./other import -""",
+  sessionstore export --all -O - | sessionstore --root ./other import -"""
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=SESSION_ID)
 @click.option(

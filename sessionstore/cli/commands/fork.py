@@ -21,7 +21,7 @@ SCHEMA = "sessionstore.fork/1"
 Examples:
   sessionstore fork session_20260125_17
   sessionstore fork session_20260125_17 --at r12 --as what-if
-  sessionstore fork session_20260125_17 | sessionstore show -""",
+  sessionstore fork session_20260125_17 | sessionstore show -"""
 )
 @session_argument
 @click.option(

@@ -24,7 +24,7 @@ CHECKUP = "sessionstore.checkup/1"
 Examples:
   sessionstore fsck
   sessionstore fsck --repair
-  sessionstore fsck -o json | jq '.findings[] | select(.is_damage)'""",
+  sessionstore fsck -o json | jq '.findings[] | select(.is_damage)'"""
 )
 @click.option("--repair", is_flag=True, help="Repair; without this option nothing changes.")
 @output_option("ids of sessions whose damage remains")

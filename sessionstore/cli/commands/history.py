@@ -30,7 +30,7 @@ Examples:
   sessionstore history session_20260125_17
   sessionstore history session_20260125_17 --forks
   sessionstore ls -s failed -o ids | head -1 | sessionstore history -
-  sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id""",
+  sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id"""
 )
 @session_argument
 @click.option("--forks", is_flag=True, help="Also list its forks.")

@@ -19,7 +19,7 @@ _STATUSES = ("failed", "cancelled", "paused")
     epilog="""\b
 Examples:
   sessionstore mark session_20260125_17 failed --reason 'the input was wrong'
-  sessionstore ls --stale -o ids | sessionstore mark - cancelled --reason 'no longer needed'""",
+  sessionstore ls --stale -o ids | sessionstore mark - cancelled --reason 'no longer needed'"""
 )
 @sessions_argument
 @click.argument("status", metavar="failed|cancelled|paused", type=click.Choice(_STATUSES))

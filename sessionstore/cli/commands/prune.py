@@ -36,7 +36,7 @@ Examples:
   sessionstore prune --older-than 30d --keep-last 100
   sessionstore prune --older-than 90d --status paused --apply
   sessionstore prune --max-size 10G --keep-checkpoints 5 --apply
-  sessionstore prune --older-than 30d -o json | jq .freed""",
+  sessionstore prune --older-than 30d -o json | jq .freed"""
 )
 @click.option(
     "--older-than",

@@ -31,7 +31,7 @@ Examples:
   sessionstore recover
   sessionstore recover --apply --mark-as paused
   sessionstore recover --apply --assume-dead session_20260205_1015
-  sessionstore recover --apply -o ids | xargs -n 1 ./resume.sh""",
+  sessionstore recover --apply -o ids | xargs -n 1 ./resume.sh"""
 )
 @click.option("--apply", is_flag=True, help="Mark them; without this option nothing changes.")
 @click.option(
@@ -54,11 +54,7 @@ Examples:
 @shared_options()
 @click.pass_obj
 def recover(
-    settings: Settings,
-    form: str,
-    apply: bool,
-    mark_as: MarkAs,
-    named: tuple[str, ...],
+    settings: Settings, form: str, apply: bool, mark_as: MarkAs, named: tuple[str, ...]
 ) -> int:
     """Find the sessions that dead processes left active, and with --apply mark them.
 

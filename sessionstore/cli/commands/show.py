@@ -30,7 +30,7 @@ Examples:
   sessionstore show session_20260125_17 --at cp_node_complete
   sessionstore show session_20260125_17 --state | jq .data_buffer
   sessionstore show session_20260125_17 --raw > state.json
-  sessionstore ls --stale -o ids | sessionstore show -""",
+  sessionstore ls --stale -o ids | sessionstore show -"""
 )
 @sessions_argument
 @click.option(
@@ -41,20 +41,13 @@ Examples:
 )
 @click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
 @click.option(
-    "--raw",
-    is_flag=True,
-    help="Only the stored bytes, even if damaged; escaped on a terminal.",
+    "--raw", is_flag=True, help="Only the stored bytes, even if damaged; escaped on a terminal."
 )
 @output_option("full session ids")
 @shared_options()
 @click.pass_obj
 def show(
-    settings: Settings,
-    ids: tuple[str, ...],
-    at: str | None,
-    only_state: bool,
-    raw: bool,
-    form: str,
+    settings: Settings, ids: tuple[str, ...], at: str | None, only_state: bool, raw: bool, form: str
 ) -> int:
     """Show sessions: status, owner, progress, problems, result, checkpoints and sizes.
 

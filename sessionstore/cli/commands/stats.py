@@ -29,7 +29,7 @@ STATS = "sessionstore.stats/1"
 Examples:
   sessionstore stats
   sessionstore stats --no-sizes -o json | jq .by_status
-  sessionstore stats -o json | jq -r '.largest[].session_id'""",
+  sessionstore stats -o json | jq -r '.largest[].session_id'"""
 )
 @click.option("--no-sizes", is_flag=True, help="Only count, which is fast in a store of any size.")
 @output_option()
@@ -117,11 +117,7 @@ def _write_sizes(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
     if sizes:
         streams.write("\n")
         rows = [
-            [
-                "checkpoints",
-                f"{found.checkpoints:,}",
-                labels.size_words(found.checkpoint_bytes),
-            ],
+            ["checkpoints", f"{found.checkpoints:,}", labels.size_words(found.checkpoint_bytes)],
             ["application's files", "-", labels.size_words(found.application_bytes)],
             [Cell("all", "bold"), "-", labels.size_words(found.bytes)],
         ]

@@ -41,7 +41,7 @@ class Line:
 Examples:
   sessionstore tail session_20260125_17
   sessionstore tail session_20260125_17 -n 3 -f
-  sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision""",
+  sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision"""
 )
 @session_argument
 @click.option("-f", "--follow", is_flag=True, help="Follow later saves, until Ctrl-C.")

@@ -32,7 +32,7 @@ SCHEMA = "sessionstore.change/1"
 Examples:
   sessionstore watch
   sessionstore watch session_20260125_17 --until completed,failed --timeout 30s
-  sessionstore watch -s failed -o ids | xargs -n 1 ./tell-somebody.sh""",
+  sessionstore watch -s failed -o ids | xargs -n 1 ./tell-somebody.sh"""
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=SESSION_ID)
 @statuses_option("--until", told="End when every session is deleted or has one of these")

@@ -88,10 +88,7 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
     ),
     "owner": (Column("OWNER", wraps=True), _owner),
     "error": (Column("ERROR", wraps=True), _text("error", labels.REASON_LIMIT)),
-    "remark": (
-        Column("REMARK", wraps=True),
-        lambda item, _: labels.remark(item) or _NOTHING,
-    ),
+    "remark": (Column("REMARK", wraps=True), lambda item, _: labels.remark(item) or _NOTHING),
 }
 _DROP_ORDER = ("steps", "node", "resumable", "liveness", "goal")
 """The columns that a narrow terminal leaves out, in this order; the status tells staleness."""

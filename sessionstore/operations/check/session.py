@@ -209,8 +209,7 @@ class _Session:
         """Put the whole session into quarantine; its other findings go along."""
         first, *others = found
         first = _mended(
-            first,
-            lambda: f"put into {self.backend.quarantine_session(claim, first.detail)}",
+            first, lambda: f"put into {self.backend.quarantine_session(claim, first.detail)}"
         )
         if not first.is_repaired:
             return [first, *_untouched(others, "the session could not be put into quarantine")]
@@ -300,10 +299,7 @@ class _Session:
             reason,
             done,
             extra=about(
-                "state_repaired",
-                session_id=self.session_id,
-                revision=first.revision,
-                reason=reason,
+                "state_repaired", session_id=self.session_id, revision=first.revision, reason=reason
             ),
         )
         return f"{done}; what was there is in {place}" if place else done

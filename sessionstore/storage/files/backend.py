@@ -311,12 +311,7 @@ class FilesBackend(FilesReader):
             from sessionstore.storage.files.repair import session
 
             return session.check_session(
-                self._layout,
-                session_id,
-                directory,
-                repair=repair,
-                in_use=in_use,
-                now=self.clock,
+                self._layout, session_id, directory, repair=repair, in_use=in_use, now=self.clock
             )
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:

@@ -124,8 +124,5 @@ def _read(layout: Layout, session_id: str, token: str) -> CancelRequest:
             with suppress(ValueError):
                 by = SessionOwner.model_validate(content.get("by"))
     return CancelRequest(
-        token,
-        reason if isinstance(reason, str) else None,
-        at if isinstance(at, str) else "",
-        by,
+        token, reason if isinstance(reason, str) else None, at if isinstance(at, str) else "", by
     )

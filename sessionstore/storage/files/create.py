@@ -31,13 +31,7 @@ class Built(NamedTuple):
     """Under which every index names it as live; None if one does not."""
 
 
-def build_session(
-    layout: Layout,
-    session_id: str,
-    payload: bytes,
-    *,
-    power: bool,
-) -> Built:
+def build_session(layout: Layout, session_id: str, payload: bytes, *, power: bool) -> Built:
     """Create a session whose lock is held; with ``power`` it survives a power loss.
 
     Raises:

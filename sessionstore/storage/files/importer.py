@@ -34,11 +34,7 @@ class FilesImporter(SessionImporter):
     """A directory beside the sessions, in which whole sessions are built."""
 
     def __init__(
-        self,
-        layout: Layout,
-        acquire: Acquire,
-        now: Clock,
-        released: Callable[[str, str], None],
+        self, layout: Layout, acquire: Acquire, now: Clock, released: Callable[[str, str], None]
     ) -> None:
         self._layout = layout
         self._released = released
@@ -49,10 +45,7 @@ class FilesImporter(SessionImporter):
         self._name = f"{replace.temporary_name()}-{name}"
         try:
             self._lock.confirm()
-            with (
-                storage_errors("import into", layout.trash),
-                opened_trash(layout) as trash,
-            ):
+            with storage_errors("import into", layout.trash), opened_trash(layout) as trash:
                 trash.make_directory(self._name)
         except BaseException:
             self.close()

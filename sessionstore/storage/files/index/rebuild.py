@@ -132,10 +132,7 @@ class _Comparison:
         return known
 
     def _correct(
-        self,
-        observer: SessionObserver,
-        changed: list[tuple[str, bool]],
-        known: Container[str],
+        self, observer: SessionObserver, changed: list[tuple[str, bool]], known: Container[str]
     ) -> list[tuple[str, bool]]:
         """Store what the files say of the first ones of ``changed``; return the others.
 

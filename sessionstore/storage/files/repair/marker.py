@@ -96,10 +96,7 @@ def _why_not_ours(layout: Layout) -> str | None:
 def _is_ours(layout: Layout, session_id: str) -> bool:
     """Return whether this package saved the session: other software writes no incarnation."""
     try:
-        with (
-            Directory(layout.sessions) as sessions,
-            Directory(session_id, sessions) as directory,
-        ):
+        with Directory(layout.sessions) as sessions, Directory(session_id, sessions) as directory:
             payload, _ = state_file.read(directory, STATE, session_id)
         return codec.decode(payload, SessionState, session_id, STATE).incarnation is not None
     except (OSError, SessionStoreError):

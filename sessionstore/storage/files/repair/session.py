@@ -92,13 +92,7 @@ def check_modes(
 
 
 def check_session(
-    layout: Layout,
-    session_id: str,
-    directory: Directory,
-    *,
-    repair: bool,
-    in_use: bool,
-    now: Clock,
+    layout: Layout, session_id: str, directory: Directory, *, repair: bool, in_use: bool, now: Clock
 ) -> list[Finding]:
     """Return findings about left-over files and wrong modes in a session's directory.
 
