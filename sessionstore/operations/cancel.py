@@ -145,8 +145,9 @@ class CancelRequester:
                 return None  # a resume is about to write, or a sweep about to end it
             now = self._backend.clock()
             by = identity.new_owner(now)
-            # From here on this claim is asked or none: it may end at the request, and another claim
-            # may follow, before this process sees that the request was delivered.
+            # Race: New claim after a request to cancel. The claim may end at the request, and
+            # another may follow, before this process sees that the request was delivered. From
+            # here on it asks this claim or none.
             self._asked = CancelRequest(holder.token, self._reason, clock.to_text(now), by)
             self._holder = holder
         if not self._backend.request_cancellation(self._session_id, self._asked):

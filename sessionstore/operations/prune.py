@@ -160,8 +160,8 @@ class _Prune:
         )
         every = replace(query, keeps_damaged=True)
         if self.policy.max_total_size is not None:
-            # A session that the index does not know counts, too. Compared with measuring every
-            # session, reading each costs little.
+            # Race: Prune with an outdated index. A session that the index does not know counts,
+            # too. Compared with measuring every session, reading each costs little.
             return self._looked_at(self.backend.find(every, _as_it_is, verify=True))
         until = self.policy.only_before(self.now)
         found = self._looked_at(self.backend.select(replace(every, until=until)))

@@ -143,6 +143,7 @@ class Watch:
         started = time.monotonic()
         changes: list[SessionChange] = []
         for session_id in session_ids:
+            # Race: Save during a watch. The version comes first, so the next look sees the save.
             version = self._backend.version(session_id)
             if version != self._versions.get(session_id):  # otherwise unchanged, or still missing
                 change = self._read(session_id, version)

@@ -103,6 +103,7 @@ def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
         if probe.held:
             holder = probe.holder or state.owner
             return state, Liveness(Verdict.ALIVE, _holding(holder), holder)
+        # Race: Resume during a look. A state from before the resume would look stale.
         again = backend.read(session_id)
         if again.payload == stored.payload:
             return state, liveness.judge(state, lock_is_proof=backend.lock_is_proof)

@@ -357,5 +357,6 @@ class SessionWriter(Generic[StateT]):
         with self.queue:
             if not self.is_released:
                 self.claim.release()
-                # Not before: after an exception in the middle it can be released again.
+                # Race: Exception from a signal handler. It may end the release half-way: only a
+                # claim that is not marked yet can be released again.
                 self.is_released = True

@@ -354,7 +354,7 @@ class FilesBackend(FilesReader):
                 if layouts.is_trashed(name) and not self._is_being_built(name)
             ]
             if names:
-                # Half a session must not come back if its delete died before the flush.
+                # Race: Power loss during a delete. The delete may have died before its flush.
                 with Directory(self._layout.sessions) as sessions:
                     sessions.flush()
             import shutil
@@ -372,6 +372,7 @@ class FilesBackend(FilesReader):
         session_id = layouts.built_session(name)
         if session_id is None:
             return False
+        # Race: Cleanup during an import. The lock tells a live builder from a dead one.
         try:
             return self.probe(session_id).held
         except StorageError:

@@ -45,7 +45,7 @@ def deliver(layout: Layout, session_id: str, request: CancelRequest) -> bool:
     stands = False
     try:
         _put(layout, session_id, request)
-        # Look again: a holder that let go meanwhile has cleaned up already.
+        # Race: Release during a request to cancel. The holder may have cleaned up already.
         stands = _stands(layout, session_id, request.token)
     except FileNotFoundError:
         pass  # the store was removed

@@ -44,7 +44,7 @@ class FilesNotifier(ChangeNotifier):
         deadline = time.monotonic() + seconds
         if self._notify is None:
             if self._listen():
-                return None  # changes before this call are unknown
+                return None  # Race: Save during a watch. Changes before this call are unknown.
             time.sleep(seconds)
             return ()
         while True:

@@ -129,10 +129,10 @@ class FilesClaim(Claim):
 
     def _swap(self, directory: Directory, staged: replace.Staged, revision: int) -> None:
         try:
-            # Not before the staged file is there. If somebody deletes the lock file after this
-            # look, whoever claims the session next removes what is left over, the staged file
-            # included, before it reads the state: it reads what was swapped in, or nothing is
-            # swapped in any more. Looked at earlier, two could write the same revision.
+            # Race: Lock file removed during a save. The look comes after the staged file. If
+            # somebody deletes the lock file after this look, the next claim removes the staged
+            # file before it reads the state. It reads what was swapped in, or nothing is swapped
+            # in any more. With an earlier look, two claims could write the same revision.
             self._claimed.check_held()
             if self._cancellable:
                 self._heed_request()
@@ -141,7 +141,7 @@ class FilesClaim(Claim):
             staged.discard()
             raise
         assert self._expected is not None
-        # Remembered before the swap: an exception from outside may come right after it.
+        # Race: Exception right after the swap. The signature is remembered before it.
         self._attempted = (revision, staged.signature)
         try:
             staged.swap_in(STATE, self._expected)
@@ -302,6 +302,7 @@ class FilesClaim(Claim):
 
     def delete(self) -> None:
         trashed = f"{self.session_id}.{random_hex(8)}"
+        # Race: Power loss during a delete. Files are removed only after the move is flushed.
         with self.opened("delete"), opened_trash(self._layout) as trash:
             self.move_away("delete", trash, trashed, flush_target=False)
         shutil.rmtree(os.path.join(self._layout.trash, trashed), ignore_errors=True)
@@ -349,7 +350,8 @@ class FilesClaim(Claim):
     def _end(self) -> None:
         self._claimed.close()
         self._lock.close()
-        # Only now: who asks, and then still sees the lock held, may leave it to us to clean up.
+        # Race: Release during a request to cancel. An asker that still sees the lock held leaves
+        # its request to this holder, so the holder removes it only after it let go.
         cancel_request.remove(self._layout, self.session_id, self.owner.token)
         if self._is_live:
             self._released(self.session_id, self._token)

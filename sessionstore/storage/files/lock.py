@@ -76,7 +76,7 @@ class HeldLock:
         self._file = file
         self._inode = os.fstat(file.fileno()).st_ino
         self._pid = os.getpid()
-        # Who only looked does not count: the record before it goes on.
+        # Race: Claim that only looks. The record before a tentative one stays the last holder's.
         self._before = _before(_read_json(file))
         self._is_tentative = True
         previous = _to_record(self._before)
@@ -198,7 +198,8 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
                 raise
             return lock
         waited = time.monotonic() - started
-        # Unless it is stopped, whoever has the lock is about to say so, or to give it back.
+        # Race: Look that seems a claim. Unless it is stopped, whoever has the lock is about to say
+        # so, or to give it back.
         grace = LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE
         if waited >= timeout and (waited >= grace or _names_live_holder(record)):
             raise Held(record.holder if record and not record.released_at else None)
@@ -211,14 +212,16 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
     lock_descriptor = _lock_descriptor()
     while True:
         keeps = False
-        with _mutex:  # a fork in between would leak the descriptor into the child
+        # Race: Fork while a descriptor is opened. It would leak the descriptor into the child.
+        with _mutex:
+            # Race: Exception from a signal handler. The FileIO closes the descriptor only once.
             file = io.FileIO(path, "r+", opener=_create)
             try:
                 _require_regular(file)
                 if not lock_descriptor(file.fileno(), blocking=False):
                     return None, _read_record(file)
                 lock = HeldLock(path, file, by)
-                # The file may have been removed, with its session, between open and lock.
+                # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
             finally:
                 if not keeps:
@@ -276,8 +279,9 @@ def probe(path: str) -> tuple[bool, Record | None]:
     pause = 0.001
     while True:
         held, record = _look(path)
-        # Somebody else's look takes the lock, too: a file that names a dead holder, or one
-        # that let go, is looked at again before the session counts as held.
+        # Race: Look that seems a claim. Somebody else's look takes the lock, too. A file that
+        # names a dead holder, or one that let go, is looked at again before the session counts as
+        # held.
         if not held or not _names_gone_holder(record) or time.monotonic() - started >= PROBE_GRACE:
             return held, record
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads those who look

@@ -42,8 +42,9 @@ class Unusable(Exception):
 
 # --- one mutex, because of fork -----------------------------------------------------------------
 
-# A connection must not be used in a forked child, nor closed by it: that ends the locks that the
-# parent believes to have. The child forgets it, open; and no fork comes in the middle of a call.
+# Race: Fork while a descriptor is opened. A forked child must neither use nor close a connection:
+# that ends the locks that the parent believes to have. The child forgets it, open; and no fork
+# comes in the middle of a call.
 MUTEX = threading.RLock()
 _all: weakref.WeakSet[Database] = weakref.WeakSet()
 _left_by_parents: list[Connection] = []

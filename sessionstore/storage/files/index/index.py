@@ -151,7 +151,7 @@ class Index:
             free: dict[str, list[str]] = {}
             for session_id, given in names.items():
                 taken = live_names.take(opened.directory, given)
-                # In this order: who claims after this look makes a name of its own.
+                # Race: Claim during a fold. A claim after this look makes a name of its own.
                 if taken and observer.is_free(session_id):
                     free[session_id] = taken
             found = _fold(opened, observer, free)
@@ -203,6 +203,7 @@ class Index:
             with opened.transaction(PATIENT) as connection:
                 connection.execute(sql)
         with opened.transaction(PATIENT) as connection:
+            # Race: Two comparisons at once. The one that began first has seen less.
             if get_fact(connection, "complete") == number:
                 set_facts(connection, complete=1)
 

@@ -102,8 +102,8 @@ def _recorded(index: str, layout: Layout, session_id: str, token: str) -> Iterat
     with suppress(OSError):
         _add_claim(index, layout, session_id, token)
         is_named = True
-    # All other processes of ours are kept out, so that whatever else changes sessions/ meanwhile
-    # is somebody else, of whom nothing must be recorded.
+    # Race: Move that nobody records. The lock keeps out all other processes of this package. Any
+    # other change of sessions/ is then somebody else's, and must not be recorded.
     with locks.locked(os.path.join(index, _SESSIONS), timeout=_PATIENCE) as file:
         is_known = False
         with suppress(OSError):

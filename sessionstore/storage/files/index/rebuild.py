@@ -145,6 +145,7 @@ class _Comparison:
             gone: list[str] = []
             live: list[str] = []
             for session_id, is_directory in changed:
+                # Race: Claim older than the index. It made no name, so its lock is looked at.
                 if not observer.is_free(session_id):
                     live.append(session_id)
                 elif (seen := observer.read(session_id, is_directory=is_directory)) is None:
@@ -166,7 +167,7 @@ class _Comparison:
 
     def _may_hold_gone(self, removals: str | None) -> bool:
         """Return whether there may be rows of sessions that were gone before this began."""
-        # The number says nothing once others have removed rows that were counted here.
+        # Race: Rows removed during a comparison. The number then says nothing.
         ((counted,),) = self._opened.rows("SELECT COUNT(*) FROM sessions")
         return counted != self._rows or self._removals() != removals
 
