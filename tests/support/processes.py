@@ -273,5 +273,5 @@ def tree(root: Path) -> dict[str, bytes | None]:
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
-        if not any(part.startswith("index-") for part in path.relative_to(root).parts)
+        if not any(name.startswith("index-") for name in path.relative_to(root).parts)
     }
