@@ -116,9 +116,10 @@ def test_everything_at_once_obeys_the_rules(tmp_path: Path, killed: bool) -> Non
         ["rewrite_on"],
         ["move_on"],
         ["unlock_on"],
+        ["replace_on", "move_on"],
         ["replace_on", "move_on", "unlock_on"],
     ],
-    ids=["replacing", "rewriting", "moving", "unlocking", "all"],
+    ids=["replacing", "rewriting", "moving", "unlocking", "both", "all"],
 )
 def test_nothing_foreign_is_written_over_and_no_acknowledged_save_is_lost(
     tmp_path: Path, crew: list[str]
@@ -142,7 +143,11 @@ def test_nothing_foreign_is_written_over_and_no_acknowledged_save_is_lost(
         return "" if hit else "no cheat ever hit a holder"
 
     history = at_work(tmp_path, ["hold_among_cheats"] * 4 + crew, seconds=SECONDS / 2, lacks=lacks)
-    rules = ["unexpected", "twice_acknowledged", "written_over"]
+    rules = ["unexpected", "twice_acknowledged"]
+    # Not promised where lock files are deleted: between a slow holder's exchange and its way back,
+    # the next holder takes the foreign state that was displaced for the save of the slow one.
+    if "unlock_on" not in crew:
+        rules.append("written_over")
     if "unlock_on" not in crew:  # two may hold what has lost its lock file, but only one writes
         rules.append("double_holders")
         assert refusals(history, "StorageError") == []
