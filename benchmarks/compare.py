@@ -57,6 +57,7 @@ class Side:
             env=self.environment,
             cwd=self.cwd,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             check=True,
         )
         return (time.perf_counter_ns() - begin) / 1000
