@@ -37,6 +37,14 @@ class Part(BaseModel, extra="allow", protected_namespaces=()):
                 raise AttributeError(_no_such_field(self, name))
             super().__setattr__(name, value)
 
+    @model_validator(mode="after")
+    def _drop_computed_keys(self) -> Self:
+        """Drop the computed keys of a file: they are computed anew, and written once."""
+        if extra := self.__pydantic_extra__:
+            for name in type(self).__pydantic_computed_fields__:
+                extra.pop(name, None)
+        return self
+
 
 def _no_such_field(part: Part, name: str) -> str:
     from difflib import get_close_matches
@@ -265,14 +273,6 @@ class SessionState(Part):
     @memory.setter
     def memory(self, value: dict[str, Any]) -> None:
         self.data_buffer = value
-
-    @model_validator(mode="after")
-    def _drop_computed_keys(self) -> Self:
-        """Drop the computed keys of a file: they are computed anew, and written once."""
-        if extra := self.__pydantic_extra__:
-            for name in type(self).__pydantic_computed_fields__:
-                extra.pop(name, None)
-        return self
 
     @computed_field  # type: ignore[prop-decorator]  # pydantic documents this order for mypy
     @property
