@@ -37,6 +37,7 @@ from sessionstore import (
     SessionTimestamps,
     StateTypeMismatch,
 )
+from sessionstore.model import field_checks
 
 
 class Mood(enum.Enum):
@@ -47,6 +48,19 @@ class Mood(enum.Enum):
 class Step(Part):
     name: str = ""
     took: float = 0.0
+
+
+class Tally(Part):
+    values: list[int] = Field(default_factory=list)
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic documents this order for mypy
+    @property
+    def total(self) -> int:
+        return sum(self.values)
+
+
+class Counted(SessionState):
+    tally: Tally = Field(default_factory=Tally)
 
 
 class Address(BaseModel):
@@ -597,3 +611,19 @@ def test_a_validator_sees_no_more_than_the_bytes() -> None:
 
     assert outcome(new(Watching, word="a")) is None
     assert "json" in seen
+
+
+def test_a_plain_state_has_no_field_that_only_a_read_can_check() -> None:
+    """A save of a plain SessionState must not read back what it wrote: that doubles its cost."""
+    assert field_checks.typed_fields(SessionState) == ()
+
+
+def test_computed_keys_of_a_part_are_written_once_after_a_load(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path, state_type=Counted)
+    with store.create("count", session_id="s1") as session:
+        session.state.tally.values = [1, 2]
+        session.save()
+        saved = session.state.model_copy(deep=True)
+    loaded = store.load("s1")
+    assert loaded.tally == saved.tally
+    assert loaded.model_dump_json().count('"total"') == 1
