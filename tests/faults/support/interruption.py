@@ -160,10 +160,14 @@ def interrupt_everywhere(root: str, operation: str, step: str) -> None:
             other = trial.store.claim("other")
         kept = None
         gc.collect()
-        other = other or trial.store.claim("other")
-        if is_free(trial.root, "other"):
-            wrong.append(f"{tracer.where}: the lock of another session was given back")
-        other.release()
+        try:
+            other = other or trial.store.claim("other")
+        except SessionClaimed as error:
+            wrong.append(f"{tracer.where}: another session stays locked: {error}")
+        else:
+            if is_free(trial.root, "other"):
+                wrong.append(f"{tracer.where}: the lock of another session was given back")
+            other.release()
         problem = trial.look()
         trial.store.close()
         del trial, other
