@@ -56,6 +56,8 @@ class Life:
     """When a look began, the revision that it found, the line of it."""
     cut_resumes: int = 0
     """How many processes died while they resumed it."""
+    cut_creates: set[str] = field(default_factory=set)
+    """What processes stored that died while they created it."""
 
     @property
     def name(self) -> str:
@@ -72,6 +74,8 @@ class Life:
             return {acked[revision]}
         base = max((number for number in acked if number < revision), default=0)
         under_way = {line["d"] for line in self.wants if base < line["r"] <= revision}
+        if not base:
+            under_way |= self.cut_creates
         if self.cut_resumes:  # its process died before it learnt which checkpoint it restored
             under_way |= {line["d"] for line in self.acks if line.get("k")}
             under_way |= {line["d"] for line in self.wants if line["r"] not in acked}
@@ -119,6 +123,7 @@ def _lines(path: Path) -> Iterator[Line]:
 def _lives(by_process: list[list[Line]], verdict: Verdict) -> dict[tuple[str, str], Life]:
     lives: dict[tuple[str, str], Life] = {}
     cut: dict[str, int] = defaultdict(int)
+    cut_creates: dict[str, set[str]] = defaultdict(set)
 
     def life(line: Line) -> Life:
         key = line["s"], line["i"]
@@ -148,8 +153,11 @@ def _lives(by_process: list[list[Line]], verdict: Verdict) -> dict[tuple[str, st
                 _count(line, verdict)
         if lines and lines[-1]["e"] == "take" and lines[-1]["how"] == "resume":
             cut[lines[-1]["s"]] += 1
+        if lines and lines[-1]["e"] == "take" and lines[-1]["how"] == "create":
+            cut_creates[lines[-1]["s"]].add(lines[-1]["d"])
     for each in lives.values():
         each.cut_resumes = cut[each.session_id]
+        each.cut_creates = cut_creates[each.session_id]
     return lives
 
 

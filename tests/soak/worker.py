@@ -164,10 +164,10 @@ class Writer(Worker):
         self._end(session, held, witness)
 
     def _take(self, name: str, how: str) -> Session[SessionState]:
-        self.journal.note("take", s=name, how=how)
+        data = seal(self._token(), "first")
+        self.journal.note("take", s=name, how=how, d=data["digest"])
         try:
             if how == "create":
-                data = seal(self._token(), "first")
                 state = SessionState(session_id=name, goal_id="soak", timestamps=_now_twice())
                 state.data_buffer = data
                 return self.store.create(state=state)

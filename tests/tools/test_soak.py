@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.support.tally import tally
 from tests.soak.run import main
-from tests.soak.verdict import Verdict, judge
+from tests.soak.verdict import Life, Verdict, judge
 from tests.support.processes import needs_linux
 
 KILLS = 6
@@ -99,6 +99,13 @@ def last_ack(kept: Path, *, checkpoint: bool = False) -> tuple[Path, Line]:
     """Return the newest acknowledgement for a session that is still there, and its journal."""
     _, path, line = max(acks(kept, checkpoint=checkpoint), key=lambda found: found[0])
     return path, line
+
+
+def test_what_a_create_stored_before_its_process_was_killed_is_no_loss() -> None:
+    life = Life("s", "i", cut_creates={"stored"})
+    assert life.may_hold(1) == {"stored"}
+    life.acks.append({"r": 1, "d": "acknowledged"})
+    assert life.may_hold(1) == life.may_hold(2) == {"acknowledged"}
 
 
 @needs_linux("kills, stops and witnesses by POSIX locks")
