@@ -246,7 +246,7 @@ MUTANTS = (
     Mutant(
         "a row keeps nothing of damage and of who holds no lock",
         10,
-        _INDEX + "observe.py",
+        _INDEX + "observation.py",
         (
             (
                 " or (state.status is SessionStatus.ACTIVE and state.owner is None):",

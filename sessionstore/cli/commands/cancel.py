@@ -13,7 +13,7 @@ from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.units import Duration
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.formats import Report, emit
 from sessionstore.errors import SessionStoreError
 from sessionstore.text import printable
 

@@ -12,7 +12,7 @@ from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.formats import Report, emit
 
 if TYPE_CHECKING:
     from sessionstore.operations.explanation import Explanation

@@ -9,7 +9,7 @@ import click
 from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import emit_each
+from sessionstore.cli.output.formats import emit_each
 
 SCHEMA = "sessionstore.marks/1"
 _STATUSES = ("failed", "cancelled", "paused")

@@ -16,7 +16,7 @@ from sessionstore.cli.options.shared import Settings, output_option, shared_opti
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import AGE, SIZE, relative_time
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.formats import Report, emit
 from sessionstore.cli.output.json import items_of
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.text import count_of, printable

@@ -12,7 +12,7 @@ from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.formats import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.model.status import SessionStatus
 from sessionstore.text import count_of, printable

@@ -16,7 +16,7 @@ from sessionstore.cli.options.shared import Settings, output_option, shared_opti
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import Duration
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit, flushed
+from sessionstore.cli.output.formats import Report, emit, flushed
 from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 

@@ -14,7 +14,7 @@ from sessionstore.cli import streams
 from sessionstore.cli.options.fields import FIELDS
 from sessionstore.cli.options.shared import Settings
 from sessionstore.cli.output import json
-from sessionstore.cli.output.emit import Report, emit
+from sessionstore.cli.output.formats import Report, emit
 from sessionstore.model.query import Filters
 from sessionstore.model.summary import Matches, Page, SessionSummary
 from sessionstore.store.queries import StoreQueries

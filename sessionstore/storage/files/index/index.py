@@ -37,7 +37,7 @@ from sessionstore.storage.files.index.database import (
     get_fact,
     set_facts,
 )
-from sessionstore.storage.files.index.observe import Observation, SessionObserver
+from sessionstore.storage.files.index.observation import Observation, SessionObserver
 from sessionstore.storage.files.index.schema import INDEXES, REMOVE, STORE, Row
 from sessionstore.storage.files.layout import Layout
 

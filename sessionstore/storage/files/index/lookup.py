@@ -25,7 +25,7 @@ from sessionstore.model.summary import Matches, SessionSummary
 from sessionstore.storage.files.index import live_names, query_sql
 from sessionstore.storage.files.index.database import Database, SQLError, Unusable
 from sessionstore.storage.files.index.index import Index
-from sessionstore.storage.files.index.observe import SessionObserver
+from sessionstore.storage.files.index.observation import SessionObserver
 from sessionstore.storage.files.index.query_sql import RowStream
 from sessionstore.storage.files.index.schema import Row, signature_values, summary_of
 from sessionstore.storage.files.layout import Layout

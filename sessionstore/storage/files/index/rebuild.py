@@ -18,7 +18,7 @@ from sessionstore.model.ids import is_id
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.index.database import PATIENT, Database, SQLError
 from sessionstore.storage.files.index.index import Index, count_removal, store
-from sessionstore.storage.files.index.observe import SessionObserver
+from sessionstore.storage.files.index.observation import SessionObserver
 from sessionstore.storage.files.index.schema import REMOVE, Row, signature_values
 from sessionstore.storage.files.layout import Layout
 

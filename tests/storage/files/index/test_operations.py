@@ -27,7 +27,7 @@ from sessionstore import (
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.files.index import query_sql, schema
-from sessionstore.storage.files.index.observe import SessionObserver
+from sessionstore.storage.files.index.observation import SessionObserver
 from tests.support.cli import GONE, invoke, put, state
 from tests.support.index import (
     POLICIES,

@@ -19,7 +19,7 @@ from sessionstore.model import codec
 from sessionstore.model.summary import summarize
 from sessionstore.storage.files.index import index, rebuild, schema
 from sessionstore.storage.files.index.index import Index
-from sessionstore.storage.files.index.observe import SessionObserver
+from sessionstore.storage.files.index.observation import SessionObserver
 from tests.support.index import assert_true, fill, index_files, live, remove_index, row
 from tests.support.processes import edit_state, left_active, state_path
 

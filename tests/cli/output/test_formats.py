@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sessionstore.cli.errors import Exit
-from sessionstore.cli.output.emit import Report, emit, emit_each
+from sessionstore.cli.output.formats import Report, emit, emit_each
 from sessionstore.cli.output.json import Item
 from sessionstore.errors import SessionNotFound
 
@@ -74,7 +74,7 @@ def test_a_refusal_stops_only_its_own_session(
     ids: list[str], code: Exit, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr("sessionstore.cli.output.emit.refused", lambda _: Exit.NOT_FOUND)
+    monkeypatch.setattr("sessionstore.cli.output.formats.refused", lambda _: Exit.NOT_FOUND)
 
     def act(session_id: str) -> Item:
         if session_id == "none":
