@@ -116,6 +116,9 @@ class SessionObserver:
             return None
         except SessionCorrupt as error:
             return Observation(session_id, None, damaged=error.reason)
+        except FileNotFoundError:
+            # The directory is gone. If it is there again, the session was made anew: read that one.
+            return self.read(session_id) if self.is_there(session_id) else None
         except OSError as error:
             return self._unread(session_id, error)
         return Observation(session_id, state, signature)
