@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sessionstore.model.state import SessionState
 
 
+LOOKS = 10
+"""How often a session is read that was made anew while it was read."""
+
+
 class Observation(NamedTuple):
     """A session as its file told it."""
 
@@ -109,19 +113,24 @@ class SessionObserver:
         """
         # Named in errors only, and joined a million times for a new index: not by os.path.
         file = f"{self._sessions.path}/{session_id}/{STATE}"
-        try:
-            payload, signature = self._read_file(session_id, file, is_directory)
-            state = _decode()(payload, session_id, file)
-        except SessionNotFound:
-            return None
-        except SessionCorrupt as error:
-            return Observation(session_id, None, damaged=error.reason)
-        except FileNotFoundError:
-            # The directory is gone. If it is there again, the session was made anew: read that one.
-            return self.read(session_id) if self.is_there(session_id) else None
-        except OSError as error:
-            return self._unread(session_id, error)
-        return Observation(session_id, state, signature)
+        for _ in range(LOOKS):
+            try:
+                payload, signature = self._read_file(session_id, file, is_directory)
+                state = _decode()(payload, session_id, file)
+            except SessionNotFound:
+                return None
+            except SessionCorrupt as error:
+                return Observation(session_id, None, damaged=error.reason)
+            except FileNotFoundError as error:
+                # The directory is gone. If it is there again, the session was made anew: read that.
+                gone, is_directory = error, False
+                if not self.is_there(session_id):
+                    return None
+            except OSError as error:
+                return self._unread(session_id, error)
+            else:
+                return Observation(session_id, state, signature)
+        return self._unread(session_id, gone)
 
     def _read_file(self, session_id: str, file: str, is_directory: bool) -> tuple[bytes, Signature]:
         # The path of a directory is believed: to open each of them takes twice the time.
