@@ -13,6 +13,7 @@ from sessionstore.errors import (
     RevisionConflict as RevisionConflict,
     SessionClaimed as SessionClaimed,
     SessionCorrupt as SessionCorrupt,
+    SessionEnded as SessionEnded,
     SessionExists as SessionExists,
     SessionNotFound as SessionNotFound,
     SessionStoreError as SessionStoreError,
@@ -65,6 +66,10 @@ from sessionstore.operations.recovery import (
     SweptSession as SweptSession,
 )
 from sessionstore.operations.retention import RetentionPolicy as RetentionPolicy
+from sessionstore.operations.start_up import (
+    InterruptedSessions as InterruptedSessions,
+    SkippedSession as SkippedSession,
+)
 from sessionstore.operations.stats import (
     DayCount as DayCount,
     SessionSize as SessionSize,
@@ -75,6 +80,7 @@ from sessionstore.operations.transfer.export import ExportReport as ExportReport
 from sessionstore.operations.transfer.import_ import ImportReport as ImportReport
 from sessionstore.operations.transfer.report import TransferredSession as TransferredSession
 from sessionstore.operations.watch import SessionChange as SessionChange
+from sessionstore.session.position import END as END, End as End
 from sessionstore.session.session import Session as Session
 from sessionstore.storage.backend import Backend as Backend
 from sessionstore.storage.files.backend import FilesBackend as FilesBackend
@@ -88,7 +94,10 @@ from sessionstore.storage.report import (
 )
 from sessionstore.storage.values import Usage as Usage
 from sessionstore.store.aio import AsyncSessionStore as AsyncSessionStore
-from sessionstore.store.aio_session import AsyncSession as AsyncSession
+from sessionstore.store.aio_session import (
+    AsyncInterruptedSessions as AsyncInterruptedSessions,
+    AsyncSession as AsyncSession,
+)
 from sessionstore.store.store import SessionStore as SessionStore
 
 __version__: str

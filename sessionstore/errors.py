@@ -110,9 +110,15 @@ class SessionExists(SessionStoreError, FileExistsError):
 
     advice = "claim() or resume() it, or create one with another id"
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, *, wanted: str = "", found: str = "") -> None:
+        """Name the goal that was ``wanted`` and the one that was ``found``, if they differ."""
         self.session_id: str = session_id
-        super().__init__(f"{printable(session_id)} exists already; {self.advice}")
+        goal = (
+            f" with goal_id {printable(repr(found))}, not {printable(repr(wanted))}"
+            if found != wanted
+            else ""
+        )
+        super().__init__(f"{printable(session_id)} exists already{goal}; {self.advice}")
 
 
 class SessionClaimed(SessionStoreError, BlockingIOError):
@@ -236,8 +242,12 @@ class NotResumable(SessionStoreError, RuntimeError):
         available: Iterable[str] = (),
         wanted: str = "be resumed",
         parameter: str = "checkpoint_id=",
+        remedy: str = "",
     ) -> None:
-        """Make the message "cannot ``wanted``"; ``parameter`` is what takes another checkpoint."""
+        """Make the message "cannot ``wanted``"; ``parameter`` is what takes another checkpoint.
+
+        ``remedy`` is what else to do.
+        """
         self.session_id: str = session_id
         self.reason: str = reason
         """Why not."""
@@ -248,9 +258,26 @@ class NotResumable(SessionStoreError, RuntimeError):
         message = f"{printable(session_id)} cannot {wanted}: {reason}"
         if self.available:
             named = ", ".join(printable(name) for name in self.available[-3:])
-            self.advice: str = f"pass {parameter} one of these: {named}"
-            message += f"; {self.advice}"
+            other = f"pass {parameter} one of these: {named}"
+            remedy = f"{remedy}, or {other}" if remedy else other
+        if remedy:
+            self.advice: str = remedy
+            message += f"; {remedy}"
         super().__init__(message)
+
+
+class SessionEnded(NotResumable):
+    """The session is COMPLETED or CANCELLED, and ``again=True`` was not given."""
+
+    def __init__(self, session_id: str, state: Any) -> None:
+        self.state: Any = state
+        """The :class:`~sessionstore.SessionState` that is stored: its result tells what came of
+        it."""
+        super().__init__(
+            session_id,
+            f"it is {state.status}",
+            remedy=f'store.resume("{printable(session_id)}", again=True) runs it again',
+        )
 
 
 class ClaimLost(SessionStoreError, RuntimeError):

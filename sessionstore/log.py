@@ -19,6 +19,7 @@ EVENTS: dict[str, str] = {
     "session_imported": "A session was imported from an export.",
     "pruned": "A retention policy removed a session or checkpoints (reason).",
     "session_swept": "A sweep marked a session whose process died (reason: how that is known).",
+    "start_up_skipped": "A start-up did not resume an interrupted session (reason).",
     "state_repaired": "A check replaced a damaged state by a checkpoint (reason: the damage).",
     "checkpoints_kept": "Old checkpoints could not be removed, and exceed the limit (reason).",
     "cancelled_work_failed": "An operation failed after its task was cancelled (reason).",

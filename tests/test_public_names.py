@@ -37,7 +37,8 @@ def test_the_stub_exports_every_name_that_it_imports() -> None:
 def test_a_public_name_is_where_the_stub_says(name: str) -> None:
     value = getattr(sessionstore, name)
     assert value is getattr(import_module(STUBBED[name]), name)
-    assert value.__module__ == STUBBED[name]
+    if name != "END":  # a constant: an enum's member has no module
+        assert value.__module__ == STUBBED[name]
     assert name in dir(sessionstore)
 
 

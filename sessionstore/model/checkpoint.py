@@ -12,12 +12,16 @@ from pydantic_core import from_json, to_json
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import StateT, codec
-from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.model.ids import LAST_SAVE, parse_checkpoint_id
 from sessionstore.model.state import SessionState
 from sessionstore.model.stored import Stored
 
 BEFORE_RESUME = "before_resume"
+"""The type of what a resume from an older checkpoint goes back from."""
 PAUSE = "pause"
+EDIT = "edit"
+RESERVED = frozenset({BEFORE_RESUME, LAST_SAVE, EDIT})
+"""The types of checkpoints that the store makes by its own rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,11 @@ def describe(session_id: str, checkpoint_id: str, stored: Stored) -> Checkpoint:
             created_at=foreign.created_at,
         )
     state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+    return of_state(checkpoint_id, state)
+
+
+def of_state(checkpoint_id: str, state: SessionState) -> Checkpoint:
+    """Return what is known of a checkpoint whose state was read."""
     name = parse_checkpoint_id(checkpoint_id)
     return Checkpoint(
         checkpoint_id,

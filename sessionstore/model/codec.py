@@ -197,10 +197,3 @@ def peek_revision(payload: bytes) -> int | None:
         return None
     revision = state.get("revision", 0) if isinstance(state, dict) else None
     return revision if type(revision) is int else None
-
-
-def with_revision(payload: bytes, revision: int) -> bytes:
-    """Return ``payload`` with another revision."""
-    state = from_json(payload)
-    state["revision"] = revision
-    return to_json(state)

@@ -18,6 +18,9 @@ _DEVICES = frozenset(
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
 _STAMP = "%Y%m%d_%H%M%S"
 
+LAST_SAVE = "last_save"
+"""The type of the checkpoint that a stop keeps where the application has kept none."""
+
 
 def random_hex(count: int) -> str:
     """Return ``count`` random bytes of the system as hexadecimal digits, two for each byte.
@@ -88,6 +91,12 @@ def parse_checkpoint_id(checkpoint_id: str) -> CheckpointName | None:
         return None
     node = parts[1] if len(parts) == 4 else None
     return CheckpointName(parts[0].removeprefix("cp_"), node, int(revision[1:]))
+
+
+def is_last_save(checkpoint_id: str) -> bool:
+    """Return whether a stop kept this checkpoint: the stored state is newer, or the same."""
+    name = parse_checkpoint_id(checkpoint_id)
+    return name is not None and name.checkpoint_type == LAST_SAVE
 
 
 def _squeeze(text: str, length: int) -> str:

@@ -19,16 +19,8 @@ from sessionstore.model.summary import SessionSummary
 ORDERS = ("updated_at", "started_at", "session_id")
 
 
-class Filters(TypedDict, total=False):
-    """The keyword filters of ``find``, ``iter_find`` and ``count``.
-
-    A session must pass all that are given. None, and a filter that is left out, lets all pass.
-
-    Examples:
-        >>> page = store.find(status=["paused", "failed"], resumable=True, since="2020-11-01")
-        >>> [item.session_id for item in page]
-        ['ticket-1']
-    """
+class SessionFilters(TypedDict, total=False):
+    """The keyword filters of ``resume_interrupted``; see :class:`Filters`."""
 
     status: str | SessionStatus | Iterable[str | SessionStatus] | None
     """One status, or several of which a session has one."""
@@ -43,15 +35,14 @@ class Filters(TypedDict, total=False):
     id_prefix: str | None
     """Session ids that begin so."""
     resumable: bool | None
-    """Whether there is a checkpoint to resume from."""
+    """Whether there is a state to go on from; False finds those whose latest checkpoint is
+    damaged or missing."""
+    unfinished: bool | None
+    """Whether the session is neither COMPLETED nor CANCELLED."""
     stale: bool | None
     """Whether the session is ACTIVE and its owner is dead."""
-    interrupted: bool | None
-    """Whether a sweep marked the session and nothing has run in it since."""
     damaged: bool | None
     """Whether the state cannot be read."""
-    max_recoveries: int | None
-    """At most so many sweeps have found the session left behind."""
     since: datetime | str | None
     """Written last at this time or later: a datetime, or ISO 8601 text."""
     until: datetime | str | None
@@ -60,6 +51,23 @@ class Filters(TypedDict, total=False):
     """Started at this time or later."""
     started_until: datetime | str | None
     """Started before this time."""
+
+
+class Filters(SessionFilters, total=False):
+    """The keyword filters of ``find``, ``iter_find`` and ``count``.
+
+    A session must pass all that are given. None, and a filter that is left out, lets all pass.
+
+    Examples:
+        >>> page = store.find(status=["paused", "failed"], resumable=True, since="2020-11-01")
+        >>> [item.session_id for item in page]
+        ['ticket-1']
+    """
+
+    interrupted: bool | None
+    """Whether the session was stopped without a verdict and nothing has run in it since."""
+    max_recoveries: int | None
+    """At most so many processes have died while they ran the session."""
 
 
 Position = tuple[int, float | str, str]
@@ -238,7 +246,7 @@ def make_query(
     if type(given.get("max_recoveries", 0)) is not int:
         raise InvalidQuery("max_recoveries", f"{given['max_recoveries']!r} is not a whole number")
     return SessionQuery(
-        statuses=_statuses(given["status"]) if "status" in given else None,
+        statuses=_statuses(given.get("status"), _flag(given, "unfinished")),
         equal=tuple((name, given[name]) for name in _EQUAL if name in given),
         id_prefix=given.get("id_prefix"),
         resumable=_flag(given, "resumable"),
@@ -265,10 +273,21 @@ def _is_storable_text(text: str) -> bool:
     return True
 
 
-def _statuses(value: Any) -> frozenset[SessionStatus]:
+_FINISHED = frozenset({SessionStatus.COMPLETED, SessionStatus.CANCELLED})
+
+
+def _statuses(value: Any, unfinished: bool | None) -> frozenset[SessionStatus] | None:
+    """Return the statuses that pass both filters; None if all do."""
+    if value is None and unfinished is None:
+        return None
+    passing = _FINISHED if unfinished is False else frozenset(SessionStatus)
+    if unfinished:
+        passing -= _FINISHED
+    if value is None:
+        return passing
     try:
         names = [value] if isinstance(value, str) else list(value)
-        return frozenset(SessionStatus(name) for name in names)
+        return passing & {SessionStatus(name) for name in names}
     except (TypeError, ValueError) as error:
         known = ", ".join(SessionStatus)
         raise InvalidQuery("status", f"{error}; there are {known}") from None

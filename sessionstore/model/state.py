@@ -177,16 +177,21 @@ class SessionOwner(Part):
 
 
 class SessionRecovery(Part):
-    """What the last recovery sweep that marked this session found. It survives a resume."""
+    """How a session was last stopped without a verdict. It survives a resume.
+
+    Its process died, or a cancelled task, Ctrl-C or SystemExit stopped it.
+    """
 
     count: int = 0
-    """How many times a sweep has found this session left behind by a dead process."""
+    """How many times a process died while it ran this session."""
+    stops: int = 0
+    """How many times a cancelled task, Ctrl-C or SystemExit stopped this session."""
     at: str = ""
-    """ISO 8601 time of the last such sweep."""
+    """ISO 8601 time at which the last of them was recorded."""
     reason: str = ""
-    """How the sweep knew that the owner was dead."""
+    """How it is known that the process died, or what stopped the session."""
     owner: SessionOwner | None = None
-    """The owner that died, or None where no record named one."""
+    """The owner that died or was stopped, or None where no record named one."""
 
 
 class SessionState(Part):
@@ -261,7 +266,7 @@ class SessionState(Part):
     owner: SessionOwner | None = None
     """The process that holds the session; None while nobody holds it."""
     recovery: SessionRecovery | None = None
-    """What the last sweep found that marked the session, or None."""
+    """How the session was last stopped without a verdict, or None."""
     forked_from: dict[str, Any] | None = None
     """The session, checkpoint and revision that a fork was made from, or None."""
 
@@ -296,13 +301,14 @@ class SessionState(Part):
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether a sweep marked this session and nothing has run in it since.
+        """Whether this session was stopped without a verdict and nothing has run in it since.
 
-        A resume clears the result, and a failure of the session's own has another error. The mark
-        of the sweep stands only while the error is the reason of the sweep.
+        A resume clears the result, and a failure of the session's own has another error. So the
+        record of the stop stands only while the error of the result is its reason. Somebody
+        decided that a COMPLETED or CANCELLED session has ended: it is never interrupted.
         """
         return (
-            self.status is not SessionStatus.ACTIVE
+            self.status in (SessionStatus.PAUSED, SessionStatus.FAILED)
             and self.recovery is not None
             and self.result.error == self.recovery.reason
         )

@@ -69,13 +69,15 @@ class SessionSummary:
     latest_checkpoint_id: str | None = None
     """The checkpoint that a resume takes unless it is told another."""
     is_resumable: bool = False
-    """Whether the checkpoint to resume from is there; it also loads, if ``resumable`` was asked."""
+    """Whether there is a state to go on from: the latest checkpoint or, where there is none, the
+    state that was saved last. Such a checkpoint is there; it also loads, if ``resumable`` was
+    asked. What is COMPLETED or CANCELLED is resumed only with ``again=True``."""
     unresumable: str | None = None
     """Why the latest checkpoint cannot be resumed from, or None."""
     is_interrupted: bool = False
-    """Whether a sweep marked this session and nothing has run in it since."""
+    """Whether the session was stopped without a verdict and nothing has run in it since."""
     recovery: SessionRecovery | None = None
-    """What the last sweep found that marked this session, or None."""
+    """How the session was last stopped without a verdict, or None."""
     pid: int | None = None
     """The process id that the state names. ``liveness`` tells whether that process lives."""
     owner: SessionOwner | None = None
@@ -90,8 +92,13 @@ class SessionSummary:
 
     @property
     def recoveries(self) -> int:
-        """How many times a sweep has found this session left behind."""
+        """How many times a process died while it ran this session."""
         return self.recovery.count if self.recovery else 0
+
+    @property
+    def stops(self) -> int:
+        """How many times a cancelled task, Ctrl-C or SystemExit stopped this session."""
+        return self.recovery.stops if self.recovery else 0
 
 
 def _make_lazy(name: str, model: str) -> None:
@@ -144,8 +151,8 @@ def summarize(state: SessionState) -> SessionSummary:
         paused_at=progress.paused_at,
         steps_executed=progress.steps_executed,
         error=state.result.error,
-        latest_checkpoint_id=state.latest_checkpoint_id,
-        is_resumable=state.is_resumable,
+        latest_checkpoint_id=state.latest_checkpoint_id if state.is_resumable else None,
+        is_resumable=True,
         is_interrupted=state.is_interrupted,
         recovery=state.recovery,
         pid=state.pid,

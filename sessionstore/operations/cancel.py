@@ -189,7 +189,9 @@ class CancelRequester:
             return None
         claim.confirm()
         self._holder = verdict.owner or state.owner
-        mark.store_verdict(self._backend, claim, state, SessionStatus.CANCELLED, self._reason)
+        mark.store_verdict(
+            self._backend, claim, state, verdict, SessionStatus.CANCELLED, self._reason
+        )
         detail = f"cancelled at once, since its process died: {verdict.reason}"
         return self._seen(CancelOutcome.CANCELLED, state, detail)
 

@@ -12,12 +12,7 @@ from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
 from sessionstore.operations.fork import to_fork
 from sessionstore.session import inspect
-from sessionstore.session.inspect import (
-    MISSING_CHECKPOINT,
-    NAMES_NO_CHECKPOINT,
-    NO_CHECKPOINT,
-    Resumability,
-)
+from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Probe
 
@@ -103,7 +98,7 @@ def _ended(state: SessionState, situation: Situation, liveness: Liveness) -> str
         return f"it is not known whether it ended: {liveness.reason}"
     if situation is Situation.INTERRUPTED:
         assert state.recovery is not None
-        return f"{state.recovery.reason}; a sweep marked it {state.status} at {state.recovery.at}"
+        return f"{state.recovery.reason}; that was recorded at {state.recovery.at}"
     if situation is Situation.PAUSED:
         where = f" at {state.progress.paused_at}" if state.progress.paused_at else ""
         by = f": {error}" if error else ", by its own account"
@@ -134,8 +129,7 @@ def _summary(told: Explanation) -> str:
         Situation.PAUSED: f"{name} is paused; {after}.",
         Situation.COMPLETED: f"{name} has completed.",
         Situation.FAILED: f"{name} has failed; {after}.",
-        Situation.INTERRUPTED: f"{name} was left behind by a process that died, and is marked"
-        f" {told.status}; {after}.",
+        Situation.INTERRUPTED: f"{name} was interrupted, and is marked {told.status}; {after}.",
         Situation.CANCELLED: f"{name} was cancelled.",
     }
     text = sentences[told.situation]
@@ -171,12 +165,11 @@ def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -
         return replace(told, unresumable=str(error), checkpoint=_missing(latest, str(error)))
     sound = tuple(item.checkpoint_id for item in known if item.damaged is None)
     others = tuple(name for name in sound if name != latest)
-    if named.checkpoint_id is None:
-        reason = NAMES_NO_CHECKPOINT if others else NO_CHECKPOINT
-        return replace(told, unresumable=reason, alternatives=others)
+    if named.is_from_last_save:
+        return replace(told, alternatives=others, lost=ResumeLoss(0, 0, ()))
     if named.damage is not None:
         return replace(told, unresumable=named.damage, alternatives=others)
-    latest = named.checkpoint_id
+    latest = str(named.checkpoint_id)
     found = next((item for item in known if item.checkpoint_id == latest), None)
     if found is None:
         found = Checkpoint(latest, damaged=MISSING_CHECKPOINT)

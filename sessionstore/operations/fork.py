@@ -34,7 +34,7 @@ class Fork:
     parent: str
     """The session from which it was forked."""
     checkpoint_id: str | None = None
-    """The checkpoint of the parent from which it began."""
+    """The checkpoint of the parent from which it began; None for the state that was saved last."""
     revision: int | None = None
     """The revision in that checkpoint; None for one of the original framework."""
     at: str = ""
@@ -79,15 +79,17 @@ def fork(
         first.session_id,
         "forked from %s at %s",
         session_id,
-        chosen,
+        chosen or "its last save",
         revision=writer.revision,
-        reason=f"from {session_id} at {chosen}",
+        reason=f"from {session_id} at {chosen or 'its last save'}",
     )
     return first.session_id
 
 
-def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[str, SessionState]:
-    """Return the id of the checkpoint to fork, and the state in it."""
+def _kept_state(
+    backend: Backend, session_id: str, named: str | None
+) -> tuple[str | None, SessionState]:
+    """Return the state to fork, and the id of its checkpoint; None for the one saved last."""
     current: SessionState | None = None
     try:
         current = inspect.read_base(backend, session_id)[0]
@@ -99,8 +101,10 @@ def _kept_state(backend: Backend, session_id: str, named: str | None) -> tuple[s
         chosen = checkpoint_names.find_checkpoint(backend, session_id, named)
     else:
         assert current is not None  # else it was raised
-        chosen = checkpoint_names.latest(backend, current, wanted="be forked")
-        check_id(chosen, kind="checkpoint id")
+        latest = inspect.Resumability.named(current)
+        if latest.is_from_last_save:
+            return None, current
+        chosen = check_id(latest.checkpoint_id, kind="checkpoint id")
     return chosen, checkpoint_names.load(backend, session_id, chosen, current)
 
 

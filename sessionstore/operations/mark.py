@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sessionstore import clock
 from sessionstore.log import log_session
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.process import liveness
-from sessionstore.session import outcome, resume
+from sessionstore.session import outcome, resume, verdict
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -18,24 +18,28 @@ def mark(
     backend: Backend, session_id: str, status: SessionStatus, *, reason: str, force: bool
 ) -> int:
     """Mark the session as a person decided; return the new revision."""
-    claim, state = resume.claim_session(
+    claim, state, died = resume.claim_session(
         backend, session_id, SessionState, timeout=0.0, expected_revision=None, force=force
     )
     try:
-        return store_verdict(backend, claim, state, status, reason)
+        return store_verdict(backend, claim, state, died, status, reason)
     finally:
         claim.release()
 
 
 def store_verdict(
-    backend: Backend, claim: Claim, state: SessionState, status: SessionStatus, reason: str | None
+    backend: Backend,
+    claim: Claim,
+    state: SessionState,
+    died: Liveness | None,
+    status: SessionStatus,
+    reason: str | None,
 ) -> int:
-    """Store ``status`` under a claim; record the process if it died with the session."""
+    """Store ``status`` under a claim; record the process that ``died`` with the session."""
     now, was = clock.to_text(backend.clock()), state.status
     error = None if reason is None else outcome.describe_error(reason)
-    if was is SessionStatus.ACTIVE:
-        verdict = liveness.judge(state, lock_is_proof=backend.lock_is_proof)
-        outcome.mark_dead(state, verdict, status, now)
+    if died is not None:
+        outcome.mark_dead(state, died, status, now)
         if error is not None:
             state.result.error = error
     else:
@@ -45,7 +49,7 @@ def store_verdict(
     if status is SessionStatus.PAUSED:  # a person says that it goes on
         state.result.success = state.timestamps.completed_at = None
     writer = SessionWriter(claim, state, clock=backend.clock)
-    revision = writer.run(writer.begin_save).revision
+    revision = writer.run(lambda: verdict.begin_stop(writer)).revision
     log_session(
         "session_marked",
         state.session_id,

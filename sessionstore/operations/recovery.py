@@ -22,7 +22,7 @@ from sessionstore.model.query import Filters, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.process import identity, liveness
-from sessionstore.session import inspect, outcome
+from sessionstore.session import inspect, outcome, verdict
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -129,15 +129,15 @@ class _Sweep:
 
     def _judge(self, session_id: str) -> None:
         try:
-            state, verdict = inspect.look(self.backend, session_id)
+            state, found = inspect.look(self.backend, session_id)
             if state.status is not SessionStatus.ACTIVE:
                 return  # it ended since the scan
-            if verdict.is_alive:
-                self.alive.append(SweptSession(session_id, verdict.reason, verdict))
-            elif verdict.is_unknown and session_id not in self.assume_dead:
-                self.unknown.append(SweptSession(session_id, verdict.reason, verdict))
+            if found.is_alive:
+                self.alive.append(SweptSession(session_id, found.reason, found))
+            elif found.is_unknown and session_id not in self.assume_dead:
+                self.unknown.append(SweptSession(session_id, found.reason, found))
             elif self.dry_run:
-                self._record(summarize(state), verdict)
+                self._record(summarize(state), found)
             else:
                 self._mark(session_id)
         except SessionNotFound:
@@ -147,10 +147,10 @@ class _Sweep:
         except SessionStoreError as error:
             self.failed.append(SweptSession(session_id, str(error)))
 
-    def _record(self, item: SessionSummary, verdict: Liveness) -> None:
+    def _record(self, item: SessionSummary, found: Liveness) -> None:
         count = item.recoveries + (1 if self.dry_run else 0)
         resumable = inspect.Resumability.read(self.backend, item).is_resumable
-        self.swept.append(SweptSession(item.session_id, verdict.reason, verdict, count, resumable))
+        self.swept.append(SweptSession(item.session_id, found.reason, found, count, resumable))
 
     def _mark(self, session_id: str) -> None:
         by = identity.new_owner(self.backend.clock())
@@ -174,24 +174,24 @@ class _Sweep:
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if state.status is not SessionStatus.ACTIVE:
             return
-        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
-        if verdict.is_alive:
-            self.alive.append(SweptSession(claim.session_id, verdict.reason, verdict))
+        found = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        if found.is_alive:
+            self.alive.append(SweptSession(claim.session_id, found.reason, found))
             return
-        if verdict.is_unknown and claim.session_id not in self.assume_dead:
-            self.unknown.append(SweptSession(claim.session_id, verdict.reason, verdict))
+        if found.is_unknown and claim.session_id not in self.assume_dead:
+            self.unknown.append(SweptSession(claim.session_id, found.reason, found))
             return
         claim.confirm()
-        outcome.mark_dead(state, verdict, self.mark_as, clock.to_text(self.backend.clock()))
+        outcome.mark_dead(state, found, self.mark_as, clock.to_text(self.backend.clock()))
         writer = SessionWriter(claim, state, clock=self.backend.clock)
-        writer.run(writer.begin_save)
+        writer.run(lambda: verdict.begin_stop(writer))
         log_session(
             "session_swept",
             claim.session_id,
             "marked %s: %s",
             self.mark_as,
-            verdict.reason,
+            found.reason,
             revision=state.revision,
-            reason=verdict.reason,
+            reason=found.reason,
         )
-        self._record(summarize(state), verdict)
+        self._record(summarize(state), found)

@@ -44,3 +44,17 @@ class CheckpointLimit:
                 extra=about("checkpoints_kept", session_id=claim.session_id, reason=error),
             )
             self._kept = None
+
+
+def remove_quietly(claim: Claim, checkpoint_id: str) -> None:
+    """Remove a checkpoint that nobody needs; a failure is logged, and leaves one too many."""
+    try:
+        claim.remove_checkpoint(checkpoint_id)
+    except SessionStoreError as error:
+        logger.warning(
+            "%s: checkpoint %s was not removed: %s",
+            claim.session_id,
+            checkpoint_id,
+            error,
+            extra=about("checkpoints_kept", session_id=claim.session_id, reason=error),
+        )

@@ -15,11 +15,9 @@ from sessionstore.model.state import SessionTimestamps
 from sessionstore.text import class_name
 
 
-class NewSession(TypedDict, total=False):
-    """The fields of a new session that ``create`` takes beside its goal."""
+class NewFields(TypedDict, total=False):
+    """The fields of a new session that ``create_or_resume`` takes beside its id and goal."""
 
-    session_id: str | None
-    """Any safe id; by default ``session_YYYYMMDD_HHMMSS_{8 hex}``."""
     agent_id: str
     """Which agent runs it."""
     entry_point: str
@@ -32,6 +30,13 @@ class NewSession(TypedDict, total=False):
     """The input, for debugging and replay."""
     checkpoint_enabled: bool
     """Whether it is meant to be checkpointed; the first checkpoint sets this anyway."""
+
+
+class NewSession(NewFields, total=False):
+    """The fields of a new session that ``create`` takes beside its goal."""
+
+    session_id: str | None
+    """Any safe id; by default ``session_YYYYMMDD_HHMMSS_{8 hex}``."""
 
 
 def first_state(

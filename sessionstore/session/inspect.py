@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.ids import is_id
+from sessionstore.model.ids import is_id, is_last_save
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.stored import Stored
@@ -27,24 +27,28 @@ _LOOKS = 10
 
 @dataclass(frozen=True, slots=True)
 class Resumability:
-    """Which checkpoint a resume of a session restores by default, or why there is none."""
+    """Which state a resume of a session goes on from by default, or why it cannot.
+
+    It restores the latest checkpoint. Where the application has kept none, it goes on from the
+    state that was saved last.
+    """
 
     checkpoint_id: str | None = None
     """The checkpoint that the session names as its latest; None if it names none."""
     damage: str | None = None
-    """Why that checkpoint cannot be restored; None as far as it can."""
+    """Why that checkpoint cannot be restored; None as far as it can, or need not."""
     is_missing: bool = False
     """Whether it is damaged by not being there."""
 
     @property
     def is_resumable(self) -> bool:
-        """Whether there is a checkpoint, and it can be restored."""
-        return self.checkpoint_id is not None and self.damage is None
+        """Whether a resume finds a state to go on from."""
+        return self.damage is None
 
     @property
-    def reason(self) -> str | None:
-        """Why the session cannot be resumed; None if it can."""
-        return NO_CHECKPOINT if self.checkpoint_id is None else self.damage
+    def is_from_last_save(self) -> bool:
+        """Whether a resume goes on from the state that was saved last, not from a checkpoint."""
+        return self.checkpoint_id is None or is_last_save(self.checkpoint_id)
 
     @classmethod
     def named(cls, item: SessionState | SessionSummary) -> Self:
@@ -57,9 +61,10 @@ class Resumability:
     @classmethod
     def among(cls, item: SessionState | SessionSummary, kept: Iterable[Checkpoint]) -> Self:
         """Return what is known where all checkpoints of the session were read."""
-        name = cls.named(item).checkpoint_id
-        if name is None:
-            return cls()
+        named = cls.named(item)
+        name = named.checkpoint_id
+        if name is None or named.is_from_last_save:
+            return named
         for checkpoint in kept:
             if checkpoint.checkpoint_id == name:
                 return cls(name, checkpoint.damaged)
@@ -71,9 +76,9 @@ class Resumability:
     ) -> Self:
         """Return what a look at the checkpoint tells, or only at its name; see :func:`examine`."""
         named = cls.named(item)
-        if named.checkpoint_id is None or named.damage is not None:
-            return named
         name = named.checkpoint_id
+        if name is None or named.is_from_last_save or named.damage is not None:
+            return named
         return cls(name, _damage(backend, item.session_id, name, loads_checkpoint))
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
+from sessionstore import clock
 from sessionstore.clock import Clock, utc_now
+from sessionstore.errors import SessionExists, SessionNotFound, SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
-from sessionstore.model.state import SessionOwner, SessionState
+from sessionstore.model.liveness import Liveness
+from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.process import identity
-from sessionstore.session import resume
-from sessionstore.session.create import NewSession, first_state
-from sessionstore.session.writer import PreparedWrite, SessionWriter
+from sessionstore.session import outcome, resume, verdict
+from sessionstore.session.checkpoint_limit import remove_quietly
+from sessionstore.session.create import NewFields, NewSession, first_state
+from sessionstore.session.prepared_write import PreparedWrite
+from sessionstore.session.resume import ClaimedState, Restored
+from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 
@@ -36,43 +43,127 @@ class SessionOpener(Generic[StateT]):
         """Return the writer of a new session and its first write; the I/O is left to do."""
         owner = identity.new_owner(self.clock())
         first = first_state(self.state_type, goal_id, state, fields, self.clock())
-        writer = self._writer(None, first, owner)
+        writer = self.writer(None, first, owner)
         return writer, writer.begin_save()
 
     def claim(
         self, session_id: str, *, timeout: float = 0.0, expected_revision: int | None, force: bool
     ) -> SessionWriter[StateT]:
-        """Claim a session as it is."""
-        claim, state = self._claimed(session_id, timeout, expected_revision, force)
-        return self._writer(claim, state)
+        """Claim a session as it is; record that its process died, if it did."""
+        claim, state, died = self.claim_found(session_id, timeout, expected_revision, force)
+        writer = self.writer(claim, state)
+        if died is not None:
+            outcome.note_death(state, died, clock.to_text(self.clock()))
+            try:
+                writer.run(writer.begin_save)
+            except BaseException:
+                writer.free()
+                raise
+        return writer
 
     def resume(
         self,
         session_id: str,
         *,
-        checkpoint_id: str | None,
+        checkpoint_id: str | None = None,
+        from_last_save: bool = False,
         timeout: float = 0.0,
-        expected_revision: int | None,
-        again: bool,
-        force: bool,
+        expected_revision: int | None = None,
+        again: bool = False,
+        force: bool = False,
     ) -> SessionWriter[StateT]:
-        """Claim a session, restore a checkpoint of it, and make it ACTIVE."""
+        """Claim a session, restore a state of it, and make it ACTIVE."""
         if checkpoint_id is not None:
+            if from_last_save:
+                raise TypeError("resume() takes checkpoint_id= or from_last_save=True, not both")
             check_id(checkpoint_id, kind="checkpoint id")
-        claim, state = self._claimed(session_id, timeout, expected_revision, force)
+        claim, state, died = self.claim_found(session_id, timeout, expected_revision, force)
         try:
-            if not again and expected_revision is None:
+            self._mark_dead(state, died)
+            if not again:
                 resume.refuse_ended(state)
-            writer = self._writer(claim, resume.restore(self.backend, claim, state, checkpoint_id))
-            writer.run(writer.begin_save)
+            restored = resume.restore(
+                self.backend, state, checkpoint_id, from_last_save=from_last_save
+            )
+            return self._begin(claim, restored)
         except BaseException:
             claim.release()
             raise
+
+    def create_or_resume(
+        self, session_id: str, goal_id: str | None, *, max_recoveries: int, state: StateT | None,
+        fields: NewFields,
+    ) -> SessionWriter[StateT]:  # fmt: skip
+        """Create a session, or go on with the one that is there."""
+        while True:
+            try:
+                found = self.claim_found(session_id)
+            except SessionNotFound:
+                with suppress(SessionExists):  # somebody was faster: go on with that one
+                    given: NewSession = {**fields, "session_id": session_id}
+                    writer, first = self.begin_create(goal_id, state, given)
+                    writer.finish_create(self.backend, first)
+                    return writer
+            else:
+                wanted = goal_id if state is None else state.goal_id
+                return self._go_on(found, wanted, max_recoveries)
+
+    def _go_on(
+        self, found: ClaimedState[StateT], goal_id: str | None, max_recoveries: int
+    ) -> SessionWriter[StateT]:
+        claim, state, died = found
+        try:
+            self._mark_dead(state, died)
+            try:
+                if goal_id is not None and state.goal_id != goal_id:
+                    raise SessionExists(state.session_id, wanted=goal_id, found=state.goal_id)
+                resume.refuse_ended(state)
+                resume.refuse_crashing(state, max_recoveries)
+                restored = resume.restore(self.backend, state, None, from_last_save=False)
+            except SessionStoreError:
+                if died is not None:  # no crash goes uncounted
+                    writer = self.writer(claim, state)
+                    writer.run(lambda: verdict.begin_stop(writer))
+                raise
+            return self._begin(claim, restored)
+        except BaseException:
+            claim.release()
+            raise
+
+    def _mark_dead(self, state: StateT, died: Liveness | None) -> None:
+        if died is not None:
+            outcome.mark_dead(state, died, SessionStatus.FAILED, clock.to_text(self.clock()))
+
+    def _begin(self, claim: Claim, restored: Restored[StateT]) -> SessionWriter[StateT]:
+        """Store the state to go on from. After an error nothing of the resume is left."""
+        writer = self.writer(claim, restored.state)
+        found, kept = writer.revision, restored.keep_current
+
+        def begin() -> PreparedWrite:
+            prepared = writer.begin_resume(restored.kept, as_last_save=restored.as_last_save)
+            if kept is not None:
+                claim.keep_current(kept)
+            return prepared
+
+        try:
+            writer.run(begin)
+        except BaseException as error:
+            if writer.settle() > found:
+                # It is stored, and nobody gets the session that is ACTIVE now.
+                verdict.interrupt(writer, error)
+            elif kept is not None:
+                remove_quietly(claim, kept)
+            raise
         return writer
 
-    def _claimed(
-        self, session_id: str, timeout: float, expected_revision: int | None, force: bool
-    ) -> tuple[Claim, StateT]:
+    def claim_found(
+        self,
+        session_id: str,
+        timeout: float = 0.0,
+        expected_revision: int | None = None,
+        force: bool = False,
+    ) -> ClaimedState[StateT]:
+        """Claim a session, and return it as it was found; its death is not recorded yet."""
         return resume.claim_session(
             self.backend,
             check_id(session_id),
@@ -82,9 +173,10 @@ class SessionOpener(Generic[StateT]):
             force=force,
         )
 
-    def _writer(
+    def writer(
         self, claim: Claim | None, state: StateT, owner: SessionOwner | None = None
     ) -> SessionWriter[StateT]:
+        """Return what writes a session that was claimed, or is to be created by ``owner``."""
         return SessionWriter(
             claim, state, clock=self.clock, keep_checkpoints=self.keep_checkpoints, owner=owner
         )

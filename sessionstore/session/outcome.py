@@ -37,13 +37,21 @@ def find_request(error: BaseException) -> CancellationRequested | None:
     return None
 
 
-def is_cancellation(error: BaseException) -> bool:
-    """Return whether somebody asked to stop, rather than something having gone wrong."""
-    # asyncio is recognized by name: importing it takes 30 ms, and fails where files run out.
-    return isinstance(error, KeyboardInterrupt) or any(
-        (kind.__module__, kind.__name__) == ("asyncio.exceptions", "CancelledError")
-        for kind in type(error).__mro__
-    )
+_CANCELLED = {("asyncio.exceptions", "CancelledError"), ("trio", "Cancelled")}
+
+
+def is_stop(error: BaseException) -> bool:
+    """Return whether ``error`` only stops what runs: no failure, and nobody's wish to cancel it.
+
+    A task is cancelled because its sibling failed, its time is up or the program ends. Ctrl-C,
+    SystemExit and the closing of a generator end the program or the caller.
+    """
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_stop(inner) for inner in error.exceptions)
+    # Recognized by name: importing asyncio takes 30 ms, and fails where files run out.
+    return any((kind.__module__, kind.__name__) in _CANCELLED for kind in type(error).__mro__)
 
 
 # --- how its holder ends it -----------------------------------------------------------------------
@@ -52,17 +60,43 @@ def is_cancellation(error: BaseException) -> bool:
 def paused(
     state: SessionState, node: str | None, resume_from: str | None, now: str
 ) -> list[Change]:
-    """Return the changes of a pause."""
-    changes: list[Change] = [
-        (state, "status", SessionStatus.PAUSED),
-        (times_of(state), "paused_at_time", now),
-    ]
+    """Return the changes of a pause by the application: it waits, and nothing stopped it."""
+    changes = _pause(state, now)
+    changes.append((result_of(state), "error", None))
     if node is not None:
         changes.append((progress_of(state), "paused_at", node))
         changes.append((progress_of(state), "current_node", node))
     if resume_from is not None:
         changes.append((progress_of(state), "resume_from", resume_from))
     return changes
+
+
+def left(state: SessionState, now: str) -> list[Change]:
+    """Return the changes of an end without a verdict: a pause that keeps why it was interrupted."""
+    return _pause(state, now)
+
+
+def stopped(
+    state: SessionState, error: BaseException, owner: SessionOwner, now: str
+) -> list[Change]:
+    """Return the changes of a stop: a pause, and the record that makes it interrupted."""
+    before = state.recovery or SessionRecovery()
+    reason = f"it was stopped by {describe_error(error)}"
+    recovery = SessionRecovery(
+        count=before.count, stops=before.stops + 1, at=now, reason=reason, owner=owner
+    )
+    return [
+        *_pause(state, now),
+        (state, "recovery", recovery),
+        (result_of(state), "error", reason),
+    ]
+
+
+def _pause(state: SessionState, now: str) -> list[Change]:
+    return [
+        (state, "status", SessionStatus.PAUSED),
+        (times_of(state), "paused_at_time", now),
+    ]
 
 
 def completed(state: SessionState, output: dict[str, Any] | None, now: str) -> list[Change]:
@@ -125,22 +159,43 @@ def mark_interrupted(
 
     ``crashes`` is added to the number of times that this has happened to the session.
     """
-    before = state.recovery.count if state.recovery else 0
-    state.recovery = SessionRecovery(count=before + crashes, at=now, reason=reason, owner=owner)
+    _record(state, reason, owner=owner, now=now, crashes=crashes)
     mark_stopped(state, status, error=reason, at=last_run(state, now))
 
 
 def mark_dead(state: SessionState, verdict: Liveness, status: SessionStatus, now: str) -> None:
     """Record that the process of an ACTIVE session died, and how that is known."""
     owner = verdict.owner or state.owner
+    mark_interrupted(state, status, _describe_death(verdict, owner), owner=owner, now=now)
+
+
+def note_death(state: SessionState, verdict: Liveness, now: str) -> None:
+    """Record the death as :func:`mark_dead` does, of a session that its next holder keeps ACTIVE.
+
+    If that one stores no verdict of its own, the session is interrupted again.
+    """
+    owner = verdict.owner or state.owner
+    state.result.error = reason = _describe_death(verdict, owner)
+    _record(state, reason, owner=owner, now=now)
+
+
+def _record(
+    state: SessionState, reason: str, *, owner: SessionOwner | None, now: str, crashes: int = 1
+) -> None:
+    before = state.recovery or SessionRecovery()
+    state.recovery = SessionRecovery(
+        count=before.count + crashes, stops=before.stops, at=now, reason=reason, owner=owner
+    )
+
+
+def _describe_death(verdict: Liveness, owner: SessionOwner | None) -> str:
     how = verdict.reason
     if owner is not None and owner.pid is not None:
         # "pid 4711 (python agent.py) on web1 since 12:03:11Z is gone"
         short, named = f"pid {owner.pid}", owner.describe()
         how = how.replace(short, named, 1) if short in how else f"{how}: {named}"
     verb = "was assumed dead by a person" if verdict.is_unknown else "died"
-    reason = f"the process that ran this session {verb}: {how}"
-    mark_interrupted(state, status, reason, owner=owner, now=now)
+    return f"the process that ran this session {verb}: {how}"
 
 
 def last_run(state: SessionState, now: str) -> str:

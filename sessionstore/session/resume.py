@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from sessionstore.errors import NotResumable, RevisionConflict, SessionClaimed, SessionCorrupt
+from typing import Generic, NamedTuple
+
+from sessionstore.errors import (
+    NotResumable,
+    RevisionConflict,
+    SessionClaimed,
+    SessionCorrupt,
+    SessionEnded,
+)
 from sessionstore.log import log_session
 from sessionstore.model import StateT, checkpoint, codec
-from sessionstore.model.checkpoint import BEFORE_RESUME
+from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
+from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
-from sessionstore.session.inspect import NO_CHECKPOINT, Resumability
+from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+
+
+class ClaimedState(NamedTuple, Generic[StateT]):
+    """A session that was claimed, as it was found."""
+
+    claim: Claim
+    state: StateT
+    died: Liveness | None
+    """How it is known that the process that ran it died; None if it was not running."""
 
 
 def claim_session(
@@ -23,8 +41,10 @@ def claim_session(
     timeout: float,
     expected_revision: int | None,
     force: bool,
-) -> tuple[Claim, StateT]:
+) -> ClaimedState[StateT]:
     """Return the claim on a session and the state under it, if the session may be claimed.
+
+    Whoever goes on with a session whose process died has to record that death.
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
@@ -39,18 +59,21 @@ def claim_session(
                 found=state.revision,
                 owner=claim.previous_owner,
             )
-        check_owner_dead(backend, state, force=force)
+        died = check_owner_dead(backend, state, force=force)
         claim.confirm()
     except BaseException:
         claim.release()
         raise
-    return claim, state
+    return ClaimedState(claim, state, died)
 
 
-def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> None:
-    """Refuse an ACTIVE session whose lock is free, and whose owner may live without one."""
+def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> Liveness | None:
+    """Refuse an ACTIVE session whose lock is free, and whose owner may live without one.
+
+    Returns how it is known that the owner of an ACTIVE one died; None for any other status.
+    """
     if state.status is not SessionStatus.ACTIVE:
-        return
+        return None
     verdict = liveness.judge(state, lock_is_proof=backend.lock_is_proof)
     if verdict.is_alive or (verdict.is_unknown and not force):
         raise SessionClaimed(
@@ -68,61 +91,118 @@ def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> N
             revision=state.revision,
             reason=verdict.reason,
         )
+    return verdict
 
 
 def refuse_ended(state: SessionState) -> None:
     """Refuse a session that is completed or cancelled."""
     if state.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED):
+        raise SessionEnded(state.session_id, state)
+
+
+def refuse_crashing(state: SessionState, max_recoveries: int) -> None:
+    """Refuse a session that more than ``max_recoveries`` processes died of."""
+    count = state.recovery.count if state.recovery else 0
+    if count > max_recoveries:
         raise NotResumable(
-            state.session_id, f"it is {state.status}: pass again=True if you mean it"
+            state.session_id,
+            f"{count} processes died while they ran it, and max_recoveries is {max_recoveries}",
+            remedy=retry_advice(state.session_id),
         )
 
 
-def restore(backend: Backend, claim: Claim, current: StateT, checkpoint_id: str | None) -> StateT:
-    """Return the state to go on with, ACTIVE; keep ``current`` first if it is newer.
+def retry_advice(session_id: str) -> str:
+    """Return how to let a session run again after too many crashes or stops."""
+    return (
+        f'find out why, then begin the count anew with store.retry("{session_id}")'
+        f" or `sessionstore retry {session_id}`"
+    )
+
+
+class Restored(NamedTuple, Generic[StateT]):
+    """The state that a resume goes on from."""
+
+    state: StateT
+    kept: Checkpoint | None = None
+    """The checkpoint that it was restored from, or None: it is the state that was saved last."""
+    keep_current: str | None = None
+    """Under which id the stored state, which is newer, has to be kept first; None if it is not."""
+    as_last_save: bool = False
+    """Whether it has to become the latest checkpoint, in the place of an older one."""
+
+
+def restore(
+    backend: Backend, current: StateT, checkpoint_id: str | None, *, from_last_save: bool
+) -> Restored[StateT]:
+    """Return the state to go on from, ACTIVE, and what has to be kept.
 
     Raises:
-        NotResumable: there is no checkpoint, or it is missing or damaged.
+        NotResumable: the checkpoint is missing or damaged.
     """
-    session_id = current.session_id
     latest = Resumability.named(current)
-    chosen = checkpoint_id or (latest.checkpoint_id if latest.is_resumable else None)
-    if chosen is None:
-        raise NotResumable(
-            session_id,
-            f"{NO_CHECKPOINT}; keep one with session.checkpoint() or session.pause()",
-            available=_sound_checkpoints(backend, session_id),
-        )
+    if checkpoint_id is None and (from_last_save or latest.is_from_last_save):
+        return Restored(_begun(current), as_last_save=not latest.is_from_last_save)
+    chosen = checkpoint_id or str(latest.checkpoint_id)
     try:
-        stored = backend.read_checkpoint(session_id, chosen)
+        if checkpoint_id is None and latest.damage is not None:
+            raise SessionCorrupt(current.session_id, chosen, latest.damage)
+        stored = backend.read_checkpoint(current.session_id, chosen)
         restored = checkpoint.load(current, stored, chosen)
     except SessionCorrupt as error:
         raise NotResumable(
-            session_id,
+            current.session_id,
             f"checkpoint {chosen} is damaged or missing: {error.reason}",
             checkpoint_id=chosen,
-            available=_sound_checkpoints(backend, session_id),
+            available=_sound_checkpoints(backend, current.session_id),
+            remedy="pass from_last_save=True to go on from the stored state",
         ) from error
-    if not backend.is_current(session_id, chosen) and not _same_state(restored, current):
+    keep_current = None
+    if not backend.is_current(current.session_id, chosen) and _is_newer(current, restored):
         node, now = current.progress.current_node, backend.clock()
-        claim.keep_current(make_checkpoint_id(BEFORE_RESUME, node, current.revision, now))
+        keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
+    kept = checkpoint.of_state(chosen, restored)
     restored.revision = current.revision
     restored.incarnation = current.incarnation
     restored.recovery = current.recovery
-    restored.status = SessionStatus.ACTIVE
-    restored.result = SessionResult()
-    restored.timestamps.completed_at = None
-    restored.timestamps.paused_at_time = None
-    return restored
+    return Restored(_begun(restored), kept, keep_current)
 
 
-def _same_state(restored: SessionState, current: SessionState) -> bool:
-    """Return whether the checkpoint holds the stored revision, so that nothing is newer."""
-    return (
-        restored.incarnation is not None
-        and restored.incarnation == current.incarnation
-        and restored.revision == current.revision
-    )
+def _begun(state: StateT) -> StateT:
+    """Let ``state`` be ACTIVE, without the marks of an end."""
+    state.status = SessionStatus.ACTIVE
+    state.result = SessionResult()
+    state.timestamps.completed_at = None
+    state.timestamps.paused_at_time = None
+    return state
+
+
+_ACCOUNT = frozenset(
+    {
+        "schema_version", "revision", "incarnation", "status", "timestamps", "result", "owner",
+        "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled",
+    }
+)  # fmt: skip
+"""The fields that the store keeps account in."""
+
+
+def _is_newer(current: SessionState, restored: SessionState) -> bool:
+    """Return whether the stored state tells something that the checkpoint does not."""
+    if restored.incarnation == current.incarnation and restored.revision == current.revision:
+        return restored.incarnation is None
+    said = current.result
+    if said != restored.result and (said.output or not (said.error is None or _is_stop(current))):
+        return True
+    return _content(current) != _content(restored)
+
+
+def _is_stop(state: SessionState) -> bool:
+    """Return whether the error of the result only repeats how the session was stopped."""
+    return state.recovery is not None and state.result.error == state.recovery.reason
+
+
+def _content(state: SessionState) -> dict[str, object]:
+    names = type(state).__pydantic_fields__.keys() - _ACCOUNT
+    return {name: getattr(state, name) for name in names} | (state.model_extra or {})
 
 
 def _sound_checkpoints(backend: Backend, session_id: str) -> list[str]:

@@ -6,10 +6,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
 
-from sessionstore.errors import NotStorable, SessionStoreError
+from sessionstore.errors import SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner
+from sessionstore.session import verdict
+from sessionstore.session.position import End
 from sessionstore.session.writer import SessionWriter
 
 
@@ -17,13 +20,19 @@ class Session(Generic[StateT]):
     """Your claim on a session, with its ``state``. Made by a store, not by hand.
 
     Nobody else can write the session until it is released. Leaving a ``with`` block while the
-    session is still ACTIVE ends it: an exception makes it failed, CancelledError and
-    KeyboardInterrupt make it cancelled, SystemExit or an end without a verdict pause it (nobody
-    said that it succeeded).
+    session is still ACTIVE ends it:
+
+    - An end without a verdict (also ``return``) pauses it, since nobody said that it succeeded.
+    - CancelledError, KeyboardInterrupt, SystemExit and GeneratorExit only stop it: it is paused
+      as interrupted, and a start-up loop resumes it.
+    - Any other exception makes it failed.
 
     Once somebody has asked, with ``store.cancel()``, that this session ends, ``save`` and
     ``checkpoint`` raise ``CancellationRequested``. If that leaves the ``with`` block, or the
-    block ends without a verdict after it, the session is cancelled.
+    block ends without a verdict or by a stop after it was asked, the session is cancelled.
+
+    A session that ends as failed, cancelled or stopped, and has no checkpoint of its own, keeps the
+    state that was saved last as one, of type ``last_save``.
 
     Examples:
         >>> with store.resume("ticket-1") as session:
@@ -68,6 +77,11 @@ class Session(Generic[StateT]):
         return self._writer.is_released
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether it goes on from a stored state; False where it was created or only claimed."""
+        return self._writer.is_resumed
+
+    @property
     def state(self) -> StateT:
         """The state: edit it in place, or assign a whole one of the store's ``state_type``.
 
@@ -103,30 +117,47 @@ class Session(Generic[StateT]):
         writer = self._writer
         return writer.run(writer.begin_step).revision
 
-    def checkpoint(self, checkpoint_type: str = "manual", *, node: str | None = None) -> Checkpoint:
+    def checkpoint(
+        self,
+        checkpoint_type: str = "manual",
+        *,
+        node: str | None = None,
+        next_node: str | End | None = None,
+    ) -> Checkpoint:
         """Store the state, keep it, and make it the one that a resume restores.
 
-        It raises what :meth:`save` raises.
+        It raises what :meth:`save` raises. After an error the progress is as it was.
 
         Args:
-            checkpoint_type: what kind it is, such as ``"node_complete"``.
+            checkpoint_type: what kind it is, such as ``"node_complete"``. The types
+                ``before_resume``, ``last_save`` and ``edit`` are the store's own.
             node: the current node; stored in ``progress.current_node``.
+            next_node: where to go on; stored in ``progress.resume_from``, which
+                :data:`~sessionstore.END` clears. It says that ``node`` is finished: the node is
+                counted in ``path``, ``steps_executed`` and ``node_visit_counts`` of the progress.
+
+        Raises:
+            ValueError: the type is one of the store's own.
+            TypeError: ``next_node`` is given without ``node``.
 
         Examples:
             >>> with store.resume("ticket-1") as session:
-            ...     kept = session.checkpoint("node_complete", node="answer")
+            ...     kept = session.checkpoint("node_complete", node="answer", next_node="send")
             >>> kept.node
             'answer'
+            >>> store.load("ticket-1").progress.resume_from
+            'send'
         """
         writer = self._writer
-        stored = writer.run(lambda: writer.begin_checkpoint(checkpoint_type, node))
+        stored = writer.run(lambda: writer.begin_checkpoint(checkpoint_type, node, next_node))
         assert stored.checkpoint is not None
         return stored.checkpoint
 
     def pause(self, node: str | None = None, *, resume_from: str | None = None) -> Checkpoint:
         """Store the state as paused, keep a checkpoint of it, and release the session.
 
-        It raises what :meth:`save` raises, but for CancellationRequested.
+        It raises what :meth:`save` raises, but for CancellationRequested. Where the latest
+        checkpoint holds this very state, no second copy is kept: that checkpoint is returned.
 
         Args:
             node: where it paused; stored in ``progress.paused_at`` and ``current_node``.
@@ -139,7 +170,7 @@ class Session(Generic[StateT]):
             'answer'
         """
         writer = self._writer
-        stored = writer.run(lambda: writer.begin_pause(node, resume_from))
+        stored = writer.run(lambda: verdict.begin_pause(writer, node, resume_from))
         assert stored.checkpoint is not None
         return stored.checkpoint
 
@@ -158,7 +189,7 @@ class Session(Generic[StateT]):
             {'team': 'billing'}
         """
         writer = self._writer
-        return writer.run(lambda: writer.begin_complete(output)).revision
+        return writer.run(lambda: verdict.begin_complete(writer, output)).revision
 
     def fail(self, error: BaseException | str) -> int:
         """Store the state as failed with ``error``, release the session; return the revision.
@@ -172,7 +203,7 @@ class Session(Generic[StateT]):
             'ValueError: no such city'
         """
         writer = self._writer
-        return writer.run(lambda: writer.begin_fail(error)).revision
+        return writer.run(lambda: verdict.begin_fail(writer, error)).revision
 
     def cancel(self, reason: str | None = None) -> int:
         """Store the state as cancelled and release the session; return the revision.
@@ -187,19 +218,53 @@ class Session(Generic[StateT]):
             ...     revision = session.cancel("the customer called it off")
         """
         writer = self._writer
-        return writer.run(lambda: writer.begin_cancel(reason)).revision
+        return writer.run(lambda: verdict.begin_cancel(writer, reason)).revision
 
     def release(self) -> None:
         """Give the session back; one that is still ACTIVE is paused first. Safe to call twice.
 
-        A session that met a request to cancel is cancelled instead. In a forked child it only
-        closes the inherited descriptor. The lock is freed even if the pause cannot be written.
+        A session that was asked to cancel is cancelled instead. In a forked child it only closes
+        the inherited descriptor. The lock is freed even if the pause cannot be written.
+
+        Raises:
+            NotStorable: the state cannot be stored; the session failed on top of its last save.
 
         Examples:
             >>> session = store.claim("ticket-1")
             >>> session.release()
         """
-        self._writer.release()
+        verdict.end(self._writer, None)
+
+    def delete(self) -> None:
+        """Delete the session with its checkpoints and files; the claim ends with it.
+
+        Raises:
+            ClaimLost: as for :meth:`save`.
+            DurabilityUncertain: it is gone, but may be there again after a loss of power.
+            StorageError: the system refused.
+
+        Examples:
+            >>> store.create("triage", session_id="ticket-3").delete()
+            >>> store.exists("ticket-3")
+            False
+        """
+        self._writer.delete()
+
+    def remove_checkpoint(self, checkpoint_id: str) -> None:
+        """Remove a checkpoint of the session, but not the latest.
+
+        Raises:
+            ValueError: it is the latest checkpoint, which a resume restores.
+            CheckpointNotFound: there is no such checkpoint.
+            InvalidSessionId: its id is not safe.
+            ClaimLost: as for :meth:`save`.
+            StorageError: the system refused.
+
+        Examples:
+            >>> with store.claim("ticket-1") as session:
+            ...     session.remove_checkpoint(store.checkpoints("ticket-1")[0].checkpoint_id)
+        """
+        self._writer.remove_checkpoint(check_id(checkpoint_id, kind="checkpoint id"))
 
     def __enter__(self) -> Self:
         return self
@@ -210,23 +275,9 @@ class Session(Generic[StateT]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        writer = self._writer
-        with writer.queue:
-            try:
-                if writer.needs_verdict:
-                    self._end(error)
-            except SessionStoreError as trouble:
-                if error is None:
-                    raise
-                error.add_note(f"sessionstore could not store how the session ended: {trouble}")
-            finally:
-                writer.free()
-
-    def _end(self, error: BaseException | None) -> None:
-        writer = self._writer
         try:
-            writer.run(lambda: writer.begin_verdict(error))
-        except NotStorable as unstorable:
-            # The verdict must not be lost with the value: it goes on top of the last save.
-            writer.leave_with_last_saved(error or unstorable)
-            raise
+            verdict.end(self._writer, error)
+        except SessionStoreError as trouble:
+            if error is None:
+                raise
+            error.add_note(f"sessionstore could not store how the session ended: {trouble}")

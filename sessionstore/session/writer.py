@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic
 
 from sessionstore import clock
 from sessionstore.errors import (
     CancellationRequested,
+    CheckpointNotFound,
     ClaimLost,
     DurabilityUncertain,
     NotStorable,
@@ -24,29 +24,17 @@ from sessionstore.errors import (
     StateTypeMismatch,
 )
 from sessionstore.model import StateT, codec
-from sessionstore.model.checkpoint import PAUSE, Checkpoint
-from sessionstore.model.ids import make_checkpoint_id
+from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.ids import LAST_SAVE, is_last_save
 from sessionstore.model.state import SessionOwner, SessionStatus
-from sessionstore.session import outcome, stamp
-from sessionstore.session.checkpoint_limit import CheckpointLimit
+from sessionstore.session import position, stamp
+from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_quietly
+from sessionstore.session.position import End
+from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.stamp import Change
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.text import class_name
-
-
-@dataclass(slots=True)
-class PreparedWrite:
-    """A write that was checked: nothing that happens to the state changes it any more."""
-
-    payload: bytes
-    revision: int
-    changes: tuple[Change, ...]
-    checkpoint: Checkpoint | None = None
-    ends: bool = False
-    """Whether the claim ends once this is stored."""
-    cancellable: bool = False
-    """Whether a request to cancel refuses it: it is a step of the application, not its end."""
 
 
 class SessionWriter(Generic[StateT]):
@@ -71,19 +59,29 @@ class SessionWriter(Generic[StateT]):
         """Held while something is stored, I/O included: writes queue up here."""
         self.is_released: bool = False
         """Whether the claim has ended."""
+        self.is_resumed: bool = False
+        """Whether it goes on from a stored state."""
+        self._ending: str | None = None
+        """How the claim ended, as far as a write ended it."""
         self._mutex = threading.RLock()
         """Held while the state is stamped or serialised; never during I/O, so that an event
         loop may wait for it."""
         self._state = state
         self._state_type = type(state)
         self._incarnation = state.incarnation
+        self._latest = state.latest_checkpoint_id
+        """The latest checkpoint of the state as it is stored."""
+        self._kept: tuple[Checkpoint, tuple[Change, ...], int] | None = None
+        """The last state of this claim that a checkpoint holds: what the write stamped, and a hash
+        of its bytes."""
         self._clock = clock
         self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
         self._attempt: PreparedWrite | None = None
         """The write that is being stored, or that an exception from outside interrupted."""
-        self._request: CancellationRequested | None = None
+        self.request: CancellationRequested | None = None
+        """The request to cancel that this claim has met."""
         self._limit = CheckpointLimit(keep_checkpoints)
 
     def __str__(self) -> str:
@@ -134,58 +132,78 @@ class SessionWriter(Generic[StateT]):
 
     def begin_save(self) -> PreparedWrite:
         """Prepare to store the state as it is, even if somebody asks to cancel."""
-        return self._prepare(())
+        return self.prepare(())
 
     def begin_step(self) -> PreparedWrite:
         """Prepare to store the state as it is, unless somebody asks to cancel."""
-        return self._prepare((), cancellable=True)
+        return self.prepare((), cancellable=True)
 
-    def begin_checkpoint(self, checkpoint_type: str, node: str | None) -> PreparedWrite:
+    def begin_checkpoint(
+        self, checkpoint_type: str, node: str | None, next_node: str | End | None = None
+    ) -> PreparedWrite:
         """Prepare to store the state and to keep it, unless somebody asks to cancel."""
-        if node is not None:
-            stamp.progress_of(self._state).current_node = node
-        return self._prepare((), keep_as=(checkpoint_type, node), cancellable=True)
+        undo = position.move_on(self._state, node, next_node)
+        try:
+            keep = Keep(checkpoint_type, node)
+            return self.prepare((), keep=keep, cancellable=True, undo=undo)
+        except BaseException:
+            undo()
+            raise
 
-    def begin_pause(self, node: str | None, resume_from: str | None) -> PreparedWrite:
-        """Prepare to store the state as paused, to keep it, and to end the claim."""
-        changes = outcome.paused(self._state, node, resume_from, self._now())
-        return self._prepare(changes, keep_as=(PAUSE, node), ends=True)
+    def begin_resume(self, kept: Checkpoint | None, *, as_last_save: bool) -> PreparedWrite:
+        """Prepare to store the state to go on from, of which ``kept`` has a copy already.
 
-    def begin_complete(self, output: dict[str, Any] | None) -> PreparedWrite:
-        """Prepare to store the state as completed and to end the claim."""
-        return self._prepare(outcome.completed(self._state, output, self._now()), ends=True)
+        With ``as_last_save`` the state becomes the latest checkpoint: not an older one.
+        """
+        self.is_resumed = True
+        keep = Keep(LAST_SAVE) if as_last_save and self.claim.keeps_last_save else None
+        return self.prepare((), keep=keep, kept=kept)
 
-    def begin_fail(self, error: BaseException | str) -> PreparedWrite:
-        """Prepare to store the state as failed and to end the claim."""
-        return self._prepare(outcome.failed(self._state, error, self._now()), ends=True)
+    def last_save(self) -> Keep | None:
+        """Return how a stop keeps the state of a session that has no checkpoint of its own."""
+        state = self._state
+        latest = state.latest_checkpoint_id if state.is_resumable else None
+        if not self.claim.keeps_last_save or not (latest is None or is_last_save(latest)):
+            return None
+        return Keep(LAST_SAVE, replaces=latest)
 
-    def begin_cancel(self, reason: str | None) -> PreparedWrite:
-        """Prepare to store the state as cancelled and to end the claim."""
-        return self._prepare(outcome.cancelled(self._state, reason, self._now()), ends=True)
+    def find_kept(self) -> Checkpoint | None:
+        """Return the latest checkpoint if it holds this very state, but for the stamps."""
+        if self._kept is None:
+            return None
+        checkpoint, changes, fingerprint = self._kept
+        if checkpoint.checkpoint_id != self._state.latest_checkpoint_id:
+            return None
+        with self._mutex:
+            before = stamp.apply(changes)
+            try:
+                return checkpoint if hash(codec.encode(self._state)) == fingerprint else None
+            finally:
+                stamp.apply(before)
 
-    def begin_verdict(self, error: BaseException | None) -> PreparedWrite:
-        """Prepare the end that leaving a ``with`` block means."""
-        if error is None or isinstance(error, SystemExit | GeneratorExit):
-            if self._request is not None:  # it was heard, and nobody said anything else since
-                return self.begin_cancel(self._request.verdict())
-            return self.begin_pause(None, None)  # nobody said that it succeeded
-        if request := outcome.find_request(error):
-            return self.begin_cancel(request.verdict())
-        if outcome.is_cancellation(error):
-            return self.begin_cancel(outcome.describe_error(error))
-        return self.begin_fail(error)
-
-    def _now(self) -> str:
+    def now(self) -> str:
+        """Return the current time as it is stored."""
         return clock.to_text(self._clock())
 
-    def _prepare(
+    def prepare(
         self,
         changes: Iterable[Change],
         *,
-        keep_as: tuple[str, str | None] | None = None,
-        ends: bool = False,
+        keep: Keep | None = None,
+        kept: Checkpoint | None = None,
+        ending: str | None = None,
         cancellable: bool = False,
+        if_cancelled: Callable[[CancellationRequested], PreparedWrite] | None = None,
+        undo: Callable[[], None] | None = None,
     ) -> PreparedWrite:
+        """Return the write of the state with ``changes``; its arguments are those of the write.
+
+        ``keep`` makes it a checkpoint; ``kept`` is one that holds the state already.
+
+        Raises:
+            NotStorable: a value would not read back equal.
+            ClaimLost: the claim has ended, or this is a forked child.
+        """
         with self._mutex:
             self._check_usable()
             state = self._state
@@ -198,17 +216,9 @@ class SessionWriter(Generic[StateT]):
             revision = self.revision + self._planned + 1
             now = self._clock()
             stamped = list(changes)
-            checkpoint = None
-            if keep_as is not None:
-                kind, node = keep_as
-                checkpoint = Checkpoint(
-                    make_checkpoint_id(kind, node, revision, now),
-                    checkpoint_type=kind,
-                    node=node,
-                    revision=revision,
-                    created_at=clock.to_text(now),
-                )
-                stamped.append((state, "latest_checkpoint_id", checkpoint.checkpoint_id))
+            if keep is not None:
+                kept = keep.checkpoint(revision, now)
+                stamped.append((state, "latest_checkpoint_id", kept.checkpoint_id))
                 stamped.append((state, "checkpoint_enabled", True))
             stamped += stamp.stamps(
                 state,
@@ -221,10 +231,24 @@ class SessionWriter(Generic[StateT]):
             before = stamp.apply(stamped)
             try:
                 payload = codec.encode(state)
+                latest = state.latest_checkpoint_id
             finally:
                 stamp.apply(before)
             self._planned += 1
-            return PreparedWrite(payload, revision, tuple(stamped), checkpoint, ends, cancellable)
+            return PreparedWrite(
+                payload,
+                revision,
+                tuple(stamped),
+                follows=self._latest,
+                latest=latest,
+                checkpoint=kept,
+                keeps=keep is not None,
+                replaces=keep.replaces if keep else None,
+                ending=ending,
+                cancellable=cancellable or if_cancelled is not None,
+                if_cancelled=if_cancelled,
+                undo=undo,
+            )
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -233,7 +257,8 @@ class SessionWriter(Generic[StateT]):
                 f"this is a forked child: the claim belongs to its parent, pid {self._pid}",
             )
         if self.is_released:
-            raise ClaimLost(self.session_id, "this claim was released")
+            how = f"this claim has ended: {self._ending}" if self._ending else "it was released"
+            raise ClaimLost(self.session_id, how)
 
     # --- store it ---------------------------------------------------------------------------------
 
@@ -245,9 +270,9 @@ class SessionWriter(Generic[StateT]):
         with self.queue:
             planned = self._planned
             try:
-                self._settle()
+                self.settle()
                 prepared = begin()
-                prepared.revision = self.finish(prepared)
+                self.finish(prepared)
             finally:
                 self._planned = planned  # also if a KeyboardInterrupt came in between
             return prepared
@@ -258,15 +283,26 @@ class SessionWriter(Generic[StateT]):
         Raises what :meth:`sessionstore.storage.claim.Claim.write` raises.
         """
         with self.queue:
+            asked = None
             try:
-                revision = self._store(prepared)
+                self._store(prepared)
+            except CancellationRequested as error:
+                if prepared.if_cancelled is None:
+                    raise
+                asked = error
             finally:
-                self.abandon()
-            if prepared.ends:
+                self._uncount()
+            if asked is not None and prepared.if_cancelled is not None:
+                return self.finish(prepared.if_cancelled(asked))
+            if prepared.replaces is not None:
+                remove_quietly(self.claim, prepared.replaces)
+            if prepared.ending is not None:
+                self._ending = prepared.ending
                 self.free()
-            elif prepared.checkpoint is not None:
-                self._limit.enforce(self.claim, prepared.checkpoint.checkpoint_id)
-            return revision
+            elif prepared.keeps:
+                assert prepared.latest is not None
+                self._limit.enforce(self.claim, prepared.latest)
+            return prepared.revision
 
     def finish_create(self, backend: Backend, prepared: PreparedWrite) -> None:
         """Create the session with the first write that was prepared.
@@ -274,61 +310,76 @@ class SessionWriter(Generic[StateT]):
         Raises what :meth:`sessionstore.storage.backend.Backend.create` raises.
         """
         with self.queue:
-            self.abandon()
+            self._uncount()
             self._claim = backend.create(self.session_id, prepared.payload, self.owner)
             self._landed(prepared)
 
-    def abandon(self) -> None:
-        """Stop counting a write that was prepared: it is stored now, or never will be."""
+    def abandon(self, prepared: PreparedWrite) -> None:
+        """Forget a write that was prepared and never will be stored."""
+        self._take_back(prepared)
+        self._uncount()
+
+    def _uncount(self) -> None:
         with self._mutex:
             self._planned -= 1
 
-    def _store(self, prepared: PreparedWrite) -> int:
-        self._check_usable()
-        self._settle()
-        payload, revision = prepared.payload, self.revision + 1
-        if prepared.revision != revision:  # a write that was queued before this one failed
-            payload = codec.with_revision(payload, revision)
-        attempt = PreparedWrite(b"", revision, prepared.changes)
-        checkpoint_id = prepared.checkpoint.checkpoint_id if prepared.checkpoint else None
-        self._attempt = attempt
+    def _take_back(self, prepared: PreparedWrite) -> None:
+        with self._mutex:
+            if prepared.undo is not None:
+                prepared.undo()
+            self._attempt = None
+
+    def _store(self, prepared: PreparedWrite) -> None:
         try:
+            self._check_usable()
+            self.settle()
+            if (prepared.revision, prepared.follows) != (self.revision + 1, self._latest):
+                prepared.follow(self.revision + 1, self._latest, self._clock())
+            self._attempt = prepared
             self.claim.write(
-                payload, revision, checkpoint_id=checkpoint_id, cancellable=prepared.cancellable
+                prepared.payload,
+                prepared.revision,
+                checkpoint_id=prepared.latest if prepared.keeps else None,
+                cancellable=prepared.cancellable,
             )
         except DurabilityUncertain:
-            self._landed(attempt)
+            self._landed(prepared)
             raise
-        except CancellationRequested as request:
-            self._request = request
-            self._attempt = None
-            raise
-        except SessionStoreError:
-            self._attempt = None
+        except SessionStoreError as error:
+            self._take_back(prepared)
+            if isinstance(error, CancellationRequested):
+                self.request = error
             raise
         # Any other exception came from outside: whether the write took effect is asked later.
-        self._landed(attempt)
-        return revision
+        self._landed(prepared)
 
-    def _settle(self) -> None:
-        """Find out what became of a write that an exception from outside interrupted."""
+    def settle(self) -> int:
+        """Find out what became of a write that an exception from outside interrupted.
+
+        Returns the revision that is stored.
+        """
         attempt = self._attempt
         if attempt is not None:
             if self.claim.took_effect(attempt.revision):
                 self._landed(attempt)
-            self._attempt = None
+            else:
+                self._take_back(attempt)
+        return self.revision
 
     def _landed(self, attempt: PreparedWrite) -> None:
         with self._mutex:
-            self.revision = attempt.revision
+            self.revision, self._latest = attempt.revision, attempt.latest
             stamp.apply(attempt.changes)
             self._state.__dict__["revision"] = attempt.revision
+            if attempt.checkpoint is not None:
+                self._kept = attempt.checkpoint, attempt.changes, hash(attempt.payload)
             self._attempt = None
 
     # --- end the claim ----------------------------------------------------------------------------
 
-    def leave_with_last_saved(self, error: BaseException | None) -> None:
-        """End the claim on top of the last stored state: the present one cannot be stored."""
+    @contextmanager
+    def on_last_saved(self) -> Iterator[None]:
+        """Have the last stored state in the place of the edited one, for as long as this lasts."""
         with self.queue:
             stored = self.claim.read()
             edited, saved = self._state, codec.decode(
@@ -336,21 +387,38 @@ class SessionWriter(Generic[StateT]):
             )  # fmt: skip
             self._state = saved
             try:
-                self.finish(self.begin_verdict(error))
+                yield
             finally:
                 self._state = edited
 
-    def release(self) -> None:
-        """End the claim; a session that is still ACTIVE is paused first.
-
-        The claim ends even if the pause cannot be written.
-        """
+    def delete(self) -> None:
+        """Delete the session; the claim ends with it."""
         with self.queue:
+            self._check_usable()
+            self.settle()
             try:
-                if self.needs_verdict:
-                    self.run(lambda: self.begin_verdict(None))
-            finally:
+                self.claim.delete()
+            except DurabilityUncertain:
+                self._ending = "delete() deleted the session"
                 self.free()
+                raise
+            self._ending = "delete() deleted the session"
+            self.free()
+
+    def remove_checkpoint(self, checkpoint_id: str) -> None:
+        """Remove a checkpoint, but not the latest, which a resume restores."""
+        with self.queue:
+            self._check_usable()
+            self.settle()
+            if checkpoint_id == self._latest:
+                raise ValueError(
+                    f"{checkpoint_id} is the latest checkpoint, which a resume restores:"
+                    " keep another one first"
+                )
+            known = self.claim.checkpoint_ids()
+            if checkpoint_id not in known:
+                raise CheckpointNotFound(self.session_id, checkpoint_id, available=known)
+            self.claim.remove_checkpoint(checkpoint_id)
 
     def free(self) -> None:
         """Give the claim back, whatever the state says."""

@@ -20,6 +20,10 @@ class Claim(ABC):
     One thread at a time uses a claim: the session above it queues its saves.
     """
 
+    keeps_last_save: bool = True
+    """Whether a session that stops without a checkpoint keeps its last state as one. Not where
+    other software writes, too: nothing is added to its sessions."""
+
     def __init__(
         self, session_id: str, owner: SessionOwner, previous_owner: SessionOwner | None
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from functools import partial, wraps
 from itertools import islice
 from typing import (
@@ -25,14 +26,19 @@ from sessionstore import clock
 from sessionstore.errors import SessionClaimed, SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
-from sessionstore.model.query import Filters
+from sessionstore.model.query import Filters, SessionFilters
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary
-from sessionstore.session.create import NewSession
+from sessionstore.session.create import NewFields, NewSession
 from sessionstore.session.opener import SessionOpener, open_store
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
-from sessionstore.store.aio_session import AsyncSession, PendingSession
+from sessionstore.store.aio_session import (
+    AsyncInterruptedSessions,
+    AsyncSession,
+    PendingSession,
+    interrupt_cancelled,
+)
 from sessionstore.store.store import SessionStore
 from sessionstore.store.threads import Runner
 
@@ -143,23 +149,92 @@ class AsyncSessionStore(Generic[StateT]):
         session_id: str,
         *,
         checkpoint_id: str | None = None,
+        from_last_save: bool = False,
         timeout: float = 0.0,
         expected_revision: int | None = None,
         again: bool = False,
         force: bool = False,
     ) -> PendingSession[StateT]:
-        """Restore a checkpoint and make the session ACTIVE; a cancelled resume pauses it."""
+        """Restore a state and make the session ACTIVE; a cancelled resume leaves it interrupted."""
         attempt = partial(
             self._opener.resume,
             session_id,
             checkpoint_id=checkpoint_id,
+            from_last_save=from_last_save,
             expected_revision=expected_revision,
             again=again,
             force=force,
         )
-        return PendingSession(
-            lambda: self._claimed(attempt, timeout, SessionWriter[StateT].release)
+        return PendingSession(lambda: self._claimed(attempt, timeout, interrupt_cancelled))
+
+    def create_or_resume(
+        self,
+        session_id: str,
+        goal_id: str | None = None,
+        *,
+        max_recoveries: int = 3,
+        state: StateT | None = None,
+        **fields: Unpack[NewFields],
+    ) -> PendingSession[StateT]:
+        """Start this job, or go on with it; see :meth:`SessionStore.create_or_resume`."""
+
+        async def open_session() -> AsyncSession[StateT]:
+            attempt = partial(
+                self._opener.create_or_resume,
+                session_id,
+                goal_id,
+                max_recoveries=max_recoveries,
+                state=state,
+                fields=fields,
+            )
+            return AsyncSession(
+                await self._runner.run(attempt, undo=interrupt_cancelled), self._runner
+            )
+
+        return PendingSession(open_session)
+
+    def resume_interrupted(
+        self,
+        *,
+        max_recoveries: int = 3,
+        max_stops: int = 10,
+        sweep: bool = True,
+        **filters: Unpack[SessionFilters],
+    ) -> AsyncInterruptedSessions[StateT]:
+        """Return an asynchronous iterator; see :meth:`SessionStore.resume_interrupted`."""
+        from sessionstore.operations.start_up import StartUp
+
+        start_up = StartUp(
+            self._opener,
+            max_recoveries=max_recoveries,
+            max_stops=max_stops,
+            sweep=sweep,
+            filters=filters,
         )
+        return AsyncInterruptedSessions(start_up, self._runner)
+
+    @asynccontextmanager
+    async def edit(
+        self,
+        session_id: str,
+        *,
+        create: str | None = None,
+        timeout: float = 10.0,  # noqa: ASYNC109 - part of the surface
+    ) -> AsyncIterator[AsyncSession[StateT]]:
+        """Change a session that nobody runs; see :meth:`SessionStore.edit`."""
+        from sessionstore.session.edit import SessionEdit, begin_edit
+
+        attempt = partial(begin_edit, self._opener, session_id, create=create, timeout=0.0)
+        edit = await self._patiently(attempt, timeout, SessionEdit[StateT].discard)
+        session = AsyncSession(edit.writer, self._runner)
+        try:
+            yield session
+            if (prepared := edit.prepare()) is not None:
+                await session.finish(prepared)
+        except BaseException:
+            await self._runner.run(edit.discard)
+            raise
+        await self._runner.run(edit.writer.free)
 
     def claim(
         self,
@@ -178,24 +253,30 @@ class AsyncSessionStore(Generic[StateT]):
     async def _claimed(
         self,
         attempt: Callable[[], SessionWriter[StateT]],
-        timeout: float,  # noqa: ASYNC109 - part of the surface: it is the lock's, not the task's
+        timeout: float,  # noqa: ASYNC109 - as for _patiently
         undo: Callable[[SessionWriter[StateT]], None],
     ) -> AsyncSession[StateT]:
+        return AsyncSession(await self._patiently(attempt, timeout, undo), self._runner)
+
+    async def _patiently(
+        self,
+        attempt: Callable[[], R],
+        timeout: float,  # noqa: ASYNC109 - part of the surface: it is the lock's, not the task's
+        undo: Callable[[R], None],
+    ) -> R:
         """Try until the session is free, waiting without a thread."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = 0.005
         while True:
             try:
-                writer = await self._runner.run(attempt, undo=undo)
+                return await self._runner.run(attempt, undo=undo)
             except SessionClaimed:
                 left = deadline - loop.time()
                 if left <= 0:
                     raise
                 await asyncio.sleep(min(pause, left))
                 pause = min(pause * 2, 0.1)
-            else:
-                return AsyncSession(writer, self._runner)
 
     load: Final = awaited(SessionStore[StateT].load)
     load_checkpoint: Final = awaited(SessionStore[StateT].load_checkpoint)

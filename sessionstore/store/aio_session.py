@@ -7,14 +7,22 @@ from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from sessionstore.errors import NotStorable, SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner
-from sessionstore.session.writer import PreparedWrite, SessionWriter
+from sessionstore.session import verdict
+from sessionstore.session.position import End
+from sessionstore.session.prepared_write import PreparedWrite
+from sessionstore.session.writer import SessionWriter
 from sessionstore.store.threads import Runner
+
+if TYPE_CHECKING:
+    from sessionstore.operations.recovery import RecoveryReport
+    from sessionstore.operations.start_up import SkippedSession, StartUp
 
 
 class AsyncSession(Generic[StateT]):
@@ -64,6 +72,11 @@ class AsyncSession(Generic[StateT]):
         return self._writer.is_released
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether it goes on from a stored state; False where it was created or only claimed."""
+        return self._writer.is_resumed
+
+    @property
     def state(self) -> StateT:
         """The state, to edit or to replace; see :attr:`sessionstore.Session.state`."""
         return self._writer.state
@@ -74,41 +87,60 @@ class AsyncSession(Generic[StateT]):
 
     async def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""
-        return await self._finish(self._writer.begin_step())
+        return await self.finish(self._writer.begin_step())
 
     async def checkpoint(
-        self, checkpoint_type: str = "manual", *, node: str | None = None
+        self,
+        checkpoint_type: str = "manual",
+        *,
+        node: str | None = None,
+        next_node: str | End | None = None,
     ) -> Checkpoint:
         """Store the state, keep it, and make it the one that a resume restores."""
-        return await self._keep(self._writer.begin_checkpoint(checkpoint_type, node))
+        return await self._keep(self._writer.begin_checkpoint(checkpoint_type, node, next_node))
 
     async def pause(self, node: str | None = None, *, resume_from: str | None = None) -> Checkpoint:
         """Store the state as paused, keep a checkpoint of it, and release the session."""
-        return await self._keep(self._writer.begin_pause(node, resume_from))
+        return await self._keep(verdict.begin_pause(self._writer, node, resume_from))
 
     async def complete(self, output: dict[str, Any] | None = None) -> int:
         """Store the state as completed and release the session; return the revision."""
-        return await self._finish(self._writer.begin_complete(output))
+        return await self.finish(verdict.begin_complete(self._writer, output))
 
     async def fail(self, error: BaseException | str) -> int:
         """Store the state as failed with ``error``, release the session; return the revision."""
-        return await self._finish(self._writer.begin_fail(error))
+        return await self.finish(verdict.begin_fail(self._writer, error))
 
     async def cancel(self, reason: str | None = None) -> int:
         """Store the state as cancelled and release the session; return the revision."""
-        return await self._finish(self._writer.begin_cancel(reason))
+        return await self.finish(verdict.begin_cancel(self._writer, reason))
 
     async def release(self) -> None:
         """Give the session back; one that is still ACTIVE is paused first."""
         async with self._order:
-            await self._runner.run(self._writer.release)
+            await self._runner.run(partial(verdict.end, self._writer, None))
+
+    async def delete(self) -> None:
+        """Delete the session with its checkpoints and files; the claim ends with it."""
+        async with self._order:
+            await self._runner.run(self._writer.delete)
+
+    async def remove_checkpoint(self, checkpoint_id: str) -> None:
+        """Remove a checkpoint of the session, but not the latest."""
+        check_id(checkpoint_id, kind="checkpoint id")
+        async with self._order:
+            await self._runner.run(partial(self._writer.remove_checkpoint, checkpoint_id))
 
     async def _keep(self, prepared: PreparedWrite) -> Checkpoint:
-        await self._finish(prepared)
+        await self.finish(prepared)
         assert prepared.checkpoint is not None
         return prepared.checkpoint
 
-    async def _finish(self, prepared: PreparedWrite) -> int:
+    async def finish(self, prepared: PreparedWrite) -> int:
+        """Store what was prepared, after the writes that were prepared before; return the revision.
+
+        For the store itself.
+        """
         started = False
         try:
             async with self._order:  # first come, first stored
@@ -116,7 +148,7 @@ class AsyncSession(Generic[StateT]):
                 return await self._runner.run(partial(self._writer.finish, prepared))
         finally:
             if not started:
-                self._writer.abandon()
+                self._writer.abandon(prepared)
 
     async def __aenter__(self) -> Self:
         return self
@@ -141,9 +173,10 @@ class AsyncSession(Generic[StateT]):
     async def _end(self, error: BaseException | None) -> None:
         writer = self._writer
         try:
-            await self._finish(writer.begin_verdict(error))
+            await self.finish(verdict.begin_verdict(writer, error))
         except NotStorable as unstorable:
-            await self._runner.run(partial(writer.leave_with_last_saved, error or unstorable))
+            end = partial(verdict.end_with_last_saved, writer, error or unstorable)
+            await self._runner.run(end)
             raise
 
 
@@ -169,3 +202,49 @@ class PendingSession(Generic[StateT]):
     ) -> None:
         assert self._session is not None
         await self._session.__aexit__(kind, error, traceback)
+
+
+def interrupt_cancelled(writer: SessionWriter[Any]) -> None:
+    """Undo an open that a cancelled task never got: a session that it made is deleted."""
+    if writer.is_resumed:
+        verdict.interrupt(writer, asyncio.CancelledError())
+    else:
+        writer.delete()
+
+
+class AsyncInterruptedSessions(Generic[StateT]):
+    """The interrupted sessions of a store; see :class:`~sessionstore.InterruptedSessions`.
+
+    Examples:
+        >>> async for session in store.resume_interrupted():
+        ...     async with session:
+        ...         await session.complete()
+    """
+
+    def __init__(self, start_up: StartUp[StateT], runner: Runner) -> None:
+        self._start_up = start_up
+        self._runner = runner
+
+    @property
+    def skipped(self) -> list[SkippedSession]:
+        """The sessions that were left out so far."""
+        return self._start_up.skipped
+
+    @property
+    def swept(self) -> RecoveryReport | None:
+        """The result of the sweep; None before the first step, or without a sweep."""
+        return self._start_up.swept
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AsyncSession[StateT]:
+        writer = await self._runner.run(self._start_up.next, undo=_interrupt_any)
+        if writer is None:
+            raise StopAsyncIteration
+        return AsyncSession(writer, self._runner)
+
+
+def _interrupt_any(writer: SessionWriter[Any] | None) -> None:
+    if writer is not None:
+        interrupt_cancelled(writer)

@@ -49,7 +49,7 @@ class SessionReport:
         found = Resumability.among(self.state, self.checkpoints)
         if found.is_missing:
             return self.checkpoints_damaged or f"its checkpoint {found.checkpoint_id} is missing"
-        return found.reason
+        return found.damage
 
     @property
     def _is_dangling(self) -> bool:

@@ -61,6 +61,7 @@ class FilesClaim(Claim):
         self._claimed = ClaimedDirectory(session_id, self._path, identity, lock)
         self._power = power
         self._copies = copies
+        self.keeps_last_save: bool = not copies
         self._clock = clock
         self._released = released
         self._token = token or random_hex(8)

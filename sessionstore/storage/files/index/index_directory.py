@@ -14,7 +14,7 @@ from sessionstore.log import about, logger
 from sessionstore.model.ids import random_hex
 from sessionstore.storage.files.layout import Layout, opened_trash
 
-FORMAT = 1
+FORMAT = 2
 """Of the index that this version makes. One of another format is another version's, and stays."""
 DATABASE = "rows.sqlite"
 _NAME = re.compile(r"index-[0-9]+-[0-9a-f]{16}", re.ASCII)

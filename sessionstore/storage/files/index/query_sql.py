@@ -110,8 +110,6 @@ def _conditions(query: SessionQuery, key: str = "id") -> tuple[list[str], list[A
         if value:
             where.append(f"{name} <> ''")  # the index leaves the empty ones out
         values.append(value)
-    if query.resumable:
-        where.append("resumable = 1")
     if query.interrupted is not None:
         where.append(f"interrupted = {int(query.interrupted)}")
     if query.max_recoveries is not None:

@@ -36,7 +36,6 @@ class Row(NamedTuple):
     updated: float | None
     """Seconds since the epoch; None where the text is no time."""
     started: float | None
-    resumable: int
     interrupted: int
     recoveries: int
     shown: str | None
@@ -56,7 +55,7 @@ TABLES = (
         id TEXT PRIMARY KEY, inode INTEGER, size INTEGER, mtime_ns INTEGER,
         status TEXT, goal_id TEXT, agent_id TEXT, stream_id TEXT, correlation_id TEXT,
         forked_from TEXT, updated REAL, started REAL,
-        resumable INTEGER, interrupted INTEGER, recoveries INTEGER, shown TEXT
+        interrupted INTEGER, recoveries INTEGER, shown TEXT
     )""",
 )
 
@@ -69,8 +68,6 @@ INDEXES = tuple(
         ("by_status", "(status, updated)"),
         ("by_status_started", "(status, started)"),
         ("by_status_id", "(status, id)"),
-        ("by_resumable", "(updated) WHERE resumable = 1"),
-        ("by_resumable_started", "(started) WHERE resumable = 1"),
         ("by_interrupted", "(updated) WHERE interrupted = 1"),
         ("by_goal", "(goal_id, updated) WHERE goal_id <> ''"),
         ("by_agent", "(agent_id, updated) WHERE agent_id <> ''"),
@@ -95,14 +92,18 @@ def signature_values(signature: Signature) -> tuple[int, int, int]:
 def row_of(state: SessionState, signature: Signature) -> Row:
     """Return the row of a sound session whose file has ``signature``."""
     status, times, progress = str(state.status), state.timestamps, state.progress
-    parent, resumable, recovery = parent_of(state.forked_from), state.is_resumable, state.recovery
-    interrupted = state.is_interrupted
+    parent, recovery, interrupted = (
+        parent_of(state.forked_from),
+        state.recovery,
+        state.is_interrupted,
+    )
+    latest = state.latest_checkpoint_id if state.is_resumable else None
     shown = _to_json()(  # the fields of a summary, in their order, from the status on
         (
             status, state.goal_id, state.agent_id, state.stream_id, state.correlation_id, parent,
             state.entry_point, state.revision, state.incarnation, times.started_at,
             times.updated_at, times.completed_at, progress.current_node, progress.paused_at,
-            progress.steps_executed, state.result.error, state.latest_checkpoint_id, resumable,
+            progress.steps_executed, state.result.error, latest, True,
             None, interrupted, recovery, state.pid, state.owner,
         )
     )  # fmt: skip
@@ -117,7 +118,6 @@ def row_of(state: SessionState, signature: Signature) -> Row:
         parent,
         clock.seconds(times.updated_at),
         clock.seconds(times.started_at),
-        resumable,
         interrupted,
         min(recovery.count, LARGEST) if recovery else 0,
         shown.decode() if len(shown) <= _SHOWN_LIMIT else None,

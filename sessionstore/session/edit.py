@@ -1,0 +1,86 @@
+"""A short change of a session that nobody runs: stored whole at the end, or not at all."""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from sessionstore.errors import SessionExists, SessionNotFound
+from sessionstore.model import StateT, codec
+from sessionstore.model.checkpoint import EDIT
+from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.model.state import SessionStatus
+from sessionstore.session import verdict
+from sessionstore.session.opener import SessionOpener
+from sessionstore.session.prepared_write import Keep, PreparedWrite
+from sessionstore.session.writer import SessionWriter
+
+
+class SessionEdit(Generic[StateT]):
+    """An edit that has begun: end it with a write, or discard it."""
+
+    def __init__(self, writer: SessionWriter[StateT], *, is_new: bool) -> None:
+        self.writer: SessionWriter[StateT] = writer
+        self._is_new = is_new
+        self._before = codec.encode(writer.state)
+
+    def prepare(self) -> PreparedWrite | None:
+        """Prepare to store the state and to end the claim; None if there is nothing to store.
+
+        Raises:
+            NotStorable: a value would not read back equal.
+        """
+        writer = self.writer
+        if writer.is_released or codec.encode(writer.state) == self._before:
+            return None
+        latest = writer.state.latest_checkpoint_id
+        name = parse_checkpoint_id(latest) if latest is not None else None
+        # Nothing was written since that edit: nobody has resumed it.
+        is_unread = name is not None and name[::2] == (EDIT, writer.revision)
+        keep = Keep(EDIT, replaces=latest if is_unread else None)
+        return writer.prepare((), keep=keep, ending="its edit() ended")
+
+    def discard(self) -> None:
+        """End the claim and store nothing; a session that was made for this edit is deleted."""
+        writer = self.writer
+        try:
+            if self._is_new and not writer.is_released:
+                writer.delete()
+        finally:
+            writer.free()
+
+
+def begin_edit(
+    opener: SessionOpener[StateT], session_id: str, *, create: str | None, timeout: float
+) -> SessionEdit[StateT]:
+    """Claim the session, or create it, PAUSED, for the goal ``create``.
+
+    If its process died, that goes on record first.
+
+    Raises what :meth:`sessionstore.SessionStore.edit` raises.
+    """
+    while True:
+        try:
+            claim, state, died = opener.claim_found(session_id, timeout)
+        except SessionNotFound:
+            if create is None:
+                raise
+            try:
+                return SessionEdit(_create(opener, session_id, create), is_new=True)
+            except SessionExists:  # somebody was faster: edit that one
+                continue
+        writer = opener.writer(claim, state)
+        try:
+            if died is not None:
+                verdict.record_death(writer, died)
+            return SessionEdit(writer, is_new=False)
+        except BaseException:
+            writer.free()
+            raise
+
+
+def _create(opener: SessionOpener[StateT], session_id: str, goal_id: str) -> SessionWriter[StateT]:
+    writer, _ = opener.begin_create(goal_id, None, {"session_id": session_id})
+    writer.state.status = SessionStatus.PAUSED
+    writer.state.timestamps.paused_at_time = writer.now()
+    writer.finish_create(opener.backend, writer.begin_save())
+    return writer
