@@ -216,7 +216,6 @@ class CheckContract(Harness[BackendT]):
                 session.state.data_buffer["done"] = step
                 kept.append(session.checkpoint("step").checkpoint_id)
             newest = session.revision
-        self.remove_raw_checkpoint(backend, "s", store.checkpoints("s")[-1].checkpoint_id)
         if named == "pruned":
             self.remove_raw_checkpoint(backend, "s", kept.pop(0))
         early |= {"status": "paused", "owner": None, "pid": None}

@@ -30,8 +30,11 @@ FOUND: tuple[tuple[dict[str, Any], str], ...] = (
     ({"stream_id": "s1"}, "done"),
     ({"correlation_id": "c1"}, "failed"),
     ({"id_prefix": "s"}, "stale swept"),
-    ({"resumable": True}, "crashed paused stale swept unknown"),
-    ({"resumable": False}, "done failed"),
+    ({"resumable": True}, "crashed done failed paused stale swept unknown"),
+    ({"unfinished": True}, "crashed failed paused stale swept unknown"),
+    ({"unfinished": False}, "done"),
+    ({"unfinished": True, "status": ["completed", "paused"]}, "paused"),
+    ({"unfinished": True, "status": "completed"}, ""),
     ({"stale": True}, "stale"),
     ({"stale": False}, "crashed done failed paused swept unknown"),
     ({"interrupted": True}, "swept"),
@@ -40,7 +43,7 @@ FOUND: tuple[tuple[dict[str, Any], str], ...] = (
     ({"max_recoveries": 0}, "done failed paused unknown"),
     ({"damaged": True}, "torn"),
     ({"damaged": False}, "crashed done failed paused stale swept unknown"),
-    ({"status": "failed", "resumable": True, "interrupted": False}, "crashed"),
+    ({"status": "failed", "resumable": True, "interrupted": False}, "crashed failed"),
 )
 """Filters, and the ids that they find among those of the fixture ``zoo``."""
 
@@ -249,7 +252,7 @@ class FindContract(Harness[BackendT]):
         assert found.stale == sum(item.is_stale for item in listed) >= 1
         assert found.stale + found.unknown == 2  # whose lock proves what, depends on the place
         assert found.interrupted == sum(item.is_interrupted for item in listed) == 1
-        assert found.resumable == sum(item.is_resumable for item in listed) == 2
+        assert found.resumable == sum(item.is_resumable for item in listed) == 6
         names = [item.session_id for item in found.oldest_unfinished]
         assert set(names) >= {"held", "paused", "stale"}
         assert "done" not in names

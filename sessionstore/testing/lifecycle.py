@@ -33,9 +33,10 @@ STATUS = {"complete": "completed", "fail": "failed", "cancel": "cancelled", "pau
 
 VERDICTS: tuple[tuple[BaseException, str, str | None], ...] = (
     (ValueError("no such city"), "failed", "ValueError: no such city"),
-    (asyncio.CancelledError(), "cancelled", "CancelledError"),
-    (KeyboardInterrupt(), "cancelled", "KeyboardInterrupt"),
-    (SystemExit(3), "paused", None),
+    (asyncio.CancelledError(), "paused", "it was stopped by CancelledError"),
+    (KeyboardInterrupt(), "paused", "it was stopped by KeyboardInterrupt"),
+    (SystemExit(3), "paused", "it was stopped by SystemExit: 3"),
+    (GeneratorExit(), "paused", "it was stopped by GeneratorExit"),
 )
 
 
@@ -200,7 +201,7 @@ class LifecycleContract(Harness[BackendT]):
         session.release()
         raw = self.raw(backend, "s")
         assert (raw["status"], raw["revision"]) == ("paused", 2)
-        assert raw["is_resumable"]
+        assert store.count(resumable=True, interrupted=False) == 1
 
     def test_after_a_release_nothing_is_written(self, backend: BackendT, store: Store) -> None:
         session = store.create("g", session_id="s")
@@ -262,7 +263,7 @@ class LifecycleContract(Harness[BackendT]):
         with pytest.raises(SessionNotFound):
             store.delete("s")
         assert store.find().items == ()
-        store.create("g", session_id="s").fail("at once")
+        store.create("g", session_id="s").complete()
         assert store.checkpoints("s") == []
         assert self.read_raw_checkpoint(backend, "s", kept.checkpoint_id) is None
 
@@ -327,6 +328,8 @@ class LifecycleContract(Harness[BackendT]):
         assert (raw["status"], raw["result"]["error"]) == (status, text)
         assert raw["owner"] is None
         assert not backend.probe("s").held
+        interrupted = [item.session_id for item in store.find(interrupted=True)]
+        assert interrupted == (["s"] if status == "paused" else [])
 
     def test_an_end_without_a_verdict_pauses(self, backend: BackendT, store: Store) -> None:
         with store.create("g", session_id="s") as session:
@@ -334,7 +337,9 @@ class LifecycleContract(Harness[BackendT]):
         raw = self.raw(backend, "s")
         assert (raw["status"], raw["result"]["success"]) == ("paused", None)
         assert raw["data_buffer"] == {"unsaved": 1}
-        assert raw["is_resumable"]
+        assert store.count(interrupted=True) == 0
+        with store.resume("s") as resumed:
+            assert resumed.state.data_buffer == {"unsaved": 1}
 
     @pytest.mark.parametrize("error", [None, ValueError("late")], ids=["none", "exception"])
     def test_any_other_status_stays_as_it_is(

@@ -11,10 +11,18 @@ from typing import Any
 
 import pytest
 
-from sessionstore.errors import InvalidSessionId, NotResumable, RevisionConflict, SessionCorrupt
+from sessionstore.errors import (
+    InvalidSessionId,
+    NotResumable,
+    RevisionConflict,
+    SessionCorrupt,
+    SessionEnded,
+    StorageError,
+)
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import BackendT, Harness, leave
+from sessionstore.testing.lifecycle import end
 
 Store = SessionStore[SessionState]
 
@@ -129,27 +137,113 @@ class ResumeContract(Harness[BackendT]):
             store.resume("s")
         assert self.read_raw(backend, "s") == before
         assert not backend.probe("s").held
+        with pytest.raises(SessionEnded) as refusal:  # whoever knows the revision, too
+            store.resume("s", expected_revision=self.raw(backend, "s")["revision"])
+        assert str(refusal.value.state.status) == self.raw(backend, "s")["status"]
         with store.resume("s", again=True) as resumed:
             assert resumed.state.result.success is None
-            getattr(resumed, how)()
-        revision = self.raw(backend, "s")["revision"]
-        with store.resume("s", expected_revision=revision) as resumed:
-            assert resumed.revision == revision + 1
+            assert resumed.is_resumed
 
-    def test_without_a_checkpoint_there_is_nothing_to_resume(
+    @pytest.mark.parametrize("how", ["kill", "fail", "cancel", "complete", "leave", "mark", "stop"])
+    def test_without_a_checkpoint_a_resume_goes_on_from_the_last_save(
+        self, backend: BackendT, store: Store, how: str
+    ) -> None:
+        session = store.create("g", session_id="s")
+        for number in range(3):
+            session.state.data_buffer["n"] = number
+            session.save()
+        if how in ("kill", "mark"):
+            self.abandon(backend, session)
+            if how == "mark":
+                store.recover()
+        elif how == "stop":
+            with pytest.raises(SystemExit):
+                leave(session, SystemExit(1))
+        elif how == "leave":
+            leave(session)
+        else:
+            end(session, how)
+        assert [item.session_id for item in store.find(resumable=True)] == ["s"]
+        again = how in ("cancel", "complete")
+        with store.resume("s", again=again) as resumed:
+            assert resumed.state.data_buffer == {"n": 2}
+            assert resumed.state.status == "active"
+
+    def test_a_last_save_is_replaced_and_never_in_the_way_of_a_newer_state(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        store.create("g", session_id="s").fail("at once")
+        for number in range(3):
+            session = store.resume("s")
+            session.state.data_buffer["n"] = number
+            session.save()
+            session.fail("again")
+            assert len(backend.checkpoint_ids("s")) <= 1
+        self.abandon(backend, store.resume("s"))
+        with store.resume("s") as resumed:  # without a sweep in between
+            assert resumed.state.data_buffer == {"n": 2}
+            assert resumed.state.recovery is not None
+            assert resumed.state.recovery.count == 1
+            kept = resumed.checkpoint("step")
+            resumed.state.data_buffer["n"] = 9
+            resumed.fail("once more")
+        with store.resume("s") as resumed:  # now the application keeps its own
+            assert resumed.state.latest_checkpoint_id == kept.checkpoint_id
+            assert resumed.state.data_buffer == {"n": 2}
+
+    def test_a_resume_may_go_on_from_the_last_save_though_there_is_a_checkpoint(
         self, backend: BackendT, store: Store
     ) -> None:
         session = store.create("g", session_id="s")
+        old = session.checkpoint("step").checkpoint_id
+        session.state.data_buffer["n"] = 1
         session.save()
+        self.abandon(backend, session)
+        with pytest.raises(TypeError, match="not both"):
+            store.resume("s", checkpoint_id=old, from_last_save=True)
+        resumed = store.resume("s", from_last_save=True)
+        assert resumed.state.data_buffer == {"n": 1}
+        self.abandon(backend, resumed)
+        if resumed.state.latest_checkpoint_id != old:  # nothing is added to foreign sessions
+            with store.resume("s") as resumed:
+                assert resumed.state.data_buffer == {"n": 1}
+
+    def test_a_pause_keeps_no_second_copy_of_a_checkpoint(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        with store.create("g", session_id="s") as session:
+            session.state.data_buffer["n"] = 1
+            kept = session.checkpoint("step")
+            assert session.pause() == kept
+        session = store.resume("s")
+        assert session.pause().checkpoint_id == kept.checkpoint_id
+        session = store.resume("s")
+        session.state.data_buffer["n"] = 2
+        newer = session.pause()
+        both = {kept.checkpoint_id, newer.checkpoint_id}
+        assert set(backend.checkpoint_ids("s")) == both
+        assert store.load_checkpoint("s").data_buffer == {"n": 2}
+
+    def test_a_resume_that_fails_leaves_nothing_behind(
+        self, backend: BackendT, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = store.create("g", session_id="s")
+        session.checkpoint("step")
+        session.state.data_buffer["n"] = 1
         session.fail("at once")
-        before = self.read_raw(backend, "s")
-        with pytest.raises(NotResumable) as refusal:
-            store.resume("s")
-        assert refusal.value.available == ()
-        with pytest.raises(NotResumable):
-            store.load_checkpoint("s")
-        assert self.read_raw(backend, "s") == before
-        assert not backend.probe("s").held
+        before = self.read_raw(backend, "s"), backend.checkpoint_ids("s")
+        claim = type(session._writer.claim)
+        for error in (StorageError("save", "s", OSError(28, "no space left")), KeyboardInterrupt()):
+
+            def refuse(*_: object, error: BaseException = error, **__: object) -> None:
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(claim, "write", refuse)
+                with pytest.raises(type(error)):
+                    store.resume("s")
+            assert (self.read_raw(backend, "s"), backend.checkpoint_ids("s")) == before
+            assert not backend.probe("s").held
 
     @pytest.mark.parametrize("trouble", ["missing", "torn", "another's"])
     def test_a_checkpoint_that_does_not_load_is_refused_and_others_are_named(
@@ -257,8 +351,8 @@ class ResumeContract(Harness[BackendT]):
         self, backend: BackendT, store: Store
     ) -> None:
         self.original(backend, store, data_buffer={})
-        (listed,) = store.checkpoints("s")
-        assert (listed.checkpoint_id, listed.checkpoint_type) == (ORIGINAL, "node_complete")
+        (listed,) = (item for item in store.checkpoints("s") if item.checkpoint_id == ORIGINAL)
+        assert listed.checkpoint_type == "node_complete"
         assert (listed.node, listed.revision, listed.damaged) == ("plan", None, None)
 
     def test_a_checkpoint_of_another_session_is_refused(

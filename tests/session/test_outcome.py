@@ -62,17 +62,35 @@ class CancelledError(Exception):
     """An error of the application that only has the name."""
 
 
-@pytest.mark.parametrize(
-    ("error", "is_one"),
-    [
-        (KeyboardInterrupt(), True),
-        (asyncio.CancelledError(), True),
-        (Stopped(), True),
-        (CancelledError(), False),
-        (ValueError(), False),
-    ],
+STOPS = (
+    KeyboardInterrupt(),
+    SystemExit(3),
+    GeneratorExit(),
+    asyncio.CancelledError(),
+    Stopped(),
+    BaseExceptionGroup("all", [asyncio.CancelledError(), KeyboardInterrupt()]),
 )
-def test_a_cancellation_is_known_without_loading_asyncio(
-    error: BaseException, is_one: bool
-) -> None:
-    assert outcome.is_cancellation(error) is is_one
+FAILURES = (
+    CancelledError(),
+    ValueError(),
+    BaseException(),
+    BaseExceptionGroup("one", [asyncio.CancelledError(), ValueError()]),
+)
+
+
+@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
+def test_a_stop_is_known_without_loading_asyncio(error: BaseException) -> None:
+    assert outcome.is_stop(error)
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_failure_is_no_stop(error: BaseException) -> None:
+    assert not outcome.is_stop(error)
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+def test_what_somebody_ended_is_never_interrupted(state: SessionState, status: str) -> None:
+    outcome.mark_interrupted(state, SessionStatus.FAILED, "power cut", owner=None, now=NOW)
+    assert state.is_interrupted
+    state.status = SessionStatus(status)
+    assert not state.is_interrupted

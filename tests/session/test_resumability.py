@@ -8,7 +8,7 @@ import pytest
 
 from sessionstore import Checkpoint, FilesBackend, SessionState, SessionStore
 from sessionstore.model.summary import summarize
-from sessionstore.session.inspect import MISSING_CHECKPOINT, NO_CHECKPOINT, Resumability
+from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def test_state_summary_listing_and_look_agree_on_a_sound_checkpoint(
     ):
         assert found == Resumability(state.latest_checkpoint_id)
         assert found.is_resumable
-        assert found.reason is None
+        assert found.damage is None
 
 
 @pytest.mark.parametrize("fields", [{"checkpoint_enabled": False}, {"latest_checkpoint_id": None}])
-def test_a_session_that_names_no_checkpoint_cannot_be_resumed(
+def test_a_session_that_names_no_checkpoint_goes_on_from_its_last_save(
     backend: FilesBackend, state: SessionState, fields: dict[str, object]
 ) -> None:
     bare = state.model_copy(update=fields)
@@ -55,15 +55,15 @@ def test_a_session_that_names_no_checkpoint_cannot_be_resumed(
         Resumability.read(backend, bare),
     ):
         assert found == Resumability()
-        assert not found.is_resumable
-        assert found.reason == NO_CHECKPOINT
+        assert found.is_resumable
+        assert found.is_from_last_save
 
 
 def test_an_id_that_leads_elsewhere_is_never_looked_at(
     backend: FilesBackend, state: SessionState
 ) -> None:
     state.latest_checkpoint_id = "../../other/checkpoints/cp"
-    assert Resumability.read(backend, state).reason == "its checkpoint has no valid id"
+    assert Resumability.read(backend, state).damage == "its checkpoint has no valid id"
     assert Resumability.among(state, kept_of(backend)).is_missing
 
 
@@ -73,7 +73,7 @@ def test_a_missing_checkpoint_is_told_by_a_listing_and_by_a_look(
     (tmp_path / "sessions/s-1/checkpoints" / f"{state.latest_checkpoint_id}.json").unlink()
     assert Resumability.named(state).is_resumable  # nobody looked
     listed = Resumability.among(state, kept_of(backend))
-    assert (listed.is_missing, listed.reason) == (True, MISSING_CHECKPOINT)
+    assert (listed.is_missing, listed.damage) == (True, MISSING_CHECKPOINT)
     assert not Resumability.read(backend, state).is_resumable
 
 
@@ -83,5 +83,16 @@ def test_a_damaged_checkpoint_is_told_by_a_listing_and_by_a_look(
     (tmp_path / "sessions/s-1/checkpoints" / f"{state.latest_checkpoint_id}.json").write_text("{")
     listed = Resumability.among(state, kept_of(backend))
     assert not listed.is_missing
-    assert listed.reason is not None
-    assert listed.reason == Resumability.read(backend, state).reason
+    assert listed.damage is not None
+    assert listed.damage == Resumability.read(backend, state).damage
+
+
+def test_what_a_stop_kept_is_not_needed_for_a_resume(
+    backend: FilesBackend, state: SessionState, tmp_path: Path
+) -> None:
+    SessionStore(backend).create("triage", session_id="s-2").fail("at once")
+    failed = SessionStore(backend).load("s-2")
+    (tmp_path / "sessions/s-2/checkpoints" / f"{failed.latest_checkpoint_id}.json").unlink()
+    for found in (Resumability.among(failed, ()), Resumability.read(backend, failed)):
+        assert found == Resumability(failed.latest_checkpoint_id)
+        assert found.is_from_last_save
