@@ -175,8 +175,8 @@ def brief(error: Exception) -> str:
     return printable(text) + more
 
 
-def plain(value: object) -> Any:
-    """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
+def json_view(value: object) -> Any:
+    """Return a model, dataclass or container as JSON to look at; NaN, which JSON lacks, as null."""
     if is_dataclass(value):
         # Some fields of a summary are made on the first look, by Python code. Where pydantic
         # looks, it takes an exception there, even a Ctrl-C, for a missing attribute.
