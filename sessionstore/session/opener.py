@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal
 
 from sessionstore.clock import Clock, utc_now
 from sessionstore.model import StateT
+from sessionstore.model.conversion import Default
 from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.process import identity
@@ -29,6 +30,7 @@ class SessionOpener(Generic[StateT]):
     state_type: type[StateT]
     clock: Clock
     keep_checkpoints: int | None = None
+    default: Default | None = None
 
     def begin_create(
         self, goal_id: str | None, state: StateT | None, fields: NewSession
@@ -86,7 +88,12 @@ class SessionOpener(Generic[StateT]):
         self, claim: Claim | None, state: StateT, owner: SessionOwner | None = None
     ) -> SessionWriter[StateT]:
         return SessionWriter(
-            claim, state, clock=self.clock, keep_checkpoints=self.keep_checkpoints, owner=owner
+            claim,
+            state,
+            clock=self.clock,
+            keep_checkpoints=self.keep_checkpoints,
+            owner=owner,
+            default=self.default,
         )
 
 
@@ -97,6 +104,7 @@ def open_store(
     durability: Literal["power", "process"] = "power",
     create: bool = True,
     keep_checkpoints: int | None = None,
+    default: Default | None = None,
     clock: Clock = utc_now,
 ) -> SessionOpener[Any]:
     """Return the opener of the store at ``root``.
@@ -109,6 +117,8 @@ def open_store(
         raise TypeError("state_type is a subclass of SessionState")
     if keep_checkpoints is not None and (type(keep_checkpoints) is not int or keep_checkpoints < 1):
         raise ValueError("keep_checkpoints is None (keep all) or at least 1")
+    if default is not None and not callable(default):
+        raise TypeError("default is a function that converts one value, or None")
     if not isinstance(root, Backend):
         # Loaded before the first save, as the store itself is.
         import sessionstore.storage.files.claim
@@ -117,4 +127,4 @@ def open_store(
         from sessionstore.storage.files.backend import FilesBackend
 
         root = FilesBackend(root, durability=durability, create=create, clock=clock)
-    return SessionOpener(root, state_type, clock, keep_checkpoints)
+    return SessionOpener(root, state_type, clock, keep_checkpoints, default)

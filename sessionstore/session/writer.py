@@ -25,6 +25,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
+from sessionstore.model.conversion import Default
 from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.session import outcome, stamp
@@ -60,6 +61,7 @@ class SessionWriter(Generic[StateT]):
         clock: clock.Clock,
         keep_checkpoints: int | None = None,
         owner: SessionOwner | None = None,
+        default: Default | None = None,
     ) -> None:
         self._claim = claim
         self.session_id: str = state.session_id
@@ -78,6 +80,7 @@ class SessionWriter(Generic[StateT]):
         self._state_type = type(state)
         self._incarnation = state.incarnation
         self._clock = clock
+        self._default = default
         self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
@@ -220,7 +223,8 @@ class SessionWriter(Generic[StateT]):
             )
             before = stamp.apply(stamped)
             try:
-                payload = codec.encode(state)
+                payload = codec.encode(state, self._default)
+                stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
             finally:
                 stamp.apply(before)
             self._planned += 1

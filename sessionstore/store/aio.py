@@ -93,6 +93,7 @@ class AsyncSessionStore(Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -105,6 +106,7 @@ class AsyncSessionStore(Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
