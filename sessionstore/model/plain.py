@@ -40,10 +40,12 @@ def plain(value: Any) -> Any:
         value: what to write.
 
     Raises:
-        TypeError: the value, or one in it, has no plain form (bytes, a secret, an open file), a
-            key is not text, or the items of a set have no order.
-        ValueError: a value cannot be stored: NaN, an infinity, a lone surrogate, too many digits,
-            too many levels, or two keys that become the same text.
+        TypeError: a value has no plain form (bytes, a secret, an open file), a key is not text, or
+            the items of a set have no order.
+        ValueError: JSON cannot carry a value (NaN, an infinity, a lone surrogate, too many digits
+            or levels), or two keys become the same text.
+
+    Both errors name the place inside of ``value``.
 
     Examples:
         >>> from sessionstore import plain

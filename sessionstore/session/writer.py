@@ -224,6 +224,7 @@ class SessionWriter(Generic[StateT]):
             before = stamp.apply(stamped)
             try:
                 payload = codec.encode(state, self._default)
+                # A value may have been converted: the output of a session, say.
                 stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
             finally:
                 stamp.apply(before)

@@ -114,7 +114,10 @@ class AsyncSessionStore(Generic[StateT]):
         self._opener: SessionOpener[StateT] = open_store(root, **options)
         opener = self._opener
         self._store: SessionStore[StateT] = SessionStore(
-            opener.backend, state_type=opener.state_type, clock=opener.clock
+            opener.backend,
+            state_type=opener.state_type,
+            default=opener.default,
+            clock=opener.clock,
         )
         self._runner = Runner()
 
