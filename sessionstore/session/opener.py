@@ -11,13 +11,14 @@ from sessionstore import clock
 from sessionstore.clock import Clock, utc_now
 from sessionstore.errors import SessionExists, SessionNotFound, SessionStoreError
 from sessionstore.model import StateT
+from sessionstore.model.conversion import Default
 from sessionstore.model.ids import check_id
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.process import identity
 from sessionstore.session import outcome, resume, verdict
 from sessionstore.session.checkpoint_limit import remove_quietly
-from sessionstore.session.create import NewFields, NewSession, first_state
+from sessionstore.session.create import NewFields, NewSession, check_fields, first_state
 from sessionstore.session.prepared_write import PreparedWrite
 from sessionstore.session.resume import ClaimedState, Restored
 from sessionstore.session.writer import SessionWriter
@@ -36,6 +37,7 @@ class SessionOpener(Generic[StateT]):
     state_type: type[StateT]
     clock: Clock
     keep_checkpoints: int | None = None
+    default: Default | None = None
 
     def begin_create(
         self, goal_id: str | None, state: StateT | None, fields: NewSession
@@ -95,6 +97,7 @@ class SessionOpener(Generic[StateT]):
         fields: NewFields,
     ) -> SessionWriter[StateT]:  # fmt: skip
         """Create a session, or go on with the one that is there."""
+        check_fields(fields)
         while True:
             try:
                 found = self.claim_found(session_id)
@@ -178,7 +181,12 @@ class SessionOpener(Generic[StateT]):
     ) -> SessionWriter[StateT]:
         """Return what writes a session that was claimed, or is to be created by ``owner``."""
         return SessionWriter(
-            claim, state, clock=self.clock, keep_checkpoints=self.keep_checkpoints, owner=owner
+            claim,
+            state,
+            clock=self.clock,
+            keep_checkpoints=self.keep_checkpoints,
+            owner=owner,
+            default=self.default,
         )
 
 
@@ -189,6 +197,7 @@ def open_store(
     durability: Literal["power", "process"] = "power",
     create: bool = True,
     keep_checkpoints: int | None = None,
+    default: Default | None = None,
     clock: Clock = utc_now,
 ) -> SessionOpener[Any]:
     """Return the opener of the store at ``root``.
@@ -201,6 +210,8 @@ def open_store(
         raise TypeError("state_type is a subclass of SessionState")
     if keep_checkpoints is not None and (type(keep_checkpoints) is not int or keep_checkpoints < 1):
         raise ValueError("keep_checkpoints is None (keep all) or at least 1")
+    if default is not None and not callable(default):
+        raise TypeError("default is a function that converts one value, or None")
     if not isinstance(root, Backend):
         # Loaded before the first save, as the store itself is.
         import sessionstore.storage.files.claim
@@ -209,4 +220,4 @@ def open_store(
         from sessionstore.storage.files.backend import FilesBackend
 
         root = FilesBackend(root, durability=durability, create=create, clock=clock)
-    return SessionOpener(root, state_type, clock, keep_checkpoints)
+    return SessionOpener(root, state_type, clock, keep_checkpoints, default)

@@ -25,6 +25,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.conversion import Default
 from sessionstore.model.ids import LAST_SAVE, is_last_save
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.session import position, stamp
@@ -48,6 +49,7 @@ class SessionWriter(Generic[StateT]):
         clock: clock.Clock,
         keep_checkpoints: int | None = None,
         owner: SessionOwner | None = None,
+        default: Default | None = None,
     ) -> None:
         self._claim = claim
         self.session_id: str = state.session_id
@@ -75,6 +77,7 @@ class SessionWriter(Generic[StateT]):
         """The last state of this claim that a checkpoint holds: what the write stamped, and a hash
         of its bytes."""
         self._clock = clock
+        self._default = default
         self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
@@ -177,13 +180,21 @@ class SessionWriter(Generic[StateT]):
         with self._mutex:
             before = stamp.apply(changes)
             try:
-                return checkpoint if hash(codec.encode(self._state)) == fingerprint else None
+                return checkpoint if hash(self.encode()) == fingerprint else None
             finally:
                 stamp.apply(before)
 
     def now(self) -> str:
         """Return the current time as it is stored."""
         return clock.to_text(self._clock())
+
+    def encode(self) -> bytes:
+        """Return the state as it would be stored; what JSON lacks is converted in it.
+
+        Raises:
+            NotStorable: a value would not read back equal.
+        """
+        return codec.encode(self._state, self._default)
 
     def prepare(
         self,
@@ -230,8 +241,10 @@ class SessionWriter(Generic[StateT]):
             )
             before = stamp.apply(stamped)
             try:
-                payload = codec.encode(state)
+                payload = self.encode()
                 latest = state.latest_checkpoint_id
+                # A value may have been converted: the output of a session, say.
+                stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
             finally:
                 stamp.apply(before)
             self._planned += 1

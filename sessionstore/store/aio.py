@@ -99,6 +99,7 @@ class AsyncSessionStore(Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -111,6 +112,7 @@ class AsyncSessionStore(Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -118,7 +120,10 @@ class AsyncSessionStore(Generic[StateT]):
         self._opener: SessionOpener[StateT] = open_store(root, **options)
         opener = self._opener
         self._store: SessionStore[StateT] = SessionStore(
-            opener.backend, state_type=opener.state_type, clock=opener.clock
+            opener.backend,
+            state_type=opener.state_type,
+            default=opener.default,
+            clock=opener.clock,
         )
         self._runner = Runner()
 

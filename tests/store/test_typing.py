@@ -84,7 +84,7 @@ def test_a_given_state_and_a_backend_are_typed_alike() -> None:
     state = MyState(session_id="s-1", goal_id="g", timestamps=times)
     with store.create(state=state) as session:
         assert_type(session.state, MyState)
-        assert session.state is state
+        assert session.state is not state
     with SessionStore(MemoryBackend()) as plain:
         assert_type(plain, SessionStore[SessionState])
 
