@@ -17,7 +17,10 @@ from sessionstore.model.state import SessionState
 from sessionstore.model.stored import Stored
 
 BEFORE_RESUME = "before_resume"
+LAST_SAVE = "last_save"
 PAUSE = "pause"
+STORE_OWN = frozenset({BEFORE_RESUME, LAST_SAVE})
+"""The types that the store keeps by itself: they count as none of the application's."""
 
 
 @dataclass(frozen=True, slots=True)
