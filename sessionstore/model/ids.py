@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ _DEVICES = frozenset(
 )
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
 _STAMP = "%Y%m%d_%H%M%S"
+_STAMPED = re.compile(r"\d{8}_\d{6}", re.ASCII)
 
 
 def random_hex(count: int) -> str:
@@ -88,6 +90,20 @@ def parse_checkpoint_id(checkpoint_id: str) -> CheckpointName | None:
         return None
     node = parts[1] if len(parts) == 4 else None
     return CheckpointName(parts[0].removeprefix("cp_"), node, int(revision[1:]))
+
+
+def checkpoint_ids_in_order(checkpoint_ids: Iterable[str]) -> list[str]:
+    """Return the ids oldest first, as far as they tell.
+
+    That is by revision, and within one revision by time. Those without a revision come first.
+    """
+
+    def age(checkpoint_id: str) -> tuple[int, str, str]:
+        known = parse_checkpoint_id(checkpoint_id)
+        stamps = _STAMPED.findall(checkpoint_id)
+        return known.revision if known else -1, stamps[-1] if stamps else "", checkpoint_id
+
+    return sorted(checkpoint_ids, key=age)
 
 
 def _squeeze(text: str, length: int) -> str:

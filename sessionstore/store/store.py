@@ -32,7 +32,9 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: what a save that returned survives: a loss of ``"power"``, or only the death
             of the ``"process"``.
         create: whether to make the store if there is none; else that raises StorageError.
-        keep_checkpoints: how many of a session's checkpoints to keep as it goes; None keeps all.
+        keep_checkpoints: how many of its checkpoints a session keeps as it goes: the newest of the
+            application's, and as many of the store's own (``before_resume``, ``last_save``). The
+            latest always stays. None keeps all.
         clock: returns the current time as an aware datetime.
 
     ``durability`` and ``create`` are for a directory: a backend has its own.

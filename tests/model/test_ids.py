@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sessionstore import InvalidSessionId, SessionStore
 from sessionstore.model.ids import (
     check_id,
+    checkpoint_ids_in_order,
     is_id,
     make_checkpoint_id,
     make_session_id,
@@ -122,3 +123,17 @@ def test_the_parts_of_a_plain_checkpoint_id_are_read_back(kind: str, node: str |
 )  # fmt: skip
 def test_an_id_that_is_not_ours_has_no_parts(foreign: str) -> None:
     assert parse_checkpoint_id(foreign) is None
+
+
+def test_checkpoint_ids_are_in_order_as_far_as_they_tell() -> None:
+    later = NOON + timedelta(days=1)
+    in_order = [
+        "cp_node_complete_zebra_20260101_000000",
+        "cp_node_complete_ape_20260202_000000",
+        make_checkpoint_id("pause", "z", 2, NOON),
+        make_checkpoint_id("node", "a", 9, later),
+        make_checkpoint_id("node", "z", 10, NOON),
+        make_checkpoint_id("before_resume", "a", 10, later),
+    ]
+    assert checkpoint_ids_in_order(reversed(in_order)) == in_order
+    assert checkpoint_ids_in_order(["b", "a"]) == ["a", "b"]
