@@ -347,6 +347,8 @@ class FilesBackend(FilesReader):
 
     def tidy(self) -> int:
         removed = store_marker.remove_unfinished_markers(self._layout)
+        with suppress(OSError):
+            removed += index_directory.remove_unused(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [
                 name
