@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
 _READABLE = 64
 """How many characters of the names :func:`id_for` shows."""
 _STAMP = "%Y%m%d_%H%M%S"
+_STAMPED = re.compile(r"\d{8}_\d{6}", re.ASCII)
 
 LAST_SAVE = "last_save"
 """The type of the checkpoint that a stop keeps where the application has kept none."""
@@ -140,6 +142,20 @@ def is_last_save(checkpoint_id: str) -> bool:
     """Return whether a stop kept this checkpoint: the stored state is newer, or the same."""
     name = parse_checkpoint_id(checkpoint_id)
     return name is not None and name.checkpoint_type == LAST_SAVE
+
+
+def checkpoint_ids_in_order(checkpoint_ids: Iterable[str]) -> list[str]:
+    """Return the ids oldest first, as far as they tell.
+
+    That is by revision, and within one revision by time. Those without a revision come first.
+    """
+
+    def age(checkpoint_id: str) -> tuple[int, str, str]:
+        known = parse_checkpoint_id(checkpoint_id)
+        stamps = _STAMPED.findall(checkpoint_id)
+        return known.revision if known else -1, stamps[-1] if stamps else "", checkpoint_id
+
+    return sorted(checkpoint_ids, key=age)
 
 
 def _squeeze(text: str, length: int) -> str:

@@ -309,6 +309,7 @@ class SessionWriter(Generic[StateT]):
                 return self.finish(prepared.if_cancelled(asked))
             if prepared.replaces is not None:
                 remove_quietly(self.claim, prepared.replaces)
+                self._limit.forget()
             if prepared.ending is not None:
                 self._ending = prepared.ending
                 self.free()
@@ -432,6 +433,7 @@ class SessionWriter(Generic[StateT]):
             if checkpoint_id not in known:
                 raise CheckpointNotFound(self.session_id, checkpoint_id, available=known)
             self.claim.remove_checkpoint(checkpoint_id)
+            self._limit.forget()
 
     def free(self) -> None:
         """Give the claim back, whatever the state says."""

@@ -43,6 +43,8 @@ from sessionstore.store.store import SessionStore
 from sessionstore.store.threads import Runner
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sessionstore.operations.cancel import Cancellation
     from sessionstore.operations.watch import SessionChange, Watched
 
@@ -304,6 +306,12 @@ class AsyncSessionStore(Generic[StateT]):
     exists: Final = awaited(SessionStore[StateT].exists)
     liveness: Final = awaited(SessionStore[StateT].liveness)
     checkpoints: Final = awaited(SessionStore[StateT].checkpoints)
+    checkpoint_names: Final = awaited(SessionStore[StateT].checkpoint_names)
+
+    def directory(self, session_id: str) -> Path:
+        """Return the directory of a session; a plain method, as it looks at nothing."""
+        return self._store.directory(session_id)
+
     explain: Final = awaited(SessionStore[StateT].explain)
     history: Final = awaited(SessionStore[StateT].history)
     diff: Final = awaited(SessionStore[StateT].diff)

@@ -36,7 +36,9 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: what a save that returned survives: a loss of ``"power"``, or only the death
             of the ``"process"``.
         create: whether to make the store if there is none; else that raises StorageError.
-        keep_checkpoints: how many of a session's checkpoints to keep as it goes; None keeps all.
+        keep_checkpoints: how many of its checkpoints a session keeps as it goes: the newest of the
+            application's, and as many of the store's own (``before_resume``, ``last_save``). The
+            latest always stays. None keeps all.
         default: converts what JSON lacks, as ``json.dumps(default=)`` does. It is called with each
             such value in ``data_buffer`` and wherever else any JSON may stand. What it returns
             replaces the value, in ``session.state`` too. A TypeError or ValueError from it becomes

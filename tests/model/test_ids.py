@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sessionstore import InvalidSessionId, SessionStore, id_for
 from sessionstore.model.ids import (
     check_id,
+    checkpoint_ids_in_order,
     is_id,
     make_checkpoint_id,
     make_session_id,
@@ -196,3 +197,17 @@ def test_an_id_for_an_unsafe_name_is_safe(name: str) -> None:
 def test_the_example_of_id_for_runs() -> None:
     example = doctest.DocTestFinder().find(id_for, "id_for", globs={})[0]
     assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_checkpoint_ids_are_in_order_as_far_as_they_tell() -> None:
+    later = NOON + timedelta(days=1)
+    in_order = [
+        "cp_node_complete_zebra_20260101_000000",
+        "cp_node_complete_ape_20260202_000000",
+        make_checkpoint_id("pause", "z", 2, NOON),
+        make_checkpoint_id("node", "a", 9, later),
+        make_checkpoint_id("node", "z", 10, NOON),
+        make_checkpoint_id("before_resume", "a", 10, later),
+    ]
+    assert checkpoint_ids_in_order(reversed(in_order)) == in_order
+    assert checkpoint_ids_in_order(["b", "a"]) == ["a", "b"]
