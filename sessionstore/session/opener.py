@@ -157,6 +157,8 @@ class SessionOpener(Generic[StateT]):
             elif kept is not None:
                 remove_quietly(claim, kept)
             raise
+        if kept is not None:
+            writer.limit_checkpoints(kept)
         return writer
 
     def claim_found(

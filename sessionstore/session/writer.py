@@ -310,13 +310,18 @@ class SessionWriter(Generic[StateT]):
             if prepared.replaces is not None:
                 remove_quietly(self.claim, prepared.replaces)
                 self._limit.forget()
+            if prepared.keeps:
+                assert prepared.latest is not None
+                self._limit.enforce(self.claim, prepared.latest)
             if prepared.ending is not None:
                 self._ending = prepared.ending
                 self.free()
-            elif prepared.keeps:
-                assert prepared.latest is not None
-                self._limit.enforce(self.claim, prepared.latest)
             return prepared.revision
+
+    def limit_checkpoints(self, newest: str) -> None:
+        """Remove checkpoints that are too old, now that a resume kept ``newest``."""
+        with self.queue:
+            self._limit.enforce(self.claim, newest, latest=self._state.latest_checkpoint_id)
 
     def finish_create(self, backend: Backend, prepared: PreparedWrite) -> None:
         """Create the session with the first write that was prepared.
