@@ -31,6 +31,7 @@ from sessionstore import (
     SessionNotFound,
     SessionOwner,
     SessionState,
+    SessionStatus,
     SessionStore,
     SessionStoreError,
     SessionTimestamps,
@@ -44,7 +45,7 @@ OWNER = SessionOwner(pid=4711, command="python agent.py", host="web1", claimed_a
 ENDED = SessionState(
     session_id="s-1",
     goal_id="g",
-    status="completed",
+    status=SessionStatus.COMPLETED,
     timestamps=SessionTimestamps(started_at="2020-01-01", updated_at="2020-01-01"),
 )
 FULL_DISK = OSError(errno.ENOSPC, "No space left on device")

@@ -180,9 +180,7 @@ class AsyncSession(Generic[StateT]):
 
 
 @asynccontextmanager
-async def edited(
-    edit: SessionEdit[StateT], runner: Runner
-) -> AsyncIterator[AsyncSession[StateT]]:
+async def edited(edit: SessionEdit[StateT], runner: Runner) -> AsyncIterator[AsyncSession[StateT]]:
     """Yield the session of an edit; store it at a clean end, else discard it."""
     session = AsyncSession(edit.writer, runner)
     try:
