@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
@@ -56,11 +57,7 @@ class SessionOpener(Generic[StateT]):
         writer = self.writer(claim, state)
         if died is not None:
             outcome.note_death(state, died, clock.to_text(self.clock()))
-            try:
-                writer.run(writer.begin_save)
-            except BaseException:
-                writer.free()
-                raise
+            _take_over(writer, writer.begin_save)
         return writer
 
     def resume(
@@ -140,7 +137,7 @@ class SessionOpener(Generic[StateT]):
     def _begin(self, claim: Claim, restored: Restored[StateT]) -> SessionWriter[StateT]:
         """Store the state to go on from. After an error nothing of the resume is left."""
         writer = self.writer(claim, restored.state)
-        found, kept = writer.revision, restored.keep_current
+        kept = restored.keep_current
 
         def begin() -> PreparedWrite:
             prepared = writer.begin_resume(restored.kept, as_last_save=restored.as_last_save)
@@ -148,15 +145,7 @@ class SessionOpener(Generic[StateT]):
                 claim.keep_current(kept)
             return prepared
 
-        try:
-            writer.run(begin)
-        except BaseException as error:
-            if writer.settle() > found:
-                # It is stored, and nobody gets the session that is ACTIVE now.
-                verdict.interrupt(writer, error)
-            elif kept is not None:
-                remove_quietly(claim, kept)
-            raise
+        _take_over(writer, begin, kept)
         if kept is not None:
             writer.limit_checkpoints(kept)
         return writer
@@ -190,6 +179,27 @@ class SessionOpener(Generic[StateT]):
             owner=owner,
             default=self.default,
         )
+
+
+def _take_over(
+    writer: SessionWriter[Any], begin: Callable[[], PreparedWrite], kept: str | None = None
+) -> None:
+    """Store that the session is ACTIVE. After an error it is not, and the claim has ended.
+
+    ``kept`` is the checkpoint that ``begin`` makes of the state before it.
+    """
+    found = writer.revision
+    try:
+        writer.run(begin)
+    except BaseException as error:
+        try:
+            if writer.settle() > found:  # it is stored, and nobody gets the session
+                verdict.interrupt(writer, error)
+            elif kept is not None:
+                remove_quietly(writer.claim, kept)
+        finally:
+            writer.free()
+        raise
 
 
 def open_store(
