@@ -357,6 +357,7 @@ class AsyncSessionStore(Generic[StateT]):
             pause = min(pause * 2, LONGEST_PAUSE)
 
     mark: Final = awaited(SessionStore[StateT].mark)
+    retry: Final = awaited(SessionStore[StateT].retry)
     usage: Final = awaited(SessionStore[StateT].usage)
     raw: Final = awaited(SessionStore[StateT].raw)
 
