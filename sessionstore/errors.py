@@ -169,10 +169,10 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         """The :class:`~sessionstore.SessionOwner` that held the session last, or None."""
         self.detail: str = detail
         """How the two differ; may be empty."""
-        message = (
-            f"{printable(session_id)} is at revision {'?' if found is None else found},"
-            f" not {expected}"
-        )
+        # A claim that has only read compares files, not revisions: there is no number to name.
+        other = "the state that this claim has read" if expected is None else expected
+        where = "a state that cannot be read" if found is None else f"revision {found}"
+        message = f"{printable(session_id)} is at {where}, not {other}"
         if detail:
             message += f": {detail}"
         if owner is not None and (holder := owner.describe()):
@@ -208,11 +208,15 @@ class StateTypeMismatch(SessionStoreError, TypeError):
         self.session_id: str | None = session_id
         self.state_type: str = state_type
         self.reason: str = reason
-        subject = printable(session_id) if session_id else "the given state"
-        super().__init__(
-            f"{subject} does not fit state_type {state_type}: {reason};"
-            " open the store with the state_type= that this session was written with"
-        )
+        if session_id is None:
+            subject, self.advice = "the given state", f"pass a {state_type} as state="
+        else:
+            subject = printable(session_id)
+            self.advice = (
+                f"give the fields that are new in {state_type} defaults, or open the store with"
+                " the state_type= that wrote this session"
+            )
+        super().__init__(f"{subject} does not fit state_type {state_type}: {reason}; {self.advice}")
 
 
 class NotStorable(SessionStoreError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessionstore.errors import SessionStoreError
+from sessionstore.errors import CheckpointNotFound, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model.checkpoint import STORE_OWN
 from sessionstore.model.ids import checkpoint_ids_in_order, parse_checkpoint_id
@@ -75,3 +75,19 @@ def remove_quietly(claim: Claim, checkpoint_id: str) -> None:
             error,
             extra=about("checkpoints_kept", session_id=claim.session_id, reason=error),
         )
+
+
+def remove_older(claim: Claim, checkpoint_id: str, *, latest: str | None) -> None:
+    """Remove one checkpoint by its id, but not the ``latest``, which a resume restores.
+
+    Raises what :meth:`sessionstore.Session.remove_checkpoint` raises.
+    """
+    if checkpoint_id == latest:
+        raise ValueError(
+            f"{checkpoint_id} is the latest checkpoint, which a resume restores:"
+            " keep another one first"
+        )
+    known = claim.checkpoint_ids()
+    if checkpoint_id not in known:
+        raise CheckpointNotFound(claim.session_id, checkpoint_id, available=known)
+    claim.remove_checkpoint(checkpoint_id)

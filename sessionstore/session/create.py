@@ -93,8 +93,7 @@ def _made(
         raise StateTypeMismatch(
             None,
             state_type.__name__,
-            f"it cannot be made from these arguments ({codec.brief(error)}):"
-            " pass a whole one as state=",
+            f"it cannot be made from these arguments ({codec.brief(error)})",
         ) from None
 
 

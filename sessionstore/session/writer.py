@@ -16,7 +16,6 @@ from typing import Any, Generic
 from sessionstore import clock
 from sessionstore.errors import (
     CancellationRequested,
-    CheckpointNotFound,
     ClaimLost,
     DurabilityUncertain,
     NotStorable,
@@ -24,12 +23,12 @@ from sessionstore.errors import (
     StateTypeMismatch,
 )
 from sessionstore.model import StateT, codec
-from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.checkpoint import RESERVED, Checkpoint
 from sessionstore.model.conversion import Default
 from sessionstore.model.ids import LAST_SAVE, is_last_save
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.session import position, stamp
-from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_quietly
+from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older, remove_quietly
 from sessionstore.session.position import End
 from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.stamp import Change
@@ -111,16 +110,10 @@ class SessionWriter(Generic[StateT]):
             reason = f"expected {class_name(self._state_type)}, got {class_name(type(state))}"
             raise StateTypeMismatch(self.session_id, self._state_type.__name__, reason)
         if state is not self._state:
-            self._carry_over(state)
+            stamp.carry_over(self._state, state)
+            state.__dict__["revision"] = self.revision
+            state.__dict__["incarnation"] = self._incarnation
         self._state = state
-
-    def _carry_over(self, state: StateT) -> None:
-        """Give a new state what only the store knows, unless it was set on purpose."""
-        for name in ("latest_checkpoint_id", "checkpoint_enabled", "recovery", "forked_from"):
-            if name not in state.model_fields_set:
-                state.__dict__[name] = getattr(self._state, name)
-        state.__dict__["revision"] = self.revision
-        state.__dict__["incarnation"] = self._incarnation
 
     @property
     def needs_verdict(self) -> bool:
@@ -145,6 +138,8 @@ class SessionWriter(Generic[StateT]):
         self, checkpoint_type: str, node: str | None, next_node: str | End | None = None
     ) -> PreparedWrite:
         """Prepare to store the state and to keep it, unless somebody asks to cancel."""
+        if checkpoint_type in RESERVED:
+            raise ValueError(f"the store alone makes checkpoints of the type {checkpoint_type!r}")
         undo = position.move_on(self._state, node, next_node)
         try:
             keep = Keep(checkpoint_type, node)
@@ -310,13 +305,18 @@ class SessionWriter(Generic[StateT]):
             if prepared.replaces is not None:
                 remove_quietly(self.claim, prepared.replaces)
                 self._limit.forget()
+            if prepared.keeps:
+                assert prepared.latest is not None
+                self._limit.enforce(self.claim, prepared.latest)
             if prepared.ending is not None:
                 self._ending = prepared.ending
                 self.free()
-            elif prepared.keeps:
-                assert prepared.latest is not None
-                self._limit.enforce(self.claim, prepared.latest)
             return prepared.revision
+
+    def limit_checkpoints(self, newest: str) -> None:
+        """Remove checkpoints that are too old, now that a resume kept ``newest``."""
+        with self.queue:
+            self._limit.enforce(self.claim, newest, latest=self._state.latest_checkpoint_id)
 
     def finish_create(self, backend: Backend, prepared: PreparedWrite) -> None:
         """Create the session with the first write that was prepared.
@@ -424,15 +424,7 @@ class SessionWriter(Generic[StateT]):
         with self.queue:
             self._check_usable()
             self.settle()
-            if checkpoint_id == self._latest:
-                raise ValueError(
-                    f"{checkpoint_id} is the latest checkpoint, which a resume restores:"
-                    " keep another one first"
-                )
-            known = self.claim.checkpoint_ids()
-            if checkpoint_id not in known:
-                raise CheckpointNotFound(self.session_id, checkpoint_id, available=known)
-            self.claim.remove_checkpoint(checkpoint_id)
+            remove_older(self.claim, checkpoint_id, latest=self._latest)
             self._limit.forget()
 
     def free(self) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from sessionstore import FilesBackend, Session, SessionState, SessionStore, StorageError
 from sessionstore.testing.harness import leave
-from tests.faults.support.operations import is_free
 from tests.faults.support.images import Image, Unavailable, image, memory, read_only
+from tests.faults.support.operations import is_free
 from tests.faults.support.tally import tally
 from tests.support.index import assert_true, index_files
 from tests.support.processes import leftovers, needs_root, read_state, state_path

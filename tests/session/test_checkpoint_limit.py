@@ -114,3 +114,29 @@ def test_sessions_that_are_resumed_again_and_again_keep_the_applications(
     left = store.checkpoints("s1")
     assert [item.checkpoint_id for item in left if item.checkpoint_type == "node"] == made[-2:]
     assert sum(item.checkpoint_type == BEFORE_RESUME for item in left) == 2
+
+
+def test_a_program_that_only_pauses_keeps_no_more_than_the_limit(backend: FilesBackend) -> None:
+    store = SessionStore(backend, keep_checkpoints=2)
+    store.create("goal", session_id="s1").pause()
+    for number in range(5):
+        session = store.resume("s1")
+        session.state.data_buffer["turn"] = number
+        session.pause()
+        names = store.checkpoint_names("s1")
+        assert sum(name.startswith("cp_pause") for name in names) <= 2
+        assert store.load("s1").latest_checkpoint_id in names
+
+
+def test_a_session_that_is_only_resumed_keeps_no_more_than_the_limit(
+    backend: FilesBackend,
+) -> None:
+    store = SessionStore(backend, keep_checkpoints=2)
+    session = store.create("goal", session_id="s1")
+    mine = session.checkpoint("node").checkpoint_id
+    session.fail("down")
+    for _ in range(5):
+        store.resume("s1").fail("down")
+        names = store.checkpoint_names("s1")
+        assert mine in names
+        assert len(names) <= 3

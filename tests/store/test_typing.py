@@ -164,7 +164,7 @@ def test_a_twin_shows_the_signature_and_the_prose_of_its_method() -> None:
     twins = [
         name
         for name, twin in vars(AsyncSessionStore).items()
-        if hasattr(twin, "__wrapped__") and not name.startswith("_")
+        if hasattr(twin, "__wrapped__") and not name.startswith("_") and name != "edit"
     ]
     assert len(twins) == 25
     for name in twins:

@@ -135,9 +135,9 @@ def test_a_store_is_not_foreign_because_of_it(tmp_path: Path) -> None:
     store = SessionStore(tmp_path)
     with store.create("goal", session_id="made") as session:
         kept = session.checkpoint().checkpoint_id
-    # A second name and no copy: no other software writes here.
-    kept_path = session_path(tmp_path, "made") / "checkpoints" / f"{kept}.json"
-    assert kept_path.stat().st_nlink > 1 or store.usage("made").checkpoints == 2
+        # A second name and no copy: no other software writes here.
+        kept_path = session_path(tmp_path, "made") / "checkpoints" / f"{kept}.json"
+        assert kept_path.stat().st_ino == state_path(tmp_path, "made").stat().st_ino
     assert "foreign_writers" not in (tmp_path / "sessionstore.json").read_text()
 
 
