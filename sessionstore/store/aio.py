@@ -37,6 +37,7 @@ from sessionstore.store.aio_session import (
     AsyncInterruptedSessions,
     AsyncSession,
     PendingSession,
+    editing,
     interrupt_cancelled,
 )
 from sessionstore.store.store import SessionStore
@@ -226,15 +227,8 @@ class AsyncSessionStore(Generic[StateT]):
 
         attempt = partial(begin_edit, self._opener, session_id, create=create, timeout=0.0)
         edit = await self._patiently(attempt, timeout, SessionEdit[StateT].discard)
-        session = AsyncSession(edit.writer, self._runner)
-        try:
+        async with editing(edit, self._runner) as session:
             yield session
-            if (prepared := edit.prepare()) is not None:
-                await session.finish(prepared)
-        except BaseException:
-            await self._runner.run(edit.discard)
-            raise
-        await self._runner.run(edit.writer.free)
 
     def claim(
         self,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from sessionstore.store.threads import Runner
 if TYPE_CHECKING:
     from sessionstore.operations.recovery import RecoveryReport
     from sessionstore.operations.start_up import SkippedSession, StartUp
+    from sessionstore.session.edit import SessionEdit
 
 
 class AsyncSession(Generic[StateT]):
@@ -87,7 +89,7 @@ class AsyncSession(Generic[StateT]):
 
     async def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""
-        return await self.finish(self._writer.begin_step())
+        return await self._finish(self._writer.begin_step())
 
     async def checkpoint(
         self,
@@ -105,15 +107,15 @@ class AsyncSession(Generic[StateT]):
 
     async def complete(self, output: dict[str, Any] | None = None) -> int:
         """Store the state as completed and release the session; return the revision."""
-        return await self.finish(verdict.begin_complete(self._writer, output))
+        return await self._finish(verdict.begin_complete(self._writer, output))
 
     async def fail(self, error: BaseException | str) -> int:
         """Store the state as failed with ``error``, release the session; return the revision."""
-        return await self.finish(verdict.begin_fail(self._writer, error))
+        return await self._finish(verdict.begin_fail(self._writer, error))
 
     async def cancel(self, reason: str | None = None) -> int:
         """Store the state as cancelled and release the session; return the revision."""
-        return await self.finish(verdict.begin_cancel(self._writer, reason))
+        return await self._finish(verdict.begin_cancel(self._writer, reason))
 
     async def release(self) -> None:
         """Give the session back; one that is still ACTIVE is paused first."""
@@ -132,15 +134,12 @@ class AsyncSession(Generic[StateT]):
             await self._runner.run(partial(self._writer.remove_checkpoint, checkpoint_id))
 
     async def _keep(self, prepared: PreparedWrite) -> Checkpoint:
-        await self.finish(prepared)
+        await self._finish(prepared)
         assert prepared.checkpoint is not None
         return prepared.checkpoint
 
-    async def finish(self, prepared: PreparedWrite) -> int:
-        """Store what was prepared, after the writes that were prepared before; return the revision.
-
-        For the store itself.
-        """
+    async def _finish(self, prepared: PreparedWrite) -> int:
+        """Store what was prepared, after what was prepared before; return the revision."""
         started = False
         try:
             async with self._order:  # first come, first stored
@@ -173,7 +172,7 @@ class AsyncSession(Generic[StateT]):
     async def _end(self, error: BaseException | None) -> None:
         writer = self._writer
         try:
-            await self.finish(verdict.begin_verdict(writer, error))
+            await self._finish(verdict.begin_verdict(writer, error))
         except NotStorable as unstorable:
             end = partial(verdict.end_with_last_saved, writer, error or unstorable)
             await self._runner.run(end)
@@ -202,6 +201,20 @@ class PendingSession(Generic[StateT]):
     ) -> None:
         assert self._session is not None
         await self._session.__aexit__(kind, error, traceback)
+
+
+@asynccontextmanager
+async def editing(edit: SessionEdit[StateT], runner: Runner) -> AsyncIterator[AsyncSession[StateT]]:
+    """Hand out the session of an edit that has begun; store the edit at the end, or discard it."""
+    session = AsyncSession(edit.writer, runner)
+    try:
+        yield session
+        if (prepared := edit.prepare()) is not None:
+            await session._finish(prepared)
+    except BaseException:
+        await runner.run(edit.discard)
+        raise
+    await runner.run(edit.writer.free)
 
 
 def interrupt_cancelled(writer: SessionWriter[Any]) -> None:
