@@ -208,11 +208,15 @@ class StateTypeMismatch(SessionStoreError, TypeError):
         self.session_id: str | None = session_id
         self.state_type: str = state_type
         self.reason: str = reason
-        subject = printable(session_id) if session_id else "the given state"
-        super().__init__(
-            f"{subject} does not fit state_type {state_type}: {reason};"
-            " open the store with the state_type= that this session was written with"
-        )
+        if session_id is None:
+            subject, self.advice = "the given state", f"pass a {state_type} as state="
+        else:
+            subject = printable(session_id)
+            self.advice = (
+                f"give the fields that are new in {state_type} defaults, or open the store with"
+                " the state_type= that wrote this session"
+            )
+        super().__init__(f"{subject} does not fit state_type {state_type}: {reason}; {self.advice}")
 
 
 class NotStorable(SessionStoreError, ValueError):

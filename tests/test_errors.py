@@ -26,11 +26,15 @@ from sessionstore import (
     RevisionConflict,
     SessionClaimed,
     SessionCorrupt,
+    SessionEnded,
     SessionExists,
     SessionNotFound,
     SessionOwner,
+    SessionState,
+    SessionStatus,
     SessionStore,
     SessionStoreError,
+    SessionTimestamps,
     StateTypeMismatch,
     StorageError,
     WatchTimedOut,
@@ -38,6 +42,12 @@ from sessionstore import (
 )
 
 OWNER = SessionOwner(pid=4711, command="python agent.py", host="web1", claimed_at="2020-01-01")
+ENDED = SessionState(
+    session_id="s-1",
+    goal_id="g",
+    status=SessionStatus.COMPLETED,
+    timestamps=SessionTimestamps(started_at="2020-01-01", updated_at="2020-01-01"),
+)
 FULL_DISK = OSError(errno.ENOSPC, "No space left on device")
 
 # An error, its fields, its second parent, and words of its message.
@@ -98,6 +108,12 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
     ),
     (SessionExists("s-1"), {"session_id": "s-1"}, FileExistsError, "s-1 exists already"),
     (
+        SessionExists("s-1", wanted="triage", found="report"),
+        {"session_id": "s-1"},
+        FileExistsError,
+        "s-1 exists already with goal_id 'report', not 'triage'",
+    ),
+    (
         SessionClaimed("s-1", OWNER, reason="running"),
         {"session_id": "s-1", "owner": OWNER, "reason": "running"},
         BlockingIOError,
@@ -150,6 +166,12 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         {"session_id": "s-1", "checkpoint_id": "c0", "available": ("c1", "c2")},
         RuntimeError,
         "c1, c2",
+    ),
+    (
+        SessionEnded("s-1", ENDED),
+        {"session_id": "s-1", "state": ENDED, "reason": "it is completed"},
+        NotResumable,
+        's-1 cannot be resumed: it is completed; store.resume("s-1", again=True) runs it again',
     ),
     (
         ClaimLost("s-1", "released"),
@@ -216,7 +238,7 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
     "InvalidSessionId": ("ValueError", "session_id reason *kind", "reason session_id"),
     "NotResumable": (
         "RuntimeError",
-        "session_id reason *checkpoint_id *available *wanted *parameter",
+        "session_id reason *checkpoint_id *available *wanted *parameter *remedy",
         "available checkpoint_id reason session_id",
     ),
     "NotStorable": ("ValueError", "session_id path reason", "path reason session_id"),
@@ -231,7 +253,12 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
         "errno is_unknown owner reason session_id",
     ),
     "SessionCorrupt": ("ValueError", "session_id file reason", "file reason session_id"),
-    "SessionExists": ("FileExistsError", "session_id", "errno session_id"),
+    "SessionEnded": (
+        "NotResumable",
+        "session_id state",
+        "available checkpoint_id reason session_id state",
+    ),
+    "SessionExists": ("FileExistsError", "session_id *wanted *found", "errno session_id"),
     "SessionNotFound": ("LookupError", "session_id store", "session_id store"),
     "StateTypeMismatch": (
         "TypeError",
@@ -247,8 +274,9 @@ def test_no_typed_refusal_is_lost() -> None:
     found = {}
     for error, *_ in SAMPLES:
         kind = type(error)
-        base, parent = kind.__bases__
-        assert base is SessionStoreError
+        *base, parent = kind.__bases__
+        # SessionEnded alone is a kind of another refusal.
+        assert base == ([] if parent is NotResumable else [SessionStoreError])
         parameters = " ".join(
             f"{'*' if one.kind is one.KEYWORD_ONLY else ''}{name}"
             for name, one in inspect.signature(kind).parameters.items()
@@ -265,6 +293,9 @@ def test_an_error_has_our_base_and_the_nearest_builtin(
     error: SessionStoreError, fields: dict[str, Any], parent: type[Exception], words: str
 ) -> None:
     assert isinstance(error, SessionStoreError)
+    if parent is NotResumable:
+        assert type(error).__bases__ == (NotResumable,)
+        return
     assert type(error).__bases__ == (SessionStoreError, parent)
     assert parent.__module__ == "builtins"
 

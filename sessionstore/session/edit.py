@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic
 
 from sessionstore.errors import SessionExists, SessionNotFound
-from sessionstore.model import StateT, codec
+from sessionstore.model import StateT
 from sessionstore.model.checkpoint import EDIT
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionStatus
@@ -21,7 +21,7 @@ class SessionEdit(Generic[StateT]):
     def __init__(self, writer: SessionWriter[StateT], *, is_new: bool) -> None:
         self.writer: SessionWriter[StateT] = writer
         self._is_new = is_new
-        self._before = codec.encode(writer.state)
+        self._before = writer.encode()
 
     def prepare(self) -> PreparedWrite | None:
         """Prepare to store the state and to end the claim; None if there is nothing to store.
@@ -30,7 +30,7 @@ class SessionEdit(Generic[StateT]):
             NotStorable: a value would not read back equal.
         """
         writer = self.writer
-        if writer.is_released or codec.encode(writer.state) == self._before:
+        if writer.is_released or writer.encode() == self._before:
             return None
         latest = writer.state.latest_checkpoint_id
         name = parse_checkpoint_id(latest) if latest is not None else None

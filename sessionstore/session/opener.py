@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
@@ -11,13 +12,14 @@ from sessionstore import clock
 from sessionstore.clock import Clock, utc_now
 from sessionstore.errors import SessionExists, SessionNotFound, SessionStoreError
 from sessionstore.model import StateT
+from sessionstore.model.conversion import Default
 from sessionstore.model.ids import check_id
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.process import identity
 from sessionstore.session import outcome, resume, verdict
 from sessionstore.session.checkpoint_limit import remove_quietly
-from sessionstore.session.create import NewFields, NewSession, first_state
+from sessionstore.session.create import NewFields, NewSession, check_fields, first_state
 from sessionstore.session.prepared_write import PreparedWrite
 from sessionstore.session.resume import ClaimedState, Restored
 from sessionstore.session.writer import SessionWriter
@@ -36,6 +38,7 @@ class SessionOpener(Generic[StateT]):
     state_type: type[StateT]
     clock: Clock
     keep_checkpoints: int | None = None
+    default: Default | None = None
 
     def begin_create(
         self, goal_id: str | None, state: StateT | None, fields: NewSession
@@ -54,11 +57,7 @@ class SessionOpener(Generic[StateT]):
         writer = self.writer(claim, state)
         if died is not None:
             outcome.note_death(state, died, clock.to_text(self.clock()))
-            try:
-                writer.run(writer.begin_save)
-            except BaseException:
-                writer.free()
-                raise
+            _take_over(writer, writer.begin_save)
         return writer
 
     def resume(
@@ -95,6 +94,7 @@ class SessionOpener(Generic[StateT]):
         fields: NewFields,
     ) -> SessionWriter[StateT]:  # fmt: skip
         """Create a session, or go on with the one that is there."""
+        check_fields(fields)
         while True:
             try:
                 found = self.claim_found(session_id)
@@ -137,7 +137,7 @@ class SessionOpener(Generic[StateT]):
     def _begin(self, claim: Claim, restored: Restored[StateT]) -> SessionWriter[StateT]:
         """Store the state to go on from. After an error nothing of the resume is left."""
         writer = self.writer(claim, restored.state)
-        found, kept = writer.revision, restored.keep_current
+        kept = restored.keep_current
 
         def begin() -> PreparedWrite:
             prepared = writer.begin_resume(restored.kept, as_last_save=restored.as_last_save)
@@ -145,15 +145,9 @@ class SessionOpener(Generic[StateT]):
                 claim.keep_current(kept)
             return prepared
 
-        try:
-            writer.run(begin)
-        except BaseException as error:
-            if writer.settle() > found:
-                # It is stored, and nobody gets the session that is ACTIVE now.
-                verdict.interrupt(writer, error)
-            elif kept is not None:
-                remove_quietly(claim, kept)
-            raise
+        _take_over(writer, begin, kept)
+        if kept is not None:
+            writer.limit_checkpoints(kept)
         return writer
 
     def claim_found(
@@ -178,8 +172,34 @@ class SessionOpener(Generic[StateT]):
     ) -> SessionWriter[StateT]:
         """Return what writes a session that was claimed, or is to be created by ``owner``."""
         return SessionWriter(
-            claim, state, clock=self.clock, keep_checkpoints=self.keep_checkpoints, owner=owner
+            claim,
+            state,
+            clock=self.clock,
+            keep_checkpoints=self.keep_checkpoints,
+            owner=owner,
+            default=self.default,
         )
+
+
+def _take_over(
+    writer: SessionWriter[Any], begin: Callable[[], PreparedWrite], kept: str | None = None
+) -> None:
+    """Store that the session is ACTIVE. After an error it is not, and the claim has ended.
+
+    ``kept`` is the checkpoint that ``begin`` makes of the state before it.
+    """
+    found = writer.revision
+    try:
+        writer.run(begin)
+    except BaseException as error:
+        try:
+            if writer.settle() > found:  # it is stored, and nobody gets the session
+                verdict.interrupt(writer, error)
+            elif kept is not None:
+                remove_quietly(writer.claim, kept)
+        finally:
+            writer.free()
+        raise
 
 
 def open_store(
@@ -189,6 +209,7 @@ def open_store(
     durability: Literal["power", "process"] = "power",
     create: bool = True,
     keep_checkpoints: int | None = None,
+    default: Default | None = None,
     clock: Clock = utc_now,
 ) -> SessionOpener[Any]:
     """Return the opener of the store at ``root``.
@@ -201,6 +222,8 @@ def open_store(
         raise TypeError("state_type is a subclass of SessionState")
     if keep_checkpoints is not None and (type(keep_checkpoints) is not int or keep_checkpoints < 1):
         raise ValueError("keep_checkpoints is None (keep all) or at least 1")
+    if default is not None and not callable(default):
+        raise TypeError("default is a function that converts one value, or None")
     if not isinstance(root, Backend):
         # Loaded before the first save, as the store itself is.
         import sessionstore.storage.files.claim
@@ -209,4 +232,4 @@ def open_store(
         from sessionstore.storage.files.backend import FilesBackend
 
         root = FilesBackend(root, durability=durability, create=create, clock=clock)
-    return SessionOpener(root, state_type, clock, keep_checkpoints)
+    return SessionOpener(root, state_type, clock, keep_checkpoints, default)

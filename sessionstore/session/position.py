@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from sessionstore.model.state import SessionState
+from sessionstore.model.state import SessionProgress, SessionState
 from sessionstore.session.stamp import progress_of
 
 
@@ -25,7 +25,8 @@ def move_on(
 ) -> Callable[[], None]:
     """Set the node at work; with ``next_node`` count it as finished, and go on there.
 
-    Returns what takes this back. It leaves alone what the application has changed since.
+    Returns what takes this back. It leaves alone what the application, or a checkpoint that was
+    queued after this one, has set since.
 
     Raises:
         TypeError: ``next_node`` is given without ``node``.
@@ -34,28 +35,39 @@ def move_on(
     if next_node is not None and node is None:
         raise TypeError("next_node= says where to go on after node=, which is missing")
     progress = progress_of(state)
-    current, resume_from = progress.current_node, progress.resume_from
+    before = progress.current_node, progress.resume_from
     if node is not None:
         progress.current_node = node
-    if next_node is None or node is None:
+    if next_node is not None:
+        progress.resume_from = None if isinstance(next_node, End) else next_node
+    said = progress.current_node, progress.resume_from
+    take_visit_back = _count_visit(progress, node) if next_node is not None else None
 
-        def undo() -> None:
-            progress.current_node = current
+    def undo() -> None:
+        if (progress.current_node, progress.resume_from) == said:
+            progress.current_node, progress.resume_from = before
+        if take_visit_back is not None:
+            take_visit_back()
 
-        return undo
-    visits = progress.node_visit_counts
-    progress.resume_from = None if isinstance(next_node, End) else next_node
-    progress.path.append(node)
+    return undo
+
+
+def _count_visit(progress: SessionProgress, node: str | None) -> Callable[[], None] | None:
+    """Count a visit of ``node``; return what takes it back, wherever others were counted since."""
+    path, visits = progress.path, progress.node_visit_counts
+    if node is None or not isinstance(path, list) or not isinstance(visits, dict):
+        return None  # the write that follows refuses such a progress, with the path of the value
+    path.append(node)
     progress.steps_executed += 1
     visits[node] = visits.get(node, 0) + 1
 
-    def undo_visit() -> None:
-        progress.current_node, progress.resume_from = current, resume_from
-        if progress.path and progress.path[-1] == node:
-            del progress.path[-1]
+    def take_back() -> None:
+        if node not in path or visits.get(node, 0) < 1:
+            return  # the application has begun to count anew
+        del path[len(path) - 1 - path[::-1].index(node)]
         progress.steps_executed -= 1
         visits[node] -= 1
         if not visits[node]:
             del visits[node]
 
-    return undo_visit
+    return take_back

@@ -77,6 +77,13 @@ def apply(changes: Iterable[Change]) -> list[Change]:
     return undo
 
 
+def carry_over(old: SessionState, new: SessionState) -> None:
+    """Give a new state what only the store knows, unless it was set on purpose."""
+    for name in ("latest_checkpoint_id", "checkpoint_enabled", "recovery", "forked_from"):
+        if name not in new.model_fields_set:
+            new.__dict__[name] = getattr(old, name)
+
+
 def times_of(state: SessionState) -> SessionTimestamps:
     """Return the timestamps of a state.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sessionstore.errors import CancellationRequested, NotStorable
+from sessionstore.errors import CancellationRequested, NotStorable, SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
 from sessionstore.model.ids import is_last_save
@@ -91,7 +91,10 @@ def record_death(writer: SessionWriter[StateT], died: Liveness) -> None:
 
 
 def interrupt(writer: SessionWriter[StateT], error: BaseException) -> None:
-    """Pause a session as interrupted by ``error``, before anybody got it, and end the claim."""
+    """Pause a session as interrupted by ``error``, before anybody got it, and end the claim.
+
+    If that cannot be stored, ``error`` says so: it is what its caller has to hear of.
+    """
     with writer.queue:
         try:
             writer.run(
@@ -101,6 +104,8 @@ def interrupt(writer: SessionWriter[StateT], error: BaseException) -> None:
                     ending="it was interrupted before anybody got it",
                 )
             )
+        except SessionStoreError as trouble:
+            error.add_note(f"sessionstore could not store that it was interrupted: {trouble}")
         finally:
             writer.free()
 

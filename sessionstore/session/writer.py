@@ -16,7 +16,6 @@ from typing import Any, Generic
 from sessionstore import clock
 from sessionstore.errors import (
     CancellationRequested,
-    CheckpointNotFound,
     ClaimLost,
     DurabilityUncertain,
     NotStorable,
@@ -24,11 +23,12 @@ from sessionstore.errors import (
     StateTypeMismatch,
 )
 from sessionstore.model import StateT, codec
-from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.checkpoint import RESERVED, Checkpoint
+from sessionstore.model.conversion import Default
 from sessionstore.model.ids import LAST_SAVE, is_last_save
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.session import position, stamp
-from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_quietly
+from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older, remove_quietly
 from sessionstore.session.position import End
 from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.stamp import Change
@@ -48,6 +48,7 @@ class SessionWriter(Generic[StateT]):
         clock: clock.Clock,
         keep_checkpoints: int | None = None,
         owner: SessionOwner | None = None,
+        default: Default | None = None,
     ) -> None:
         self._claim = claim
         self.session_id: str = state.session_id
@@ -75,6 +76,7 @@ class SessionWriter(Generic[StateT]):
         """The last state of this claim that a checkpoint holds: what the write stamped, and a hash
         of its bytes."""
         self._clock = clock
+        self._default = default
         self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
@@ -108,16 +110,10 @@ class SessionWriter(Generic[StateT]):
             reason = f"expected {class_name(self._state_type)}, got {class_name(type(state))}"
             raise StateTypeMismatch(self.session_id, self._state_type.__name__, reason)
         if state is not self._state:
-            self._carry_over(state)
+            stamp.carry_over(self._state, state)
+            state.__dict__["revision"] = self.revision
+            state.__dict__["incarnation"] = self._incarnation
         self._state = state
-
-    def _carry_over(self, state: StateT) -> None:
-        """Give a new state what only the store knows, unless it was set on purpose."""
-        for name in ("latest_checkpoint_id", "checkpoint_enabled", "recovery", "forked_from"):
-            if name not in state.model_fields_set:
-                state.__dict__[name] = getattr(self._state, name)
-        state.__dict__["revision"] = self.revision
-        state.__dict__["incarnation"] = self._incarnation
 
     @property
     def needs_verdict(self) -> bool:
@@ -142,6 +138,8 @@ class SessionWriter(Generic[StateT]):
         self, checkpoint_type: str, node: str | None, next_node: str | End | None = None
     ) -> PreparedWrite:
         """Prepare to store the state and to keep it, unless somebody asks to cancel."""
+        if checkpoint_type in RESERVED:
+            raise ValueError(f"the store alone makes checkpoints of the type {checkpoint_type!r}")
         undo = position.move_on(self._state, node, next_node)
         try:
             keep = Keep(checkpoint_type, node)
@@ -177,13 +175,21 @@ class SessionWriter(Generic[StateT]):
         with self._mutex:
             before = stamp.apply(changes)
             try:
-                return checkpoint if hash(codec.encode(self._state)) == fingerprint else None
+                return checkpoint if hash(self.encode()) == fingerprint else None
             finally:
                 stamp.apply(before)
 
     def now(self) -> str:
         """Return the current time as it is stored."""
         return clock.to_text(self._clock())
+
+    def encode(self) -> bytes:
+        """Return the state as it would be stored; what JSON lacks is converted in it.
+
+        Raises:
+            NotStorable: a value would not read back equal.
+        """
+        return codec.encode(self._state, self._default)
 
     def prepare(
         self,
@@ -230,8 +236,10 @@ class SessionWriter(Generic[StateT]):
             )
             before = stamp.apply(stamped)
             try:
-                payload = codec.encode(state)
+                payload = self.encode()
                 latest = state.latest_checkpoint_id
+                # A value may have been converted: the output of a session, say.
+                stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
             finally:
                 stamp.apply(before)
             self._planned += 1
@@ -296,13 +304,19 @@ class SessionWriter(Generic[StateT]):
                 return self.finish(prepared.if_cancelled(asked))
             if prepared.replaces is not None:
                 remove_quietly(self.claim, prepared.replaces)
+                self._limit.forget()
+            if prepared.keeps:
+                assert prepared.latest is not None
+                self._limit.enforce(self.claim, prepared.latest)
             if prepared.ending is not None:
                 self._ending = prepared.ending
                 self.free()
-            elif prepared.keeps:
-                assert prepared.latest is not None
-                self._limit.enforce(self.claim, prepared.latest)
             return prepared.revision
+
+    def limit_checkpoints(self, newest: str) -> None:
+        """Remove checkpoints that are too old, now that a resume kept ``newest``."""
+        with self.queue:
+            self._limit.enforce(self.claim, newest, latest=self._state.latest_checkpoint_id)
 
     def finish_create(self, backend: Backend, prepared: PreparedWrite) -> None:
         """Create the session with the first write that was prepared.
@@ -410,15 +424,8 @@ class SessionWriter(Generic[StateT]):
         with self.queue:
             self._check_usable()
             self.settle()
-            if checkpoint_id == self._latest:
-                raise ValueError(
-                    f"{checkpoint_id} is the latest checkpoint, which a resume restores:"
-                    " keep another one first"
-                )
-            known = self.claim.checkpoint_ids()
-            if checkpoint_id not in known:
-                raise CheckpointNotFound(self.session_id, checkpoint_id, available=known)
-            self.claim.remove_checkpoint(checkpoint_id)
+            remove_older(self.claim, checkpoint_id, latest=self._latest)
+            self._limit.forget()
 
     def free(self) -> None:
         """Give the claim back, whatever the state says."""

@@ -26,6 +26,8 @@ from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.values import ApplicationFile, CancelRequest, CountsAndPages, Probe, Usage
 
 if TYPE_CHECKING:  # most programs do not need these
+    from pathlib import Path
+
     from sessionstore.model.state import SessionOwner
     from sessionstore.storage.report import Diagnosis, Finding
 
@@ -175,6 +177,14 @@ class Backend(ABC):
         """Return a notifier of changes of these sessions, or of all."""
         del session_ids
         return PollingNotifier()
+
+    def directory(self, session_id: str) -> Path:
+        """Return the directory that a session has, or will have; it looks at nothing.
+
+        Raises:
+            StorageError: this place keeps no files.
+        """
+        raise StorageError("find the directory of", session_id, "this store keeps no files")
 
     def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
         """Yield what the application keeps beside the state, directories before their content.

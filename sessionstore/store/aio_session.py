@@ -179,6 +179,20 @@ class AsyncSession(Generic[StateT]):
             raise
 
 
+@asynccontextmanager
+async def edited(edit: SessionEdit[StateT], runner: Runner) -> AsyncIterator[AsyncSession[StateT]]:
+    """Yield the session of an edit; store it at a clean end, else discard it."""
+    session = AsyncSession(edit.writer, runner)
+    try:
+        yield session
+        if (prepared := edit.prepare()) is not None:
+            await session._finish(prepared)
+    except BaseException:
+        await runner.run(edit.discard)
+        raise
+    await runner.run(edit.writer.free)
+
+
 class PendingSession(Generic[StateT]):
     """A session that is about to be opened: await it, or enter it with ``async with``."""
 
@@ -201,20 +215,6 @@ class PendingSession(Generic[StateT]):
     ) -> None:
         assert self._session is not None
         await self._session.__aexit__(kind, error, traceback)
-
-
-@asynccontextmanager
-async def editing(edit: SessionEdit[StateT], runner: Runner) -> AsyncIterator[AsyncSession[StateT]]:
-    """Hand out the session of an edit that has begun; store the edit at the end, or discard it."""
-    session = AsyncSession(edit.writer, runner)
-    try:
-        yield session
-        if (prepared := edit.prepare()) is not None:
-            await session._finish(prepared)
-    except BaseException:
-        await runner.run(edit.discard)
-        raise
-    await runner.run(edit.writer.free)
 
 
 def interrupt_cancelled(writer: SessionWriter[Any]) -> None:

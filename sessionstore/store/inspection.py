@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore.errors import SessionStoreError
-from sessionstore.model.ids import check_id
+from sessionstore.model.ids import check_id, checkpoint_ids_in_order
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
 from sessionstore.session import inspect
@@ -17,6 +17,8 @@ from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Usage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.operations.cancel import Cancellation
     from sessionstore.operations.diff import StateDiff
@@ -74,6 +76,42 @@ class StoreInspection:
             ['node_complete', 'pause']
         """
         return inspect.list_checkpoints(self._backend, check_id(session_id))
+
+    def checkpoint_names(self, session_id: str) -> list[str]:
+        """Return the ids of a session's checkpoints, oldest first, without reading any of them.
+
+        The order is that of the revisions in the ids, then of the times in them. Ids that other
+        software gave come first: they tell no revision. A damaged checkpoint is among them;
+        :meth:`checkpoints` reads each one, and says so.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: something else is in the place of all checkpoints.
+            StorageError: the system refused.
+
+        Examples:
+            >>> [name.split(".")[0] for name in store.checkpoint_names("ticket-1")]
+            ['cp_node_complete', 'cp_pause']
+        """
+        return checkpoint_ids_in_order(self._backend.checkpoint_ids(check_id(session_id)))
+
+    def directory(self, session_id: str) -> Path:
+        """Return the directory of a session, for those who read the application's files in it.
+
+        It looks at nothing: the path is the same before the session is created, and after it is
+        deleted. Files that are put there before :meth:`create` stay, and belong to the session. A
+        delete removes them with it. ``state.json`` and ``checkpoints/`` are the store's own.
+
+        Raises:
+            InvalidSessionId: the id is not safe.
+            StorageError: the store keeps no files, as in memory.
+
+        Examples:
+            >>> store.directory("ticket-1").name
+            'ticket-1'
+        """
+        return self._backend.directory(check_id(session_id))
 
     def explain(self, session_id: str) -> Explanation:
         """Tell who held a session, how it ended and how that is known, and what to do next.

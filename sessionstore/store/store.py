@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
 
@@ -36,7 +36,13 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: what a save that returned survives: a loss of ``"power"``, or only the death
             of the ``"process"``.
         create: whether to make the store if there is none; else that raises StorageError.
-        keep_checkpoints: how many of a session's checkpoints to keep as it goes; None keeps all.
+        keep_checkpoints: how many of its checkpoints a session keeps as it goes: the newest of the
+            application's, and as many of the store's own (``before_resume``, ``last_save``). The
+            latest always stays. None keeps all.
+        default: converts what JSON lacks, as ``json.dumps(default=)`` does. It is called with each
+            such value in ``data_buffer`` and wherever else any JSON may stand. What it returns
+            replaces the value, in ``session.state`` too. A TypeError or ValueError from it becomes
+            NotStorable. :func:`~sessionstore.plain` is one.
         clock: returns the current time as an aware datetime.
 
     ``durability`` and ``create`` are for a directory: a backend has its own.
@@ -60,6 +66,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -72,6 +79,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -83,6 +91,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: Literal["power", "process"] = "power",
         create: bool = True,
         keep_checkpoints: int | None = None,
+        default: Callable[[Any], Any] | None = None,
         clock: clock.Clock = clock.utc_now,
     ) -> None:
         # Loaded before the first save, which may run on an event loop, or without the right to
@@ -96,6 +105,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
             durability=durability,
             create=create,
             keep_checkpoints=keep_checkpoints,
+            default=default,
             clock=clock,
         )
         super().__init__(self._opener.backend)
@@ -114,7 +124,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
 
         Args:
             goal_id: what the session is for; required unless ``state`` is given.
-            state: a whole state instead, such as SessionState's constructors make.
+            state: a whole state instead, such as SessionState's constructors make. It is copied.
             fields: ``session_id``, ``agent_id``, ``entry_point``, ``stream_id``,
                 ``correlation_id``, ``input_data`` and ``checkpoint_enabled`` of the state; with
                 ``state`` only ``session_id``.
@@ -125,6 +135,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
             NotStorable: a value would not read back equal.
             StateTypeMismatch: the state is not of the store's ``state_type``.
             StorageError: the system refused.
+            TypeError: there is no such parameter; the error names the nearest.
 
         No session is left behind after an error.
 

@@ -58,6 +58,18 @@ def test_a_checkpoint_that_returned_outlives_a_power_cut_in_process_mode_too(
 
 @linux
 @needs_strace
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_a_create_in_a_directory_of_the_application_is_atomic_too(
+    tmp_path: Path, durability: str
+) -> None:
+    steps = "mkdir create checkpoint complete delete mkdir create save"
+    tried = crash(tmp_path, durability, "none", steps)
+    assert tried.crashes >= 100
+    tally("crash states", promise=9, cases=tried.crashes)
+
+
+@linux
+@needs_strace
 def test_a_state_that_names_a_pruned_checkpoint_is_resumable_after_a_check_up(
     tmp_path: Path,
 ) -> None:
@@ -74,7 +86,7 @@ def test_a_state_that_names_a_pruned_checkpoint_is_resumable_after_a_check_up(
     ("durability", "mutant", "symptom"),
     [
         ("power", "no file fsync", "state.json is neither"),
-        ("power", "no directory fsync", "state.json is neither"),
+        ("power", "no directory fsync", "the session is gone"),
         ("power", "checkpoint linked after the state", "refers to a checkpoint"),
         ("power", "delete without rename", "state.json is neither"),
         ("power", "delete without a flush", "state.json is neither"),

@@ -352,7 +352,9 @@ def test_a_damaged_run_record_becomes_no_session(one: RunRecord) -> None:
         ({"resume_from": "", "paused_at": "p"}, "p"),
         ({"path": ["a", "b"]}, "b"),
         ({"resume_from": "", "paused_at": "", "path": ["a"]}, "a"),
-        ({"path": [""]}, None),
+        ({"path": [""]}, ""),
+        ({"path": ["a", ""], "paused_at": ""}, ""),
+        ({"path": [], "resume_from": "", "paused_at": ""}, None),
         ({}, None),
     ],
 )
@@ -433,6 +435,10 @@ def test_a_session_of_the_original_loses_nothing_by_being_saved(
         after = each_key_once(file)
         assert store.load(session_id) == session.state
     may_differ = set(WRITTEN)
+    if before["status"] == "active":  # whoever goes on with it records the death
+        assert after["result"]["error"].startswith("the process that ran this session ")
+        assert after["recovery"]["count"] == 1
+        may_differ.add("result.error")
     if before["timestamps"]["completed_at"] is not None:
         # The original raises on a mix of naive and aware times: both were rewritten together.
         may_differ |= {"timestamps.started_at", "timestamps.completed_at"}
@@ -442,7 +448,7 @@ def test_a_session_of_the_original_loses_nothing_by_being_saved(
         may_differ.add("memory")
     assert set(missing_or_changed(before, after)) <= may_differ
     assert after["schema_version"] == "1.2"
-    assert after["revision"] == 1
+    assert after["revision"] == (2 if before["status"] == "active" else 1)
 
 
 @each_store
@@ -475,12 +481,21 @@ def test_a_session_of_the_original_is_resumed_from_its_latest_checkpoint(
     store = SessionStore(home, durability="process")
     held = foreign.alive | foreign.torn_checkpoints
     resumable = {item.session_id for item in store.find(resumable=True)}
-    assert resumable
+    checkpointed = set()
     for session_id in resumable - held:
         directory = home / "sessions" / session_id
-        latest = last_wins(directory / "state.json")["latest_checkpoint_id"]
+        stored = last_wins(directory / "state.json")
+        latest = stored["latest_checkpoint_id"]
+        if latest is None:
+            with store.resume(session_id, again=True, force=True) as session:
+                data = stored.get("data_buffer", stored.get("memory"))
+                assert session.state.data_buffer == data
+            assert not list(directory.glob("checkpoints/*")), "nothing is added by a stop"
+            continue
+        checkpointed.add(session_id)
         kept = last_wins(directory / "checkpoints" / f"{latest}.json")
         data = kept.get("data_buffer", kept.get("shared_memory"))
         with store.resume(session_id, again=True) as session:
             assert session.state.data_buffer == data != {}
             assert session.state.progress.path == kept["execution_path"]
+    assert checkpointed

@@ -204,6 +204,39 @@ def test_the_checkpoint_that_a_resume_would_use_stays_however_old(
         session.complete()
 
 
+def test_what_the_store_keeps_by_itself_counts_apart(
+    store: SessionStore[SessionState], time: Time
+) -> None:
+    kept = with_checkpoints(store, time)
+    for _ in range(4):  # each keeps the newer state that it goes back from
+        with store.resume("s1", again=True) as session:
+            session.save()
+            session.fail("down")
+    store.prune(RetentionPolicy(keep_checkpoints=3), apply=True)
+    types = [item.checkpoint_type for item in store.checkpoints("s1")]
+    assert types.count("before_resume") == 3
+    assert len(types) == 6
+    assert kept[-3:] == [name for name in left(store) if name in kept]
+
+
+def test_without_a_latest_one_the_newest_checkpoint_stays(tmp_path: Path, time: Time) -> None:
+    store = SessionStore(tmp_path, clock=time)
+    kept = with_checkpoints(store, time)
+    edit_state(tmp_path, "s1", latest_checkpoint_id=None)
+    store.prune(RetentionPolicy(keep_checkpoints=0), apply=True)
+    assert left(store) == kept[-1:]
+
+
+def test_the_checkpoint_that_a_power_cut_made_newer_than_its_state_stays(
+    tmp_path: Path, time: Time
+) -> None:
+    store = SessionStore(tmp_path, clock=time)
+    kept = with_checkpoints(store, time)
+    edit_state(tmp_path, "s1", latest_checkpoint_id=kept[0], revision=2)
+    store.prune(RetentionPolicy(keep_checkpoints=0), apply=True)
+    assert left(store) == [kept[0], kept[-1]]
+
+
 def test_no_checkpoint_goes_while_the_one_to_resume_is_damaged(tmp_path: Path, time: Time) -> None:
     store = SessionStore(tmp_path, clock=time)
     kept = with_checkpoints(store, time)

@@ -176,7 +176,7 @@ def test_a_save_that_is_cancelled_in_the_queue_never_happens(
     run(work, tmp_path)
 
 
-def test_cancelling_the_body_cancels_the_session(tmp_path: Path) -> None:
+def test_cancelling_the_body_pauses_the_session_as_interrupted(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         inside = asyncio.Event()
 
@@ -194,6 +194,8 @@ def test_cancelling_the_body_cancels_the_session(tmp_path: Path) -> None:
 
     run(work, tmp_path)
     state = read_state(tmp_path, "s1")
-    assert state["status"] == "cancelled"
+    assert state["status"] == "paused"
+    assert state["recovery"]["reason"].startswith("it was stopped by CancelledError")
+    assert (state["recovery"]["count"], state["recovery"]["stops"]) == (0, 1)
     assert state["data_buffer"] == {"step": 1}
     assert state["owner"] is None

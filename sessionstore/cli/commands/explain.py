@@ -60,8 +60,8 @@ def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
         told = explain_each()
         report = Report(
             schema=SCHEMA,
-            lines=(json.plain(item) for item in told),
-            fields=lambda: {"explanations": [json.plain(item) for item in told]},
+            lines=(json.view(item) for item in told),
+            fields=lambda: {"explanations": [json.view(item) for item in told]},
             ids=(item.session_id for item in told),
             table=lambda: _write(told, colored=settings.colored),
         )

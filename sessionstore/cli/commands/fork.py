@@ -53,7 +53,7 @@ def fork(
         state = store.load(made)
     fields: json.Item = {
         "session_id": made,
-        "forked_from": json.plain(state.forked_from),
+        "forked_from": json.view(state.forked_from),
         "latest_checkpoint_id": state.latest_checkpoint_id,
     }
     origin = to_fork(made, state.forked_from)

@@ -214,10 +214,11 @@ class FilesBackend(FilesReader):
         path = self._layout.lock(session_id)
         with storage_errors("claim", path):
             try:
-                return locks.acquire(path, by, timeout=timeout)
-            except FileNotFoundError:  # somebody removed locks/
-                store_marker.prepare(self._layout, foreign=self._copies)
-                return locks.acquire(path, by, timeout=timeout)
+                try:
+                    return locks.acquire(path, by, timeout=timeout)
+                except FileNotFoundError:  # somebody removed locks/
+                    store_marker.prepare(self._layout, foreign=self._copies)
+                    return locks.acquire(path, by, timeout=timeout)
             except locks.Held as held:
                 raise SessionClaimed(session_id, held.holder) from None
 
@@ -346,6 +347,8 @@ class FilesBackend(FilesReader):
 
     def tidy(self) -> int:
         removed = store_marker.remove_unfinished_markers(self._layout)
+        with suppress(OSError):
+            removed += index_directory.remove_unused(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [
                 name

@@ -53,6 +53,10 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
         say(begin=step)
         if step == "create":
             session = store.create("goal", session_id=ID)
+        elif step == "mkdir":  # the application makes the directory first
+            place = store.directory(ID)
+            place.mkdir(mode=0o700, parents=True)
+            (place / "notes").write_text("of the application")
         elif step == "delete":
             store.delete(ID)
         elif step == "resume":
@@ -67,6 +71,12 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
 
 def state_file(root: str) -> str:
     return os.path.join(root, "sessions", ID, "state.json")
+
+
+def is_present(root: Path) -> bool:
+    """Return whether there is a session, whole or not: a state, a checkpoint or a write."""
+    place = root / "sessions" / ID
+    return any(any(place.glob(kind)) for kind in ("state.json", "checkpoints/*.json", ".new-*"))
 
 
 def _digest(path: str) -> str | None:
@@ -164,7 +174,7 @@ def look(world: crash_model.World, root: Path) -> Seen:
         world.materialise(root)
         place = str(root)
         seen = Seen(
-            present=(root / "sessions" / ID).exists(),
+            present=is_present(root),
             state=_digest(state_file(place)),
             checkpoints=_checkpoints(place),
         )
