@@ -60,7 +60,7 @@ def begin_edit(
     """
     while True:
         try:
-            claim, state, died = opener.claim_found(session_id, timeout)
+            claim, state, died, asked = opener.claim_found(session_id, timeout)
         except SessionNotFound:
             if create is None:
                 raise
@@ -71,7 +71,7 @@ def begin_edit(
         writer = opener.writer(claim, state)
         try:
             if died is not None:
-                verdict.record_death(writer, died)
+                verdict.record_death(writer, died, asked)
             return SessionEdit(writer, is_new=False)
         except BaseException:
             writer.free()

@@ -10,11 +10,10 @@ from typing import Any, Generic, Literal
 
 from sessionstore import clock
 from sessionstore.clock import Clock, utc_now
-from sessionstore.errors import SessionExists, SessionNotFound, SessionStoreError
+from sessionstore.errors import SessionEnded, SessionExists, SessionNotFound, SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.conversion import Default
 from sessionstore.model.ids import check_id
-from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.process import identity
 from sessionstore.session import outcome, resume, verdict
@@ -53,11 +52,16 @@ class SessionOpener(Generic[StateT]):
         self, session_id: str, *, timeout: float = 0.0, expected_revision: int | None, force: bool
     ) -> SessionWriter[StateT]:
         """Claim a session as it is; record that its process died, if it did."""
-        claim, state, died = self.claim_found(session_id, timeout, expected_revision, force)
+        claim, state, died, asked = self.claim_found(session_id, timeout, expected_revision, force)
         writer = self.writer(claim, state)
         if died is not None:
-            outcome.note_death(state, died, clock.to_text(self.clock()))
-            _take_over(writer, writer.begin_save)
+            now = clock.to_text(self.clock())
+            if asked is None:
+                outcome.note_death(state, died, now)
+                _take_over(writer, writer.begin_save)
+            else:
+                outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
+                _take_over(writer, lambda: verdict.begin_stop(writer))
         return writer
 
     def resume(
@@ -76,11 +80,12 @@ class SessionOpener(Generic[StateT]):
             if from_last_save:
                 raise TypeError("resume() takes checkpoint_id= or from_last_save=True, not both")
             check_id(checkpoint_id, kind="checkpoint id")
-        claim, state, died = self.claim_found(session_id, timeout, expected_revision, force)
+        found = self.claim_found(session_id, timeout, expected_revision, force)
+        claim, state = found.claim, found.state
         try:
-            self._mark_dead(state, died)
+            self._mark_dead(found)
             if not again:
-                resume.refuse_ended(state)
+                self._refuse_ended(found)
             restored = resume.restore(
                 self.backend, state, checkpoint_id, from_last_save=from_last_save
             )
@@ -111,9 +116,9 @@ class SessionOpener(Generic[StateT]):
     def _go_on(
         self, found: ClaimedState[StateT], goal_id: str | None, max_recoveries: int
     ) -> SessionWriter[StateT]:
-        claim, state, died = found
+        claim, state, died, _ = found
         try:
-            self._mark_dead(state, died)
+            self._mark_dead(found)
             try:
                 if goal_id is not None and state.goal_id != goal_id:
                     raise SessionExists(state.session_id, wanted=goal_id, found=state.goal_id)
@@ -122,17 +127,30 @@ class SessionOpener(Generic[StateT]):
                 restored = resume.restore(self.backend, state, None, from_last_save=False)
             except SessionStoreError:
                 if died is not None:  # no crash goes uncounted
-                    writer = self.writer(claim, state)
-                    writer.run(lambda: verdict.begin_stop(writer))
+                    self._store_death(found)
                 raise
             return self._begin(claim, restored)
         except BaseException:
             claim.release()
             raise
 
-    def _mark_dead(self, state: StateT, died: Liveness | None) -> None:
-        if died is not None:
-            outcome.mark_dead(state, died, SessionStatus.FAILED, clock.to_text(self.clock()))
+    def _mark_dead(self, found: ClaimedState[StateT]) -> None:
+        if found.died is not None:
+            now = clock.to_text(self.clock())
+            outcome.mark_dead(found.state, found.died, SessionStatus.FAILED, now, found.asked)
+
+    def _store_death(self, found: ClaimedState[StateT]) -> None:
+        writer = self.writer(found.claim, found.state)
+        writer.run(lambda: verdict.begin_stop(writer))
+
+    def _refuse_ended(self, found: ClaimedState[StateT]) -> None:
+        """Refuse a session that has ended, also because a dead process was asked to cancel it."""
+        try:
+            resume.refuse_ended(found.state)
+        except SessionEnded:
+            if found.asked is not None:
+                self._store_death(found)
+            raise
 
     def _begin(self, claim: Claim, restored: Restored[StateT]) -> SessionWriter[StateT]:
         """Store the state to go on from. After an error nothing of the resume is left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic, NamedTuple
 
 from sessionstore.errors import (
+    CancellationRequested,
     NotResumable,
     RevisionConflict,
     SessionClaimed,
@@ -31,6 +32,8 @@ class ClaimedState(NamedTuple, Generic[StateT]):
     state: StateT
     died: Liveness | None
     """How it is known that the process that ran it died; None if it was not running."""
+    asked: CancellationRequested | None = None
+    """The request to cancel that this process did not live to meet."""
 
 
 def claim_session(
@@ -60,11 +63,19 @@ def claim_session(
                 owner=claim.previous_owner,
             )
         died = check_owner_dead(backend, state, force=force)
+        asked = None if died is None else find_unmet_request(backend, state)
         claim.confirm()
     except BaseException:
         claim.release()
         raise
-    return ClaimedState(claim, state, died)
+    return ClaimedState(claim, state, died, asked)
+
+
+def find_unmet_request(backend: Backend, state: SessionState) -> CancellationRequested | None:
+    """Return the request to cancel that the owner of an ACTIVE session did not live to meet."""
+    token = state.owner.token if state.owner is not None else None
+    request = backend.pending_request(state.session_id, token)
+    return None if request is None else request.to_error(state.session_id)
 
 
 def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> Liveness | None:

@@ -84,9 +84,11 @@ def begin_verdict(writer: SessionWriter[StateT], error: BaseException | None) ->
     )
 
 
-def record_death(writer: SessionWriter[StateT], died: Liveness) -> None:
+def record_death(
+    writer: SessionWriter[StateT], died: Liveness, asked: CancellationRequested | None
+) -> None:
     """Store that the process that ran the session died, as a sweep does."""
-    outcome.mark_dead(writer.state, died, SessionStatus.FAILED, writer.now())
+    outcome.mark_dead(writer.state, died, SessionStatus.FAILED, writer.now(), asked)
     writer.run(lambda: begin_stop(writer))
 
 

@@ -103,6 +103,15 @@ class Backend(ABC):
         del request
         raise StorageError("ask the holder of", session_id, "this store passes on no requests")
 
+    def pending_request(self, session_id: str, token: str | None) -> CancelRequest | None:
+        """Return the request that was made to the claim ``token`` and that nobody has heeded.
+
+        It outlives the process of that claim, until whoever comes after has released the session.
+        A place where no claim outlives its process returns None.
+        """
+        del session_id, token
+        return None
+
     @abstractmethod
     def checkpoint_ids(self, session_id: str) -> list[str]:
         """Return the ids of the checkpoints of a session, in any order; [] if there are none."""

@@ -275,13 +275,15 @@ class StoreInspection:
     def cancel(
         self, session_id: str, *, reason: str | None = None, timeout: float = 0.0
     ) -> Cancellation:
-        """Cancel a session: ask the live process that holds it, or end one whose process died.
+        """Cancel a session: ask the live process that holds it, or end one that lost its process.
 
         The next ``save`` or ``checkpoint`` of the holder raises ``CancellationRequested``; if that
         leaves its ``with`` block, the session ends as cancelled. The request is for this very
         claim: a claim that pauses or ends otherwise first wins, and whoever holds the session
-        next never meets the request. A session that does not run (paused, failed, completed) is
-        not touched: :meth:`mark` it, if you mean it.
+        next never meets the request. If the holder dies before it meets the request, whoever
+        records its death marks the session as cancelled. A session that was interrupted, and that
+        nobody has resumed yet, is cancelled at once. One that paused, failed or completed by
+        itself is not touched: :meth:`mark` it, if you mean it.
 
         Args:
             session_id: which one.
@@ -370,6 +372,37 @@ class StoreInspection:
         return mark(
             self._backend, check_id(session_id), SessionStatus(status), reason=reason, force=force
         )
+
+    def retry(self, session_id: str, *, force: bool = False) -> int:
+        """Let the start-up loop try a session again; return its new revision.
+
+        A session that FAILED, or was interrupted, is marked as interrupted, and its crashes and
+        stops count from 0. So :meth:`SessionStore.resume_interrupted` offers it again, also after
+        too many of them. The error of the result keeps what went wrong. If the session is ACTIVE
+        and its process died, that goes on record first.
+
+        Args:
+            session_id: which one.
+            force: also if its owner may live, which cannot be known from here.
+
+        Raises:
+            SessionEnded: it is COMPLETED or CANCELLED.
+            NotResumable: it is PAUSED, and nothing has interrupted it: resume it.
+            SessionClaimed: a process that lives, or may live, holds it; the error names it.
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: its state is damaged.
+            StorageError: the system refused.
+
+        Examples:
+            >>> revision = store.mark("ticket-1", "failed", reason="no connection")
+            >>> revision = store.retry("ticket-1")
+            >>> store.load("ticket-1").result.error
+            'to be tried again after: no connection'
+        """
+        from sessionstore.operations.retry import retry
+
+        return retry(self._backend, check_id(session_id), force=force)
 
     def usage(self, session_id: str) -> Usage:
         """Return what a session takes where it is kept, in bytes; a damaged one, too.

@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "tail": Entry(LOOK, "tail", "Show the saves of one session, one a line."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
     "mark": Entry(ACT, "mark", "Record how an unclaimed session ended."),
+    "retry": Entry(ACT, "retry", "Have the start-up loop try sessions again."),
     "cancel": Entry(ACT, "cancel", "Ask the process that runs a session to end it."),
     "fork": Entry(ACT, "fork", "Create a session from a checkpoint of another."),
     "export": Entry(CARE, "export", "Write sessions to an archive."),

@@ -34,6 +34,7 @@ def summary_item(summary: SessionSummary) -> Item:
         # Most values are JSON already; converting the models takes longer.
         item[name] = value if value is None or isinstance(value, _AS_IT_IS) else view(value)
     item["is_stale"] = summary.is_stale
+    item["is_finished"] = summary.is_finished
     return item
 
 

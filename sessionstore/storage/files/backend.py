@@ -173,6 +173,11 @@ class FilesBackend(FilesReader):
         with storage_errors("ask the holder of", self._layout.session(session_id)):
             return cancel_request.deliver(self._layout, session_id, request)
 
+    def pending_request(self, session_id: str, token: str | None) -> CancelRequest | None:
+        from sessionstore.storage.files import cancel_request
+
+        return cancel_request.find(self._layout, session_id, token)
+
     def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
         return self._claim(session_id, owner, timeout)
 
