@@ -104,6 +104,27 @@ def test_a_stop_is_counted_as_a_stop_and_not_as_a_crash(
     session.release()
 
 
+def test_an_interrupt_while_a_block_is_left_says_so_once_more(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = store.create("goal", session_id="s1")
+    real, stopped = FilesClaim.write, list[int]()
+
+    def write(self: FilesClaim, payload: bytes, revision: int, **options: object) -> None:
+        if not stopped:
+            stopped.append(revision)
+            raise KeyboardInterrupt
+        real(self, payload, revision, **options)  # type: ignore[arg-type]  # handed on
+
+    monkeypatch.setattr(FilesClaim, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        session.release()
+    assert session.is_released
+    stored = store.load("s1")
+    assert (str(stored.status), stored.revision) == ("paused", 2)
+    assert stored.is_interrupted
+
+
 # --- deaths --------------------------------------------------------------------------------------
 
 TAKERS: dict[str, Callable[[Store], object]] = {
