@@ -168,7 +168,7 @@ def restore(
             remedy="pass from_last_save=True to go on from the stored state",
         ) from error
     keep_current = None
-    if not backend.is_current(current.session_id, chosen) and _is_newer(current, restored):
+    if not backend.is_current(current.session_id, chosen) and is_newer(current, restored):
         node, now = current.progress.current_node, backend.clock()
         keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
     kept = checkpoint.of_state(chosen, restored)
@@ -196,7 +196,7 @@ _ACCOUNT = frozenset(
 """The fields that the store keeps account in."""
 
 
-def _is_newer(current: SessionState, restored: SessionState) -> bool:
+def is_newer(current: SessionState, restored: SessionState) -> bool:
     """Return whether the stored state tells something that the checkpoint does not."""
     if restored.incarnation == current.incarnation and restored.revision == current.revision:
         return restored.incarnation is None

@@ -226,12 +226,12 @@ class StoreInspection:
 
         Args:
             session_id: the parent; a damaged one can be forked from a sound checkpoint.
-            checkpoint_id: the state to begin with, named as for :meth:`diff`; by default the
-                latest checkpoint.
+            checkpoint_id: the state to begin with, named as for :meth:`diff`; by default the one
+                that a resume goes on from: the latest checkpoint or, if the application has kept
+                none, the state that was saved last.
             new_id: the id of the fork; by default one is made.
 
         Raises:
-            NotResumable: no checkpoint is named, and there is no latest one.
             CheckpointNotFound: ``checkpoint_id`` names no checkpoint.
             InvalidQuery: ``checkpoint_id`` names several.
             SessionExists: there is a session with this new id.

@@ -36,7 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "mark": Entry(ACT, "mark", "Record how an unclaimed session ended."),
     "retry": Entry(ACT, "retry", "Have the start-up loop try sessions again."),
     "cancel": Entry(ACT, "cancel", "Ask the process that runs a session to end it."),
-    "fork": Entry(ACT, "fork", "Create a session from a checkpoint of another."),
+    "fork": Entry(ACT, "fork", "Create a session from a kept state of another."),
     "export": Entry(CARE, "export", "Write sessions to an archive."),
     "import": Entry(CARE, "import_", "Read sessions from an archive.", "import_"),
     "delete": Entry(CARE, "delete", "Delete the named sessions."),
