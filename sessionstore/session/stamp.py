@@ -56,7 +56,7 @@ def stamps(
     ]
     if _is_older(state.schema_version):
         stamped.append((state, "schema_version", SCHEMA_VERSION))
-    if completed_at is not None and clock.is_naive(times.started_at):
+    if completed_at is not None:
         # The original framework's duration raises on a mix of naive and aware times.
         for name, text in (("started_at", times.started_at), ("completed_at", completed_at)):
             if clock.is_naive(text) and (moment := clock.parse(text)):
