@@ -115,7 +115,7 @@ def _copy_of(
 def _no_such_parameter(name: str) -> str:
     from difflib import get_close_matches
 
-    known = ["goal_id", "state", *NewSession.__annotations__]
+    known = ["goal_id", "state", "session_id", *NewFields.__annotations__]
     nearest = ["session_id"] if name == "id" else get_close_matches(name, known, n=1)
     if nearest:
         return f"create() has no {name!r}; did you mean {nearest[0]!r}?"

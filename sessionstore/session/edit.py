@@ -22,6 +22,7 @@ class SessionEdit(Generic[StateT]):
         self.writer: SessionWriter[StateT] = writer
         self._is_new = is_new
         self._before = writer.encode()
+        self._end: PreparedWrite | None = None
 
     def prepare(self) -> PreparedWrite | None:
         """Prepare to store the state and to end the claim; None if there is nothing to store.
@@ -37,13 +38,18 @@ class SessionEdit(Generic[StateT]):
         # Nothing was written since that edit: nobody has resumed it.
         is_unread = name is not None and name[::2] == (EDIT, writer.revision)
         keep = Keep(EDIT, replaces=latest if is_unread else None)
-        return writer.prepare((), keep=keep, ending="its edit() ended")
+        self._end = writer.prepare((), keep=keep, ending="its edit() ended")
+        return self._end
 
     def discard(self) -> None:
-        """End the claim and store nothing; a session that was made for this edit is deleted."""
+        """End the claim and store nothing; a session that was made for this edit is deleted.
+
+        What is stored already stays: that may have been uncertain, or interrupted.
+        """
         writer = self.writer
         try:
-            if self._is_new and not writer.is_released:
+            is_stored = self._end is not None and writer.settle() >= self._end.revision
+            if self._is_new and not (is_stored or writer.is_released):
                 writer.delete()
         finally:
             writer.free()

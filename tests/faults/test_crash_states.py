@@ -11,6 +11,7 @@ from tests.faults.support.crash_calls import Call
 from tests.faults.support.crash_model import Disk, File, Folder
 from tests.faults.support.crash_record import (
     LIFE,
+    LIFE_WITHOUT_CHECKPOINTS,
     SHORT_LIFE,
     Enumeration,
     Violation,
@@ -66,6 +67,18 @@ def test_a_create_in_a_directory_of_the_application_is_atomic_too(
     tried = crash(tmp_path, durability, "none", steps)
     assert tried.crashes >= 100
     tally("crash states", promise=9, cases=tried.crashes)
+
+
+@linux
+@needs_strace
+@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("way", ["none", "plain rename", "copies", "keep one checkpoint"])
+def test_what_was_saved_without_a_checkpoint_can_be_resumed_after_a_power_cut(
+    tmp_path: Path, durability: str, way: str
+) -> None:
+    tried = crash(tmp_path, durability, way, LIFE_WITHOUT_CHECKPOINTS)
+    assert tried.crashes >= 100
+    tally("crash states", promise=12, cases=tried.crashes)
 
 
 @linux

@@ -197,9 +197,12 @@ def test_a_person_may_name_what_cannot_be_known(
     store = SessionStore(tmp_path)
     with pytest.raises(SessionClaimed, match=r"on another host.*force=True"):
         store.claim("s1")
-    store.claim("s1", force=True)._writer.free()
-    assert [item.session_id for item in store.recover(assume_dead=["s1"]).swept] == ["s1"]
-    assert "assumed" in read_state(tmp_path, "s1")["recovery"]["reason"]
+    with store.claim("s1", force=True) as session:
+        assert session.state.recovery is not None
+        assert "assumed dead by a person" in session.state.recovery.reason
+    left_active(tmp_path, "s2", owner=record(boot_id="x", host="web7"), pid=1)
+    assert [item.session_id for item in store.recover(assume_dead=["s2"]).swept] == ["s2"]
+    assert "assumed" in read_state(tmp_path, "s2")["recovery"]["reason"]
 
 
 # --- nothing but a pid ---------------------------------------------------------------------------
