@@ -2,7 +2,7 @@
 
 It shows `AsyncSessionStore`: the same names as `SessionStore`, awaited. Saves of different
 sessions wait for the disk side by side, while the event loop goes on. Kill it (`kill -9`) and run
-it again: it sweeps, and every session goes on from its own last checkpoint.
+it again: every session goes on from its own last checkpoint.
 
     python async_orchestrator.py --root ./store --step-delay 0.5
 """
@@ -14,51 +14,30 @@ import asyncio
 import sys
 from collections import Counter
 
-from sessionstore import (
-    AsyncSession,
-    AsyncSessionStore,
-    RevisionConflict,
-    SessionClaimed,
-    SessionStatus,
-)
+from sessionstore import END, AsyncSessionStore, End, SessionClaimed, SessionEnded
 
-STEPS = ("fetch", "parse", "rate", "store")
-
-
-async def open_session(store: AsyncSessionStore, session_id: str) -> AsyncSession | None:
-    """Create or resume the session, and return it. Return None if it has ended."""
-    if not await store.exists(session_id):
-        return await store.create("rate-page", session_id=session_id, stream_id="crawl")
-    state = await store.load(session_id)
-    unfinished = state.status in (SessionStatus.ACTIVE, SessionStatus.PAUSED)
-    if not unfinished and not state.is_interrupted:
-        return None
-    if state.is_interrupted and not state.is_resumable:
-        await store.delete(session_id)  # it has no checkpoint yet: nothing is lost
-        return await open_session(store, session_id)
-    return await store.resume(session_id, expected_revision=state.revision)
+FOLLOWING: dict[str, str | End] = {"fetch": "parse", "parse": "rate", "rate": "store", "store": END}
 
 
 async def run(store: AsyncSessionStore, number: int, step_delay: float) -> str:
     """Run one session, or the rest of it; return its status."""
     session_id = f"page-{number:02}"
     try:
-        session = await open_session(store, session_id)
-    except (SessionClaimed, RevisionConflict):
-        return "left to another process"
-    if session is None:
+        session = await store.create_or_resume(session_id, "rate-page", stream_id="crawl")
+    except SessionEnded:
         return "done before"
+    except SessionClaimed:
+        return "left to another process"
     async with session:
-        state = session.state
-        begun = len(state.progress.path)
-        for step in STEPS[begun:]:
+        state, progress = session.state, session.state.progress
+        step = progress.resume_from or (END if progress.path else "fetch")
+        while step is not END:
             await asyncio.sleep(step_delay)  # the work of the step, safe to repeat
             state.data_buffer[step] = f"{step} of page {number}"
-            state.progress.path.append(step)
-            state.progress.steps_executed += 1
-            await session.checkpoint("node_complete", node=step)
+            await session.checkpoint("node_complete", node=step, next_node=FOLLOWING[step])
+            step = FOLLOWING[step]
         await session.complete(output={"rating": number % 5 + 1})
-    return "resumed and completed" if begun else "completed"
+    return "resumed and completed" if session.is_resumed else "completed"
 
 
 async def main() -> int:
@@ -70,14 +49,11 @@ async def main() -> int:
     parser.add_argument("--step-delay", type=float, default=0.0, help="seconds that a step takes")
     options = parser.parse_args()
 
-    async with AsyncSessionStore(options.root) as store:
-        report = await store.recover()
-        print(f"sweep: {len(report.swept)} left by dead processes", flush=True)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(run(store, number, options.step_delay))
-                for number in range(options.sessions)
-            ]
+    async with AsyncSessionStore(options.root) as store, asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(run(store, number, options.step_delay))
+            for number in range(options.sessions)
+        ]
     for outcome, count in Counter(task.result() for task in tasks).most_common():
         print(f"{count} {outcome}")
     return 0

@@ -1,7 +1,7 @@
 """A session that waits for a person: pause, answer from another process, resume in a third.
 
 It shows that nobody holds a session while it waits (so the wait may take days, and the machine
-may restart), and how an answer gets in: claim, edit, checkpoint("input"), release.
+may restart), and how an answer gets in: store.edit.
 
     python human_in_the_loop.py                            # all three roles, as real processes
 
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-from sessionstore import RevisionConflict, SessionClaimed, SessionStore
+from sessionstore import END, RevisionConflict, Session, SessionClaimed, SessionStore
 
 GOAL = "send-newsletter"
 
@@ -33,7 +33,7 @@ def ask(store: SessionStore) -> None:
         data = session.state.data_buffer
         data["draft"] = "Dear reader, our store now survives kill -9."
         data["question"] = "Send this to 4,000 readers?"
-        session.state.progress.path.append("draft")
+        session.checkpoint("node_complete", node="draft", next_node="ask_person")
         session.pause(node="ask_person", resume_from="send")
     say(f"{session.session_id} is paused: {data['question']}")
 
@@ -41,17 +41,19 @@ def ask(store: SessionStore) -> None:
 def answer(store: SessionStore, text: str) -> None:
     """The person: store the answer. The session stays paused until a worker resumes it."""
     for item in store.iter_find(goal_id=GOAL, status="paused"):
-        with store.claim(item.session_id, timeout=5) as session:
+        with store.edit(item.session_id) as session:
             data = session.state.data_buffer
-            if "question" in data and "answer" not in data:
-                data["answer"] = text
-                session.checkpoint("input")  # the worker resumes from this
-                say(f"{session.session_id} is answered: {text}")
+            is_asked = "question" in data and "answer" not in data
+            if is_asked:
+                data["answer"] = text  # stored at the end of the block: a resume sees it
+        if is_asked:
+            say(f"{session.session_id} is answered: {text}")
 
 
 def work(store: SessionStore) -> None:
-    """The worker: sweep, then resume every session that has its answer."""
-    store.recover(mark_as="paused")  # also the sessions of a worker that died here
+    """The worker: resume what a worker left behind, and every session that has its answer."""
+    for session in store.resume_interrupted(goal_id=GOAL):
+        finish(session)
     for item in store.iter_find(goal_id=GOAL, status="paused", resumable=True):
         if "answer" not in store.load(item.session_id).data_buffer:
             continue  # still waiting for the person
@@ -59,11 +61,19 @@ def work(store: SessionStore) -> None:
             session = store.resume(item.session_id, expected_revision=item.revision)
         except (SessionClaimed, RevisionConflict):
             continue  # another worker was faster
-        with session:
-            sent = session.state.data_buffer["answer"] == "yes"
-            session.state.progress.path.append("send" if sent else "discard")
+        finish(session)
+
+
+def finish(session: Session) -> None:
+    with session:
+        answer = session.state.data_buffer.get("answer")
+        if answer is None:
+            session.pause()  # it was interrupted by its own agent: it still waits for the person
+        else:
+            sent = answer == "yes"
+            session.checkpoint("node_complete", node="send" if sent else "discard", next_node=END)
             session.complete(output={"sent": sent})
-        say(f"{session.session_id} is {session.state.status}, sent: {sent}")
+    say(f"{session.session_id} is {session.state.status}")
 
 
 def all_roles() -> int:

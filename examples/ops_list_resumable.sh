@@ -1,5 +1,5 @@
 #!/bin/sh
-# For each session that can be resumed, run a command with its id as last argument.
+# For each unfinished session that can be resumed, run a command with its id as last argument.
 # It shows how ids go from `sessionstore ls` into a second command: one on each line, nothing else.
 #
 #   SESSIONSTORE_ROOT=./store ./ops_list_resumable.sh                     # shows each of them
@@ -12,7 +12,7 @@ export SESSIONSTORE_ROOT
 [ "$#" -gt 0 ] || set -- sessionstore show
 
 # Not `sessionstore ls … | while …`: a pipe would hide it if ls fails.
-ids=$(sessionstore ls --resumable -o ids)
+ids=$(sessionstore ls --resumable --unfinished -o ids)
 [ -n "$ids" ] || { echo "nothing to resume" >&2; exit 0; }
 
 printf '%s\n' "$ids" | while IFS= read -r id; do

@@ -2,8 +2,8 @@
 
 It shows how to
 - persist a session after every step: `save()` inside a node, `checkpoint()` when it is complete;
-- begin every start with a sweep, which marks the sessions of dead processes;
-- resume such a session from its last checkpoint; of several orchestrators exactly one does it.
+- name the node that follows in each checkpoint, so that a resume knows where to go on;
+- start a job or go on with it by one call; of several orchestrators exactly one does it.
 
 Run it, kill it (`kill -9`), and run it again:
 
@@ -29,9 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from sessionstore import (
-    RevisionConflict,
+    END,
+    End,
     Session,
     SessionClaimed,
+    SessionEnded,
     SessionState,
     SessionStatus,
     SessionStore,
@@ -41,10 +43,10 @@ from sessionstore import (
 
 @dataclass(frozen=True)
 class Job:
-    """The work of one session: how it starts, and how it continues from any state."""
+    """The work of one session: how it is opened, and how it continues from any state."""
 
     session_id: str
-    start: Callable[[SessionStore], Session]
+    open: Callable[[SessionStore], Session]
     run: Callable[[Session], None]
 
 
@@ -83,12 +85,13 @@ def review(session: Session) -> str:
     return "publish" if data["version"] >= 3 else "draft"
 
 
-def publish(session: Session) -> None:
+def publish(session: Session) -> End:
     data = session.state.data_buffer
     data["report"] = f"Weekly report, version {data['version']}. {data['draft']}."
+    return END
 
 
-NODES: dict[str, Callable[[Session], str | None]] = {
+NODES: dict[str, Callable[[Session], str | End]] = {
     "collect": collect,
     "draft": draft,
     "review": review,
@@ -97,26 +100,24 @@ NODES: dict[str, Callable[[Session], str | None]] = {
 
 
 def graph_job(session_id: str, step_delay: float) -> Job:
-    def start(store: SessionStore) -> Session:
-        return store.create("weekly-report", session_id=session_id, entry_point="collect")
+    def open_session(store: SessionStore) -> Session:
+        return store.create_or_resume(session_id, "weekly-report", entry_point="collect")
 
     def run(session: Session) -> None:
         progress = session.state.progress
-        if not progress.path:
-            progress.resume_from = session.state.entry_point
-        while (node := progress.resume_from) is not None:
+        node: str | End
+        node = progress.resume_from or (END if progress.path else session.state.entry_point)
+        while not isinstance(node, End):
             say(f"{session.session_id}: step {node}")
             time.sleep(step_delay)
-            progress.resume_from = NODES[node](session)
-            progress.path.append(node)
-            progress.steps_executed += 1
-            progress.node_visit_counts[node] = progress.node_visit_counts.get(node, 0) + 1
-            session.checkpoint("node_complete", node=node)
+            following = NODES[node](session)
+            session.checkpoint("node_complete", node=node, next_node=following)
             say(f"{session.session_id}: step {node} done, revision {session.revision}")
             time.sleep(step_delay)
+            node = following
         session.complete(output={"report": session.state.data_buffer["report"]})
 
-    return Job(session_id, start, run)
+    return Job(session_id, open_session, run)
 
 
 # --- recorded runs: each decision is a step ------------------------------------------------------
@@ -126,14 +127,19 @@ def replay_job(record: dict[str, Any], step_delay: float) -> Job:
     session_id = record["id"]
     recorded = SessionState.from_legacy_run(record, session_id)
 
-    def start(store: SessionStore) -> Session:
+    def open_session(store: SessionStore) -> Session:
+        if store.exists(session_id):
+            stored = store.load(session_id)
+            if stored.status is SessionStatus.FAILED and not stored.is_interrupted:
+                raise SessionEnded(session_id, stored)  # its record says that it fails
         # The run as it was before its first decision.
         state = SessionState.from_legacy_run(record, session_id)
         state.status = SessionStatus.ACTIVE
         state.decisions, state.problems = [], []
         state.metrics, state.result = type(state.metrics)(), type(state.result)()
         state.timestamps.completed_at = None
-        return store.create(state=state)
+        # Tests kill a replay at every decision: no number of crashes is too many.
+        return store.create_or_resume(session_id, state=state, max_recoveries=1000)
 
     def run(session: Session) -> None:
         state = session.state
@@ -154,7 +160,7 @@ def replay_job(record: dict[str, Any], step_delay: float) -> Job:
         state.timestamps.completed_at = recorded.timestamps.completed_at
         session.save()
 
-    return Job(session_id, start, run)
+    return Job(session_id, open_session, run)
 
 
 # --- the orchestrator itself ---------------------------------------------------------------------
@@ -171,38 +177,17 @@ def sweep(store: SessionStore) -> None:
         say(f"sweep: {item.session_id} needs a person: {item.reason}")
 
 
-def open_session(store: SessionStore, job: Job) -> Session | None:
-    """Create or resume the session of a job, and return it. Return None if it has ended."""
-    if not store.exists(job.session_id):
-        session = job.start(store)
-        say(f"{job.session_id}: started, revision {session.revision}")
-        return session
-    state = store.load(job.session_id)
-    unfinished = state.status in (SessionStatus.ACTIVE, SessionStatus.PAUSED)
-    if not unfinished and not state.is_interrupted:
-        say(f"{job.session_id}: {state.status} already, nothing to do")
-        return None
-    if state.is_interrupted and not state.is_resumable:
-        store.delete(job.session_id)  # it has no checkpoint yet: nothing is lost
-        return open_session(store, job)
-    # Of all processes that saw this revision and resume it, exactly one wins.
-    session = store.resume(job.session_id, expected_revision=state.revision)
-    say(f"{job.session_id}: resumed from {state.latest_checkpoint_id}, revision {session.revision}")
-    return session
-
-
 def work(store: SessionStore, job: Job) -> bool:
     """Do a job, or what is left of it; return whether all is well."""
     try:
-        session = open_session(store, job)
-        if session is not None:
-            with session:
-                if not session.state.is_resumable:
-                    session.checkpoint("start")  # from here on a resume is possible
-                job.run(session)
-            state = session.state
-            say(f"{job.session_id}: ended as {state.status}, revision {session.revision}")
-    except (SessionClaimed, RevisionConflict) as error:
+        with job.open(store) as session:
+            how = "resumed" if session.is_resumed else "started"
+            say(f"{job.session_id}: {how}, revision {session.revision}")
+            job.run(session)
+        say(f"{job.session_id}: ended as {session.state.status}, revision {session.revision}")
+    except SessionEnded as ended:
+        say(f"{job.session_id}: {ended.state.status} already, nothing to do")
+    except SessionClaimed as error:
         say(f"{job.session_id}: left to another process: {error}")
     except SessionStoreError as error:
         say(f"{job.session_id}: cannot go on: {error}")

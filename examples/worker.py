@@ -1,10 +1,10 @@
-"""A start-up worker: it sweeps, then resumes every session that crashed, at most three times each.
+"""A start-up worker: it resumes every session that was interrupted, after three crashes at most.
 
-It shows how any number of workers share the work without talking to each other: a session that
-was seen at one revision is resumed by exactly one of them, and the others go on to the next. A
-session that keeps killing its worker is given up after three more attempts.
+It shows how any number of workers share the work without talking to each other: each session is
+resumed by exactly one of them, and the others go on to the next. A session that keeps killing its
+worker is given up after three more attempts.
 
-    python worker.py --root ./store             # sweep, resume what crashed, end
+    python worker.py --root ./store             # resume what crashed, end
     python worker.py --root ./store --new 5     # create five sessions first; kill it meanwhile
     python worker.py --root ./store --poison    # create one that kills every worker that runs it
 """
@@ -18,13 +18,7 @@ import sys
 import time
 from contextlib import ExitStack
 
-from sessionstore import (
-    NotResumable,
-    RevisionConflict,
-    Session,
-    SessionClaimed,
-    SessionStore,
-)
+from sessionstore import Session, SessionStore
 
 GOAL = "resize-images"
 MAX_RECOVERIES = 3
@@ -48,28 +42,22 @@ def work(session: Session, step_delay: float) -> None:
     session.complete(output={"resized": len(done)})
 
 
-def resume_crashed(store: SessionStore, step_delay: float) -> None:
-    """Resume, one after the other, the crashed sessions that may be tried again."""
-    for item in store.iter_find(
-        goal_id=GOAL,
-        interrupted=True,
-        resumable=True,
-        max_recoveries=MAX_RECOVERIES,
-        order="session_id",
-    ):
-        try:
-            # Of all workers that saw this revision, one wins.
-            session = store.resume(item.session_id, expected_revision=item.revision)
-        except (SessionClaimed, RevisionConflict, NotResumable) as error:
-            say(f"lost {item.session_id}: {error}")
-            continue
-        say(f"resumed {item.session_id} at {item.steps_executed} (crash {item.recoveries})")
+def resume_interrupted(store: SessionStore, step_delay: float) -> None:
+    """Resume, one after the other, the interrupted sessions that may be tried again."""
+    interrupted = store.resume_interrupted(goal_id=GOAL, max_recoveries=MAX_RECOVERIES)
+    for session in interrupted:
+        crashes = session.state.recovery.count if session.state.recovery else 0
+        steps = session.state.progress.steps_executed
+        say(f"resumed {session.session_id} at {steps} (crash {crashes})")
         try:
             with session:
                 work(session, step_delay)
         except Exception as error:  # the session is stored as failed: no worker resumes it
-            say(f"{item.session_id} raised {error!r}")
-        say(f"ended {item.session_id} as {session.state.status}")
+            say(f"{session.session_id} raised {error!r}")
+        say(f"ended {session.session_id} as {session.state.status}")
+    for skipped in interrupted.skipped:
+        verb = "lost" if skipped.is_taken else "given up"
+        say(f"{verb} {skipped.session_id}: {skipped.reason}")
 
 
 def create_and_work(store: SessionStore, count: int, poison: bool, step_delay: float) -> None:
@@ -97,14 +85,9 @@ def main() -> int:
     options = parser.parse_args()
 
     with SessionStore(options.root) as store:
-        for swept in store.recover().swept:
-            say(f"swept {swept.session_id}: {swept.reason}")
         if options.new or options.poison:
             create_and_work(store, options.new or 1, options.poison, options.step_delay)
-        resume_crashed(store, options.step_delay)
-        for item in store.iter_find(goal_id=GOAL, interrupted=True):
-            if item.recoveries > MAX_RECOVERIES:
-                say(f"given up {item.session_id} after {item.recoveries} crashes: {item.error}")
+        resume_interrupted(store, options.step_delay)
     return 0
 
 

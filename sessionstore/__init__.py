@@ -34,8 +34,10 @@ _PUBLIC = {
         "WatchTimedOut",
     ),
     "model.checkpoint": ("Checkpoint",),
+    "model.ids": ("id_for",),
     "model.legacy": ("ExecutionResult", "LegacyRun"),
     "model.liveness": ("Liveness", "Verdict"),
+    "model.plain": ("plain",),
     "model.state": (
         "Part",
         "SessionMetrics",

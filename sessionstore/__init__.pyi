@@ -22,8 +22,10 @@ from sessionstore.errors import (
     WatchTimedOut as WatchTimedOut,
 )
 from sessionstore.model.checkpoint import Checkpoint as Checkpoint
+from sessionstore.model.ids import id_for as id_for
 from sessionstore.model.legacy import ExecutionResult as ExecutionResult, LegacyRun as LegacyRun
 from sessionstore.model.liveness import Liveness as Liveness, Verdict as Verdict
+from sessionstore.model.plain import plain as plain
 from sessionstore.model.state import (
     Part as Part,
     SessionMetrics as SessionMetrics,

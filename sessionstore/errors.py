@@ -169,10 +169,10 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         """The :class:`~sessionstore.SessionOwner` that held the session last, or None."""
         self.detail: str = detail
         """How the two differ; may be empty."""
-        message = (
-            f"{printable(session_id)} is at revision {'?' if found is None else found},"
-            f" not {expected}"
-        )
+        # A claim that has only read compares files, not revisions: there is no number to name.
+        other = "the state that this claim has read" if expected is None else expected
+        where = "a state that cannot be read" if found is None else f"revision {found}"
+        message = f"{printable(session_id)} is at {where}, not {other}"
         if detail:
             message += f": {detail}"
         if owner is not None and (holder := owner.describe()):

@@ -14,6 +14,7 @@ EVENTS: dict[str, str] = {
     "session_marked": "Somebody marked how an unclaimed session ended (reason).",
     "session_forked": "A new session was made from a checkpoint or state (reason: which).",
     "session_deleted": "A session was deleted.",
+    "session_retried": "Somebody let a session be tried again (reason: what went wrong before).",
     "cancel_requested": "Somebody asked the holder of a session to end it (reason: who).",
     "claim_forced": "A session was claimed, marked or deleted though its owner may live (reason).",
     "session_imported": "A session was imported from an export.",

@@ -135,7 +135,7 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         RevisionConflict("s-1", expected=3, found=None),
         {"session_id": "s-1", "expected": 3, "found": None, "owner": None},
         RuntimeError,
-        "at revision ?, not 3",
+        "at a state that cannot be read, not 3",
     ),
     (
         SessionCorrupt("s-1", Path("state.json"), "torn"),

@@ -95,7 +95,7 @@ def _explain_usage(error: click.UsageError) -> None:
     no_args_is_help=False,
     epilog="""\b
 Examples:
-  sessionstore --root ./state ls --resumable
+  sessionstore --root ./state ls --resumable --unfinished
   sessionstore --root ./state show session_20260125_17
   sessionstore --root ./state recover --apply
   sessionstore --root ./state fsck

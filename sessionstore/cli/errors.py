@@ -20,6 +20,7 @@ from sessionstore.errors import (
     RevisionConflict,
     SessionClaimed,
     SessionCorrupt,
+    SessionEnded,
     SessionExists,
     SessionNotFound,
     SessionStoreError,
@@ -99,7 +100,7 @@ def combined(codes: Sequence[Exit]) -> Exit:
 def _claimed(error: SessionClaimed, command: str) -> str:
     name = error.session_id
     if error.is_unknown:
-        force = f", or {command} it with --force" if command in ("mark", "delete") else ""
+        force = f", or {command} it with --force" if command in ("mark", "retry", "delete") else ""
         return (
             "if you know that its process is gone:"
             f" sessionstore recover --apply --assume-dead {name}{force}"
@@ -118,6 +119,8 @@ def _corrupt(error: SessionCorrupt, command: str) -> str:
 
 
 def _not_resumable(error: NotResumable, command: str) -> str:
+    if isinstance(error, SessionEnded) or command == "retry":
+        return f"what can be done: sessionstore explain {error.session_id}"
     name = error.session_id
     if not error.available:
         return f"no checkpoint of it can be used; what was saved: sessionstore show {name}"

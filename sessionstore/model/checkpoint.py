@@ -22,6 +22,8 @@ PAUSE = "pause"
 EDIT = "edit"
 RESERVED = frozenset({BEFORE_RESUME, LAST_SAVE, EDIT})
 """The types of checkpoints that the store makes by its own rules."""
+STORE_OWN = frozenset({BEFORE_RESUME, LAST_SAVE})
+"""The types that the store keeps by itself: they count as none of the application's."""
 
 
 @dataclass(frozen=True, slots=True)

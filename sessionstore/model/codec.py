@@ -11,26 +11,28 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from sessionstore.errors import NotStorable, SessionCorrupt, StateTypeMismatch
-from sessionstore.model import StateT, field_checks, json_values
+from sessionstore.model import StateT, conversion, field_checks, json_values
 from sessionstore.model.state import SessionState
 from sessionstore.model.stored import MAX_STATE_BYTES, why_no_json
 from sessionstore.text import printable
 
 
-def encode(state: SessionState) -> bytes:
+def encode(state: SessionState, default: conversion.Default | None = None) -> bytes:
     """Return ``state`` as UTF-8 JSON that reads back equal, as the same types.
 
+    What ``default`` converts, and an int where a float is declared, is converted in ``state``.
+
     Raises:
-        NotStorable: a value would not; the error names its path.
+        NotStorable: a value would not read back equal; the error names its path.
     """
-    kind = type(state)
     try:
-        field_checks.check(state)
-        payload = _serialize(state)
-        if typed := field_checks.typed_fields(kind):
-            _compare_typed(state, payload, typed)
+        try:
+            payload = _checked(state)
+        except json_values.Unstorable:
+            conversion.convert(state, default)
+            payload = _checked(state)
     except json_values.Unstorable as bad:
-        raise NotStorable(state.session_id, bad.path, bad.reason) from None
+        raise NotStorable(state.session_id, bad.path, bad.reason) from bad.__cause__
     except (PydanticSerializationError, UnicodeEncodeError) as error:
         if signalled := _raised_by_signal(error):
             raise signalled from error
@@ -49,6 +51,14 @@ def encode(state: SessionState) -> bytes:
             f"{len(payload):,} bytes are more than {MAX_STATE_BYTES:,}:"
             " keep large data in files of the session's directory",
         )
+    return payload
+
+
+def _checked(state: SessionState) -> bytes:
+    field_checks.check(state)
+    payload = _serialize(state)
+    if typed := field_checks.typed_fields(type(state)):
+        _compare_typed(state, payload, typed)
     return payload
 
 
@@ -131,8 +141,13 @@ def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) 
         ]
         raise json_values.Unstorable(f"would not load back: {brief(error)}", *steps) from None
     for name in names:
+        before, after = getattr(state, name), getattr(back, name)
         try:
-            json_values.difference(getattr(state, name), getattr(back, name))
+            try:
+                json_values.difference(before, after)
+            except json_values.Unstorable:
+                before = state.__dict__[name] = conversion.take_floats(before, after)
+                json_values.difference(before, after)
         except json_values.Unstorable as bad:
             raise bad.under(name) from None
 
@@ -175,8 +190,8 @@ def brief(error: Exception) -> str:
     return printable(text) + more
 
 
-def plain(value: object) -> Any:
-    """Return a model, dataclass or container as plain JSON data; NaN, which JSON lacks, as null."""
+def json_view(value: object) -> Any:
+    """Return a model, dataclass or container as JSON to look at; NaN, which JSON lacks, as null."""
     if is_dataclass(value):
         # Some fields of a summary are made on the first look, by Python code. Where pydantic
         # looks, it takes an exception there, even a Ctrl-C, for a missing attribute.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,7 +17,10 @@ _DEVICES = frozenset(
     + [f"{port}{number}" for port in ("com", "lpt") for number in range(10)]
 )
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
+_READABLE = 64
+"""How many characters of the names :func:`id_for` shows."""
 _STAMP = "%Y%m%d_%H%M%S"
+_STAMPED = re.compile(r"\d{8}_\d{6}", re.ASCII)
 
 LAST_SAVE = "last_save"
 """The type of the checkpoint that a stop keeps where the application has kept none."""
@@ -60,6 +64,47 @@ def make_session_id(now: datetime) -> str:
     return f"session_{now.strftime(_STAMP)}_{random_hex(4)}"
 
 
+def id_for(*names: str | int) -> str:
+    """Return the session id of a job that ``names`` identify: the same id for the same names.
+
+    It begins with what can be read of the names, and ends in 128 bits of a hash of them. Names are
+    any text and integers; they are taken exactly: ``"1"`` and ``1`` differ, and so do ``("a",
+    "bc")`` and ``("ab", "c")``, upper and lower case, and two ways to write an accented letter.
+    The id is the same on every machine and in every version of this package.
+
+    Args:
+        names: what tells the job from all others, at least one.
+
+    Raises:
+        TypeError: there is no name, or one is neither text nor an integer.
+
+    Examples:
+        >>> from sessionstore import id_for
+        >>> id_for("mail", "Anna@example.org", 7)
+        'mail-Anna-example-org-7-7c2182717f6f091ee944b271db7bf5c0'
+    """
+    if not names:
+        raise TypeError("id_for() needs at least one name")
+    from hashlib import sha256  # it loads OpenSSL: listings do without
+
+    digest = sha256()
+    words: list[str] = []
+    for name in names:
+        if isinstance(name, str):
+            kind, word = b"s", str.__str__(name)
+            exact = word.encode("utf-8", "surrogatepass")
+        elif isinstance(name, int) and not isinstance(name, bool):
+            kind, exact = b"i", int.__format__(name, "x").encode()  # has no limit of digits
+            word = int.__format__(name, "d") if len(exact) <= 16 else exact.decode()
+        else:
+            raise TypeError(f"a name is text or an integer, not {type(name).__name__}")
+        # The length in front keeps the border between two names.
+        digest.update(b"%s%d:%s" % (kind, len(exact), exact))
+        words.append(word[:_READABLE])
+    readable = _squeeze("-".join(words), _READABLE).lstrip("-_")
+    return "-".join(filter(None, [readable, digest.hexdigest()[:32]]))
+
+
 class CheckpointName(NamedTuple):
     """What an id of :func:`make_checkpoint_id` tells without a look at the file."""
 
@@ -97,6 +142,20 @@ def is_last_save(checkpoint_id: str) -> bool:
     """Return whether a stop kept this checkpoint: the stored state is newer, or the same."""
     name = parse_checkpoint_id(checkpoint_id)
     return name is not None and name.checkpoint_type == LAST_SAVE
+
+
+def checkpoint_ids_in_order(checkpoint_ids: Iterable[str]) -> list[str]:
+    """Return the ids oldest first, as far as they tell.
+
+    That is by revision, and within one revision by time. Those without a revision come first.
+    """
+
+    def age(checkpoint_id: str) -> tuple[int, str, str]:
+        known = parse_checkpoint_id(checkpoint_id)
+        stamps = _STAMPED.findall(checkpoint_id)
+        return known.revision if known else -1, stamps[-1] if stamps else "", checkpoint_id
+
+    return sorted(checkpoint_ids, key=age)
 
 
 def _squeeze(text: str, length: int) -> str:

@@ -8,6 +8,7 @@ are compared after such a read.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from enum import Enum
@@ -18,6 +19,8 @@ from pydantic import BaseModel
 MAX_DEPTH = 200
 """How many levels of objects and arrays pydantic_core reads. The state is the first level
 (measured: ``from_json`` of level 201 fails with "recursion limit exceeded")."""
+
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels cannot be read back"
 
 MAX_DIGITS = 4300
 """How many digits of an integer pydantic_core reads (measured; the default limit of CPython)."""
@@ -59,7 +62,7 @@ def difference(before: Any, after: Any) -> None:
     """Raise :class:`Unstorable` for the first value that came back unequal or of another type."""
     if type(before) is not type(after):
         raise Unstorable(
-            f"{_name(before)} would come back as {_name(after)}: store the declared type"
+            f"{name_of(before)} would come back as {name_of(after)}: store the declared type"
         )
     if isinstance(before, BaseModel):
         if set(before.model_extra or ()) != set(after.model_extra or ()):
@@ -74,12 +77,12 @@ def difference(before: Any, after: Any) -> None:
         if list(map(_typed_key, before)) != list(map(_typed_key, after)):
             raise Unstorable("its keys would come back changed")
         _compare(before, after)
-    elif isinstance(before, list | tuple):
+    elif isinstance(before, list | tuple | deque):
         if len(before) != len(after):
             raise Unstorable("would come back with another length")
         _compare(dict(enumerate(before)), dict(enumerate(after)))
     elif before != after:
-        raise Unstorable(f"this {_name(before)} would come back unequal")
+        raise Unstorable(f"this {name_of(before)} would come back unequal")
 
 
 def _declared(model: BaseModel) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def offence(value: Any) -> str | None:
     for known, reason in _REASONS:
         if isinstance(value, known):
             return reason.format(kind.__name__)
-    return f"{_name(value)} cannot be stored as JSON: store text or a dict{_DECLARE}"
+    return f"{name_of(value)} cannot be stored as JSON: store text or a dict{_DECLARE}"
 
 
 def find_bad_text(value: Any) -> Unstorable | None:
@@ -133,17 +136,21 @@ def find_bad_text(value: Any) -> Unstorable | None:
     return None
 
 
-_DECLARE = ", or declare a field of that type in a state_type="
+_DEFAULT = ", or convert it with default= of the store"
+_DECLARE = ", declare a field of that type in a state_type=" + _DEFAULT
 """The advice for types that pydantic can read back where a field declares them."""
 
 _REASONS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (tuple, "a {} would come back as a list: store a list" + _DECLARE),
     ((set, frozenset), "a {} cannot be stored as JSON: store a sorted list" + _DECLARE),
-    ((bytes, bytearray, memoryview), "{} cannot be stored as JSON: store text, e.g. base64"),
+    (
+        (bytes, bytearray, memoryview),
+        "{} cannot be stored as JSON: store text, e.g. base64" + _DECLARE,
+    ),
     (Enum, "the enum {} would come back as its bare value: store .value" + _DECLARE),
-    ((str, int, float), "{} would come back as its plain builtin type: convert it first"),
-    (dict, "{} would come back as a plain dict: store dict(…) of it"),
-    (list, "{} would come back as a plain list: store list(…) of it"),
+    ((str, int, float), "{} would come back as its plain builtin type: store that" + _DEFAULT),
+    (dict, "{} would come back as a plain dict: store dict(…) of it" + _DEFAULT),
+    (list, "{} would come back as a plain list: store list(…) of it" + _DEFAULT),
     (
         BaseModel,
         "the model {} would come back as a dict: store .model_dump(mode='json')" + _DECLARE,
@@ -166,7 +173,7 @@ def check_json(value: Any, depth: int) -> None:
     The common scalars are decided inline: this loop is most of what a check costs.
     """
     if depth > MAX_DEPTH:
-        raise Unstorable(f"nested deeper than {MAX_DEPTH} levels cannot be read back")
+        raise Unstorable(TOO_DEEP)
     if type(value) is dict:
         check_keys(value)
         items: Iterable[tuple[Any, Any]] = value.items()
@@ -194,7 +201,7 @@ def check_keys(value: dict[Any, Any]) -> None:
     """Raise :class:`Unstorable` for a key that is not text."""
     for key in value:
         if type(key) is not str:
-            raise Unstorable(f"the key {shown(key)} is {_name(key)}: JSON keys are text")
+            raise Unstorable(f"the key {shown(key)} is {name_of(key)}: JSON keys are text")
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -209,7 +216,8 @@ def _typed_key(key: Any) -> tuple[type, Any]:
     return type(key), key
 
 
-def _name(value: Any) -> str:
+def name_of(value: Any) -> str:
+    """Return the name of the type of ``value``."""
     return type(value).__name__
 
 
@@ -217,5 +225,5 @@ def shown(value: Any) -> str:
     """Return a short description of ``value`` for a message."""
     if type(value) is int and offence(value):
         return f"an integer of more than {MAX_DIGITS:,} digits"
-    text = repr(value) if type(value) in (str, int, float, bool, type(None)) else _name(value)
+    text = repr(value) if type(value) in (str, int, float, bool, type(None)) else name_of(value)
     return text if len(text) <= 60 else text[:59] + "…"

@@ -400,7 +400,7 @@ class SessionState(Part):
         """
         progress = self.progress
         last = progress.path[-1] if progress.path else None
-        resume_from = progress.resume_from or progress.paused_at or last or None
+        resume_from = progress.resume_from or progress.paused_at or last
         return {
             "paused_at": resume_from,
             "resume_from": resume_from,

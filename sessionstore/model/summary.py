@@ -91,6 +91,11 @@ class SessionSummary:
         return self.liveness is not None and self.liveness.is_dead
 
     @property
+    def is_finished(self) -> bool:
+        """Whether the session is COMPLETED or CANCELLED: only ``again=True`` resumes it."""
+        return self.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED)
+
+    @property
     def recoveries(self) -> int:
         """How many times a process died while it ran this session."""
         return self.recovery.count if self.recovery else 0

@@ -1,4 +1,4 @@
-"""Cancel a session: ask the process that holds it, or mark the session of a dead process.
+"""Cancel a session: ask the process that holds it, or mark one that lost its process.
 
 A request names one claim. If that claim ends in another way first, that end stands, and the next
 holder of the session is never asked instead.
@@ -20,7 +20,7 @@ from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import mark
 from sessionstore.process import identity, liveness
-from sessionstore.session import inspect
+from sessionstore.session import inspect, resume
 from sessionstore.session.outcome import describe_error
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -73,6 +73,7 @@ class CancelRequester:
         self._asked: CancelRequest | None = None
         self._is_delivered = False
         self._holder: SessionOwner | None = None
+        self._refusal: SessionClaimed | None = None
 
     def look(self) -> Cancellation:
         """Ask the holder, once; return the result so far.
@@ -84,12 +85,13 @@ class CancelRequester:
             StorageError: the session cannot be looked at.
         """
         for number in range(_LOOKS):
+            self._refusal = None
             seen = self._step(is_patient=number < _TAKING_OVER)
             if seen is not None:
                 return seen
             # It changed hands in between.
             time.sleep(0.01 * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads who asks
-        raise SessionClaimed(
+        raise self._refusal or SessionClaimed(
             self._session_id, reason="it changes hands too fast to ask its holder: try again"
         )
 
@@ -98,6 +100,8 @@ class CancelRequester:
         state, verdict = inspect.look(self._backend, self._session_id)
         if state.status is SessionStatus.CANCELLED:
             return self._seen(CancelOutcome.CANCELLED, state, "it is cancelled")
+        if state.is_interrupted:  # it was stopped at work: a start-up would go on with it
+            return self._cancel_unheld(state)
         if state.status is not SessionStatus.ACTIVE:
             detail = f"nothing to cancel: it is {state.status}, and nobody runs it"
             if self._asked is not None:
@@ -107,7 +111,7 @@ class CancelRequester:
             detail = f"the claim that was asked has ended; now it is {verdict}"
             return self._seen(CancelOutcome.MOVED_ON, state, detail)
         if verdict.is_dead:
-            return self._cancel_dead(state)
+            return self._cancel_unheld(state)
         if self._is_delivered:
             return self._seen(CancelOutcome.REQUESTED, state, "asked, and still running")
         if verdict.is_unknown:
@@ -166,12 +170,13 @@ class CancelRequester:
         detail = f"asked {named}, whose next save will raise"
         return self._seen(CancelOutcome.REQUESTED, state, detail)
 
-    def _cancel_dead(self, seen: SessionState) -> Cancellation | None:
-        """Cancel the session of a dead process, unless another process claims it first."""
+    def _cancel_unheld(self, seen: SessionState) -> Cancellation | None:
+        """Cancel a session that lost its process, unless another process claims it first."""
         by = identity.new_owner(self._backend.clock())
         try:
             claim = self._backend.claim(self._session_id, by, timeout=0.0)
-        except SessionClaimed:
+        except SessionClaimed as error:
+            self._refusal = error
             return None
         try:
             return self._cancel_claimed(claim, seen)
@@ -184,15 +189,23 @@ class CancelRequester:
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if (state.status, state.revision) != (seen.status, seen.revision):
             return None
-        verdict = liveness.judge(state, lock_is_proof=self._backend.lock_is_proof)
-        if not verdict.is_dead:
-            return None
+        verdict: Liveness | None = None
+        reason = self._reason
+        if state.is_interrupted:
+            assert state.recovery is not None
+            self._holder, why = state.recovery.owner, state.recovery.reason
+        else:
+            verdict = liveness.judge(state, lock_is_proof=self._backend.lock_is_proof)
+            if not verdict.is_dead:
+                return None
+            self._holder = verdict.owner or state.owner
+            why = f"its process died: {verdict.reason}"
+            asked = resume.find_unmet_request(self._backend, state)
+            if reason is None and asked is not None:
+                reason = asked.verdict()
         claim.confirm()
-        self._holder = verdict.owner or state.owner
-        mark.store_verdict(
-            self._backend, claim, state, verdict, SessionStatus.CANCELLED, self._reason
-        )
-        detail = f"cancelled at once, since its process died: {verdict.reason}"
+        mark.store_verdict(self._backend, claim, state, verdict, SessionStatus.CANCELLED, reason)
+        detail = f"cancelled at once, since nobody runs it: {why}"
         return self._seen(CancelOutcome.CANCELLED, state, detail)
 
     def _seen(self, outcome: CancelOutcome, state: SessionState, detail: str) -> Cancellation:

@@ -122,7 +122,7 @@ def _state(backend: Backend, session_id: str, named: str) -> tuple[DiffSide, dic
 
 
 def _side(name: str, state: SessionState) -> tuple[DiffSide, dict[str, Any]]:
-    raw: dict[str, Any] = codec.plain(state)
+    raw: dict[str, Any] = codec.json_view(state)
     revision = None if state.incarnation is None and name != CURRENT else state.revision
     return DiffSide(name, revision, state.timestamps.updated_at), raw
 

@@ -11,10 +11,13 @@ from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
 from sessionstore.operations.fork import to_fork
-from sessionstore.session import inspect
+from sessionstore.session import inspect, resume
 from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Probe
+
+MAX_RECOVERIES, MAX_STOPS = 3, 10
+"""What the start-up loop takes by default."""
 
 _ENDED = {
     SessionStatus.PAUSED: Situation.PAUSED,
@@ -56,6 +59,8 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         counts_steps=_counts_steps(state),
         forked_from=to_fork(session_id, state.forked_from),
     )
+    if situation is Situation.STALE and (asked := resume.find_unmet_request(backend, state)):
+        told = replace(told, cancel_request=asked.verdict())
     told = _with_checkpoint(backend, state, told)
     return replace(told, summary=_summary(told), next=tuple(_advice(told)))
 
@@ -133,6 +138,10 @@ def _summary(told: Explanation) -> str:
         Situation.CANCELLED: f"{name} was cancelled.",
     }
     text = sentences[told.situation]
+    if told.cancel_request is not None:
+        text += f" Whoever records that cancels it: {told.cancel_request}."
+    if why := _why_left_out(told):
+        text += f" The start-up loop leaves it out: {why}."
     if told.is_held and told.situation is not Situation.RUNNING:
         text += " Right now a process holds it, to edit it or to take it over."
     return text
@@ -166,7 +175,8 @@ def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -
     sound = tuple(item.checkpoint_id for item in known if item.damaged is None)
     others = tuple(name for name in sound if name != latest)
     if named.is_from_last_save:
-        return replace(told, alternatives=others, lost=ResumeLoss(0, 0, ()))
+        lost = ResumeLoss(0, 0, ())
+        return replace(told, alternatives=others, lost=lost, is_from_last_save=True)
     if named.damage is not None:
         return replace(told, unresumable=named.damage, alternatives=others)
     latest = str(named.checkpoint_id)
@@ -192,8 +202,9 @@ def _missing(checkpoint_id: str | None, reason: str) -> Checkpoint | None:
 def _lost(state: SessionState, kept: SessionState) -> ResumeLoss:
     revisions = None
     if kept.incarnation is not None and kept.incarnation == state.incarnation:
-        # The save of a sweep is no lost work.
-        revisions = max(0, state.revision - kept.revision - state.is_interrupted)
+        revisions = 0
+        if resume.is_newer(state, kept):  # the mark of who recorded a death is no lost work
+            revisions = max(1, state.revision - kept.revision - state.is_interrupted)
     path, before = state.progress.path, kept.progress.path
     nodes = tuple(path[len(before) :]) if path[: len(before)] == before else ()
     counted = _counts_steps(state)
@@ -217,6 +228,9 @@ def _advice(told: Explanation) -> list[Advice]:
         ]
     if situation is Situation.STALE:
         found.append(_sweep())
+    if told.cancel_request is not None:
+        call = f'store.resume("{name}", again=True)'
+        return [*found, Advice("if you mean to run it all the same", call)]
     if situation is Situation.UNKNOWN:
         found.append(
             Advice(
@@ -226,9 +240,19 @@ def _advice(told: Explanation) -> list[Advice]:
             )
         )
     if told.unresumable is None:
-        found.append(_resume(name, situation))
+        found += _resume(told)
     else:
         found += _rescue(told)
+    if situation is Situation.FAILED or _why_left_out(told):
+        found.append(
+            Advice(
+                "or have the start-up loop try it again",
+                f'store.retry("{name}")',
+                f"sessionstore retry {name}",
+            )
+        )
+    if situation is Situation.INTERRUPTED:
+        found.append(Advice("give it up", f'store.cancel("{name}")', f"sessionstore cancel {name}"))
     if situation is Situation.STALE:
         found.append(
             Advice(
@@ -248,12 +272,33 @@ def _sweep() -> Advice:
     )
 
 
-def _resume(name: str, situation: Situation) -> Advice:
-    if situation in (Situation.COMPLETED, Situation.CANCELLED):
-        return Advice("if you mean to run it again", f'store.resume("{name}", again=True)')
-    if situation is Situation.UNKNOWN:
-        return Advice("and only then go on with it", f'store.resume("{name}", force=True)')
-    return Advice("go on with it", f'store.resume("{name}")')
+def _why_left_out(told: Explanation) -> str:
+    """Return why the start-up loop leaves out an interrupted session; "" if it does not."""
+    recovery = told.recovery
+    if told.situation is not Situation.INTERRUPTED or recovery is None:
+        return ""
+    if recovery.count > MAX_RECOVERIES:
+        return f"more than {MAX_RECOVERIES} processes died while they ran it"
+    if recovery.stops > MAX_STOPS:
+        return f"it was stopped more than {MAX_STOPS} times"
+    return ""
+
+
+def _resume(told: Explanation) -> list[Advice]:
+    name, option = f'"{told.session_id}"', ""
+    if told.situation is Situation.STALE:
+        text = "go on with it, which puts that on record, too"
+    elif told.situation in (Situation.COMPLETED, Situation.CANCELLED):
+        text, option = "if you mean to run it again", ", again=True"
+    elif told.situation is Situation.UNKNOWN:
+        text, option = "and only then go on with it", ", force=True"
+    else:
+        text = "go on with it"
+    found = [Advice(text, f"store.resume({name}{option})")]
+    if told.lost is not None and (told.lost.revisions or told.lost.steps):
+        call = f"store.resume({name}, from_last_save=True{option})"
+        found.append(Advice("or go on from the state that was saved last", call))
+    return found
 
 
 def _rescue(told: Explanation) -> list[Advice]:

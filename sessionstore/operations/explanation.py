@@ -31,7 +31,7 @@ class Situation(StrEnum):
     FAILED = "failed"
     """Failed by its own account, or marked so by a person."""
     INTERRUPTED = "interrupted"
-    """Marked by a sweep after its process died, and not run since."""
+    """Stopped at work, by the death of its process or an exception, and not run since."""
     CANCELLED = "cancelled"
     """Ended by a request."""
     DAMAGED = "damaged"
@@ -86,7 +86,9 @@ class Explanation:
     """When the session is known to have run last, ISO 8601."""
     liveness: Liveness | None = None
     recovery: SessionRecovery | None = None
-    """The record of the last sweep that marked the session."""
+    """How the session was last interrupted, and how often."""
+    cancel_request: str | None = None
+    """The request to cancel that a dead process did not live to meet, in words, or None."""
     revision: int | None = None
     saved_at: str = ""
     """When the stored state was saved, ISO 8601."""
@@ -98,6 +100,8 @@ class Explanation:
     """Whether the application counts its steps."""
     checkpoint: Checkpoint | None = None
     """The checkpoint that a resume would restore."""
+    is_from_last_save: bool = False
+    """Whether a resume goes on from the state that was saved last: there is no checkpoint."""
     unresumable: str | None = None
     """Why the session cannot be resumed as it is, or None."""
     alternatives: tuple[str, ...] = ()
@@ -127,14 +131,12 @@ class Explanation:
             told.append(("held by" if self.is_held else "last held by", holder))
         if self.ended:
             told.append(("ended", self.ended))
-        if self.recovery is not None and self.situation is not Situation.INTERRUPTED:
-            times = count_of(self.recovery.count, "time")
-            told.append(("crashes", f"{times}; the last one: {self.recovery.reason}"))
+        if self.recovery is not None:
+            told.append(("interrupted", self._interrupted(self.recovery)))
         if self.revision is not None:
             told.append(("last step", self._last_step()))
         if self.forked_from is not None:
-            origin = self.forked_from
-            told.append(("forked from", f"{origin.parent} at {origin.checkpoint_id or '?'}"))
+            told.append(("forked from", self.forked_from.origin))
         told.append(("resume", self._resume()))
         if self.lost is not None:
             told.append(("not restored", self._not_restored(self.lost)))
@@ -161,10 +163,26 @@ class Explanation:
         count = self.steps if lost is None else lost.steps
         return f"{count_of(count, 'node')} visited"
 
+    def _interrupted(self, recovery: SessionRecovery) -> str:
+        died = f"its process died {count_of(recovery.count, 'time')}"
+        text = f"{died}, and it was stopped {count_of(recovery.stops, 'time')}"
+        if self.situation is Situation.INTERRUPTED:
+            return text
+        return f"{text}; the last time: {recovery.reason}"
+
     def _resume(self) -> str:
         if self.unresumable is not None:
             return f"not possible as it is: {self.unresumable}"
-        assert self.checkpoint is not None
+        if self.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED):
+            return f"only with again=True, {self._state_to_resume()}"
+        return self._state_to_resume()
+
+    def _state_to_resume(self) -> str:
+        if self.checkpoint is None:
+            saved = f"revision {self.revision} of {self.saved_at}"
+            return (
+                f"from the state that was saved last ({saved}): there is no checkpoint of its own"
+            )
         kept = self.checkpoint
         words = [kept.checkpoint_type or "no type"]
         if kept.node:

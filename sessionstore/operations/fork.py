@@ -40,6 +40,11 @@ class Fork:
     at: str = ""
     """When it was forked, ISO 8601."""
 
+    @property
+    def origin(self) -> str:
+        """The state of the parent from which it began, in words."""
+        return f"{self.parent} at {self.checkpoint_id or 'its last save'}"
+
 
 def fork(
     backend: Backend, session_id: str, *, checkpoint_id: str | None, new_id: str | None

@@ -18,7 +18,7 @@ def mark(
     backend: Backend, session_id: str, status: SessionStatus, *, reason: str, force: bool
 ) -> int:
     """Mark the session as a person decided; return the new revision."""
-    claim, state, died = resume.claim_session(
+    claim, state, died, _ = resume.claim_session(
         backend, session_id, SessionState, timeout=0.0, expected_revision=None, force=force
     )
     try:

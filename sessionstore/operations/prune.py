@@ -251,7 +251,7 @@ class _Prune:
         if not self.policy.may_choose(names, latest):
             return ()  # most sessions have too few to choose from: these are not read
         kept = inspect.list_checkpoints(self.backend, item.session_id)
-        return tuple(self.policy.choose_checkpoints(kept, latest, self.now))
+        return tuple(self.policy.choose_checkpoints(kept, latest, self.now, revision=item.revision))
 
     # --- doing -----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sessionstore import clock
 from sessionstore.errors import (
+    CancellationRequested,
     ClaimLost,
     RevisionConflict,
     SessionClaimed,
@@ -20,9 +21,9 @@ from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.query import Filters, make_query
 from sessionstore.model.state import SessionState, SessionStatus
-from sessionstore.model.summary import SessionSummary, summarize
+from sessionstore.model.summary import summarize
 from sessionstore.process import identity, liveness
-from sessionstore.session import inspect, outcome, verdict
+from sessionstore.session import inspect, outcome, resume, verdict
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -137,7 +138,7 @@ class _Sweep:
             elif found.is_unknown and session_id not in self.assume_dead:
                 self.unknown.append(SweptSession(session_id, found.reason, found))
             elif self.dry_run:
-                self._record(summarize(state), found)
+                self._record(state, found, resume.find_unmet_request(self.backend, state))
             else:
                 self._mark(session_id)
         except SessionNotFound:
@@ -147,10 +148,16 @@ class _Sweep:
         except SessionStoreError as error:
             self.failed.append(SweptSession(session_id, str(error)))
 
-    def _record(self, item: SessionSummary, found: Liveness) -> None:
+    def _record(
+        self, state: SessionState, found: Liveness, asked: CancellationRequested | None
+    ) -> None:
+        item, reason = summarize(state), found.reason
+        if asked is not None:
+            verb = "it is to be cancelled" if self.dry_run else "it is cancelled"
+            reason += f"; {verb}, since {asked.verdict()}"
         count = item.recoveries + (1 if self.dry_run else 0)
         resumable = inspect.Resumability.read(self.backend, item).is_resumable
-        self.swept.append(SweptSession(item.session_id, found.reason, found, count, resumable))
+        self.swept.append(SweptSession(item.session_id, reason, found, count, resumable))
 
     def _mark(self, session_id: str) -> None:
         by = identity.new_owner(self.backend.clock())
@@ -182,16 +189,17 @@ class _Sweep:
             self.unknown.append(SweptSession(claim.session_id, found.reason, found))
             return
         claim.confirm()
-        outcome.mark_dead(state, found, self.mark_as, clock.to_text(self.backend.clock()))
+        asked = resume.find_unmet_request(self.backend, state)
+        outcome.mark_dead(state, found, self.mark_as, clock.to_text(self.backend.clock()), asked)
         writer = SessionWriter(claim, state, clock=self.backend.clock)
         writer.run(lambda: verdict.begin_stop(writer))
         log_session(
             "session_swept",
             claim.session_id,
             "marked %s: %s",
-            self.mark_as,
+            state.status,
             found.reason,
             revision=state.revision,
             reason=found.reason,
         )
-        self._record(summarize(state), found)
+        self._record(state, found, asked)

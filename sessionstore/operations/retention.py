@@ -30,7 +30,8 @@ class RetentionPolicy:
       but never the ``keep_last``.
     - ``keep_last`` alone deletes all other sessions.
     - A checkpoint of a session that stays is removed if it is ``checkpoints_older_than`` and not
-      among the ``keep_checkpoints``. Either of them alone decides alone.
+      among the ``keep_checkpoints``. Either of them alone decides alone. Those that the store keeps
+      by itself (``before_resume``, ``last_save``) count apart from those of the application.
 
     Age counts from the last update. A session without a readable time is never old.
 
@@ -48,7 +49,8 @@ class RetentionPolicy:
     max_total_size: int | None = None
     """The bytes on disk that all sessions of the store may take together."""
     keep_checkpoints: int | None = None
-    """How many checkpoints of a session stay: the newest."""
+    """How many checkpoints of a session stay: the newest of the application's, and as many of those
+    that the store keeps by itself."""
     checkpoints_older_than: timedelta | float | None = None
     """A timedelta, or seconds."""
 
@@ -139,25 +141,52 @@ class RetentionPolicy:
         )
 
     def choose_checkpoints(
-        self, checkpoints: Sequence[Checkpoint], latest: str | None, now: datetime
+        self,
+        checkpoints: Sequence[Checkpoint],
+        latest: str | None,
+        now: datetime,
+        *,
+        revision: int | None = None,
     ) -> list[str]:
         """Return the ids of the checkpoints to remove, oldest first.
 
-        ``checkpoints`` are in order. The latest stays, because a resume uses it, and so does a
-        damaged one, because it may be data. If the latest is missing or damaged, all stay: a
-        resume has to choose among them.
+        ``checkpoints`` are in order. These stay:
+
+        - the latest, because a resume uses it; if it is missing or damaged, all stay, because a
+          resume has to choose among them;
+        - the newest, where there is no latest, or where the stored state is of an older
+          ``revision``: it takes the place of the latest;
+        - a damaged one, because it may be data.
         """
-        sound = {item.checkpoint_id for item in checkpoints if item.damaged is None}
-        if not self.judges_checkpoints or (latest is not None and latest not in sound):
+        from sessionstore.model.checkpoint import STORE_OWN, newest_sound  # it loads pydantic
+
+        sound = [item for item in checkpoints if item.damaged is None]
+        needed = {latest}
+        if not self.judges_checkpoints or not (
+            latest is None or latest in (item.checkpoint_id for item in sound)
+        ):
             return []
-        candidates = [item for item in checkpoints if item.damaged is None]
-        # Not below zero: a negative end would count from the end of the list.
-        old = candidates[: max(0, len(candidates) - (self.keep_checkpoints or 0))]
+        newest = newest_sound(sound, whole=False)
+        if newest and (latest is None or (newest.revision or 0) > (revision or math.inf)):
+            needed.add(newest.checkpoint_id)
+        old: set[str] = set()
+        for is_own in (False, True):
+            kept = [item for item in sound if (item.checkpoint_type in STORE_OWN) is is_own]
+            # Not below zero: a negative end would count from the end of the list.
+            over = max(0, len(kept) - (self.keep_checkpoints or 0))
+            old.update(item.checkpoint_id for item in kept[:over])
+        return [
+            item.checkpoint_id
+            for item in sound
+            if item.checkpoint_id in old - needed and self._is_old(item, now)
+        ]
+
+    def _is_old(self, item: Checkpoint, now: datetime) -> bool:
         limit = _seconds(self.checkpoints_older_than)
-        if limit is not None:
-            ages = [(item, _age_of(item.created_at, now)) for item in old]
-            old = [item for item, age in ages if age is not None and age >= limit]
-        return [item.checkpoint_id for item in old if item.checkpoint_id != latest]
+        if limit is None:
+            return True
+        age = _age_of(item.created_at, now)
+        return age is not None and age >= limit
 
 
 def _age(name: str, value: timedelta | float | None) -> timedelta | None:

@@ -79,8 +79,8 @@ class StoreStats:
     """ACTIVE sessions of which it is unknown whether the owner lives."""
     interrupted: int = 0
     resumable: int = 0
-    """Sessions with a checkpoint that loads. Without sizes: sessions whose states name one, whether
-    it loads or not."""
+    """Sessions that are neither COMPLETED nor CANCELLED and have a state to go on from. Without
+    sizes nobody looks whether the checkpoint of each is there and loads."""
     unresumable: int = 0
     """Sessions whose checkpoint does not load; counted only with sizes."""
     damaged: int = 0
@@ -139,7 +139,7 @@ def _count_states(backend: Backend) -> StoreStats:
                 SessionQuery(),
                 _query(Filters(damaged=True)),
                 _query(Filters(interrupted=True)),
-                _query(Filters(resumable=True)),
+                _query(Filters(resumable=True, unfinished=True)),
                 *(_query(Filters(status=status)) for status in statuses),
                 *(_query(_started_on(day)) for day in days),
             ],
@@ -228,7 +228,7 @@ class _SessionCounter:
         self._seen["stale"] += item.is_stale
         self._seen["unknown"] += _is_unknown(item)
         self._seen["interrupted"] += item.is_interrupted
-        self._seen["resumable"] += item.is_resumable
+        self._seen["resumable"] += item.is_resumable and not item.is_finished
         self._seen["unresumable"] += item.unresumable is not None
         if item.status in _UNFINISHED:
             started = clock.parse(item.started_at)

@@ -85,6 +85,8 @@ class Watch:
         self._versions: dict[str, Hashable] = {}
         self._shown: dict[str, SessionSummary] = {}
         self._gone: set[str] = set()
+        self._ended: set[str] = set()
+        """Sessions with an awaited status, which the filters exclude."""
         self._pending: Iterator[str] | None = None
         self._spent = 0.0
         self._begun = False
@@ -171,13 +173,14 @@ class Watch:
             self._gone.add(session_id)
             return SessionChange(session_id, "deleted", shown)
         self._versions[session_id] = version
+        before = self._shown.get(session_id)
+        self._ended.discard(session_id)
         if not self._query.matches(now):
-            return None
+            return self._read_end(now, before)
         with suppress(SessionStoreError):  # it is being deleted: the next look shows that
             now = inspect.examine(self._backend, now)
-        before = self._shown.get(session_id)
         if not self._query.finally_matches(now):
-            return None
+            return self._read_end(now, before)
         if before is not None and _identity(before) == _identity(now):
             return None  # read already, just after its version was taken
         self._shown[session_id] = now
@@ -186,6 +189,16 @@ class Watch:
         if self._begun:
             kind = "created" if before is None or _is_another(before, now) else "changed"
         return SessionChange(session_id, kind, now)
+
+    def _read_end(self, now: SessionSummary, before: SessionSummary | None) -> SessionChange | None:
+        """Return the end of a session that was shown, and that the filters exclude by now."""
+        if self._until is None or now.status not in self._until:
+            return None
+        self._ended.add(now.session_id)
+        if before is None or _identity(before) == _identity(now):
+            return None
+        self._shown[now.session_id] = now
+        return SessionChange(now.session_id, "changed", now)
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -205,7 +218,7 @@ class Watch:
         for session_id in names:
             shown = self._shown.get(session_id)
             has_ended = session_id in self._gone if shown is None else shown.status in self._until
-            if not has_ended:
+            if not has_ended and session_id not in self._ended:
                 waiting.append(session_id)
         return waiting
 

@@ -1,6 +1,6 @@
 """Judge whether the process that holds a session still lives: alive, dead or unknown.
 
-Everything here is asked about a session whose lock is free: a held lock is proof of life.
+All but :func:`look_up` is asked about a session whose lock is free: a held lock is proof of life.
 """
 
 from __future__ import annotations
@@ -51,6 +51,19 @@ def judge_owner(owner: SessionOwner, *, lock_is_proof: bool) -> Liveness:
     if same_boot or lock_is_proof:  # this kernel would know of a lock
         return Liveness(Verdict.DEAD, f"its lock is free; {elsewhere}", owner)
     return Liveness(Verdict.UNKNOWN, f"{elsewhere}, whose locks cannot be seen from here", owner)
+
+
+def look_up(owner: SessionOwner) -> Verdict:
+    """Return what is known of an owner's process alone, whether its lock is held or free."""
+    here = identity.this_process()
+    pid = owner.pid
+    if pid is None or pid <= 0 or owner.boot_id is None:
+        return Verdict.UNKNOWN
+    if owner.boot_id != here["boot_id"]:  # no process outlives its boot
+        return Verdict.DEAD if owner.host == here["host"] else Verdict.UNKNOWN
+    if owner.pid_namespace != here["pid_namespace"]:
+        return Verdict.UNKNOWN
+    return _judge_neighbour(owner, pid)[0]
 
 
 def _judge_neighbour(owner: SessionOwner, pid: int) -> tuple[Verdict, str]:

@@ -4,37 +4,45 @@ from __future__ import annotations
 
 from sessionstore.errors import CheckpointNotFound, SessionStoreError
 from sessionstore.log import about, logger
-from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.model.checkpoint import STORE_OWN
+from sessionstore.model.ids import checkpoint_ids_in_order, parse_checkpoint_id
 from sessionstore.storage.claim import Claim
 
 
 class CheckpointLimit:
-    """How many checkpoints one holder of a session keeps: the newest ``limit``, or all."""
+    """How many checkpoints one holder of a session keeps: the newest ``limit``, or all.
+
+    The application's checkpoints count by themselves, and so do those that the store keeps by
+    itself. Neither takes the place of the other.
+    """
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self._kept: list[str] | None = None  # oldest first; None: not looked yet
+        self._kept: dict[bool, list[str]] | None = None
+        """By whether the store keeps them by itself, oldest first; None: not looked yet."""
 
-    def enforce(self, claim: Claim, newest: str) -> None:
+    def enforce(self, claim: Claim, newest: str, *, latest: str | None = None) -> None:
         """Remove the checkpoints that are too old, now that ``newest`` was kept.
 
-        The checkpoints of other software stay.
+        ``newest`` stays, and so does ``latest``, which a resume restores if it is another one. The
+        checkpoints of other software stay.
         """
         if self._limit is None:
             return
         try:
             if self._kept is None:
-                named = ((parse_checkpoint_id(name), name) for name in claim.checkpoint_ids())
-                older = sorted(
-                    (known.revision, name) for known, name in named if known and name != newest
-                )
-                self._kept = [name for _, name in older]
+                self._kept = {True: [], False: []}
+                for name in checkpoint_ids_in_order(claim.checkpoint_ids()):
+                    if name != newest and parse_checkpoint_id(name):
+                        self._kept[_is_own(name)].append(name)
             # Last by its age, not by its revision: a power cut in process mode may have left
             # checkpoints of revisions that the state does not have any more.
-            self._kept.append(newest)
-            while len(self._kept) > self._limit:
-                claim.remove_checkpoint(self._kept[0])
-                del self._kept[0]
+            self._kept[_is_own(newest)].append(newest)
+            for kept in self._kept.values():
+                over = len(kept) - self._limit
+                for name in [name for name in kept if name not in (newest, latest)][: max(0, over)]:
+                    claim.remove_checkpoint(name)
+                    kept.remove(name)
         except SessionStoreError as error:
             # The checkpoint itself is safe: too many old ones are no reason to fail it.
             logger.warning(
@@ -43,7 +51,16 @@ class CheckpointLimit:
                 error,
                 extra=about("checkpoints_kept", session_id=claim.session_id, reason=error),
             )
-            self._kept = None
+            self.forget()
+
+    def forget(self) -> None:
+        """Look at the checkpoints again before the next removal: somebody else removed one."""
+        self._kept = None
+
+
+def _is_own(checkpoint_id: str) -> bool:
+    known = parse_checkpoint_id(checkpoint_id)
+    return known is not None and known.checkpoint_type in STORE_OWN
 
 
 def remove_quietly(claim: Claim, checkpoint_id: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic
 
 from sessionstore.errors import SessionExists, SessionNotFound
-from sessionstore.model import StateT, codec
+from sessionstore.model import StateT
 from sessionstore.model.checkpoint import EDIT
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionStatus
@@ -21,7 +21,8 @@ class SessionEdit(Generic[StateT]):
     def __init__(self, writer: SessionWriter[StateT], *, is_new: bool) -> None:
         self.writer: SessionWriter[StateT] = writer
         self._is_new = is_new
-        self._before = codec.encode(writer.state)
+        self._before = writer.encode()
+        self._end: PreparedWrite | None = None
 
     def prepare(self) -> PreparedWrite | None:
         """Prepare to store the state and to end the claim; None if there is nothing to store.
@@ -30,20 +31,25 @@ class SessionEdit(Generic[StateT]):
             NotStorable: a value would not read back equal.
         """
         writer = self.writer
-        if writer.is_released or codec.encode(writer.state) == self._before:
+        if writer.is_released or writer.encode() == self._before:
             return None
         latest = writer.state.latest_checkpoint_id
         name = parse_checkpoint_id(latest) if latest is not None else None
         # Nothing was written since that edit: nobody has resumed it.
         is_unread = name is not None and name[::2] == (EDIT, writer.revision)
         keep = Keep(EDIT, replaces=latest if is_unread else None)
-        return writer.prepare((), keep=keep, ending="its edit() ended")
+        self._end = writer.prepare((), keep=keep, ending="its edit() ended")
+        return self._end
 
     def discard(self) -> None:
-        """End the claim and store nothing; a session that was made for this edit is deleted."""
+        """End the claim and store nothing; a session that was made for this edit is deleted.
+
+        What is stored already stays: that may have been uncertain, or interrupted.
+        """
         writer = self.writer
         try:
-            if self._is_new and not writer.is_released:
+            is_stored = self._end is not None and writer.settle() >= self._end.revision
+            if self._is_new and not (is_stored or writer.is_released):
                 writer.delete()
         finally:
             writer.free()
@@ -60,7 +66,7 @@ def begin_edit(
     """
     while True:
         try:
-            claim, state, died = opener.claim_found(session_id, timeout)
+            claim, state, died, asked = opener.claim_found(session_id, timeout)
         except SessionNotFound:
             if create is None:
                 raise
@@ -71,7 +77,7 @@ def begin_edit(
         writer = opener.writer(claim, state)
         try:
             if died is not None:
-                verdict.record_death(writer, died)
+                verdict.record_death(writer, died, asked)
             return SessionEdit(writer, is_new=False)
         except BaseException:
             writer.free()

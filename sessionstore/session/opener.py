@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
 from sessionstore import clock
 from sessionstore.clock import Clock, utc_now
-from sessionstore.errors import SessionExists, SessionNotFound, SessionStoreError
+from sessionstore.errors import SessionEnded, SessionExists, SessionNotFound, SessionStoreError
 from sessionstore.model import StateT
+from sessionstore.model.conversion import Default
 from sessionstore.model.ids import check_id
-from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.process import identity
 from sessionstore.session import outcome, resume, verdict
 from sessionstore.session.checkpoint_limit import remove_quietly
-from sessionstore.session.create import NewFields, NewSession, first_state
+from sessionstore.session.create import NewFields, NewSession, check_fields, first_state
 from sessionstore.session.prepared_write import PreparedWrite
 from sessionstore.session.resume import ClaimedState, Restored
 from sessionstore.session.writer import SessionWriter
@@ -36,6 +37,7 @@ class SessionOpener(Generic[StateT]):
     state_type: type[StateT]
     clock: Clock
     keep_checkpoints: int | None = None
+    default: Default | None = None
 
     def begin_create(
         self, goal_id: str | None, state: StateT | None, fields: NewSession
@@ -50,15 +52,15 @@ class SessionOpener(Generic[StateT]):
         self, session_id: str, *, timeout: float = 0.0, expected_revision: int | None, force: bool
     ) -> SessionWriter[StateT]:
         """Claim a session as it is; record that its process died, if it did."""
-        claim, state, died = self.claim_found(session_id, timeout, expected_revision, force)
+        claim, state, died, asked = self.claim_found(session_id, timeout, expected_revision, force)
         writer = self.writer(claim, state)
         if died is not None:
-            outcome.note_death(state, died, clock.to_text(self.clock()))
-            try:
-                writer.run(writer.begin_save)
-            except BaseException:
-                writer.free()
-                raise
+            now = clock.to_text(self.clock())
+            if asked is None:
+                outcome.note_death(state, died, now)
+                return _take_over(writer, writer.begin_save)
+            outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
+            return _take_over(writer, lambda: verdict.begin_stop(writer))
         return writer
 
     def resume(
@@ -77,11 +79,12 @@ class SessionOpener(Generic[StateT]):
             if from_last_save:
                 raise TypeError("resume() takes checkpoint_id= or from_last_save=True, not both")
             check_id(checkpoint_id, kind="checkpoint id")
-        claim, state, died = self.claim_found(session_id, timeout, expected_revision, force)
+        found = self.claim_found(session_id, timeout, expected_revision, force)
+        claim, state = found.claim, found.state
         try:
-            self._mark_dead(state, died)
+            self._mark_dead(found)
             if not again:
-                resume.refuse_ended(state)
+                self._refuse_ended(found)
             restored = resume.restore(
                 self.backend, state, checkpoint_id, from_last_save=from_last_save
             )
@@ -95,6 +98,7 @@ class SessionOpener(Generic[StateT]):
         fields: NewFields,
     ) -> SessionWriter[StateT]:  # fmt: skip
         """Create a session, or go on with the one that is there."""
+        check_fields(fields)
         while True:
             try:
                 found = self.claim_found(session_id)
@@ -111,9 +115,9 @@ class SessionOpener(Generic[StateT]):
     def _go_on(
         self, found: ClaimedState[StateT], goal_id: str | None, max_recoveries: int
     ) -> SessionWriter[StateT]:
-        claim, state, died = found
+        claim, state, died, _ = found
         try:
-            self._mark_dead(state, died)
+            self._mark_dead(found)
             try:
                 if goal_id is not None and state.goal_id != goal_id:
                     raise SessionExists(state.session_id, wanted=goal_id, found=state.goal_id)
@@ -122,22 +126,35 @@ class SessionOpener(Generic[StateT]):
                 restored = resume.restore(self.backend, state, None, from_last_save=False)
             except SessionStoreError:
                 if died is not None:  # no crash goes uncounted
-                    writer = self.writer(claim, state)
-                    writer.run(lambda: verdict.begin_stop(writer))
+                    self._store_death(found)
                 raise
             return self._begin(claim, restored)
         except BaseException:
             claim.release()
             raise
 
-    def _mark_dead(self, state: StateT, died: Liveness | None) -> None:
-        if died is not None:
-            outcome.mark_dead(state, died, SessionStatus.FAILED, clock.to_text(self.clock()))
+    def _mark_dead(self, found: ClaimedState[StateT]) -> None:
+        if found.died is not None:
+            now = clock.to_text(self.clock())
+            outcome.mark_dead(found.state, found.died, SessionStatus.FAILED, now, found.asked)
+
+    def _store_death(self, found: ClaimedState[StateT]) -> None:
+        writer = self.writer(found.claim, found.state)
+        writer.run(lambda: verdict.begin_stop(writer))
+
+    def _refuse_ended(self, found: ClaimedState[StateT]) -> None:
+        """Refuse a session that has ended, also because a dead process was asked to cancel it."""
+        try:
+            resume.refuse_ended(found.state)
+        except SessionEnded:
+            if found.asked is not None:
+                self._store_death(found)
+            raise
 
     def _begin(self, claim: Claim, restored: Restored[StateT]) -> SessionWriter[StateT]:
         """Store the state to go on from. After an error nothing of the resume is left."""
         writer = self.writer(claim, restored.state)
-        found, kept = writer.revision, restored.keep_current
+        kept = restored.keep_current
 
         def begin() -> PreparedWrite:
             prepared = writer.begin_resume(restored.kept, as_last_save=restored.as_last_save)
@@ -145,16 +162,7 @@ class SessionOpener(Generic[StateT]):
                 claim.keep_current(kept)
             return prepared
 
-        try:
-            writer.run(begin)
-        except BaseException as error:
-            if writer.settle() > found:
-                # It is stored, and nobody gets the session that is ACTIVE now.
-                verdict.interrupt(writer, error)
-            elif kept is not None:
-                remove_quietly(claim, kept)
-            raise
-        return writer
+        return _take_over(writer, begin, kept)
 
     def claim_found(
         self,
@@ -178,8 +186,39 @@ class SessionOpener(Generic[StateT]):
     ) -> SessionWriter[StateT]:
         """Return what writes a session that was claimed, or is to be created by ``owner``."""
         return SessionWriter(
-            claim, state, clock=self.clock, keep_checkpoints=self.keep_checkpoints, owner=owner
+            claim,
+            state,
+            clock=self.clock,
+            keep_checkpoints=self.keep_checkpoints,
+            owner=owner,
+            default=self.default,
         )
+
+
+def _take_over(
+    writer: SessionWriter[StateT], begin: Callable[[], PreparedWrite], kept: str | None = None
+) -> SessionWriter[StateT]:
+    """Store what becomes of a session that was claimed; return ``writer``.
+
+    After an error the session is not ACTIVE, and the claim has ended. ``kept`` is the checkpoint
+    that ``begin`` makes of the state before it.
+    """
+    found = writer.revision
+    try:
+        writer.run(begin)
+        if kept is not None:
+            writer.limit_checkpoints(kept)
+        return writer
+    except BaseException as error:
+        try:
+            if writer.settle() > found:
+                if writer.needs_verdict:  # it is ACTIVE, and nobody gets it
+                    verdict.interrupt(writer, error)
+            elif kept is not None:
+                remove_quietly(writer.claim, kept)
+        finally:
+            writer.free()
+        raise
 
 
 def open_store(
@@ -189,6 +228,7 @@ def open_store(
     durability: Literal["power", "process"] = "power",
     create: bool = True,
     keep_checkpoints: int | None = None,
+    default: Default | None = None,
     clock: Clock = utc_now,
 ) -> SessionOpener[Any]:
     """Return the opener of the store at ``root``.
@@ -201,6 +241,8 @@ def open_store(
         raise TypeError("state_type is a subclass of SessionState")
     if keep_checkpoints is not None and (type(keep_checkpoints) is not int or keep_checkpoints < 1):
         raise ValueError("keep_checkpoints is None (keep all) or at least 1")
+    if default is not None and not callable(default):
+        raise TypeError("default is a function that converts one value, or None")
     if not isinstance(root, Backend):
         # Loaded before the first save, as the store itself is.
         import sessionstore.storage.files.claim
@@ -209,4 +251,4 @@ def open_store(
         from sessionstore.storage.files.backend import FilesBackend
 
         root = FilesBackend(root, durability=durability, create=create, clock=clock)
-    return SessionOpener(root, state_type, clock, keep_checkpoints)
+    return SessionOpener(root, state_type, clock, keep_checkpoints, default)

@@ -163,10 +163,24 @@ def mark_interrupted(
     mark_stopped(state, status, error=reason, at=last_run(state, now))
 
 
-def mark_dead(state: SessionState, verdict: Liveness, status: SessionStatus, now: str) -> None:
-    """Record that the process of an ACTIVE session died, and how that is known."""
+def mark_dead(
+    state: SessionState,
+    verdict: Liveness,
+    status: SessionStatus,
+    now: str,
+    asked: CancellationRequested | None = None,
+) -> None:
+    """Record that the process of an ACTIVE session died, and how that is known.
+
+    If it was ``asked`` to cancel the session, and died before it met the request, the session is
+    CANCELLED: nobody goes on with it.
+    """
     owner = verdict.owner or state.owner
+    if asked is not None:
+        status = SessionStatus.CANCELLED
     mark_interrupted(state, status, _describe_death(verdict, owner), owner=owner, now=now)
+    if asked is not None:
+        state.result.error = asked.verdict()
 
 
 def note_death(state: SessionState, verdict: Liveness, now: str) -> None:
@@ -196,6 +210,19 @@ def _describe_death(verdict: Liveness, owner: SessionOwner | None) -> str:
         how = how.replace(short, named, 1) if short in how else f"{how}: {named}"
     verb = "was assumed dead by a person" if verdict.is_unknown else "died"
     return f"the process that ran this session {verb}: {how}"
+
+
+_RETRY = "to be tried again after: "
+
+
+def mark_for_retry(state: SessionState, *, owner: SessionOwner | None, now: str) -> None:
+    """Make a FAILED or interrupted session interrupted, with no crashes and stops counted.
+
+    ``owner`` is the process that ran it last.
+    """
+    before = (state.result.error or "no reason was given").removeprefix(_RETRY)
+    state.result.error = reason = _RETRY + before
+    state.recovery = SessionRecovery(count=0, stops=0, at=now, reason=reason, owner=owner)
 
 
 def last_run(state: SessionState, now: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic, NamedTuple
 
 from sessionstore.errors import (
+    CancellationRequested,
     NotResumable,
     RevisionConflict,
     SessionClaimed,
@@ -31,6 +32,8 @@ class ClaimedState(NamedTuple, Generic[StateT]):
     state: StateT
     died: Liveness | None
     """How it is known that the process that ran it died; None if it was not running."""
+    asked: CancellationRequested | None = None
+    """The request to cancel that this process did not live to meet."""
 
 
 def claim_session(
@@ -60,11 +63,19 @@ def claim_session(
                 owner=claim.previous_owner,
             )
         died = check_owner_dead(backend, state, force=force)
+        asked = None if died is None else find_unmet_request(backend, state)
         claim.confirm()
     except BaseException:
         claim.release()
         raise
-    return ClaimedState(claim, state, died)
+    return ClaimedState(claim, state, died, asked)
+
+
+def find_unmet_request(backend: Backend, state: SessionState) -> CancellationRequested | None:
+    """Return the request to cancel that the owner of an ACTIVE session did not live to meet."""
+    token = state.owner.token if state.owner is not None else None
+    request = backend.pending_request(state.session_id, token)
+    return None if request is None else request.to_error(state.session_id)
 
 
 def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> Liveness | None:
@@ -157,7 +168,7 @@ def restore(
             remedy="pass from_last_save=True to go on from the stored state",
         ) from error
     keep_current = None
-    if not backend.is_current(current.session_id, chosen) and _is_newer(current, restored):
+    if not backend.is_current(current.session_id, chosen) and is_newer(current, restored):
         node, now = current.progress.current_node, backend.clock()
         keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
     kept = checkpoint.of_state(chosen, restored)
@@ -185,7 +196,7 @@ _ACCOUNT = frozenset(
 """The fields that the store keeps account in."""
 
 
-def _is_newer(current: SessionState, restored: SessionState) -> bool:
+def is_newer(current: SessionState, restored: SessionState) -> bool:
     """Return whether the stored state tells something that the checkpoint does not."""
     if restored.incarnation == current.incarnation and restored.revision == current.revision:
         return restored.incarnation is None

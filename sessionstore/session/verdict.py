@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sessionstore.errors import CancellationRequested, NotStorable
+from sessionstore.errors import CancellationRequested, NotStorable, SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
 from sessionstore.model.ids import is_last_save
@@ -84,14 +84,19 @@ def begin_verdict(writer: SessionWriter[StateT], error: BaseException | None) ->
     )
 
 
-def record_death(writer: SessionWriter[StateT], died: Liveness) -> None:
+def record_death(
+    writer: SessionWriter[StateT], died: Liveness, asked: CancellationRequested | None
+) -> None:
     """Store that the process that ran the session died, as a sweep does."""
-    outcome.mark_dead(writer.state, died, SessionStatus.FAILED, writer.now())
+    outcome.mark_dead(writer.state, died, SessionStatus.FAILED, writer.now(), asked)
     writer.run(lambda: begin_stop(writer))
 
 
 def interrupt(writer: SessionWriter[StateT], error: BaseException) -> None:
-    """Pause a session as interrupted by ``error``, before anybody got it, and end the claim."""
+    """Pause a session as interrupted by ``error``, before anybody got it, and end the claim.
+
+    If that cannot be stored, ``error`` says so: it is what its caller has to hear of.
+    """
     with writer.queue:
         try:
             writer.run(
@@ -101,6 +106,8 @@ def interrupt(writer: SessionWriter[StateT], error: BaseException) -> None:
                     ending="it was interrupted before anybody got it",
                 )
             )
+        except SessionStoreError as trouble:
+            error.add_note(f"sessionstore could not store that it was interrupted: {trouble}")
         finally:
             writer.free()
 
@@ -132,6 +139,16 @@ def end(writer: SessionWriter[StateT], error: BaseException | None) -> None:
                 writer.run(lambda: begin_verdict(writer, error))
         except NotStorable as unstorable:
             end_with_last_saved(writer, error or unstorable)
+            raise
+        except SessionStoreError:
+            raise
+        except BaseException as stop:
+            # Race: A second Ctrl-C. The session must not stay ACTIVE in the name of a process
+            # that lives, and does not hold it.
+            writer.settle()
+            if writer.needs_verdict:
+                left_by = error or stop
+                writer.run(lambda: begin_verdict(writer, left_by))
             raise
         finally:
             writer.free()

@@ -24,6 +24,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import RESERVED, Checkpoint
+from sessionstore.model.conversion import Default
 from sessionstore.model.ids import LAST_SAVE, is_last_save
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.session import position, stamp
@@ -47,6 +48,7 @@ class SessionWriter(Generic[StateT]):
         clock: clock.Clock,
         keep_checkpoints: int | None = None,
         owner: SessionOwner | None = None,
+        default: Default | None = None,
     ) -> None:
         self._claim = claim
         self.session_id: str = state.session_id
@@ -74,9 +76,13 @@ class SessionWriter(Generic[StateT]):
         """The last state of this claim that a checkpoint holds: what the write stamped, and a hash
         of its bytes."""
         self._clock = clock
+        self._default = default
         self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
+        self._stamped: list[Change] | None = None
+        """What undoes the stamps that are in the state. An exception from outside may keep them
+        there until the next use."""
         self._attempt: PreparedWrite | None = None
         """The write that is being stored, or that an exception from outside interrupted."""
         self.request: CancellationRequested | None = None
@@ -115,6 +121,8 @@ class SessionWriter(Generic[StateT]):
     @property
     def needs_verdict(self) -> bool:
         """Whether leaving now has to say how the session ended."""
+        with self._mutex:
+            self._unstamp()
         return (
             not self.is_released
             and os.getpid() == self._pid
@@ -170,15 +178,25 @@ class SessionWriter(Generic[StateT]):
         if checkpoint.checkpoint_id != self._state.latest_checkpoint_id:
             return None
         with self._mutex:
-            before = stamp.apply(changes)
+            self._unstamp()
+            self._stamped = stamp.undoing(changes)
             try:
-                return checkpoint if hash(codec.encode(self._state)) == fingerprint else None
+                stamp.apply(changes)
+                return checkpoint if hash(self.encode()) == fingerprint else None
             finally:
-                stamp.apply(before)
+                self._unstamp()
 
     def now(self) -> str:
         """Return the current time as it is stored."""
         return clock.to_text(self._clock())
+
+    def encode(self) -> bytes:
+        """Return the state as it would be stored; what JSON lacks is converted in it.
+
+        Raises:
+            NotStorable: a value would not read back equal.
+        """
+        return codec.encode(self._state, self._default)
 
     def prepare(
         self,
@@ -201,6 +219,7 @@ class SessionWriter(Generic[StateT]):
         """
         with self._mutex:
             self._check_usable()
+            self._unstamp()
             state = self._state
             if state.session_id != self.session_id:
                 raise NotStorable(
@@ -223,12 +242,15 @@ class SessionWriter(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
-            before = stamp.apply(stamped)
+            self._stamped = stamp.undoing(stamped)
             try:
-                payload = codec.encode(state)
+                stamp.apply(stamped)
+                payload = self.encode()
                 latest = state.latest_checkpoint_id
+                # A value may have been converted: the output of a session, say.
+                stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
             finally:
-                stamp.apply(before)
+                self._unstamp()
             self._planned += 1
             return PreparedWrite(
                 payload,
@@ -244,6 +266,12 @@ class SessionWriter(Generic[StateT]):
                 if_cancelled=if_cancelled,
                 undo=undo,
             )
+
+    def _unstamp(self) -> None:
+        """Take the stamps of a write that is not stored out of the state."""
+        if self._stamped is not None:
+            stamp.apply(self._stamped)
+            self._stamped = None
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -291,13 +319,19 @@ class SessionWriter(Generic[StateT]):
                 return self.finish(prepared.if_cancelled(asked))
             if prepared.replaces is not None:
                 remove_quietly(self.claim, prepared.replaces)
+                self._limit.forget()
+            if prepared.keeps:
+                assert prepared.latest is not None
+                self._limit.enforce(self.claim, prepared.latest)
             if prepared.ending is not None:
                 self._ending = prepared.ending
                 self.free()
-            elif prepared.keeps:
-                assert prepared.latest is not None
-                self._limit.enforce(self.claim, prepared.latest)
             return prepared.revision
+
+    def limit_checkpoints(self, newest: str) -> None:
+        """Remove checkpoints that are too old, now that a resume kept ``newest``."""
+        with self.queue:
+            self._limit.enforce(self.claim, newest, latest=self._state.latest_checkpoint_id)
 
     def finish_create(self, backend: Backend, prepared: PreparedWrite) -> None:
         """Create the session with the first write that was prepared.
@@ -406,6 +440,7 @@ class SessionWriter(Generic[StateT]):
             self._check_usable()
             self.settle()
             remove_older(self.claim, checkpoint_id, latest=self._latest)
+            self._limit.forget()
 
     def free(self) -> None:
         """Give the claim back, whatever the state says."""

@@ -26,6 +26,8 @@ from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.values import ApplicationFile, CancelRequest, CountsAndPages, Probe, Usage
 
 if TYPE_CHECKING:  # most programs do not need these
+    from pathlib import Path
+
     from sessionstore.model.state import SessionOwner
     from sessionstore.storage.report import Diagnosis, Finding
 
@@ -101,6 +103,15 @@ class Backend(ABC):
         del request
         raise StorageError("ask the holder of", session_id, "this store passes on no requests")
 
+    def pending_request(self, session_id: str, token: str | None) -> CancelRequest | None:
+        """Return the request that was made to the claim ``token`` and that nobody has heeded.
+
+        It outlives the process of that claim, until whoever comes after has released the session.
+        A place where no claim outlives its process returns None.
+        """
+        del session_id, token
+        return None
+
     @abstractmethod
     def checkpoint_ids(self, session_id: str) -> list[str]:
         """Return the ids of the checkpoints of a session, in any order; [] if there are none."""
@@ -175,6 +186,14 @@ class Backend(ABC):
         """Return a notifier of changes of these sessions, or of all."""
         del session_ids
         return PollingNotifier()
+
+    def directory(self, session_id: str) -> Path:
+        """Return the directory that a session has, or will have; it looks at nothing.
+
+        Raises:
+            StorageError: this place keeps no files.
+        """
+        raise StorageError("find the directory of", session_id, "this store keeps no files")
 
     def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
         """Yield what the application keeps beside the state, directories before their content.

@@ -44,6 +44,8 @@ from sessionstore.store.store import SessionStore
 from sessionstore.store.threads import Runner
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sessionstore.operations.cancel import Cancellation
     from sessionstore.operations.watch import SessionChange, Watched
 
@@ -100,6 +102,7 @@ class AsyncSessionStore(Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -112,6 +115,7 @@ class AsyncSessionStore(Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -119,7 +123,10 @@ class AsyncSessionStore(Generic[StateT]):
         self._opener: SessionOpener[StateT] = open_store(root, **options)
         opener = self._opener
         self._store: SessionStore[StateT] = SessionStore(
-            opener.backend, state_type=opener.state_type, clock=opener.clock
+            opener.backend,
+            state_type=opener.state_type,
+            default=opener.default,
+            clock=opener.clock,
         )
         self._runner = Runner()
 
@@ -293,6 +300,12 @@ class AsyncSessionStore(Generic[StateT]):
     exists: Final = awaited(SessionStore[StateT].exists)
     liveness: Final = awaited(SessionStore[StateT].liveness)
     checkpoints: Final = awaited(SessionStore[StateT].checkpoints)
+    checkpoint_names: Final = awaited(SessionStore[StateT].checkpoint_names)
+
+    def directory(self, session_id: str) -> Path:
+        """Return the directory of a session; a plain method, as it looks at nothing."""
+        return self._store.directory(session_id)
+
     explain: Final = awaited(SessionStore[StateT].explain)
     history: Final = awaited(SessionStore[StateT].history)
     diff: Final = awaited(SessionStore[StateT].diff)
@@ -344,6 +357,7 @@ class AsyncSessionStore(Generic[StateT]):
             pause = min(pause * 2, LONGEST_PAUSE)
 
     mark: Final = awaited(SessionStore[StateT].mark)
+    retry: Final = awaited(SessionStore[StateT].retry)
     usage: Final = awaited(SessionStore[StateT].usage)
     raw: Final = awaited(SessionStore[StateT].raw)
 

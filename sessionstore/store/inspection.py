@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore.errors import SessionStoreError
-from sessionstore.model.ids import check_id
+from sessionstore.model.ids import check_id, checkpoint_ids_in_order
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
 from sessionstore.session import inspect
@@ -17,6 +17,8 @@ from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Usage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sessionstore.model.checkpoint import Checkpoint
     from sessionstore.operations.cancel import Cancellation
     from sessionstore.operations.diff import StateDiff
@@ -74,6 +76,42 @@ class StoreInspection:
             ['node_complete', 'pause']
         """
         return inspect.list_checkpoints(self._backend, check_id(session_id))
+
+    def checkpoint_names(self, session_id: str) -> list[str]:
+        """Return the ids of a session's checkpoints, oldest first, without reading any of them.
+
+        The order is that of the revisions in the ids, then of the times in them. Ids that other
+        software gave come first: they tell no revision. A damaged checkpoint is among them;
+        :meth:`checkpoints` reads each one, and says so.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: something else is in the place of all checkpoints.
+            StorageError: the system refused.
+
+        Examples:
+            >>> [name.split(".")[0] for name in store.checkpoint_names("ticket-1")]
+            ['cp_node_complete', 'cp_pause']
+        """
+        return checkpoint_ids_in_order(self._backend.checkpoint_ids(check_id(session_id)))
+
+    def directory(self, session_id: str) -> Path:
+        """Return the directory of a session, for those who read the application's files in it.
+
+        It looks at nothing: the path is the same before the session is created, and after it is
+        deleted. Files that are put there before :meth:`create` stay, and belong to the session. A
+        delete removes them with it. ``state.json`` and ``checkpoints/`` are the store's own.
+
+        Raises:
+            InvalidSessionId: the id is not safe.
+            StorageError: the store keeps no files, as in memory.
+
+        Examples:
+            >>> store.directory("ticket-1").name
+            'ticket-1'
+        """
+        return self._backend.directory(check_id(session_id))
 
     def explain(self, session_id: str) -> Explanation:
         """Tell who held a session, how it ended and how that is known, and what to do next.
@@ -188,12 +226,12 @@ class StoreInspection:
 
         Args:
             session_id: the parent; a damaged one can be forked from a sound checkpoint.
-            checkpoint_id: the state to begin with, named as for :meth:`diff`; by default the
-                latest checkpoint.
+            checkpoint_id: the state to begin with, named as for :meth:`diff`; by default the one
+                that a resume goes on from: the latest checkpoint or, if the application has kept
+                none, the state that was saved last.
             new_id: the id of the fork; by default one is made.
 
         Raises:
-            NotResumable: no checkpoint is named, and there is no latest one.
             CheckpointNotFound: ``checkpoint_id`` names no checkpoint.
             InvalidQuery: ``checkpoint_id`` names several.
             SessionExists: there is a session with this new id.
@@ -237,13 +275,15 @@ class StoreInspection:
     def cancel(
         self, session_id: str, *, reason: str | None = None, timeout: float = 0.0
     ) -> Cancellation:
-        """Cancel a session: ask the live process that holds it, or end one whose process died.
+        """Cancel a session: ask the live process that holds it, or end one that lost its process.
 
         The next ``save`` or ``checkpoint`` of the holder raises ``CancellationRequested``; if that
         leaves its ``with`` block, the session ends as cancelled. The request is for this very
         claim: a claim that pauses or ends otherwise first wins, and whoever holds the session
-        next never meets the request. A session that does not run (paused, failed, completed) is
-        not touched: :meth:`mark` it, if you mean it.
+        next never meets the request. If the holder dies before it meets the request, whoever
+        records its death marks the session as cancelled. A session that was interrupted, and that
+        nobody has resumed yet, is cancelled at once. One that paused, failed or completed by
+        itself is not touched: :meth:`mark` it, if you mean it.
 
         Args:
             session_id: which one.
@@ -332,6 +372,37 @@ class StoreInspection:
         return mark(
             self._backend, check_id(session_id), SessionStatus(status), reason=reason, force=force
         )
+
+    def retry(self, session_id: str, *, force: bool = False) -> int:
+        """Let the start-up loop try a session again; return its new revision.
+
+        A session that FAILED, or was interrupted, is marked as interrupted, and its crashes and
+        stops count from 0. So :meth:`SessionStore.resume_interrupted` offers it again, also after
+        too many of them. The error of the result keeps what went wrong. If the session is ACTIVE
+        and its process died, that goes on record first.
+
+        Args:
+            session_id: which one.
+            force: also if its owner may live, which cannot be known from here.
+
+        Raises:
+            SessionEnded: it is COMPLETED or CANCELLED.
+            NotResumable: it is PAUSED, and nothing has interrupted it: resume it.
+            SessionClaimed: a process that lives, or may live, holds it; the error names it.
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: its state is damaged.
+            StorageError: the system refused.
+
+        Examples:
+            >>> revision = store.mark("ticket-1", "failed", reason="no connection")
+            >>> revision = store.retry("ticket-1")
+            >>> store.load("ticket-1").result.error
+            'to be tried again after: no connection'
+        """
+        from sessionstore.operations.retry import retry
+
+        return retry(self._backend, check_id(session_id), force=force)
 
     def usage(self, session_id: str) -> Usage:
         """Return what a session takes where it is kept, in bytes; a damaged one, too.

@@ -265,7 +265,7 @@ class StoreMaintenance(StoreQueries):
                 that takes long to look through is looked at less often.
             events: let the file system tell, if watchfiles is installed (the extra ``watch``).
             filters: as for :meth:`~sessionstore.SessionStore.find`; a session that no longer
-                matches is not told.
+                matches is not told, unless it was told before and has a status of ``until`` now.
 
         Raises:
             WatchTimedOut: the time is up, and ``until`` has not come.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from sessionstore import clock
 from sessionstore.errors import NotResumable, SessionCorrupt
@@ -16,18 +15,17 @@ from sessionstore.process import identity
 from sessionstore.session.inspect import NO_CHECKPOINT
 from sessionstore.storage.backend import Backend
 from sessionstore.store.inspection import StoreInspection
+from sessionstore.store.jobs import StoreJobs
 from sessionstore.store.maintenance import StoreMaintenance
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
-    from sessionstore.model.query import SessionFilters
     from sessionstore.model.state import SessionState
-    from sessionstore.operations.start_up import InterruptedSessions
-    from sessionstore.session.create import NewFields, NewSession
+    from sessionstore.session.create import NewSession
     from sessionstore.session.opener import SessionOpener
     from sessionstore.session.session import Session
 
 
-class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
+class SessionStore(StoreMaintenance, StoreInspection, StoreJobs[StateT]):
     """Sessions that outlive the process that runs them.
 
     Args:
@@ -36,7 +34,13 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: what a save that returned survives: a loss of ``"power"``, or only the death
             of the ``"process"``.
         create: whether to make the store if there is none; else that raises StorageError.
-        keep_checkpoints: how many of a session's checkpoints to keep as it goes; None keeps all.
+        keep_checkpoints: how many of its checkpoints a session keeps as it goes: the newest of the
+            application's, and as many of the store's own (``before_resume``, ``last_save``). The
+            latest always stays. None keeps all.
+        default: converts what JSON lacks, as ``json.dumps(default=)`` does. It is called with each
+            such value in ``data_buffer`` and wherever else any JSON may stand. What it returns
+            replaces the value, in ``session.state`` too. A TypeError or ValueError from it becomes
+            NotStorable. :func:`~sessionstore.plain` is one.
         clock: returns the current time as an aware datetime.
 
     ``durability`` and ``create`` are for a directory: a backend has its own.
@@ -60,6 +64,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -72,6 +77,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: Literal["power", "process"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
+        default: Callable[[Any], Any] | None = ...,
         clock: clock.Clock = ...,
     ) -> None: ...
 
@@ -83,6 +89,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
         durability: Literal["power", "process"] = "power",
         create: bool = True,
         keep_checkpoints: int | None = None,
+        default: Callable[[Any], Any] | None = None,
         clock: clock.Clock = clock.utc_now,
     ) -> None:
         # Loaded before the first save, which may run on an event loop, or without the right to
@@ -96,6 +103,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
             durability=durability,
             create=create,
             keep_checkpoints=keep_checkpoints,
+            default=default,
             clock=clock,
         )
         super().__init__(self._opener.backend)
@@ -114,7 +122,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
 
         Args:
             goal_id: what the session is for; required unless ``state`` is given.
-            state: a whole state instead, such as SessionState's constructors make.
+            state: a whole state instead, such as SessionState's constructors make. It is copied.
             fields: ``session_id``, ``agent_id``, ``entry_point``, ``stream_id``,
                 ``correlation_id``, ``input_data`` and ``checkpoint_enabled`` of the state; with
                 ``state`` only ``session_id``.
@@ -125,6 +133,7 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
             NotStorable: a value would not read back equal.
             StateTypeMismatch: the state is not of the store's ``state_type``.
             StorageError: the system refused.
+            TypeError: there is no such parameter; the error names the nearest.
 
         No session is left behind after an error.
 
@@ -197,137 +206,6 @@ class SessionStore(StoreMaintenance, StoreInspection, Generic[StateT]):
             force=force,
         )
         return Session(writer)
-
-    def create_or_resume(
-        self,
-        session_id: str,
-        goal_id: str | None = None,
-        *,
-        max_recoveries: int = 3,
-        state: StateT | None = None,
-        **fields: Unpack[NewFields],
-    ) -> Session[StateT]:
-        """Start this job, or go on with it: ``session.is_resumed`` tells which of the two.
-
-        A session that is not there is created. One that is PAUSED, also to wait for a person,
-        FAILED, or left behind by a dead process is resumed, from where :meth:`resume` goes on.
-        What is given for the creation is ignored then.
-
-        Args:
-            session_id: which one.
-            goal_id: what it is for; required unless it is there or ``state`` is given.
-            max_recoveries: refuse it if more processes than that died while they ran it.
-            state: as for :meth:`create`.
-            fields: as for :meth:`create`.
-
-        Raises:
-            SessionEnded: it is COMPLETED or CANCELLED; the error has its state.
-            SessionClaimed: a process that lives, or may live, holds it, or came first.
-            SessionExists: it is there for another goal.
-            NotResumable: too many processes died, or its checkpoint is missing or damaged.
-            SessionCorrupt: its state is damaged; it is never replaced by a new one.
-            StateTypeMismatch: its state is not of the store's ``state_type``.
-            InvalidSessionId: the id is not safe.
-            NotStorable: a value would not read back equal.
-            StorageError: the system refused.
-
-        Examples:
-            >>> with store.create_or_resume("nightly-2026-11-22", "report") as session:
-            ...     if not session.is_resumed:
-            ...         session.state.data_buffer["pages"] = []
-            ...     revision = session.complete()
-        """
-        from sessionstore.session.session import Session
-
-        writer = self._opener.create_or_resume(
-            session_id, goal_id, max_recoveries=max_recoveries, state=state, fields=fields
-        )
-        return Session(writer)
-
-    def resume_interrupted(
-        self,
-        *,
-        max_recoveries: int = 3,
-        max_stops: int = 10,
-        sweep: bool = True,
-        **filters: Unpack[SessionFilters],
-    ) -> InterruptedSessions[StateT]:
-        """Return an iterator that resumes each interrupted session: the loop of a start-up.
-
-        A session is claimed when the loop comes to it, not before. It is yours: end it with
-        ``with``. What another process took meanwhile, has another type, is damaged, or was
-        interrupted too often is left out; ``skipped`` of the iterator tells which and why.
-
-        Args:
-            max_recoveries: leave out a session if more processes than that died while they ran it.
-            max_stops: leave out a session that was stopped more often than that.
-            sweep: call :meth:`recover` first.
-            filters: as for :meth:`find`, without ``interrupted`` and ``max_recoveries``.
-
-        Raises:
-            InvalidQuery: a filter makes no sense.
-            StorageError: the store cannot be listed.
-
-        Examples:
-            >>> for session in store.resume_interrupted():
-            ...     with session:
-            ...         revision = session.complete()
-        """
-        from sessionstore.operations.start_up import InterruptedSessions, StartUp
-
-        return InterruptedSessions(
-            StartUp(
-                self._opener,
-                max_recoveries=max_recoveries,
-                max_stops=max_stops,
-                sweep=sweep,
-                filters=filters,
-            )
-        )
-
-    @contextmanager
-    def edit(
-        self, session_id: str, *, create: str | None = None, timeout: float = 10.0
-    ) -> Iterator[Session[StateT]]:
-        """Change a session that nobody runs; a worker goes on with it later.
-
-        At the end of the block the state is stored, if it changed, and becomes the latest
-        checkpoint, of type ``edit``, so that a resume sees it. It replaces an edit that nobody has
-        resumed yet. After an exception nothing of the state is stored, and a session that was
-        created is gone. The status stays; ``complete()``, ``cancel()``, … inside the block end the
-        session. If the process that ran it died, that goes on record first, as a sweep does it.
-
-        Args:
-            session_id: which one.
-            create: the goal of the session if it has to be created; it is PAUSED then. None: it
-                has to be there.
-            timeout: how many seconds to wait for a live holder to release it.
-
-        Raises:
-            SessionNotFound: there is no such session, and ``create`` is None.
-            SessionClaimed: a process that lives, or may live, holds it; the error names it.
-            SessionCorrupt: its state is damaged.
-            StateTypeMismatch: its state is not of the store's ``state_type``.
-            InvalidSessionId: the id is not safe.
-            NotStorable: a value would not read back equal; nothing was stored.
-            StorageError: the system refused.
-
-        Examples:
-            >>> with store.edit("ticket-1") as session:
-            ...     session.state.data_buffer["answer"] = "yes"
-        """
-        from sessionstore.session.edit import begin_edit
-        from sessionstore.session.session import Session
-
-        edit = begin_edit(self._opener, session_id, create=create, timeout=timeout)
-        try:
-            yield Session(edit.writer)
-            if (prepared := edit.prepare()) is not None:
-                edit.writer.finish(prepared)
-        except BaseException:
-            edit.discard()
-            raise
-        edit.writer.free()
 
     def claim(
         self,

@@ -361,3 +361,19 @@ class ResumeContract(Harness[BackendT]):
         self.original(backend, store, data_buffer={}, session_id="t")
         with pytest.raises(NotResumable, match="another session"):
             store.resume("s")
+
+    def test_what_a_resume_keeps_takes_no_place_of_the_applications(
+        self, backend: BackendT
+    ) -> None:
+        store = SessionStore(backend, keep_checkpoints=2)
+        session = store.create("g", session_id="s")
+        made = [session.checkpoint("step").checkpoint_id for _ in range(2)]
+        session.fail("down")
+        for _ in range(4):
+            store.resume("s").fail("down")
+        with store.resume("s") as session:
+            made.append(session.checkpoint("step").checkpoint_id)
+            session.complete()
+        kept = store.checkpoints("s")
+        assert [item.checkpoint_id for item in kept if item.checkpoint_type == "step"] == made[-2:]
+        assert sum(item.checkpoint_type == "before_resume" for item in kept) == 2

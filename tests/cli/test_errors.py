@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from tests.support.cli import invoke
+from tests.support.cli import invoke, put
 from tests.support.processes import Child, left_active, new_session, state_path
 
 PYTHON = re.compile(r"\w\(|\w=(?!\d)|session\.|store\.")
@@ -26,9 +26,10 @@ PYTHON = re.compile(r"\w\(|\w=(?!\d)|session\.|store\.")
         ("tail torn -n 0", 0, ""),
         ("diff torn", 5, "sessionstore explain torn"),
         ("diff bare", 1, "sessionstore show bare"),
-        ("fork bare", 1, "sessionstore show bare"),
         ("diff unnamed", 1, "sessionstore diff unnamed A B; available: cp_pause."),
-        ("fork unnamed", 1, "sessionstore fork unnamed --at CHECKPOINT; available: cp_pause."),
+        ("retry paused", 1, "sessionstore explain paused"),
+        ("retry bare", 1, "sessionstore explain bare"),
+        ("retry unknown", 4, "or retry it with --force"),
         ("fork paused --as bare", 1, "--as NEW"),
         ("show paused --at cp_x", 3, "sessionstore history paused"),
         ("cancel paused", 1, "sessionstore mark paused cancelled --reason TEXT"),
@@ -37,7 +38,7 @@ PYTHON = re.compile(r"\w\(|\w=(?!\d)|session\.|store\.")
 def test_a_refusal_says_what_to_type(tmp_path: Path, args: str, code: int, advice: str) -> None:
     for name in ("paused", "torn", "unnamed"):
         new_session(tmp_path, name)
-    new_session(tmp_path, "bare", checkpoint=False)
+    put(tmp_path, "bare")  # it has completed, and nobody has kept a checkpoint of it
     left_active(tmp_path, "unknown", owner=None, pid=None)
     state_path(tmp_path, "torn").unlink()
     state_path(tmp_path, "torn").write_text("{")

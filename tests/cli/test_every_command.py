@@ -436,7 +436,7 @@ def test_the_version_is_the_package_s() -> None:
     )
 
 
-OURS = ["explain", "history", "diff", "fork", "mark", "cancel"]
+OURS = ["explain", "history", "diff", "fork", "mark", "retry", "cancel"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -466,6 +466,7 @@ def test_hostile_text_reaches_no_terminal(tmp_path: Path) -> None:
             ["diff", session_id, "cp_1", "current", "--all"],
             ["cancel", session_id, "--reason", HOSTILE.replace("\x00", "")],
             ["mark", session_id, "paused", "--force", "--reason", HOSTILE.replace("\x00", "")],
+            ["retry", session_id, "--force"],
             ["fork", session_id],
         ):
             for form in ([], ["--color", "always"], ["-o", "json"]):
@@ -492,6 +493,7 @@ LINES = {
     "tail": "tail s1",
     "recover": "recover",
     "mark": "mark s1 cancelled --reason x",
+    "retry": "retry s2",
     "cancel": "cancel s1",
     "fork": "fork s1",
     "export": "export --all -O {new}.tar",
@@ -507,6 +509,7 @@ LINES = {
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
 def test_every_line_of_json_names_its_schema(paused: Path, name: str) -> None:
     assert ("-o", "jsonl") in forms_of(name)
+    new_session(paused, "s2", checkpoint=False)
     words = LINES[name].format(new=paused.parent / "new", old=paused.parent / "old").split()
     result = invoke(paused, *words, "-o", "jsonl")
     lines = [json.loads(line) for line in result.stdout.splitlines()]

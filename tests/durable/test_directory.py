@@ -179,7 +179,7 @@ def test_a_whole_life_works_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert session.save() == 2
         assert busy == []
         kept = session.checkpoint("node_complete", node="plan")
-        session.pause()
+        session.pause(node="ask")
     assert [item.damaged for item in store.checkpoints("s1")] == [None, None]
     with store.resume("s1", checkpoint_id=kept.checkpoint_id) as session:
         assert session.state.progress.current_node == "plan"

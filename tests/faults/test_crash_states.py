@@ -11,6 +11,7 @@ from tests.faults.support.crash_calls import Call
 from tests.faults.support.crash_model import Disk, File, Folder
 from tests.faults.support.crash_record import (
     LIFE,
+    LIFE_WITHOUT_CHECKPOINTS,
     SHORT_LIFE,
     Enumeration,
     Violation,
@@ -58,6 +59,30 @@ def test_a_checkpoint_that_returned_outlives_a_power_cut_in_process_mode_too(
 
 @linux
 @needs_strace
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_a_create_in_a_directory_of_the_application_is_atomic_too(
+    tmp_path: Path, durability: str
+) -> None:
+    steps = "mkdir create checkpoint complete delete mkdir create save"
+    tried = crash(tmp_path, durability, "none", steps)
+    assert tried.crashes >= 100
+    tally("crash states", promise=9, cases=tried.crashes)
+
+
+@linux
+@needs_strace
+@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("way", ["none", "plain rename", "copies", "keep one checkpoint"])
+def test_what_was_saved_without_a_checkpoint_can_be_resumed_after_a_power_cut(
+    tmp_path: Path, durability: str, way: str
+) -> None:
+    tried = crash(tmp_path, durability, way, LIFE_WITHOUT_CHECKPOINTS)
+    assert tried.crashes >= 100
+    tally("crash states", promise=12, cases=tried.crashes)
+
+
+@linux
+@needs_strace
 def test_a_state_that_names_a_pruned_checkpoint_is_resumable_after_a_check_up(
     tmp_path: Path,
 ) -> None:
@@ -74,7 +99,7 @@ def test_a_state_that_names_a_pruned_checkpoint_is_resumable_after_a_check_up(
     ("durability", "mutant", "symptom"),
     [
         ("power", "no file fsync", "state.json is neither"),
-        ("power", "no directory fsync", "state.json is neither"),
+        ("power", "no directory fsync", "the session is gone"),
         ("power", "checkpoint linked after the state", "refers to a checkpoint"),
         ("power", "delete without rename", "state.json is neither"),
         ("power", "delete without a flush", "state.json is neither"),

@@ -18,7 +18,8 @@ STEP = 1 if os.environ.get("SESSIONSTORE_FAULTS") == "all" else 47
     "operation",
     [
         "create", "claim", "resume", "save", "checkpoint", "pause", "complete", "release",
-        "delete", "mark", "recover", "liveness",
+        "delete", "mark", "recover", "liveness", "stop", "resume the last save", "take over",
+        "take over and resume", "edit", "edit a new one", "take over and edit",
     ],
 )  # fmt: skip
 def test_an_exception_at_any_line_locks_nobody_out(place: Path, operation: str) -> None:

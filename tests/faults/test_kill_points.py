@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from sessionstore import SessionStore
+from sessionstore import SessionState, SessionStore
 from tests.faults.conftest import Record
+from tests.faults.support.crash_record import has_own_checkpoint
 from tests.faults.support.operations import OPERATIONS, SESSION, check_listing, is_indexed
 from tests.faults.support.strace import (
     SWEEP_ALL,
@@ -110,21 +111,25 @@ def check_nobody_is_locked_out(root: Path, durability: Any, follow_up: str) -> N
     if not is_there:
         assert not store.exists(SESSION)
         store.create("goal", session_id=SESSION).complete()
-    elif store.load(SESSION).status == "active":
+    found_state = store.load(SESSION)
+    if found_state.status == "active":
         assert store.liveness(SESSION).is_dead
-    resumable = is_there and store.load(SESSION).is_resumable
     if follow_up == "sweep":
         sweep(store)
-    elif follow_up == "claim" or not resumable:
+    elif follow_up == "claim" or not is_there:
         with store.claim(SESSION) as session:
             stored = session.revision
             assert session.save() == stored + 1
     elif follow_up == "resume":
         with store.resume(SESSION, again=True) as session:
+            check_resumed(session.state, found_state)
             session.checkpoint()
     elif is_there:
         with pytest.raises(FileExistsError):
             store.create("goal", session_id=SESSION)
+    if follow_up != "create":
+        died = found_state.status == "active"
+        assert crashes(store.load(SESSION)) == crashes(found_state) + died, "a death is hidden"
     sweep(store)
     check_up(store, root)
     store.claim(SESSION).release()
@@ -135,6 +140,16 @@ def check_nobody_is_locked_out(root: Path, durability: Any, follow_up: str) -> N
     check_listing(store, 1)
     store.close()
     assert orphans(root) == []
+
+
+def crashes(state: SessionState) -> int:
+    return state.recovery.count if state.recovery else 0
+
+
+def check_resumed(resumed: SessionState, found: SessionState) -> None:
+    """Without a checkpoint of the application's, a resume goes on from the newest save."""
+    if not has_own_checkpoint(found):
+        assert resumed.data_buffer == found.data_buffer
 
 
 def check_up(store: SessionStore[Any], root: Path) -> None:

@@ -162,10 +162,10 @@ def test_ctrl_c_arrives_from_what_a_command_prints() -> None:
     item = SessionSummary("s", status=SessionStatus.PAUSED)
     places = 0
     while True:
-        with raising_at(places + 1, KeyboardInterrupt(), codec.plain) as fired:
+        with raising_at(places + 1, KeyboardInterrupt(), codec.json_view) as fired:
             arrived = None
             try:
-                codec.plain(item)
+                codec.json_view(item)
             except BaseException as raised:
                 arrived = raised
         if not fired():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessionstore import InvalidSessionId, SessionStore
+from sessionstore import InvalidSessionId, SessionStore, id_for
 from sessionstore.model.ids import (
     check_id,
+    checkpoint_ids_in_order,
     is_id,
     make_checkpoint_id,
     make_session_id,
@@ -122,3 +125,89 @@ def test_the_parts_of_a_plain_checkpoint_id_are_read_back(kind: str, node: str |
 )  # fmt: skip
 def test_an_id_that_is_not_ours_has_no_parts(foreign: str) -> None:
     assert parse_checkpoint_id(foreign) is None
+
+
+# --- id_for --------------------------------------------------------------------------------------
+
+STABLE = {
+    ("mail", "Anna@example.org", 7): "mail-Anna-example-org-7-7c2182717f6f091ee944b271db7bf5c0",
+    ("",): "fb912574cecad54c6a0bc75b46172350",
+    ("con",): "con-8f67004cdaf53fca42a37b4f23900a14",
+    ("ä/ö", -5): "5-44c77c75e8463074f788590e0afcb2a8",
+}
+"""The ids that were given from the first release on."""
+
+
+@pytest.mark.parametrize(("names", "expected"), STABLE.items())
+def test_an_id_for_names_stays_the_same_for_ever(
+    names: tuple[str | int, ...], expected: str
+) -> None:
+    assert id_for(*names) == expected
+
+
+class Kind(StrEnum):
+    MAIL = "mail"
+
+
+def test_an_id_for_names_tells_apart_what_differs() -> None:
+    names: list[tuple[str | int, ...]] = [
+        ("a", "bc"), ("ab", "c"), ("a-bc",), ("abc",), ("a", "b", "c"), ("bc", "a"), ("A", "bc"),
+        ("a", "bc", ""), ("", "a", "bc"), ("1",), (1,), (-1,), ("-1",), (16,), ("10",), ("i1:1",),
+        ("é",), ("e\u0301",), ("\ud83d\ude00",), ("\U0001f600",), ("x" * 200,), ("x" * 201,),
+        (10**5000,), (10**5000 + 1,),
+    ]  # fmt: skip
+    assert len({id_for(*each).lower() for each in names}) == len(names)
+    assert len({id_for(*each)[-32:] for each in names}) == len(names)
+    assert id_for(Kind.MAIL) == id_for("mail")
+
+
+@pytest.mark.parametrize("name", [None, True, 1.5, b"a", ["a"], NOON])
+def test_a_name_that_is_neither_text_nor_an_integer_is_refused(name: Any) -> None:
+    with pytest.raises(TypeError, match="text or an integer"):
+        id_for("mail", name)
+
+
+def test_an_id_for_no_name_is_refused() -> None:
+    with pytest.raises(TypeError, match="at least one name"):
+        id_for()
+
+
+@settings(database=None, max_examples=300)
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=())) | st.integers() | st.sampled_from(BAD[:-5]),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_an_id_for_any_names_is_valid_and_ends_in_the_hash(names: list[str | int]) -> None:
+    made = id_for(*names)
+    assert check_id(made) == made
+    assert len(made) <= 97
+    assert re.search(r"(^|-)[0-9a-f]{32}\Z", made)
+    assert made == id_for(*names)
+
+
+@pytest.mark.parametrize("name", [name for name in BAD if isinstance(name, str)])
+def test_an_id_for_an_unsafe_name_is_safe(name: str) -> None:
+    assert is_id(id_for(name))
+    assert is_id(id_for(name, name))
+
+
+def test_the_example_of_id_for_runs() -> None:
+    example = doctest.DocTestFinder().find(id_for, "id_for", globs={})[0]
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_checkpoint_ids_are_in_order_as_far_as_they_tell() -> None:
+    later = NOON + timedelta(days=1)
+    in_order = [
+        "cp_node_complete_zebra_20260101_000000",
+        "cp_node_complete_ape_20260202_000000",
+        make_checkpoint_id("pause", "z", 2, NOON),
+        make_checkpoint_id("node", "a", 9, later),
+        make_checkpoint_id("node", "z", 10, NOON),
+        make_checkpoint_id("before_resume", "a", 10, later),
+    ]
+    assert checkpoint_ids_in_order(reversed(in_order)) == in_order
+    assert checkpoint_ids_in_order(["b", "a"]) == ["a", "b"]

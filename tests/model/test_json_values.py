@@ -187,28 +187,49 @@ def test_a_value_that_would_not_come_back_is_refused_with_its_path(
         (1, 2),
         {1},
         frozenset({1}),
+        b"raw",
         Colour.RED,
+        SessionStatus.PAUSED,
         Point(),
         datetime(2026, 1, 1, tzinfo=UTC),
+        Decimal(1),
         UUID(int=1),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_refusal_names_state_type_where_a_declared_field_could_hold_the_value(
+def test_a_refusal_names_state_type_and_default_where_both_could_hold_the_value(
     session: Session[SessionState], value: Any
 ) -> None:
     session.state.data_buffer["found"] = value
-    assert refusal(session).reason.endswith(", or declare a field of that type in a state_type=")
+    assert refusal(session).reason.endswith(
+        ", declare a field of that type in a state_type=, or convert it with default= of the store"
+    )
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, Text("a"), Row([1]), 10**4300], ids=lambda value: type(value).__name__
+    "value",
+    [Text("a"), Number(1), Real(1.5), Row([1]), Mapping(a=1)],
+    ids=lambda value: type(value).__name__,
 )
-def test_a_refusal_names_no_state_type_where_a_field_would_not_help(
+def test_a_refusal_names_default_alone_where_a_declared_field_would_not_help(
     session: Session[SessionState], value: Any
 ) -> None:
     session.state.data_buffer["found"] = value
-    assert "state_type" not in refusal(session).reason
+    reason = refusal(session).reason
+    assert reason.endswith(", or convert it with default= of the store")
+    assert "state_type" not in reason
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, "\ud800", 10**4300, {1: "a"}], ids=["nan", "surrogate", "digits", "key"]
+)
+def test_a_refusal_of_a_value_rather_than_its_type_names_neither(
+    session: Session[SessionState], value: Any
+) -> None:
+    session.state.data_buffer["found"] = value
+    reason = refusal(session).reason
+    assert "state_type" not in reason
+    assert "default=" not in reason
 
 
 def test_the_message_is_the_one_of_the_design(session: Session[SessionState]) -> None:

@@ -352,7 +352,9 @@ def test_a_damaged_run_record_becomes_no_session(one: RunRecord) -> None:
         ({"resume_from": "", "paused_at": "p"}, "p"),
         ({"path": ["a", "b"]}, "b"),
         ({"resume_from": "", "paused_at": "", "path": ["a"]}, "a"),
-        ({"path": [""]}, None),
+        ({"path": [""]}, ""),
+        ({"path": ["a", ""], "paused_at": ""}, ""),
+        ({"path": [], "resume_from": "", "paused_at": ""}, None),
         ({}, None),
     ],
 )

@@ -40,10 +40,10 @@ MUTANTS = (
         "session/writer.py",
         (
             (
-                "            try:\n                revision = self._store(prepared)\n",
-                "            if prepared.summary is not None:\n"
+                "            try:\n                self._store(prepared)\n",
+                "            if prepared.ending is not None:\n"
                 "                __import__('fcntl').flock(self.claim._lock._file, 8)\n"
-                "            try:\n                revision = self._store(prepared)\n",
+                "            try:\n                self._store(prepared)\n",
             ),
         ),
         "tests/mutants/test_gaps.py::"
@@ -152,7 +152,7 @@ MUTANTS = (
         "the loser does not wait until the winner has said who it is",
         6,
         "storage/files/lock.py",
-        (("LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE", "PROBE_GRACE"),),
+        (("unnamed=LOOK_GRACE", "unnamed=PROBE_GRACE"),),
         "tests/storage/files/test_backend.py::"
         "test_who_is_refused_learns_who_has_the_lock_though_it_says_so_late[one that died]",
     ),

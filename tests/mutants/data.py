@@ -19,12 +19,15 @@ MUTANTS = (
         9,
         "storage/files/create.py",
         (
-            ('aside = f"{replace.temporary_name()}-{session_id}"', "aside = session_id"),
+            (
+                'self._aside = f"{replace.temporary_name()}-{session_id}"',
+                "self._aside = session_id",
+            ),
             (
                 "        opened_trash(layout) as trash,\n",
                 "        Directory(layout.sessions) as trash,\n",
             ),
-            ("replace.move_new(trash, aside, sessions, session_id)", "pass"),
+            ("replace.move_new(trash, self._aside, sessions, self._id)", "pass"),
         ),
         "tests/mutants/test_gaps.py::"
         "test_a_create_that_is_killed_between_two_calls_leaves_a_whole_session_or_none",

@@ -15,8 +15,8 @@ MUTANTS = (
         "operations/retention.py",
         (
             (
-                "max(0, len(candidates) - (self.keep_checkpoints or 0))",
-                "len(candidates) - (self.keep_checkpoints or 0)",
+                "max(0, len(kept) - (self.keep_checkpoints or 0))",
+                "len(kept) - (self.keep_checkpoints or 0)",
             ),
         ),
         "tests/operations/test_prune.py::test_who_has_no_more_checkpoints_than_are_kept_loses_none",

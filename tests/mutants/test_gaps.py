@@ -210,6 +210,7 @@ def test_a_create_that_is_killed_between_two_calls_leaves_a_whole_session_or_non
     store = SessionStore(tmp_path)
     number = 1
     while kill_at("mkdirat", number, "create_one", tmp_path):
+        assert store.exists("s1") == session_path(tmp_path, "s1").exists(), "half a session"
         if store.exists("s1"):
             store.load("s1")
         store.recover()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from sessionstore import (
     SessionStore,
     Situation,
 )
+from sessionstore.operations import explain
 from tests.support.cli import HOSTILE, acting, put, put_hostile
 from tests.support.processes import Child, edit_state, left_active, session_path, state_path
 
@@ -50,9 +53,10 @@ def advice(told: Explanation) -> list[str]:
 
 
 def called(told: Explanation, store: Store) -> Any:
-    """Do what the last call that it advises says."""
-    calls = [item.call for item in told.next if item.call and "…" not in item.call]
-    return eval(calls[-1], {"store": store})
+    """Do the first call that it advises to go on with."""
+    calls = [item.call for item in told.next if item.call]
+    going_on = [call for call in calls if re.match(r"store\.(resume|fork)\(", call)]
+    return eval(going_on[0], {"store": store})
 
 
 def test_a_killed_process_leaves_a_session_that_explains_itself(
@@ -87,7 +91,7 @@ def test_a_killed_process_leaves_a_session_that_explains_itself(
     assert (swept.situation, swept.status) == (Situation.INTERRUPTED, "failed")
     assert swept.holder is not None
     assert swept.holder.pid == owner.pid  # who ran it, not who marked it
-    assert "a sweep marked it failed" in swept.ended
+    assert "that was recorded at" in swept.ended
     assert swept.lost == told.lost  # the mark itself is nothing that could be lost
     with called(swept, store) as session:
         assert session.state.data_buffer == {}
@@ -127,7 +131,7 @@ def test_who_ran_a_session_is_told_and_not_who_gave_it_up(
     assert told.holder is not None
     assert told.holder.pid == owner.pid
     assert "given up" in told.ended
-    assert f"pid {owner.pid}" in dict(told.facts())["crashes"]
+    assert f"pid {owner.pid}" in dict(told.facts())["interrupted"]
     with store.resume("s1", again=True) as session:  # from here on somebody else ran it
         session.complete()
     told = store.explain("s1")
@@ -214,14 +218,81 @@ def test_a_checkpoint_that_does_not_load_is_named_with_what_there_is_instead(
         resumed.complete()
 
 
-def test_a_session_without_a_checkpoint_says_that_it_cannot_be_resumed(store: Store) -> None:
+def test_a_session_without_a_checkpoint_says_that_it_goes_on_from_its_last_save(
+    store: Store,
+) -> None:
     with store.create("goal", session_id="s1") as session:
+        session.state.data_buffer["saved"] = 1
         session.fail("bad")
     told = store.explain("s1")
-    assert told.unresumable == "it has no checkpoint"
+    assert (told.unresumable, told.checkpoint, told.is_from_last_save) == (None, None, True)
     assert not told.shows_damage
-    assert called(told, store).revision == 2
-    assert "not possible" in str(told)
+    facts = dict(told.facts())
+    assert facts["resume"].startswith("from the state that was saved last (revision 2 of ")
+    assert facts["not restored"] == "nothing that was saved"
+    with called(told, store) as resumed:
+        assert resumed.state.data_buffer == {"saved": 1}
+        resumed.complete()
+    assert "resume: only with again=True, from the state" in str(store.explain("s1"))
+
+
+def test_newer_saves_than_the_checkpoint_can_be_gone_on_from_as_it_says(store: Store) -> None:
+    work(store).fail("bad")
+    call = next(item.call for item in store.explain("s1").next if "saved last" in item.text)
+    assert call == 'store.resume("s1", from_last_save=True)'
+    with eval(call, {"store": store}) as resumed:
+        assert resumed.state.progress.path == ["plan", "fetch", "think"]
+        resumed.checkpoint()
+        resumed.complete()
+    told = store.explain("s1")  # its end is nothing that a resume would lose
+    assert told.lost is not None
+    assert (told.lost.revisions, len(told.next)) == (0, 1)
+
+
+def test_a_stop_is_not_told_as_a_death(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), work(store) as session:
+        session.state.data_buffer["edited"] = 1
+        session.checkpoint()
+        session.state.data_buffer["edited"] = 2
+        raise KeyboardInterrupt
+    told = store.explain("s1")
+    assert (told.situation, told.status) == (Situation.INTERRUPTED, "paused")
+    assert "it was stopped by KeyboardInterrupt" in told.ended
+    assert "died" not in told.ended
+    assert dict(told.facts())["interrupted"] == (
+        "its process died 0 times, and it was stopped 1 time"
+    )
+    assert told.lost is not None
+    assert told.lost.revisions == 1  # what the stop saved
+    assert "sessionstore cancel s1" in advice(told)
+    assert "sessionstore retry s1" not in advice(told)  # the loop offers it as it is
+
+
+def test_what_the_start_up_loop_leaves_out_is_told_with_the_way_back(
+    tmp_path: Path, store: Store
+) -> None:
+    work(store).fail("bad")
+    for counts, why in (
+        ({"count": 4}, "more than 3 processes died while they ran it"),
+        ({"count": 0, "stops": 11}, "it was stopped more than 10 times"),
+    ):
+        recovery = {"at": "", "reason": "r", **counts}
+        edit_state(tmp_path, "s1", recovery=recovery, result={"success": False, "error": "r"})
+        assert list(store.resume_interrupted()) == []
+        told = store.explain("s1")
+        assert f"The start-up loop leaves it out: {why}." in told.summary
+        (retry,) = (item.call for item in told.next if item.command == "sessionstore retry s1")
+        assert retry is not None
+        eval(retry, {"store": store})
+        assert "leaves it out" not in store.explain("s1").summary
+    with next(iter(store.resume_interrupted())) as session:
+        session.complete()
+
+
+def test_too_many_is_what_the_start_up_loop_takes_by_default() -> None:
+    options = inspect.signature(SessionStore.resume_interrupted).parameters
+    assert options["max_recoveries"].default == explain.MAX_RECOVERIES
+    assert options["max_stops"].default == explain.MAX_STOPS
 
 
 @pytest.mark.parametrize("has_checkpoint", [True, False])

@@ -11,7 +11,6 @@ from sessionstore import (
     CheckpointNotFound,
     FilesBackend,
     InvalidSessionId,
-    NotResumable,
     SessionCorrupt,
     SessionExists,
     SessionNotFound,
@@ -21,10 +20,10 @@ from sessionstore import (
 )
 from sessionstore.storage.files.claim import FilesClaim
 from tests.support.cli import GONE, put
+from tests.support.cli import state as stored
 from tests.support.processes import (
     Child,
     edit_state,
-    left_active,
     new_session,
     read_state,
     session_path,
@@ -60,14 +59,11 @@ def test_a_fork_is_a_paused_session_of_its_own_that_can_be_resumed(store: Store)
 
 def test_a_fork_of_an_ended_state_has_not_ended(tmp_path: Path) -> None:
     store = SessionStore(tmp_path)
-    left_active(tmp_path, "s1", owner=None, pid=GONE)
+    put(tmp_path, "s1", stored("s1", status="active", pid=GONE))
     store.recover()
-    with store.resume("s1") as session:
-        session.complete()
-    (kept,) = (i for i in store.checkpoints("s1") if i.checkpoint_type == "before_resume")
-    swept = store.load_checkpoint("s1", kept.checkpoint_id)
+    swept = store.load("s1")
     assert (swept.status, swept.recovery is None) == ("failed", False)
-    state = store.load(store.fork("s1", kept.checkpoint_id))
+    state = store.load(store.fork("s1"))
     assert (state.status, state.is_interrupted, state.recovery) == ("paused", False, None)
     assert (state.result.success, state.result.error) == (None, None)
     assert state.timestamps.completed_at is None
@@ -133,10 +129,26 @@ def test_a_fork_without_its_checkpoint_is_taken_back(
     assert tree(tmp_path) == before
 
 
-def test_a_session_without_a_checkpoint_cannot_be_forked(tmp_path: Path) -> None:
-    new_session(tmp_path, checkpoint=False)
-    with pytest.raises(NotResumable, match="no checkpoint"):
-        SessionStore(tmp_path).fork("s1")
+@pytest.mark.parametrize("has_stopped", [False, True])
+def test_a_session_without_a_checkpoint_is_forked_from_its_last_save(
+    tmp_path: Path, has_stopped: bool
+) -> None:
+    store = SessionStore(tmp_path)
+    session = store.create("goal", session_id="s1")
+    session.state.data_buffer["saved"] = 1
+    session.save()
+    if has_stopped:
+        session.fail("bad")
+    state = store.load(store.fork("s1", new_id="f1"))
+    assert (state.status, state.data_buffer) == ("paused", {"saved": 1})
+    assert state.forked_from is not None
+    assert state.forked_from["checkpoint_id"] is None
+    (found,) = store.forks("s1")
+    assert found.origin == "s1 at its last save"
+    assert "forked from: s1 at its last save" in str(store.explain("f1"))
+    with store.resume("f1") as fork:
+        fork.complete()
+    session.release()
 
 
 def test_a_damaged_session_is_forked_from_a_sound_checkpoint(tmp_path: Path) -> None:

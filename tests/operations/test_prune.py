@@ -197,11 +197,44 @@ def test_the_checkpoint_that_a_resume_would_use_stays_however_old(
     with store.resume("s1", checkpoint_id=kept[0], again=True) as session:
         session.fail("went back")
     report = store.prune(RetentionPolicy(keep_checkpoints=0), apply=True)
-    assert set(kept[1:]) < set(report.checkpoints[0].checkpoints)
+    assert set(kept[1:]) == set(report.checkpoints[0].checkpoints)
     assert left(store) == [kept[0]]
     with store.resume("s1") as session:
         assert session.state.latest_checkpoint_id == kept[0]
         session.complete()
+
+
+def test_what_the_store_keeps_by_itself_counts_apart(
+    store: SessionStore[SessionState], time: Time
+) -> None:
+    kept = with_checkpoints(store, time)
+    for _ in range(4):  # each keeps the newer state that it goes back from
+        with store.resume("s1", again=True) as session:
+            session.save()
+            session.fail("down")
+    store.prune(RetentionPolicy(keep_checkpoints=3), apply=True)
+    types = [item.checkpoint_type for item in store.checkpoints("s1")]
+    assert types.count("before_resume") == 3
+    assert len(types) == 6
+    assert kept[-3:] == [name for name in left(store) if name in kept]
+
+
+def test_without_a_latest_one_the_newest_checkpoint_stays(tmp_path: Path, time: Time) -> None:
+    store = SessionStore(tmp_path, clock=time)
+    kept = with_checkpoints(store, time)
+    edit_state(tmp_path, "s1", latest_checkpoint_id=None)
+    store.prune(RetentionPolicy(keep_checkpoints=0), apply=True)
+    assert left(store) == kept[-1:]
+
+
+def test_the_checkpoint_that_a_power_cut_made_newer_than_its_state_stays(
+    tmp_path: Path, time: Time
+) -> None:
+    store = SessionStore(tmp_path, clock=time)
+    kept = with_checkpoints(store, time)
+    edit_state(tmp_path, "s1", latest_checkpoint_id=kept[0], revision=2)
+    store.prune(RetentionPolicy(keep_checkpoints=0), apply=True)
+    assert left(store) == [kept[0], kept[-1]]
 
 
 def test_no_checkpoint_goes_while_the_one_to_resume_is_damaged(tmp_path: Path, time: Time) -> None:
@@ -358,7 +391,7 @@ def test_interrupted_and_started_again_it_goes_on(tmp_path: Path, how: signal.Si
     for number in range(count):
         new_session(tmp_path, f"s{number:02}", checkpoint=False)
         (session_path(tmp_path, f"s{number:02}") / "file").write_bytes(b"x")
-    whole = tree(session_path(tmp_path, "s00"))
+    whole = {name: tree(session_path(tmp_path, name)) for name in os.listdir(tmp_path / "sessions")}
     # Wherever the signal hits, it is before the end: the last one stays until a word comes.
     with Child("prune_slowly", tmp_path, 1) as child:
         until(lambda: len(os.listdir(tmp_path / "sessions")) < count - 5, "some to be gone")
@@ -367,7 +400,7 @@ def test_interrupted_and_started_again_it_goes_on(tmp_path: Path, how: signal.Si
     there = sorted(path.name for path in (tmp_path / "sessions").iterdir())
     assert 0 < len(there) < count - 5
     for name in there:  # what is left is whole
-        assert tree(session_path(tmp_path, name)).keys() == whole.keys()
+        assert tree(session_path(tmp_path, name)) == whole[name]
     report = SessionStore(tmp_path).prune(RetentionPolicy(older_than=0), apply=True)
     assert names(report.sessions) == there
     assert list((tmp_path / "sessions").iterdir()) == list((tmp_path / "trash").iterdir()) == []

@@ -408,3 +408,72 @@ def test_an_interrupt_ends_it_at_once(tmp_path: Path, events: bool) -> None:
         child.hear()
         child.signal(signal.SIGINT)
         assert child.wait() == -signal.SIGINT
+
+
+# --- filters that exclude the awaited status ----------------------------------------------------
+
+
+def test_a_session_that_leaves_the_filter_by_the_awaited_status_ends_the_watch(
+    store: Store, events: bool
+) -> None:
+    session = store.create("goal", session_id="s1")
+    watching = store.watch(
+        status="active", until="completed", timeout=DEADLINE, poll=0.05, events=events
+    )
+    seen = [next(watching)]
+    session.complete()
+    begin = time.monotonic()
+    seen += watching
+    assert time.monotonic() - begin < DEADLINE / 2
+    assert told(seen) == [("s1", "found"), ("s1", "changed")]
+    assert seen[-1].summary.status is SessionStatus.COMPLETED
+
+
+@pytest.mark.parametrize("filters", [{"status": "active"}, {"goal_id": "another"}])
+def test_a_named_session_that_has_the_awaited_status_ends_the_watch_whatever_the_filter(
+    store: Store, filters: dict[str, Any]
+) -> None:
+    store.create("goal", session_id="s1").complete()
+    assert list(store.watch("s1", until="completed", timeout=DEADLINE, **filters)) == []
+
+
+def test_a_session_that_leaves_the_filter_by_another_status_is_still_waited_for(
+    store: Store,
+) -> None:
+    session = store.create("goal", session_id="s1")
+    watching = store.watch(status="active", until="completed", timeout=0.3, poll=0.02, events=False)
+    assert told([next(watching)]) == [("s1", "found")]
+    session.fail("down")
+    with pytest.raises(WatchTimedOut, match="s1"):
+        list(watching)
+
+
+def test_a_session_that_is_resumed_after_the_awaited_status_is_waited_for_again(
+    store: Store,
+) -> None:
+    first = store.create("goal", session_id="s1")
+    second = store.create("goal", session_id="s2")
+    first.checkpoint()
+    watching = store.watch(
+        status="active", until="completed", timeout=DEADLINE, poll=0.02, events=False
+    )
+    seen = [next(watching), next(watching)]
+    first.complete()
+    seen.append(next(watching))
+    with store.resume("s1", again=True) as again:
+        seen.append(next(watching))
+        second.complete()
+        seen.append(next(watching))
+        assert seen[-2].summary.status is SessionStatus.ACTIVE
+        again.complete()
+    seen += watching
+    assert [change.session_id for change in seen] == ["s1", "s2", "s1", "s1", "s2", "s1"]
+
+
+def test_without_an_awaited_status_what_no_longer_matches_is_not_told(store: Store) -> None:
+    session = store.create("goal", session_id="s1")
+    watching = store.watch(status="active", timeout=0.3, poll=0.02, events=False)
+    seen = [next(watching)]
+    session.complete()
+    seen += watching
+    assert told(seen) == [("s1", "found")]

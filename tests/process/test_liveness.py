@@ -14,6 +14,7 @@ from sessionstore import Liveness, SessionClaimed, SessionOwner, SessionStore, V
 from sessionstore.clock import utc_now
 from sessionstore.durable import mounts
 from sessionstore.process import identity
+from sessionstore.process import liveness as processes
 from tests.support.processes import (
     Child,
     edit_state,
@@ -196,9 +197,12 @@ def test_a_person_may_name_what_cannot_be_known(
     store = SessionStore(tmp_path)
     with pytest.raises(SessionClaimed, match=r"on another host.*force=True"):
         store.claim("s1")
-    store.claim("s1", force=True)._writer.free()
-    assert [item.session_id for item in store.recover(assume_dead=["s1"]).swept] == ["s1"]
-    assert "assumed" in read_state(tmp_path, "s1")["recovery"]["reason"]
+    with store.claim("s1", force=True) as session:
+        assert session.state.recovery is not None
+        assert "assumed dead by a person" in session.state.recovery.reason
+    left_active(tmp_path, "s2", owner=record(boot_id="x", host="web7"), pid=1)
+    assert [item.session_id for item in store.recover(assume_dead=["s2"]).swept] == ["s2"]
+    assert "assumed" in read_state(tmp_path, "s2")["recovery"]["reason"]
 
 
 # --- nothing but a pid ---------------------------------------------------------------------------
@@ -303,3 +307,21 @@ def test_from_inside_a_namespace_the_living_outside_are_left_and_the_dead_are_sw
         assert inside.ask("liveness", session_id="live")["verdict"] == "alive"
         assert outside.ask("save", step=2) == {"revision": 2}
     assert read_state(tmp_path, "dead")["status"] == "failed"
+
+
+def test_a_held_lock_is_no_evidence_where_the_process_alone_is_looked_up() -> None:
+    mine = identity.new_owner(utc_now())
+    identity.hold(mine)
+    elsewhere = {"pid_namespace": "pid:[1]"}
+    try:
+        assert processes.look_up(mine) is Verdict.ALIVE
+        assert processes.look_up(mine.model_copy(update=elsewhere)) is Verdict.UNKNOWN
+        other = {"boot_id": "another", "host": "another"}
+        assert processes.look_up(mine.model_copy(update=other)) is Verdict.UNKNOWN
+        assert processes.look_up(mine.model_copy(update={"boot_id": "another"})) is Verdict.DEAD
+        assert processes.look_up(mine.model_copy(update={"pid": None})) is Verdict.UNKNOWN
+        # judge_owner takes the lock for free, and says another thing.
+        kept = processes.judge_owner(mine.model_copy(update=elsewhere), lock_is_proof=False)
+        assert kept.is_dead
+    finally:
+        identity.let_go(mine)

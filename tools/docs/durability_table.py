@@ -31,7 +31,7 @@ KINDS = (
     "races",
     "corrupt inputs",
 )
-PROMISES = range(1, 12)
+PROMISES = range(1, 13)
 
 
 @dataclass(frozen=True)

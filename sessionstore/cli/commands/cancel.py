@@ -74,8 +74,8 @@ def cancel(
         seen = cancel_each()
         report = Report(
             schema=SCHEMA,
-            lines=(json.plain(item) for item in seen),
-            fields=lambda: {"reason": reason, "cancellations": [json.plain(item) for item in seen]},
+            lines=(json.view(item) for item in seen),
+            fields=lambda: {"reason": reason, "cancellations": [json.view(item) for item in seen]},
             ids=(item.session_id for item in seen if item.outcome in ("cancelled", "requested")),
             table=lambda: _write(seen),
         )

@@ -68,8 +68,8 @@ def diff(
         found = store.diff(session_id, a, b, everything=everything)
     report = Report(
         schema=SCHEMA,
-        lines=(json.plain(item) for item in found),
-        fields=lambda: {**json.plain(found), "differs": bool(found)},
+        lines=(json.view(item) for item in found),
+        fields=lambda: {**json.view(found), "differs": bool(found)},
         table=lambda: _write(found, full=full, colored=settings.colored),
     )
     emit(report, form)

@@ -45,8 +45,8 @@ def doctor(settings: Settings, form: str) -> int:
     found = sessionstore.diagnose(settings.require_root())
     report = Report(
         schema=DIAGNOSES,
-        lines=map(json.plain, found),
-        fields=lambda: {"diagnoses": json.plain(found)},
+        lines=map(json.view, found),
+        fields=lambda: {"diagnoses": json.view(found)},
         table=lambda: _write(found, settings),
     )
     emit(report, form)

@@ -33,7 +33,7 @@ _STYLES = {
     epilog="""\b
 Examples:
   sessionstore explain session_20260125_17
-  sessionstore ls --resumable -o ids | head -1 | sessionstore explain -
+  sessionstore ls --resumable --unfinished -o ids | head -1 | sessionstore explain -
   sessionstore explain session_20260125_17 -o json | jq '.explanations[0].next[].command'"""
 )
 @sessions_argument
@@ -43,7 +43,7 @@ Examples:
 def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
     """Explain who held a session, how it ended and how that is known, and what to do next.
 
-    Names the last good step, the checkpoint that a resume would use, what a resume would lose, and
+    Names the last good step, the state that a resume goes on from, what a resume would lose, and
     what to type or call. ID is a session id or a unique prefix of one; - reads ids from stdin.
     Exits with 5 if a session, or the checkpoint that it needs, is damaged.
     """
@@ -60,8 +60,8 @@ def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
         told = explain_each()
         report = Report(
             schema=SCHEMA,
-            lines=(json.plain(item) for item in told),
-            fields=lambda: {"explanations": [json.plain(item) for item in told]},
+            lines=(json.view(item) for item in told),
+            fields=lambda: {"explanations": [json.view(item) for item in told]},
             ids=(item.session_id for item in told),
             table=lambda: _write(told, colored=settings.colored),
         )

@@ -51,12 +51,12 @@ def fsck(settings: Settings, form: str, repair: bool) -> int:
     damaged = {item.session_id for item in report.left if item.is_damage and item.session_id}
     found = Report(
         schema=CHECKUP,
-        lines=(json.plain(item) for item in report.findings),
+        lines=(json.view(item) for item in report.findings),
         fields=lambda: {
             "repair": report.repair,
             "checked": report.checked,
             "has_damage": report.has_damage,
-            "findings": json.plain(report.findings),
+            "findings": json.view(report.findings),
         },
         ids=sorted(damaged),
         table=lambda: _write_table(report, settings),

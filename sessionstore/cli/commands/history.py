@@ -49,11 +49,11 @@ def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
         if forks:
             with ProgressBar(settings.color) as bar:
                 children = store.forks(found.session_id, progress=bar)
-    forked: json.Item = {"forks": json.plain(children)} if forks else {}
+    forked: json.Item = {"forks": json.view(children)} if forks else {}
     report = Report(
         schema=SCHEMA,
-        lines=(json.plain(moment) for moment in found),
-        fields=lambda: {"history": json.plain(found), **forked},
+        lines=(json.view(moment) for moment in found),
+        fields=lambda: {"history": json.view(found), **forked},
         ids=(
             moment.checkpoint_id
             for moment in found

@@ -27,7 +27,7 @@ Examples:
   sessionstore ls --status failed --interrupted --since 2h
   sessionstore ls --stale --fields id,owner,liveness,updated --times iso
   sessionstore ls -w 5 --status active
-  sessionstore ls --resumable -o ids | xargs -n 1 ./resume.sh
+  sessionstore ls --resumable --unfinished -o ids | xargs -n 1 ./resume.sh
   sessionstore ls -o jsonl | jq -r 'select(.is_stale) | .session_id'""",
 )
 @filter_options(*ALL)

@@ -132,7 +132,7 @@ def _write_state(store: SessionStore[Any], session_id: str, at: str | None) -> N
         state = store.load(session_id)
     else:
         state = store.load_checkpoint(session_id, store.find_checkpoint(session_id, at))
-    streams.write(json.dumps(json.plain(state), indent=2) + "\n")
+    streams.write(json.dumps(json.view(state), indent=2) + "\n")
 
 
 def _write_raw(store: SessionStore[Any], session_id: str, at: str | None) -> int:

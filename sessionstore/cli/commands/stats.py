@@ -53,8 +53,8 @@ def stats(settings: Settings, form: str, no_sizes: bool) -> int:
         found = store.stats(sizes=not no_sizes, progress=bar, counted=counted)
     report = Report(
         schema=STATS,
-        lines=map(json.plain, [found]),
-        fields=partial(json.plain, found),
+        lines=map(json.view, [found]),
+        fields=partial(json.view, found),
         table=lambda: _write_sizes(found, settings, sizes=not no_sizes),
     )
     emit(report, form)

@@ -49,9 +49,10 @@ def _time(name: str, word: str) -> Callable[[F], F]:
 
 
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
-    "resumable": _flag("resumable", "Only sessions with a checkpoint that loads."),
+    "resumable": _flag("resumable", "Only sessions with a state to go on from."),
+    "unfinished": _flag("unfinished", "Only sessions that are neither completed nor cancelled."),
     "stale": _flag("stale", "Only active sessions whose process is dead."),
-    "interrupted": _flag("interrupted", "Only sessions that a recovery sweep marked."),
+    "interrupted": _flag("interrupted", "Only sessions that were stopped at work."),
     "damaged": _flag("damaged", "Only sessions whose state cannot be read."),
     "status": statuses_option("-s", "--status", "status", told="Only sessions with one of these"),
     "goal_id": _id("goal"),

@@ -80,8 +80,9 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
     "updated": (Column("UPDATED"), _time("updated_at")),
     "ended": (Column("ENDED"), _time("completed_at")),
     "checkpoint": (Column("CHECKPOINT"), _text("latest_checkpoint_id", 130)),
-    "resumable": (Column("RESUMABLE"), lambda item, _: labels.yes_or_no(item.is_resumable)),
+    "resumable": (Column("RESUMABLE"), lambda item, _: labels.resumable(item)),
     "recoveries": (Column("RECOVERIES", is_number=True), _number("recoveries")),
+    "stops": (Column("STOPS", is_number=True), _number("stops")),
     "pid": (
         Column("PID", is_number=True),
         lambda item, _: _NOTHING if item.pid is None else str(item.pid),

@@ -15,15 +15,15 @@ RECOVERY = "sessionstore.recovery/1"
 
 Item = dict[str, Any]
 
-_PLAIN = (str, int)
-"""The plain types of a summary; a status is a str."""
+_AS_IT_IS = (str, int)
+"""The types of a summary that are JSON already; a status is a str."""
 
 
-def plain(value: Any) -> Any:
-    """Return a model, dataclass or container as plain JSON data, with null for NaN."""
+def view(value: Any) -> Any:
+    """Return a model, dataclass or container as JSON to look at, with null for NaN."""
     from sessionstore.model import codec  # --help and completion do not need it
 
-    return codec.plain(value)
+    return codec.json_view(value)
 
 
 def summary_item(summary: SessionSummary) -> Item:
@@ -31,9 +31,10 @@ def summary_item(summary: SessionSummary) -> Item:
     item: Item = {}
     for name in summary.__slots__:
         value = getattr(summary, name)
-        # Most values are plain already; converting the models takes longer.
-        item[name] = value if value is None or isinstance(value, _PLAIN) else plain(value)
+        # Most values are JSON already; converting the models takes longer.
+        item[name] = value if value is None or isinstance(value, _AS_IT_IS) else view(value)
     item["is_stale"] = summary.is_stale
+    item["is_finished"] = summary.is_finished
     return item
 
 
@@ -47,7 +48,7 @@ def outcome_lines(report: object, outcomes: Sequence[str]) -> Iterator[Item]:
     """Yield the items of a report, outcome by outcome, each with the name of its outcome."""
     for outcome in outcomes:
         for item in items_of(report, outcome):
-            yield {"outcome": outcome, **plain(item)}
+            yield {"outcome": outcome, **view(item)}
 
 
 def outcome_fields(report: object, outcomes: Sequence[str]) -> Item:

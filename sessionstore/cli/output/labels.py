@@ -67,6 +67,13 @@ def yes_or_no(value: bool) -> Cell:
     return Cell("yes", "green") if value else Cell("no")
 
 
+def resumable(item: SessionSummary) -> Cell:
+    """Return yes, no, or ``again``: an ended session is resumed only with ``again=True``."""
+    if item.is_resumable and item.is_finished:
+        return Cell("again", "bright_black")
+    return yes_or_no(item.is_resumable)
+
+
 def size_words(count: int) -> str:
     """Return a number of bytes as ``4.2 KiB``."""
     if count < 1024:

@@ -64,13 +64,15 @@ def _text(value: object) -> str:
 
 def _header(report: SessionReport, state: SessionState, now: datetime) -> list[Fact]:
     status = labels.status_cell(state.status, report.liveness, is_interrupted=state.is_interrupted)
-    unresumable = report.unresumable
-    resumable = (
-        labels.yes_or_no(True) if unresumable is None else Cell(f"no: {_text(unresumable)}")
-    )  # fmt: skip
+    if report.unresumable is not None:
+        resumable = Cell(f"no: {_text(report.unresumable)}")
+    elif report.is_finished:
+        resumable = Cell("again: it has ended, so only with again=True")
+    else:
+        resumable = labels.yes_or_no(True)
     facts: list[Fact] = [("status", status), ("goal", _text(state.goal_id))]
     if origin := to_fork(report.session_id, state.forked_from):
-        facts.append(("forked from", _text(f"{origin.parent} at {origin.checkpoint_id or '?'}")))
+        facts.append(("forked from", _text(origin.origin)))
     optional = (
         ("agent", state.agent_id),
         ("stream", state.stream_id),
@@ -197,11 +199,12 @@ def _recovery(state: SessionState, now: datetime) -> list[Fact]:
         return []
     when = units.absolute_time(recovery.at, now)
     facts: list[Fact] = [
-        ("recoveries", f"{recovery.count:,}, the last at {when}"),
-        ("recovered from", _text(recovery.reason)),
+        ("crashes", f"{recovery.count:,}"),
+        ("stops", f"{recovery.stops:,}"),
+        ("interrupted", f"the last time at {when}: {_text(recovery.reason)}"),
     ]
     if named := _describe(recovery.owner, None):
-        facts.append(("left behind by", named))
+        facts.append(("run by then by", named))
     return facts
 
 

@@ -42,6 +42,14 @@ class SessionReport:
         return active and self.liveness is not None and self.liveness.is_dead
 
     @property
+    def is_finished(self) -> bool:
+        """Whether the session is COMPLETED or CANCELLED: only ``again=True`` resumes it."""
+        return self.state is not None and self.state.status in (
+            SessionStatus.COMPLETED,
+            SessionStatus.CANCELLED,
+        )
+
+    @property
     def unresumable(self) -> str | None:
         """Why it cannot be resumed, or None if it can."""
         if self.state is None:
@@ -87,15 +95,16 @@ class SessionReport:
             "session_id": self.session_id,
             "damaged": self.damaged,
             "file": self.file,
-            "state": json.plain(self.state),
-            "liveness": json.plain(self.liveness),
+            "state": json.view(self.state),
+            "liveness": json.view(self.liveness),
             "is_stale": self.is_stale,
             "is_resumable": self.unresumable is None,
+            "is_finished": self.is_finished,
             "unresumable": self.unresumable,
-            "checkpoints": json.plain(self.checkpoints),
+            "checkpoints": json.view(self.checkpoints),
             "checkpoints_damaged": self.checkpoints_damaged,
             "sizes": self.sizes(),
-            "usage": json.plain(self.usage),
+            "usage": json.view(self.usage),
             "at": self.at,
         }
 

@@ -32,6 +32,7 @@ from sessionstore.storage.values import ApplicationFile
 
 _LOOKS = 10
 _FILE_LOOKS = 3
+_LATER = "it came after the exported state: the session was running while it was read"
 _IN_MEMORY = 32 * 1024 * 1024
 """Bytes of a session that are held in memory; a larger one goes to a temporary file."""
 
@@ -165,8 +166,8 @@ class _Snapshot:
 def _take(backend: Backend, session_id: str, stack: ExitStack) -> _Snapshot:
     """Return a snapshot of a session.
 
-    - State and checkpoints are of one moment: nothing changed while they were read, or, if the
-      session is saved all the time, later checkpoints are left out.
+    - State and checkpoints are of one moment: nothing changed while they were read. If a process
+      runs the session, checkpoints newer than its state are left out, and the report says so.
     - Each file of the application is as of the moment when it is read, after the state.
     """
     snapshot = None
@@ -195,10 +196,10 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
     snapshot.files.append(snapshot.spool_file(archive.STATE, [stored.payload], mtime))
     kept: set[str] = set()
     damaged: dict[str, str] = {}
+    later: list[_SpooledFile] = []
     for checkpoint_id in ids:
         name = parse_checkpoint_id(checkpoint_id)
-        if name is not None and name.revision > state.revision:
-            continue  # it came after the state
+        is_later = name is not None and name.revision > state.revision
         file = f"checkpoints/{checkpoint_id}.json"
         try:
             checkpoint = backend.read_checkpoint(session_id, checkpoint_id)
@@ -206,17 +207,27 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
             if checkpoint_id in backend.checkpoint_ids(session_id):
                 snapshot.omitted.append(f"{file}: {error.reason}")
             continue
-        snapshot.files.append(snapshot.spool_file(file, [checkpoint.payload], mtime))
+        files = later if is_later else snapshot.files
+        files.append(snapshot.spool_file(file, [checkpoint.payload], mtime))
         kept.add(checkpoint_id)
         # The latest one mostly has the bytes of the state, which is sound.
         if checkpoint.payload != stored.payload and (
             reason := checkpoint_damage(session_id, checkpoint_id, checkpoint.payload)
         ):
             damaged[checkpoint_id] = reason
-    snapshot.checkpoints = len(kept)
-    snapshot.damage = transfer_damage(state, kept, damaged)
     again = backend.read(session_id)
     is_still = again.payload == stored.payload and ids == sorted(backend.checkpoint_ids(session_id))
+    if later and backend.probe(session_id).held:  # its holder may be about to store their state
+        is_still = False
+    if is_still:  # a power cut left a state that is older than they are
+        snapshot.files += later
+    else:
+        for item in later:
+            snapshot.omitted.append(f"{item.name}: {_LATER}")
+            kept.discard(left := str(archive.checkpoint_id_of(item.name)))
+            damaged.pop(left, None)
+    snapshot.checkpoints = len(kept)
+    snapshot.damage = transfer_damage(state, kept, damaged)
     # keep_checkpoints may have removed what a resume needs since.
     latest = inspect.Resumability.named(state).checkpoint_id
     is_whole = latest is None or latest in kept

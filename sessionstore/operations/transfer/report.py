@@ -30,7 +30,8 @@ class TransferredSession:
     bytes: int = 0
     """The size of all its files, not compressed."""
     omitted: Sequence[str] = ()
-    """The files of the application that were left out, each with the reason."""
+    """The files that were left out, each with the reason: of the application, and checkpoints that
+    a running session kept after the exported state."""
     damage: Sequence[str] = ()
     """Its checkpoints that cannot be read, each with the reason, and a missing latest one. The copy
     is as damaged as the original."""

@@ -173,6 +173,11 @@ class FilesBackend(FilesReader):
         with storage_errors("ask the holder of", self._layout.session(session_id)):
             return cancel_request.deliver(self._layout, session_id, request)
 
+    def pending_request(self, session_id: str, token: str | None) -> CancelRequest | None:
+        from sessionstore.storage.files import cancel_request
+
+        return cancel_request.find(self._layout, session_id, token)
+
     def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
         return self._claim(session_id, owner, timeout)
 
@@ -214,10 +219,11 @@ class FilesBackend(FilesReader):
         path = self._layout.lock(session_id)
         with storage_errors("claim", path):
             try:
-                return locks.acquire(path, by, timeout=timeout)
-            except FileNotFoundError:  # somebody removed locks/
-                store_marker.prepare(self._layout, foreign=self._copies)
-                return locks.acquire(path, by, timeout=timeout)
+                try:
+                    return locks.acquire(path, by, timeout=timeout)
+                except FileNotFoundError:  # somebody removed locks/
+                    store_marker.prepare(self._layout, foreign=self._copies)
+                    return locks.acquire(path, by, timeout=timeout)
             except locks.Held as held:
                 raise SessionClaimed(session_id, held.holder) from None
 
@@ -346,6 +352,8 @@ class FilesBackend(FilesReader):
 
     def tidy(self) -> int:
         removed = store_marker.remove_unfinished_markers(self._layout)
+        with suppress(OSError):
+            removed += index_directory.remove_unused(self._layout)
         with suppress(OSError), Directory(self._layout.trash) as trash:
             names = [
                 name

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from sessionstore.durable import replace as durable
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import read_regular
+from sessionstore.model.stored import MAX_STATE_BYTES
 from sessionstore.storage.files import lock as locks
-from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.layout import STATE, Layout
 from sessionstore.storage.values import CancelRequest
 
 if TYPE_CHECKING:
@@ -62,9 +63,21 @@ def may_be_heeded(layout: Layout, session_id: str, name: str) -> bool:
         held, record = locks.probe(layout.lock(session_id))
     except OSError:
         return True  # it cannot be known
-    if named is None or not held:
+    if named is None:
         return False
+    if not held:
+        return _is_unmet(layout, session_id, named["token"])
     return record is None or record.holder.token == named["token"]
+
+
+def _is_unmet(layout: Layout, session_id: str, token: str) -> bool:
+    """Return whether the state says that the claim goes on: its process died, unrecorded so far."""
+    with suppress(OSError, ValueError, RecursionError, LookupError, TypeError):
+        with Directory(layout.session(session_id)) as directory:
+            data, _ = read_regular(directory, STATE, MAX_STATE_BYTES)
+        raw = json.loads(data)
+        return bool(raw["status"] == "active" and raw["owner"]["token"] == token)
+    return False
 
 
 def _stands(layout: Layout, session_id: str, token: str) -> bool:

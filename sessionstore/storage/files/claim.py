@@ -67,6 +67,7 @@ class FilesClaim(Claim):
         self._token = token or random_hex(8)
         self._is_live = token is not None
         """Whether every index names the session as live."""
+        self._is_confirmed = False
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._cancellable = False
@@ -337,8 +338,7 @@ class FilesClaim(Claim):
 
     def confirm(self) -> None:
         self._lock.confirm()
-        if self.previous_owner is not None:  # it may have died before it could heed one
-            cancel_request.remove(self._layout, self.session_id, self.previous_owner.token)
+        self._is_confirmed = True
 
     def release(self) -> None:
         if self._lock.is_inherited or self._lock.is_closed:
@@ -354,6 +354,9 @@ class FilesClaim(Claim):
         # Race: Release during a request to cancel. An asker that still sees the lock held leaves
         # its request to this holder, so the holder removes it only after it let go.
         cancel_request.remove(self._layout, self.session_id, self.owner.token)
+        if self._is_confirmed and self.previous_owner is not None:
+            # It may have died before it could heed one: that is on record by now.
+            cancel_request.remove(self._layout, self.session_id, self.previous_owner.token)
         if self._is_live:
             self._released(self.session_id, self._token)
 

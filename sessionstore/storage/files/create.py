@@ -1,13 +1,16 @@
 """Create a session: build it aside and move it in, so that it exists complete or not at all.
 
-It is built in trash/. So every entry of sessions/ is a complete session, also for other software
-and after a crash, and sessions/ changes only when a session comes or goes.
+It is built in trash/. So sessions/ never has half a session, also for other software and after a
+crash. Where the application made the directory first, to put files there, only the state is moved
+in, as the last step: until then the directory holds no session.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -15,6 +18,7 @@ from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionExists
 from sessionstore.model.ids import random_hex
+from sessionstore.storage.files import state_file
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.state_file import storage_errors
@@ -38,44 +42,105 @@ def build_session(layout: Layout, session_id: str, payload: bytes, *, power: boo
         SessionExists: there is one with this id, which stays unchanged.
         StorageError: the place refused.
     """
-    aside = f"{replace.temporary_name()}-{session_id}"
-    identity: tuple[int, int] | None = None
+    new = _NewSession(layout, session_id, power=power)
     with (
         storage_errors("create", layout.session(session_id)),
         Directory(layout.sessions) as sessions,
         opened_trash(layout) as trash,
     ):
         try:
-            trash.make_directory(aside)
-            with Directory(aside, trash) as directory:
-                identity = directory.identity()
-                directory.make_directory("checkpoints")
-                written = replace.write_file(directory, STATE, payload, flush_file=power)
-                if power:
-                    directory.flush()
-            token = random_hex(8)
-            with live_names.recorded_move(layout, session_id, token) as is_live:
-                replace.move_new(trash, aside, sessions, session_id)
-            if power:
-                sessions.flush()
+            new.build(trash, payload)
+            return new.move_in(trash, sessions)
         except BaseException as error:
-            _undo(sessions, trash, aside, session_id, identity)
+            new.undo(trash, sessions)
             if isinstance(error, FileExistsError):
                 raise SessionExists(session_id) from None
             raise
-        return Built(identity, written, token if is_live else None)
 
 
-def _undo(
-    sessions: Directory,
-    trash: Directory,
-    aside: str,
-    session_id: str,
-    identity: tuple[int, int] | None,
-) -> None:
-    """Take back a session that may not be durable."""
-    with suppress(OSError):
-        status = sessions.status(session_id)
-        if (status.st_dev, status.st_ino) == identity:  # moved in, but not flushed
-            replace.move_new(sessions, session_id, trash, aside)
-    shutil.rmtree(os.path.join(trash.path, aside), ignore_errors=True)
+class _NewSession:
+    """A session on its way from trash/ to its place."""
+
+    def __init__(self, layout: Layout, session_id: str, *, power: bool) -> None:
+        self._layout = layout
+        self._id = session_id
+        self._power = power
+        self._aside = f"{replace.temporary_name()}-{session_id}"
+        self._identity: tuple[int, int] | None = None
+        """Of the directory that was built."""
+        self._written: Signature | None = None
+
+    def build(self, trash: Directory, payload: bytes) -> None:
+        """Build it aside, complete."""
+        trash.make_directory(self._aside)
+        with Directory(self._aside, trash) as directory:
+            self._identity = directory.identity()
+            directory.make_directory("checkpoints")
+            self._written = replace.write_file(directory, STATE, payload, flush_file=self._power)
+            if self._power:
+                directory.flush()
+
+    def move_in(self, trash: Directory, sessions: Directory) -> Built:
+        """Give it its place.
+
+        Raises:
+            FileExistsError: there is a session, or something else than a directory.
+        """
+        assert self._identity is not None
+        assert self._written is not None
+        token = random_hex(8)
+        try:
+            with live_names.recorded_move(self._layout, self._id, token) as is_live:
+                replace.move_new(trash, self._aside, sessions, self._id)
+        except FileExistsError:
+            if not stat.S_ISDIR(sessions.status(self._id).st_mode):
+                raise
+            with Directory(self._id, sessions) as directory:
+                self._move_into(directory, trash, sessions, token)
+                return Built(directory.identity(), self._written, token)
+        if self._power:
+            sessions.flush()
+        return Built(self._identity, self._written, token if is_live else None)
+
+    def _move_into(
+        self, directory: Directory, trash: Directory, sessions: Directory, token: str
+    ) -> None:
+        """Move the state into a directory that the application made; its files stay.
+
+        Until the state is there, last, the directory holds no session.
+        """
+        if state_file.holds_session(directory.path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._id)
+        with suppress(FileExistsError):
+            directory.make_directory("checkpoints")
+        for name in (".", "checkpoints"):
+            with suppress(OSError):  # it belongs to another user: a check of the store says so
+                _set_private(directory, name)
+        if self._power:
+            directory.flush()
+            sessions.flush()
+        # No session comes or goes in sessions/ itself, so the name alone tells the indexes.
+        live_names.add(self._layout, self._id, token)
+        with Directory(self._aside, trash) as aside:
+            replace.move_new(aside, STATE, directory, STATE)
+        if self._power:
+            directory.flush()
+        shutil.rmtree(os.path.join(trash.path, self._aside), ignore_errors=True)
+
+    def undo(self, trash: Directory, sessions: Directory) -> None:
+        """Take back what may not be durable."""
+        with suppress(OSError), Directory(self._id, sessions) as directory:
+            if directory.identity() == self._identity:  # moved in, but not flushed
+                replace.move_new(sessions, self._id, trash, self._aside)
+            elif Signature.of(directory.status(STATE)) == self._written:
+                with Directory(self._aside, trash) as aside:
+                    replace.move_new(directory, STATE, aside, STATE)
+        shutil.rmtree(os.path.join(trash.path, self._aside), ignore_errors=True)
+
+
+def _set_private(directory: Directory, name: str) -> None:
+    if not hasattr(os, "fchmod"):
+        return
+    with Directory(name, directory) as opened:
+        if opened.fd is not None and stat.S_IMODE(os.fstat(opened.fd).st_mode) != 0o700:
+            os.fchmod(opened.fd, 0o700)

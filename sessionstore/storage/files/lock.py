@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
 from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
+from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, liveness
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ it, or has written that it let go and is about to. Each takes an instant on a ma
 starved; and a claim that the state refuses must not be named as the holder."""
 
 PROBE_GRACE = 0.1
-"""Seconds for which a look at a lock, which takes it for an instant, may be taken for a holder; and
-for which a refused claim tries on while it cannot be known whether the holder lives."""
+"""Seconds for which a look at a lock, which takes it for an instant, may be taken for a holder."""
+
+UNKNOWN_GRACE = 0.003
+"""The same where the lock file names a holder whose process cannot be looked at, as in another PID
+namespace. A look takes microseconds: a lock that stays held longer is the holder's."""
 
 _RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
 _RECORD_LIMIT = 64 * 1024
@@ -105,7 +109,7 @@ class HeldLock:
             return False
         try:
             status = os.lstat(self.path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return status.st_ino == self._inode
 
@@ -139,9 +143,9 @@ class HeldLock:
 
     def remove_file(self) -> None:
         """Remove the lock file while it is held, so that nobody can hold it afterwards."""
-        if self.is_in_place():
-            # Windows refuses to remove an open file; an empty lock file does no harm.
-            with suppress(OSError):
+        # Windows refuses to remove an open file; an empty lock file does no harm.
+        with suppress(OSError):
+            if self.is_in_place():
                 os.unlink(self.path)
 
     def close(self) -> None:
@@ -197,11 +201,9 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
                 lock.close()
                 raise
             return lock
-        waited = time.monotonic() - started
         # Race: Look that seems a claim. Unless it is stopped, whoever has the lock is about to say
         # so, or to give it back.
-        grace = LOOK_GRACE if _names_gone_holder(record) else PROBE_GRACE
-        if waited >= timeout and (waited >= grace or _names_live_holder(record)):
+        if time.monotonic() - started >= max(timeout, _grace(record, unnamed=LOOK_GRACE)):
             raise Held(record.holder if record and not record.released_at else None)
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
         pause = min(pause * 2, 0.05)
@@ -282,7 +284,8 @@ def probe(path: str) -> tuple[bool, Record | None]:
         # Race: Look that seems a claim. Somebody else's look takes the lock, too. A file that
         # names a dead holder, or one that let go, is looked at again before the session counts as
         # held.
-        if not held or not _names_gone_holder(record) or time.monotonic() - started >= PROBE_GRACE:
+        waited = time.monotonic() - started
+        if not held or waited >= _grace(record, unnamed=PROBE_GRACE):
             return held, record
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads those who look
         pause = min(pause * 2, 0.02)
@@ -362,13 +365,15 @@ def _to_record(record: dict[str, Any] | None) -> Record | None:
     return Record(holder, record.get("released_at"), bool(record.get("tentative")))
 
 
-def _names_gone_holder(record: Record | None) -> bool:
-    if record is None or record.released_at is not None or record.is_tentative:
-        return True
-    return liveness.judge_owner(record.holder, lock_is_proof=False).is_dead
+def _grace(record: Record | None, *, unnamed: float) -> float:
+    """Return for how many seconds whoever has the lock may be one that only looks.
 
-
-def _names_live_holder(record: Record | None) -> bool:
+    ``unnamed`` is the answer where the lock file names nobody who keeps the lock and may live.
+    """
     if record is None or record.released_at is not None or record.is_tentative:
-        return False
-    return liveness.judge_owner(record.holder, lock_is_proof=False).is_alive
+        return unnamed
+    # Not judge_owner(): for that a free lock is evidence, and this one is not free.
+    verdict = liveness.look_up(record.holder)
+    if verdict is Verdict.DEAD:
+        return unnamed
+    return 0.0 if verdict is Verdict.ALIVE else UNKNOWN_GRACE

@@ -7,6 +7,7 @@ import os
 import stat
 from abc import ABC
 from collections.abc import Collection, Hashable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from sessionstore.durable.directory import Directory, Signature
@@ -33,10 +34,12 @@ class FilesReader(Backend, ABC):
             return
         except OSError as error:
             raise StorageError("list", self._layout.sessions, error) from error
-        with entries:
+        with storage_errors("list", self._layout.sessions), entries:
             for entry in entries:
                 if is_id(entry.name) and (
-                    entry.is_dir(follow_symlinks=False) or entry.is_symlink()
+                    state_file.holds_session(entry.path)
+                    if entry.is_dir(follow_symlinks=False)
+                    else entry.is_symlink()
                 ):
                     yield entry.name
 
@@ -44,7 +47,10 @@ class FilesReader(Backend, ABC):
         return self._directory_status(session_id) is not None
 
     def _directory_status(self, session_id: str) -> os.stat_result | None:
-        """Return the status of the session's directory, or of the link in its place."""
+        """Return the status of the session's directory, or of the link in its place.
+
+        None where there is neither, and for a directory that holds no session yet.
+        """
         path = self._layout.session(session_id)
         try:
             status = os.lstat(path)
@@ -52,18 +58,21 @@ class FilesReader(Backend, ABC):
             return None
         except OSError as error:
             raise StorageError("look at", path, error) from error
-        is_there = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
-        return status if is_there else None
+        if stat.S_ISDIR(status.st_mode):
+            return status if state_file.holds_session(path) else None
+        return status if stat.S_ISLNK(status.st_mode) else None
 
     def read(self, session_id: str) -> Stored:
         with self._opened(session_id) as directory, storage_errors("read", directory.path):
             try:
-                payload, _ = state_file.read(directory, STATE, session_id)
+                found = state_file.read_state(directory, session_id)
             except FileNotFoundError:
                 file = self._layout.state(session_id)
                 lost = SessionCorrupt(session_id, file, "state.json is missing")
                 raise self._missing(directory, lost) from None
-        return Stored(payload, self._layout.state(session_id))
+        if found is None:
+            raise SessionNotFound(session_id, self)
+        return Stored(found[0], self._layout.state(session_id))
 
     def _missing(self, directory: Directory, lost: SessionCorrupt) -> SessionStoreError:
         """Return the error for a file that is missing in a session's open directory."""
@@ -72,6 +81,12 @@ class FilesReader(Backend, ABC):
         if status is None or (status.st_dev, status.st_ino) != directory.identity():
             return SessionNotFound(lost.session_id, self)
         return lost
+
+    def _found(self, session_id: str) -> Directory:
+        """Open a directory that holds a session, damaged or not."""
+        if not self.exists(session_id):
+            raise SessionNotFound(session_id, self)
+        return self._opened(session_id)
 
     def _opened(self, session_id: str) -> Directory:
         path = self._layout.session(session_id)
@@ -89,7 +104,7 @@ class FilesReader(Backend, ABC):
             raise StorageError("open", path, error) from error
 
     def checkpoint_ids(self, session_id: str) -> list[str]:
-        with self._opened(session_id) as directory, storage_errors("list", directory.path):
+        with self._found(session_id) as directory, storage_errors("list", directory.path):
             return state_file.checkpoint_ids(directory, session_id)
 
     def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Stored:
@@ -131,23 +146,32 @@ class FilesReader(Backend, ABC):
     def usage(self, session_id: str) -> Usage:
         from sessionstore.storage.files import usage
 
-        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
+        with (
+            self._found(session_id) as directory,
+            storage_errors("measure", directory.path),
+        ):
             return usage.measure(directory)
 
     def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
         from sessionstore.storage.files import usage
 
-        with self._opened(session_id) as directory, storage_errors("measure", directory.path):
+        with (
+            self._found(session_id) as directory,
+            storage_errors("measure", directory.path),
+        ):
             return usage.freed_by(directory, checkpoint_ids)
+
+    def directory(self, session_id: str) -> Path:
+        return Path(self._layout.session(session_id))
 
     def application_files(self, session_id: str) -> Iterator[ApplicationFile]:
         from sessionstore.storage.files import application_files as application_files_
 
-        with self._opened(session_id) as directory, storage_errors("list", directory.path):
+        with self._found(session_id) as directory, storage_errors("list", directory.path):
             yield from application_files_.application_files(directory)
 
     def open_application_file(self, session_id: str, name: str) -> BinaryIO:
         from sessionstore.storage.files import application_files as application_files_
 
-        with self._opened(session_id) as directory:
+        with self._found(session_id) as directory:
             return application_files_.open_file(directory, name)

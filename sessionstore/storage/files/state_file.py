@@ -9,9 +9,11 @@ from contextlib import contextmanager
 
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.regular_file import read_regular
+from sessionstore.durable.replace import is_temporary
 from sessionstore.errors import SessionCorrupt, SessionStoreError, StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.model.stored import MAX_STATE_BYTES
+from sessionstore.storage.files.layout import STATE
 
 _DAMAGE = {
     errno.ELOOP: "it is a symbolic link, which is not followed",
@@ -35,6 +37,60 @@ def read(directory: Directory, name: str, session_id: str) -> tuple[bytes, Signa
         if damage := describe_damage(error):
             file = os.path.join(directory.path, name)
             raise SessionCorrupt(session_id, file, damage) from None
+        raise
+
+
+def read_state(directory: Directory, session_id: str) -> tuple[bytes, Signature] | None:
+    """Return the bytes and signature of a session's state; None if the directory holds no session.
+
+    Raises:
+        FileNotFoundError: the state is missing; what else is there shows that there was one.
+        SessionCorrupt: it is no regular file, or too large.
+        OSError: the system refused.
+    """
+    try:
+        return read(directory, STATE, session_id)
+    except FileNotFoundError:
+        if not _held_session(directory):
+            return None
+    # Race: Create in a directory that is read. The state came first, so it is there by now.
+    return read(directory, STATE, session_id)
+
+
+def holds_session(path: str) -> bool:
+    """Return whether the directory ``path`` holds a session, damaged or not.
+
+    One with neither a state nor a trace of one was made by the application, before its create.
+    """
+    if os.path.lexists(os.path.join(path, STATE)):
+        return True
+    try:
+        with Directory(path) as directory:
+            return _held_session(directory)
+    except FileNotFoundError:
+        return False
+    except OSError:  # in doubt it may be damaged, and is not hidden
+        return True
+
+
+def _held_session(directory: Directory) -> bool:
+    """Return whether a directory without a state has a checkpoint or an unfinished write.
+
+    Create builds aside, so that it leaves neither.
+    """
+    names = directory.names()
+    if any(map(is_temporary, names)):
+        return True
+    if "checkpoints" not in names:
+        return False
+    try:
+        with Directory("checkpoints", directory) as checkpoints:
+            return any(name.endswith(".json") or is_temporary(name) for name in checkpoints.names())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if describe_damage(error):  # a file or link in the place of the directory
+            return True
         raise
 
 

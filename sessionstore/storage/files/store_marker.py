@@ -14,6 +14,7 @@ from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import read_regular
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
+from sessionstore.storage.files import state_file
 from sessionstore.storage.files.layout import MARKER, Layout
 
 FORMAT = 1
@@ -99,10 +100,16 @@ def check_root(layout: Layout, *, warns: bool) -> None:
 
 
 def holds_foreign_sessions(layout: Layout) -> bool:
-    """Return whether other software made sessions here: there are some, but no marker."""
+    """Return whether other software made sessions here: there are some, but no marker.
+
+    Directories that hold no session are the application's, which may put files there before create.
+    """
     try:
         with os.scandir(layout.sessions) as entries:
-            return any(True for _ in entries)
+            return any(
+                not entry.is_dir(follow_symlinks=False) or state_file.holds_session(entry.path)
+                for entry in entries
+            )
     except OSError:
         return False
 

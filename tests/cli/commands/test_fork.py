@@ -30,6 +30,6 @@ def test_fork_prints_nothing_but_the_new_id(root: Path) -> None:
 def test_a_fork_is_told_in_every_form(paused: Path) -> None:
     assert invoke(paused, "fork", "s1", "--as", "a").stdout == "a\n"
     table = invoke(paused, "fork", "s1", "--as", "b", "-o", "table").stdout
-    assert table.startswith("b  forked from s1 at cp_pause")
+    assert table.startswith("b  forked from s1 at cp_node_complete")
     line = json.loads(invoke(paused, "fork", "s1", "--as", "c", "-o", "jsonl").stdout)
     assert (line["session_id"], line["forked_from"]["session_id"]) == ("c", "s1")

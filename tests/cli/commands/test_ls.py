@@ -214,9 +214,14 @@ def test_lines_carry_the_same_fields_as_the_object(tmp_path: Path) -> None:
     ("args", "expected"),
     [
         (("--status", "paused"), {"paused"}),
-        (("-s", "failed", "-s", "paused"), {"failed", "paused"}),
+        (("-s", "failed", "-s", "paused"), {"failed", "interrupted", "paused"}),
         (("--stale",), {"stale"}),
-        (("--resumable",), {"paused"}),
+        (
+            ("--resumable",),
+            {"recent", "stale", "failed", "another", "interrupted", "paused"},
+        ),
+        (("--resumable", "--unfinished"), {"stale", "failed", "interrupted", "paused"}),
+        (("--unfinished",), {"stale", "failed", "interrupted", "paused"}),
         (("--goal", "another"), {"another"}),
         (("--agent", "writer"), {"another"}),
         (("--interrupted",), {"interrupted"}),
@@ -237,6 +242,7 @@ def test_each_filter_keeps_what_it_names(
         "failed": {"status": "failed"},
         "another": {"goal_id": "another", "agent_id": "writer", "timestamps": february},
         "interrupted": {
+            "status": "failed",
             "recovery": {"count": 1, "at": "", "reason": "died"},
             "result": {"error": "died"},
         },
@@ -260,6 +266,35 @@ def test_each_filter_keeps_what_it_names(
         assert set(ids) == expected
         unjudged = "1 damaged session could not be judged: sessionstore ls --damaged"
         assert (unjudged in result.stderr) == ("--damaged" not in args)
+
+
+def test_the_column_tells_what_a_resume_of_each_session_wants(tmp_path: Path) -> None:
+    put(tmp_path, "paused", state("paused", status="paused"))
+    put(tmp_path, "done", state("done", status="completed"))
+    put(tmp_path, "given-up", state("given-up", status="cancelled"))
+    broken = {"checkpoint_enabled": True, "latest_checkpoint_id": "cp"}
+    put(tmp_path, "broken", state("broken", status="failed", **broken))
+    lines = invoke(tmp_path, "ls", "--fields", "id,resumable").stdout.splitlines()
+    assert dict(line.split() for line in lines[1:]) == {
+        "paused": "yes",
+        "done": "again",
+        "given-up": "again",
+        "broken": "no",
+    }
+    listed = sessions_of(invoke(tmp_path, "ls", "--fields", "id,resumable", "-o", "json").stdout)
+    assert {item["session_id"]: (item["is_resumable"], item["is_finished"]) for item in listed} == {
+        "paused": (True, False),
+        "done": (True, True),
+        "given-up": (True, True),
+        "broken": (False, False),
+    }
+
+
+def test_stops_are_listed_beside_the_crashes(tmp_path: Path) -> None:
+    recovery = {"count": 2, "stops": 7, "at": "", "reason": "it was stopped"}
+    put(tmp_path, "s1", state("s1", status="paused", recovery=recovery))
+    shown = invoke(tmp_path, "ls", "--fields", "id,recoveries,stops").stdout.splitlines()
+    assert [line.split() for line in shown] == [["ID", "RECOVERIES", "STOPS"], ["s1", "2", "7"]]
 
 
 def test_damaged_sessions_are_listed_with_their_reason_and_break_nothing(tmp_path: Path) -> None:

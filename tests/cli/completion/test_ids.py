@@ -113,7 +113,7 @@ def test_statuses_fields_and_commands_are_completed(root: Path) -> None:
         "active", "paused", "completed", "failed", "cancelled",
     ]  # fmt: skip
     assert complete(root, "ls", "--fields", "id,st") == ["id,status", "id,stream", "id,steps",
-                                                         "id,started"]  # fmt: skip
+                                                         "id,started", "id,stops"]  # fmt: skip
     assert "show" in complete(root, "sh")
     assert "--state" in complete(root, "show", "--st")
 

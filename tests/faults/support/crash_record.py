@@ -17,8 +17,15 @@ from typing import Any
 
 import pytest
 
-from sessionstore import SessionCorrupt, SessionNotFound, SessionStore, SessionStoreError
+from sessionstore import (
+    SessionCorrupt,
+    SessionNotFound,
+    SessionState,
+    SessionStore,
+    SessionStoreError,
+)
 from sessionstore.operations.check import session as check_session
+from sessionstore.session import verdict
 from sessionstore.storage.files import layout, store_marker
 from tests.faults.support import crash_calls, crash_model
 from tests.faults.support.crash_mutants import MUTANTS
@@ -31,6 +38,12 @@ EVERYTHING = os.environ.get("SESSIONSTORE_FAULTS") == "all"
 
 LIFE = "create save checkpoint save pause resume checkpoint complete delete create pause"
 """What happens to the recorded session, in this order."""
+
+LIFE_WITHOUT_CHECKPOINTS = (
+    "create save fail resume save stop create_or_resume save take_over cancel"
+    " edit edit resume fail resume_last_save complete"
+)
+"""What happens to a session of which the application makes no checkpoint."""
 
 SHORT_LIFE = "create checkpoint save complete delete"
 """Enough for a store that leaves something out to show it."""
@@ -53,10 +66,30 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
         say(begin=step)
         if step == "create":
             session = store.create("goal", session_id=ID)
+        elif step == "mkdir":  # the application makes the directory first
+            place = store.directory(ID)
+            place.mkdir(mode=0o700, parents=True)
+            (place / "notes").write_text("of the application")
         elif step == "delete":
             store.delete(ID)
         elif step == "resume":
-            session = store.resume(ID)
+            session = store.resume(ID, again=True)
+        elif step == "create_or_resume":
+            session = store.create_or_resume(ID, "goal")
+        elif step == "edit":
+            with store.edit(ID) as edited:
+                edited.state.data_buffer["step"] = number
+        elif step == "resume_last_save":
+            session = store.resume(ID, from_last_save=True)
+        elif step == "take_over":
+            session._writer.free()  # as if its process had died
+            session = store.claim(ID)
+        elif step == "stop":
+            session.state.data_buffer["step"] = number
+            verdict.end(session._writer, KeyboardInterrupt())
+        elif step in ("fail", "cancel"):
+            session.state.data_buffer["step"] = number
+            getattr(session, step)("made for a test")
         else:
             session.state.data_buffer["step"] = number
             # Enough for more than one block of any file system, different in each step.
@@ -67,6 +100,12 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
 
 def state_file(root: str) -> str:
     return os.path.join(root, "sessions", ID, "state.json")
+
+
+def is_present(root: Path) -> bool:
+    """Return whether there is a session, whole or not: a state, a checkpoint or a write."""
+    place = root / "sessions" / ID
+    return any(any(place.glob(kind)) for kind in ("state.json", "checkpoints/*.json", ".new-*"))
 
 
 def _digest(path: str) -> str | None:
@@ -164,7 +203,7 @@ def look(world: crash_model.World, root: Path) -> Seen:
         world.materialise(root)
         place = str(root)
         seen = Seen(
-            present=(root / "sessions" / ID).exists(),
+            present=is_present(root),
             state=_digest(state_file(place)),
             checkpoints=_checkpoints(place),
         )
@@ -185,7 +224,8 @@ def look(world: crash_model.World, root: Path) -> Seen:
 def _use(store: SessionStore, seen: Seen) -> None:
     """Read, list, sweep and resume; anything but a typed error goes through and fails the test."""
     try:
-        seen.latest = store.load(ID).latest_checkpoint_id
+        found = store.load(ID)
+        seen.latest = found.latest_checkpoint_id
         seen.load = "loaded"
     except (SessionNotFound, SessionCorrupt) as error:
         seen.load = type(error).__name__
@@ -201,12 +241,21 @@ def _use(store: SessionStore, seen: Seen) -> None:
     if seen.load == "loaded":
         try:
             with store.resume(ID, again=True) as session:
+                buffer = session.state.data_buffer
                 session.complete()
             seen.resumed = "resumed"
+            if not has_own_checkpoint(found) and buffer != found.data_buffer:
+                seen.resumed = "it does not go on from the newest save"
         except SessionStoreError as error:
             seen.resumed = f"{type(error).__name__}: {error}"
     if seen.present and seen.resumed != "resumed":
         seen.repaired = _repair(store)
+
+
+def has_own_checkpoint(state: SessionState) -> bool:
+    """Return whether the application keeps checkpoints, so that a resume restores one."""
+    latest = state.latest_checkpoint_id if state.is_resumable else None
+    return latest is not None and not latest.startswith("cp_last_save.")
 
 
 def _repair(store: SessionStore) -> str:
@@ -278,6 +327,8 @@ def judge(  # noqa: C901 - one rule after the other
             wrong.append("the state refers to a checkpoint that is not there")
     elif seen.latest and seen.resumed != "resumed":
         wrong.append(f"resume: {seen.resumed}")
+    if seen.load == "loaded" and "resumed" not in (seen.resumed, seen.repaired):
+        wrong.append(f"saved, and out of reach: {seen.resumed}, {seen.repaired}")
     if kept and seen.resumed != "resumed" and seen.repaired != "resumed":
         wrong.append(f"not to be resumed, even after a repair: {seen.repaired}")
     if seen.leftovers and seen.load == "loaded":  # damage is kept whole, for a check

@@ -150,6 +150,7 @@ class Worker:
             how=how,
             inc=session.state.incarnation,
             rev=session.revision,
+            status=str(session.state.status),
             **facts,
         )
         try:
@@ -282,7 +283,12 @@ class History:
 
     def written(self) -> list[Event]:
         """Return every acknowledged write, whose revision is known."""
-        first = [item for item in self.all("held") if item["how"] in ("created", "resumed")]
+        # A claim writes if it finds the session ACTIVE: it records that its process died.
+        first = [
+            item
+            for item in self.all("held")
+            if item["how"] in ("created", "resumed") or item.get("status") == "active"
+        ]
         return self.all("saved") + first
 
     def gaps(self) -> list[str]:

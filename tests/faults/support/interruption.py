@@ -26,6 +26,11 @@ from tests.support.processes import edit_state
 PACKAGE = os.path.dirname(sessionstore.__file__)
 EVERY_LINE_OF = ("lock.py",)
 """Where descriptors of locks are opened and closed; of other files some lines have to do."""
+CREATING = ("create", "edit a new one")
+WITHOUT_CHECKPOINT = ("stop", "resume the last save", "take over and resume", "take over and edit")
+HANDING_OVER = ("session/session.py", "store/store.py")
+"""Where the session is on its way from the store to its holder: whoever drops it there, drops a
+session that is held."""
 Trace = Callable[[FrameType, str, Any], Any]
 
 
@@ -77,22 +82,37 @@ class Trial:
         self.root, self.operation = Path(root), operation
         self.store = SessionStore(root, durability="process")
         self.session: Session[SessionState] | None = None
-        for session_id in ("other",) if operation == "create" else ("other", "s"):
+        for session_id in ("other",) if operation in CREATING else ("other", "s"):
             with self.store.create("goal", session_id=session_id) as session:
-                session.checkpoint()
+                if session_id == "other" or operation not in WITHOUT_CHECKPOINT:
+                    session.checkpoint()
                 session.pause()
-        if operation == "recover":
+        if operation in ("recover", "take over", "take over and resume", "take over and edit"):
             edit_state(self.root, "s", status="active", pid=2**22 + 1, owner=None)
-        if operation in ("save", "checkpoint", "pause", "complete", "release"):
+        if operation in ("save", "checkpoint", "pause", "complete", "release", "stop"):
             self.session = self.store.resume("s")
+        self.saved = 0
 
     def run(self) -> object:
+        if self.operation == "stop":
+            return self.stop()
         if self.session is not None:
             return getattr(self.session, self.operation)()
+        takes: dict[str, Callable[[], Session[SessionState]]] = {
+            "claim": lambda: self.store.claim("s"),
+            "take over": lambda: self.store.claim("s"),
+            "resume": lambda: self.store.resume("s"),
+            "resume the last save": lambda: self.store.resume("s", from_last_save=True),
+            "take over and resume": lambda: self.store.create_or_resume("s"),
+        }
+        if take := takes.get(self.operation):
+            self.session = take()
+            return self.session.release()
         work: dict[str, Callable[[], object]] = {
             "create": lambda: self.store.create("goal", session_id="s").release(),
-            "claim": lambda: self.store.claim("s").release(),
-            "resume": lambda: self.store.resume("s").release(),
+            "edit": self.edit,
+            "edit a new one": self.edit,
+            "take over and edit": self.edit,
             "delete": lambda: self.store.delete("s"),
             "mark": lambda: self.store.mark("s", "failed", reason="no"),
             "recover": self.store.recover,
@@ -100,19 +120,48 @@ class Trial:
         }
         return work[self.operation]()
 
-    def look(self) -> str:
-        """Return what is wrong once the exception is forgotten; nothing is left held."""
+    def stop(self) -> None:
+        """Leave the block as Ctrl-C does."""
+        with suppress(Stop), self.held:
+            self.held.state.data_buffer["saved"] = 1
+            self.held.save()
+            self.saved = 1
+            raise Stop
+
+    def edit(self) -> None:
+        with self.store.edit("s", create="goal") as session:
+            session.state.data_buffer["saved"] = 1
+        self.saved = 1
+
+    @property
+    def held(self) -> Session[SessionState]:
+        assert self.session is not None
+        return self.session
+
+    def look(self, where: str) -> str:
+        """Return what is wrong once the exception, raised at ``where``, is forgotten.
+
+        Nothing is left held.
+        """
         if self.session is not None:
             self.session.release()
             self.session = None
         gc.collect()
         if not is_free(self.root, "s"):
             return "s is still locked"
+        if self.store.exists("s"):
+            stored = self.store.load("s")
+            if stored.data_buffer.get("saved", 0) < self.saved:
+                return "what was saved is lost"
+            by = stored.owner.pid if stored.owner else None
+            handed_over = where.startswith(HANDING_OVER) or self.operation == "create"
+            if stored.status == "active" and by == os.getpid() and not handed_over:
+                return "s is ACTIVE, and this process, which lives, does not hold it"
         try:
             with SessionStore(self.root, durability="process").claim("s", force=True) as session:
                 session.save()
         except SessionNotFound:
-            if self.operation not in ("create", "delete"):
+            if self.operation not in (*CREATING, "delete"):
                 return "s is gone"
             self.store.create("goal", session_id="s").release()
         return ""
@@ -168,7 +217,7 @@ def interrupt_everywhere(root: str, operation: str, step: str) -> None:
             if is_free(trial.root, "other"):
                 wrong.append(f"{tracer.where}: the lock of another session was given back")
             other.release()
-        problem = trial.look()
+        problem = trial.look(tracer.where)
         trial.store.close()
         del trial, other
         gc.collect()

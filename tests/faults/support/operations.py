@@ -76,6 +76,30 @@ class Stage:
         self.held.fail("made for a test")
         self.session = None
 
+    def unkept_session(self) -> None:
+        """Hold a session that was saved, and has no checkpoint."""
+        session = self.session = self.store.create("goal", session_id=SESSION)
+        session.state.data_buffer["step"] = 1
+        session.save()
+        session.state.data_buffer["step"] = 2
+
+    def stopped_session(self) -> None:
+        """Leave a session whose only checkpoint is the state that was saved last."""
+        self.unkept_session()
+        self.held.fail("made for a test")
+        self.session = None
+
+    def stopped_again(self) -> None:
+        """Hold a session that goes on from the state that was saved last."""
+        self.stopped_session()
+        self.session = self.store.resume(SESSION)
+        self.session.state.data_buffer["step"] = 3
+
+    def edited_session(self) -> None:
+        """Leave a session that was edited, and that nobody has resumed since."""
+        self.paused_session()
+        self.edit()
+
     # Somebody has listed before, so there is an index; with a list that the same process made,
     # its connection is open, too.
 
@@ -102,16 +126,19 @@ class Stage:
         self.listed_store()
         self.left_store()
 
-    def left_session(self) -> None:
+    def left_session(self, begin: Callable[[Stage], None] | None = None) -> None:
         """Leave a session as a holder does that is killed in the middle of a save."""
         child = os.fork()
         if child == 0:
             try:
-                self.held_session()
+                (begin or Stage.held_session)(self)
                 self.held.directory.joinpath(".new-0123456789abcdef").write_bytes(b"{")
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
+
+    def left_unkept(self) -> None:
+        self.left_session(Stage.unkept_session)
 
     def left_store(self) -> None:
         """Leave a session, a half-built one and a half-removed one."""
@@ -166,6 +193,20 @@ class Stage:
     def resume(self) -> None:
         self.session = self.store.resume(SESSION)
 
+    def fail(self) -> None:
+        self.held.fail("made for a test, again")
+
+    def resume_last_save(self) -> None:
+        self.session = self.store.resume(SESSION, from_last_save=True)
+
+    def create_or_resume(self) -> None:
+        self.session = self.store.create_or_resume(SESSION, "goal")
+
+    def edit(self) -> None:
+        """Change the session, each time to something else."""
+        with self.store.edit(SESSION) as session:
+            session.state.data_buffer["step"] += 10
+
     def recover(self) -> None:
         report = self.store.recover()
         for found in (*report.failed, *report.damaged):
@@ -209,7 +250,17 @@ OPERATIONS: dict[str, tuple[Prepare, Prepare]] = {
     "resume": (Stage.paused_session, Stage.resume),
     "resume an older state": (Stage.newer_session, Stage.resume),
     "resume an older state, copied": (Stage.newer_foreign, Stage.resume),
+    "fail, keep the last save": (Stage.unkept_session, Stage.fail),
+    "fail, replace the last save": (Stage.stopped_again, Stage.fail),
+    "complete, replace the last save": (Stage.stopped_again, Stage.complete),
+    "resume the last save": (Stage.stopped_session, Stage.resume),
+    "resume the last save, not a checkpoint": (Stage.newer_session, Stage.resume_last_save),
+    "resume after a crash": (Stage.left_session, Stage.resume),
+    "resume the last save after a crash": (Stage.left_unkept, Stage.create_or_resume),
+    "edit": (Stage.paused_session, Stage.edit),
+    "edit, replace the edit": (Stage.edited_session, Stage.edit),
     "recover": (Stage.left_store, Stage.recover),
+    "recover, keep the last save": (Stage.left_unkept, Stage.recover),
     "delete": (Stage.paused_session, Stage.delete),
     "create, indexed": (Stage.listed_store, Stage.create),
     "first save, indexed": (Stage.listed_claimed, Stage.save),
@@ -224,7 +275,7 @@ OPERATIONS: dict[str, tuple[Prepare, Prepare]] = {
 
 def is_indexed(operation: str) -> bool:
     """Whether an index is there, or made, while the operation runs."""
-    return operation.endswith(", indexed") or operation == "recover"
+    return operation.endswith(", indexed") or operation.startswith("recover")
 
 
 def check_listing(store: SessionStore[Any], turn: int) -> None:

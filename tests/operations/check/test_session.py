@@ -67,10 +67,10 @@ def test_damage_that_a_checkpoint_shares_is_put_aside_twice(tmp_path: Path) -> N
 
 def test_a_session_is_put_aside_whole_with_the_applications_files(tmp_path: Path) -> None:
     new_session(tmp_path, checkpoint=False)
-    state_path(tmp_path, "s1").unlink()
+    state_path(tmp_path, "s1").write_bytes(b"{")
     (session_path(tmp_path, "s1") / "notes.txt").write_text("the application's")
     finding = repair(tmp_path)
-    assert "missing" in finding.detail
+    assert "Invalid JSON" in finding.detail
     assert (quarantine_entry(tmp_path) / "session" / "notes.txt").read_text() == "the application's"
     assert list((tmp_path / "locks").iterdir()) == []
     assert list((tmp_path / "sessions").iterdir()) == []

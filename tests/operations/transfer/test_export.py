@@ -17,6 +17,7 @@ import pytest
 
 from sessionstore import (
     AsyncSessionStore,
+    FilesBackend,
     InvalidQuery,
     InvalidSessionId,
     MemoryBackend,
@@ -360,3 +361,74 @@ def test_an_export_never_replaces_a_file(tmp_path: Path, store: Store) -> None:
             store.export_sessions(tmp_path / form)
         assert (tmp_path / form).read_text() == "mine"
     assert leftovers(tmp_path) == []
+
+
+# --- a state that is older than its checkpoints -------------------------------------------------
+
+
+def set_back(root: Path, store: Store) -> list[str]:
+    """Make a session whose state is of before its last checkpoints, as a power cut may leave it."""
+    session = store.create("goal", session_id="behind")
+    made = [session.checkpoint("one").checkpoint_id]
+    early = state_path(root, "behind").read_bytes()
+    for number in range(4):
+        session.state.data_buffer["work"] = number
+        made.append(session.checkpoint("later").checkpoint_id)
+    session.complete()
+    state_path(root, "behind").unlink()  # its bytes are the checkpoint's, too
+    state_path(root, "behind").write_bytes(early)
+    return made
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_checkpoints_newer_than_the_state_of_a_session_that_stands_still_go_along(
+    tmp_path: Path, store: Store, other: Store, form: str
+) -> None:
+    made = set_back(tmp_path / "from", store)
+    report = store.export_sessions(tmp_path / form, ["behind"])
+    (out,) = report.exported
+    assert (out.checkpoints, out.omitted, report.is_whole) == (5, (), True)
+    assert other.import_sessions(tmp_path / form).imported[0].checkpoints == 5
+    assert sorted(other.checkpoint_names("behind")) == sorted(made)
+    # What the original offers to a check of the store, the copy offers, too.
+    other.check(repair=True)
+    assert other.load("behind").latest_checkpoint_id == made[-1]
+
+
+def test_a_damaged_checkpoint_newer_than_the_state_is_named_as_damage(
+    tmp_path: Path, store: Store
+) -> None:
+    made = set_back(tmp_path / "from", store)
+    path = session_path(tmp_path / "from", "behind") / "checkpoints" / f"{made[-1]}.json"
+    path.write_bytes(b"{")
+    (out,) = store.export_sessions(tmp_path / "x", ["behind"]).exported
+    assert out.checkpoints == 5
+    assert any(made[-1] in text for text in out.damage)
+
+
+def test_what_a_running_session_kept_after_the_exported_state_is_left_out_and_named(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = store.create("goal", session_id="busy")
+    kept = session.checkpoint("one").checkpoint_id
+    later: list[str] = []
+    real = FilesBackend.checkpoint_ids
+
+    def checkpoint_ids(self: FilesBackend, session_id: str) -> list[str]:
+        later.append(session.checkpoint("later").checkpoint_id)  # at every look
+        return real(self, session_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FilesBackend, "checkpoint_ids", checkpoint_ids)
+        report = store.export_sessions(tmp_path / "x", ["busy"])
+    (out,) = report.exported
+    assert not report.is_whole
+    exported = {path.stem for path in (tmp_path / "x").rglob("checkpoints/*.json")}
+    assert kept in exported
+    state = json.loads((tmp_path / "x" / "sessions" / "busy" / "state.json").read_bytes())
+    assert state["latest_checkpoint_id"] in exported
+    left_out = [name for name in later if f"checkpoints/{name}.json" in " ".join(out.omitted)]
+    assert left_out
+    assert not exported & set(left_out)
+    assert all("the session was running while it was read" in text for text in out.omitted)
+    session.complete()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
+from contextlib import suppress
 
 from sessionstore.log import about, logger
 from sessionstore.model.ids import random_hex
@@ -17,6 +19,8 @@ from sessionstore.storage.files.layout import Layout, opened_trash
 FORMAT = 2
 """Of the index that this version makes. One of another format is another version's, and stays."""
 DATABASE = "rows.sqlite"
+UNUSED = 30 * 86400.0
+"""Seconds after which an index of another version counts as left behind."""
 _NAME = re.compile(r"index-[0-9]+-[0-9a-f]{16}", re.ASCII)
 
 
@@ -36,6 +40,31 @@ def paths(layout: Layout) -> list[str]:
 def is_ours(directory: str) -> bool:
     """Return whether an index has the format of this version."""
     return os.path.basename(directory).startswith(f"index-{FORMAT}-")
+
+
+def remove_unused(layout: Layout) -> int:
+    """Remove the indexes of other versions that nobody has listed from for long; return how many.
+
+    Writers serve every index that is there, and names in one that nobody folds only gather.
+
+    Raises:
+        OSError: the root cannot be listed.
+    """
+    removed = 0
+    for directory in paths(layout):
+        if not is_ours(directory) and time.time() - _used_at(directory) > UNUSED:
+            remove(layout, directory)
+            removed += 1
+    return removed
+
+
+def _used_at(directory: str) -> float:
+    """Return when an index was written last: whoever lists writes what has changed."""
+    times = [os.stat(directory).st_mtime]
+    for name in (DATABASE, f"{DATABASE}-wal"):
+        with suppress(OSError):
+            times.append(os.stat(os.path.join(directory, name)).st_mtime)
+    return max(times)
 
 
 def discard(layout: Layout, directory: str, reason: object) -> None:

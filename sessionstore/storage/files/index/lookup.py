@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -294,8 +295,12 @@ class _ListingRun:
         """Yield the matches in order, each as true as its file."""
         query, after = self._query, self._query.after
         comparisons = failures = 0
+        mend: Callable[[], object] | None = None
         while True:
             try:
+                if mend is not None:  # in here, as it may fail, too
+                    mend()
+                    matches.damaged = self._read_live()
                 for position, item in self._candidates(after, trusting=comparisons > 0):
                     after = position
                     if item is None:
@@ -306,14 +311,16 @@ class _ListingRun:
                 return
             except _Changed:
                 comparisons += 1
-                self._listing.compare_after_change(self._opened)
+                mend = partial(self._listing.compare_after_change, self._opened)
             except _TROUBLE as error:
                 failures += 1
                 if failures > 1 or isinstance(error, Unusable):
                     yield from self._listing.scan(replace(query, after=after), self._examine)
                     return
-                self._opened = self._listing.start_anew(self._opened, error)
-            matches.damaged = self._read_live()
+                mend = partial(self._start_anew, error)
+
+    def _start_anew(self, error: SQLError) -> None:
+        self._opened = self._listing.start_anew(self._opened, error)
 
     def _candidates(
         self, after: Position | None, *, trusting: bool

@@ -141,11 +141,14 @@ class SessionObserver:
                 pass
         with Directory(session_id, self._sessions) as directory:
             try:
-                return state_file.read(directory, STATE, session_id)
+                found = state_file.read_state(directory, session_id)
             except FileNotFoundError:
-                if not self._is_same(session_id, directory):
-                    raise SessionNotFound(session_id, self._layout.root) from None
-                raise SessionCorrupt(session_id, file, "state.json is missing") from None
+                found = None
+                if self._is_same(session_id, directory):
+                    raise SessionCorrupt(session_id, file, "state.json is missing") from None
+            if found is None:
+                raise SessionNotFound(session_id, self._layout.root)
+            return found
 
     def _is_same(self, session_id: str, directory: Directory) -> bool:
         try:

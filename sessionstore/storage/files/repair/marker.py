@@ -85,7 +85,11 @@ def _why_not_ours(layout: Layout) -> str | None:
         found = _VERSION.search(data)
         if found and found[1] != str(FORMAT).encode():
             return "what is left of it names another format"
-        names = [name for name in os.listdir(layout.sessions) if is_id(name)]
+        names = [
+            name
+            for name in os.listdir(layout.sessions)
+            if is_id(name) and state_file.holds_session(layout.session(name))
+        ]
     except OSError as error:
         return f"this may be no store of ours ({error.strerror}: {error.filename or MARKER})"
     if not names or any(_is_ours(layout, name) for name in names):

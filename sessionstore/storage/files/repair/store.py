@@ -238,14 +238,12 @@ class StoreCheck:
     @contextmanager
     def _locked(self, session_id: str) -> Iterator[locks.HeldLock]:
         path = self._layout.lock(session_id)
+        with suppress(FileExistsError):  # missing where this package has not written yet
+            os.mkdir(self._layout.locks, 0o700)
         try:
             lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
         except locks.Held:
             raise StorageError("repair", path, "a live process holds its lock") from None
-        except FileNotFoundError:  # a foreign store that this package has not written to yet
-            with suppress(FileExistsError):
-                os.mkdir(self._layout.locks, 0o700)
-            lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
         try:
             yield lock
         finally:

@@ -17,6 +17,7 @@ from sessionstore import SessionState, SessionStore, StorageError
 from sessionstore.process import kernel
 from sessionstore.storage.files import FilesBackend, lock
 from sessionstore.storage.files.index import live_names
+from sessionstore.storage.files.index.index_directory import FORMAT
 from tests.support.index import (
     assert_true,
     fill,
@@ -232,7 +233,7 @@ def test_one_session_put_back_by_hand_is_listed_at_once(store: Store, tmp_path: 
 def test_of_two_that_are_made_at_once_one_counts(store: Store, tmp_path: Path) -> None:
     (file,) = index_files(tmp_path)
     store.close()
-    smaller = tmp_path / "index-1-0000000000000000"
+    smaller = tmp_path / f"index-{FORMAT}-0000000000000000"
     assert smaller < file.parent
     shutil.copytree(file.parent, smaller)
     drop_a_table(file)

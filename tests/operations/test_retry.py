@@ -1,0 +1,132 @@
+"""A session that is to be tried again: what the loop offers then, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sessionstore import (
+    AsyncSessionStore,
+    NotResumable,
+    SessionClaimed,
+    SessionEnded,
+    SessionState,
+    SessionStore,
+)
+from tests.support.cli import leave_behind
+from tests.support.processes import edit_state, left_active, read_state
+
+Store = SessionStore[SessionState]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return SessionStore(tmp_path)
+
+
+def offered(store: Store) -> list[str]:
+    return [item.session_id for item in store.find(interrupted=True, max_recoveries=0)]
+
+
+@pytest.mark.parametrize("has_checkpoint", [False, True])
+def test_a_session_that_failed_by_itself_is_offered_again(
+    tmp_path: Path, store: Store, has_checkpoint: bool
+) -> None:
+    with pytest.raises(ValueError), store.create("goal", session_id="s1") as session:
+        session.state.data_buffer["step"] = 1
+        if has_checkpoint:
+            session.checkpoint()
+        raise ValueError("no such city")
+    assert offered(store) == []
+    assert store.retry("s1") == read_state(tmp_path, "s1")["revision"]
+    raw = read_state(tmp_path, "s1")
+    reason = "to be tried again after: ValueError: no such city"
+    assert (raw["status"], raw["result"]["error"]) == ("failed", reason)
+    assert (raw["recovery"]["count"], raw["recovery"]["stops"]) == (0, 0)
+    assert raw["recovery"]["reason"] == reason
+    assert offered(store) == ["s1"]
+    (again,) = store.resume_interrupted()
+    with again:
+        assert again.state.data_buffer == {"step": 1}
+        again.complete()
+
+
+def test_one_that_crashed_and_was_stopped_too_often_counts_from_0(
+    tmp_path: Path, store: Store
+) -> None:
+    with pytest.raises(SystemExit), store.create("goal", session_id="s1"):
+        raise SystemExit
+    recovery = {**read_state(tmp_path, "s1")["recovery"], "count": 9, "stops": 99}
+    edit_state(tmp_path, "s1", recovery=recovery)
+    loop = store.resume_interrupted()
+    assert list(loop) == []
+    assert "store.retry" in loop.skipped[0].reason
+    store.retry("s1")
+    state = store.load("s1")
+    assert state.recovery is not None
+    assert (state.status, state.recovery.count, state.recovery.stops) == ("paused", 0, 0)
+    (again,) = store.resume_interrupted()
+    again.complete()
+
+
+def test_what_went_wrong_stays_readable_and_does_not_grow(store: Store) -> None:
+    with store.create("goal", session_id="s1") as session:
+        session.fail("bad")
+    for _ in range(3):
+        store.retry("s1")
+    assert store.load("s1").result.error == "to be tried again after: bad"
+
+
+def test_the_death_of_a_stale_one_goes_on_record(tmp_path: Path, store: Store) -> None:
+    leave_behind(tmp_path, "s1")
+    store.retry("s1")
+    state = store.load("s1")
+    assert (state.status, state.owner, state.is_interrupted) == ("failed", None, True)
+    assert state.recovery is not None
+    assert "after: the process that ran this session died: pid" in str(state.recovery.reason)
+    assert state.recovery.owner is not None
+
+
+@pytest.mark.parametrize("end", ["complete", "cancel"])
+def test_one_that_has_ended_is_refused(tmp_path: Path, store: Store, end: str) -> None:
+    with store.create("goal", session_id="s1") as session:
+        getattr(session, end)()
+    before = read_state(tmp_path, "s1")
+    with pytest.raises(SessionEnded):
+        store.retry("s1")
+    assert read_state(tmp_path, "s1") == before
+
+
+def test_one_that_waits_is_refused_with_what_to_do(tmp_path: Path, store: Store) -> None:
+    with store.create("goal", session_id="s1") as session:
+        session.pause("ask")
+    before = read_state(tmp_path, "s1")
+    with pytest.raises(NotResumable, match=r'resume it with store.resume\("s1"\)'):
+        store.retry("s1")
+    assert read_state(tmp_path, "s1") == before
+
+
+def test_one_that_runs_or_may_run_is_refused(tmp_path: Path, store: Store) -> None:
+    with store.create("goal", session_id="runs") as session:
+        with pytest.raises(SessionClaimed):
+            store.retry("runs", force=True)
+        session.complete()
+    left_active(tmp_path, "unknown", owner=None, pid=None)
+    with pytest.raises(SessionClaimed, match="no owner recorded"):
+        store.retry("unknown")
+    store.retry("unknown", force=True)
+    assert offered(store) == ["unknown"]
+
+
+def test_the_awaited_retry_is_the_same(tmp_path: Path, store: Store) -> None:
+    with store.create("goal", session_id="s1") as session:
+        session.fail("bad")
+
+    async def retry() -> int:
+        async with AsyncSessionStore(tmp_path) as awaited:
+            return await awaited.retry("s1")
+
+    assert asyncio.run(retry()) == 3
+    assert offered(store) == ["s1"]
