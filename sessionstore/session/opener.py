@@ -58,10 +58,9 @@ class SessionOpener(Generic[StateT]):
             now = clock.to_text(self.clock())
             if asked is None:
                 outcome.note_death(state, died, now)
-                _take_over(writer, writer.begin_save)
-            else:
-                outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
-                _take_over(writer, lambda: verdict.begin_stop(writer))
+                return _take_over(writer, writer.begin_save)
+            outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
+            return _take_over(writer, lambda: verdict.begin_stop(writer))
         return writer
 
     def resume(
@@ -163,10 +162,7 @@ class SessionOpener(Generic[StateT]):
                 claim.keep_current(kept)
             return prepared
 
-        _take_over(writer, begin, kept)
-        if kept is not None:
-            writer.limit_checkpoints(kept)
-        return writer
+        return _take_over(writer, begin, kept)
 
     def claim_found(
         self,
@@ -200,19 +196,24 @@ class SessionOpener(Generic[StateT]):
 
 
 def _take_over(
-    writer: SessionWriter[Any], begin: Callable[[], PreparedWrite], kept: str | None = None
-) -> None:
-    """Store that the session is ACTIVE. After an error it is not, and the claim has ended.
+    writer: SessionWriter[StateT], begin: Callable[[], PreparedWrite], kept: str | None = None
+) -> SessionWriter[StateT]:
+    """Store what becomes of a session that was claimed; return ``writer``.
 
-    ``kept`` is the checkpoint that ``begin`` makes of the state before it.
+    After an error the session is not ACTIVE, and the claim has ended. ``kept`` is the checkpoint
+    that ``begin`` makes of the state before it.
     """
     found = writer.revision
     try:
         writer.run(begin)
+        if kept is not None:
+            writer.limit_checkpoints(kept)
+        return writer
     except BaseException as error:
         try:
-            if writer.settle() > found:  # it is stored, and nobody gets the session
-                verdict.interrupt(writer, error)
+            if writer.settle() > found:
+                if writer.needs_verdict:  # it is ACTIVE, and nobody gets it
+                    verdict.interrupt(writer, error)
             elif kept is not None:
                 remove_quietly(writer.claim, kept)
         finally:

@@ -64,17 +64,18 @@ def stamps(
     return stamped
 
 
-def apply(changes: Iterable[Change]) -> list[Change]:
-    """Make the changes; return those that undo them.
+def apply(changes: Iterable[Change]) -> None:
+    """Make the changes.
 
     They bypass pydantic's own assignment, which takes longer than the rest of a stamp.
     """
-    undo: list[Change] = []
     for part, name, value in changes:
-        undo.append((part, name, part.__dict__.get(name)))
         part.__dict__[name] = value
-    undo.reverse()
-    return undo
+
+
+def undoing(changes: Iterable[Change]) -> list[Change]:
+    """Return what undoes the changes, which are not made yet."""
+    return [(part, name, part.__dict__.get(name)) for part, name, _ in changes]
 
 
 def carry_over(old: SessionState, new: SessionState) -> None:

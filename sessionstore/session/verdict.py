@@ -140,6 +140,16 @@ def end(writer: SessionWriter[StateT], error: BaseException | None) -> None:
         except NotStorable as unstorable:
             end_with_last_saved(writer, error or unstorable)
             raise
+        except SessionStoreError:
+            raise
+        except BaseException as stop:
+            # Race: A second Ctrl-C. The session must not stay ACTIVE in the name of a process
+            # that lives, and does not hold it.
+            writer.settle()
+            if writer.needs_verdict:
+                left_by = error or stop
+                writer.run(lambda: begin_verdict(writer, left_by))
+            raise
         finally:
             writer.free()
 

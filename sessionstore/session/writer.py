@@ -80,6 +80,9 @@ class SessionWriter(Generic[StateT]):
         self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
+        self._stamped: list[Change] | None = None
+        """What undoes the stamps that are in the state. An exception from outside may keep them
+        there until the next use."""
         self._attempt: PreparedWrite | None = None
         """The write that is being stored, or that an exception from outside interrupted."""
         self.request: CancellationRequested | None = None
@@ -118,6 +121,8 @@ class SessionWriter(Generic[StateT]):
     @property
     def needs_verdict(self) -> bool:
         """Whether leaving now has to say how the session ended."""
+        with self._mutex:
+            self._unstamp()
         return (
             not self.is_released
             and os.getpid() == self._pid
@@ -173,11 +178,13 @@ class SessionWriter(Generic[StateT]):
         if checkpoint.checkpoint_id != self._state.latest_checkpoint_id:
             return None
         with self._mutex:
-            before = stamp.apply(changes)
+            self._unstamp()
+            self._stamped = stamp.undoing(changes)
             try:
+                stamp.apply(changes)
                 return checkpoint if hash(self.encode()) == fingerprint else None
             finally:
-                stamp.apply(before)
+                self._unstamp()
 
     def now(self) -> str:
         """Return the current time as it is stored."""
@@ -212,6 +219,7 @@ class SessionWriter(Generic[StateT]):
         """
         with self._mutex:
             self._check_usable()
+            self._unstamp()
             state = self._state
             if state.session_id != self.session_id:
                 raise NotStorable(
@@ -234,14 +242,15 @@ class SessionWriter(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
-            before = stamp.apply(stamped)
+            self._stamped = stamp.undoing(stamped)
             try:
+                stamp.apply(stamped)
                 payload = self.encode()
                 latest = state.latest_checkpoint_id
                 # A value may have been converted: the output of a session, say.
                 stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
             finally:
-                stamp.apply(before)
+                self._unstamp()
             self._planned += 1
             return PreparedWrite(
                 payload,
@@ -257,6 +266,12 @@ class SessionWriter(Generic[StateT]):
                 if_cancelled=if_cancelled,
                 undo=undo,
             )
+
+    def _unstamp(self) -> None:
+        """Take the stamps of a write that is not stored out of the state."""
+        if self._stamped is not None:
+            stamp.apply(self._stamped)
+            self._stamped = None
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:

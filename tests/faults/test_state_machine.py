@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import tempfile
+from asyncio import CancelledError
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,8 +63,25 @@ class Side:
         told = json.loads(state.model_dump_json(exclude={"incarnation", "owner", "recovery"}))
         told["latest_checkpoint_id"] = self.number_of(session_id, state.latest_checkpoint_id)
         told["has_owner"] = state.owner is not None
-        told["recoveries"] = state.recovery.count if state.recovery else 0
+        told["crashes"] = state.recovery.count if state.recovery else 0
+        told["stops"] = state.recovery.stops if state.recovery else 0
+        told["interrupted"] = state.is_interrupted
         return told
+
+
+@dataclass
+class Account:
+    """What has happened to a session, as far as nobody wrote it without a claim."""
+
+    crashes: int = 0
+    """How often its process died while it was ACTIVE."""
+    stops: int = 0
+    is_ended: bool = False
+    """Whether it was COMPLETED or CANCELLED after the last rule."""
+    runs_again: bool = False
+    """Whether the last rule said ``again=True``."""
+    is_known: bool = True
+    """Whether nobody wrote it without a claim."""
 
 
 class Twins(RuleBasedStateMachine):
@@ -78,6 +97,7 @@ class Twins(RuleBasedStateMachine):
         self.files = Side(SessionStore(root, clock=self.clock, durability="process"))
         self.twin = Side(SessionStore(self.memory, clock=self.clock))
         self.steps = 0
+        self.accounts: dict[str, Account] = {}
 
     def clock(self) -> datetime:
         return self.now
@@ -104,7 +124,64 @@ class Twins(RuleBasedStateMachine):
             side.kept[session_id] = []
             return session.revision
 
+        if self.both(act)[0] == "value":
+            self.accounts[session_id] = Account()
+
+    @rule(session_id=IDS, limit=st.integers(0, 3))
+    def create_or_resume(self, session_id: str, limit: int) -> None:
+        is_new = not self.files.store.exists(session_id)
+
+        def act(side: Side) -> Any:
+            session = side.store.create_or_resume(session_id, "goal", max_recoveries=limit)
+            side.held[session_id] = session
+            if not session.is_resumed:
+                side.kept[session_id] = []
+            side.note(session_id)
+            return session.revision, session.is_resumed
+
+        answer = self.both(act)
+        if is_new and answer[0] == "value":
+            self.accounts[session_id] = Account()
+
+    @rule(sweep=st.booleans(), limit=st.integers(0, 3))
+    def resume_interrupted(self, sweep: bool, limit: int) -> None:
+        def act(side: Side) -> Any:
+            loop = side.store.resume_interrupted(max_recoveries=limit, max_stops=limit, sweep=sweep)
+            resumed = {session.session_id: session for session in loop}
+            side.held |= resumed
+            for name in resumed:
+                side.note(name)
+            skipped = [
+                (item.session_id, item.is_taken, type(item.error).__name__) for item in loop.skipped
+            ]
+            return list(resumed), skipped
+
         self.both(act)
+
+    @rule(session_id=IDS)
+    def retry(self, session_id: str) -> None:
+        if self.both(lambda side: side.store.retry(session_id))[0] == "value":
+            self.accounts[session_id].crashes = self.accounts[session_id].stops = 0
+
+    @rule(session_id=IDS, create=st.booleans(), value=VALUES, raises=st.booleans())
+    def change(self, session_id: str, create: bool, value: Any, raises: bool) -> None:
+        """Edit what nobody runs."""
+        is_new = not self.files.store.exists(session_id)
+
+        def act(side: Side) -> Any:
+            goal = "goal" if create else None
+            with side.store.edit(session_id, create=goal, timeout=0.0) as session:
+                if is_new:
+                    side.kept[session_id] = []
+                session.state.data_buffer["x"] = value
+                if raises:
+                    raise ValueError("made for a test")
+            side.note(session_id)
+            return session.revision
+
+        self.both(act)
+        if is_new and self.files.store.exists(session_id):
+            self.accounts[session_id] = Account()
 
     @rule(session_id=IDS, expected=st.one_of(st.none(), st.integers(1, 9)), force=st.booleans())
     def claim(self, session_id: str, expected: int | None, force: bool) -> None:
@@ -120,20 +197,26 @@ class Twins(RuleBasedStateMachine):
         number=st.one_of(st.none(), st.integers(0, 4)),
         expected=st.one_of(st.none(), st.integers(1, 9)),
         again=st.booleans(),
+        last=st.booleans(),
     )
     def resume(
-        self, session_id: str, number: int | None, expected: int | None, again: bool
+        self, session_id: str, number: int | None, expected: int | None, again: bool, last: bool
     ) -> None:
         def act(side: Side) -> int:
             chosen = None if number is None else side.checkpoint_id(session_id, number)
             session = side.store.resume(
-                session_id, checkpoint_id=chosen, expected_revision=expected, again=again
+                session_id,
+                checkpoint_id=chosen,
+                from_last_save=last,
+                expected_revision=expected,
+                again=again,
             )
             side.held[session_id] = session
             side.note(session_id)
             return session.revision
 
-        self.both(act)
+        if self.both(act)[0] == "value":
+            self.accounts[session_id].runs_again = again
 
     def holding(self, session_id: str, act: Callable[[Session[SessionState]], Any]) -> None:
         """Do something with a held session, or with one that was held."""
@@ -188,9 +271,26 @@ class Twins(RuleBasedStateMachine):
     def release(self, session_id: str) -> None:
         self.holding(session_id, lambda session: session.release())
 
+    @rule(session_id=IDS, error=st.sampled_from([KeyboardInterrupt, SystemExit, CancelledError]))
+    def stop(self, session_id: str, error: type[BaseException]) -> None:
+        """Let something leave the block that is no failure."""
+        session = self.files.held.get(session_id)
+        runs = session is not None and session._writer.needs_verdict
+
+        def stop(session: Session[SessionState]) -> None:
+            reason = error("made for a test")
+            session.__exit__(error, reason, None)
+
+        self.holding(session_id, stop)
+        if runs:
+            self.accounts[session_id].stops += 1
+
     @rule(session_id=IDS)
     def abandon(self, session_id: str) -> None:
         """Let go without a word, as a process that dies."""
+        session = self.files.held.get(session_id)
+        if session is not None and not session.is_released and session_id in self.accounts:
+            self.accounts[session_id].crashes += self.stored_status(session_id) == "active"
         for side in (self.files, self.twin):
             if session_id in side.held:
                 side.held.pop(session_id)._writer.free()
@@ -217,6 +317,7 @@ class Twins(RuleBasedStateMachine):
         path = self.root / "sessions" / session_id / "state.json"
         if not path.exists():
             return
+        self.accounts[session_id].is_known = False
         for side in (self.files, self.twin):
             kept = None if side is self.files else self.memory._sessions[session_id]
             data = path.read_bytes() if kept is None else kept.payload
@@ -282,6 +383,29 @@ class Twins(RuleBasedStateMachine):
                     if session_id in side.held
                 }
                 assert len(found) <= 1, (name, found)
+
+    def stored_status(self, session_id: str) -> str:
+        told = self.files.describe(session_id)
+        return told if isinstance(told, str) else str(told["status"])
+
+    @invariant()
+    def deaths_and_stops_are_counted_and_what_has_ended_is_over(self) -> None:
+        for session_id, account in self.accounts.items():
+            told = self.files.describe(session_id)
+            if isinstance(told, str) or not account.is_known:
+                continue
+            session = self.files.held.get(session_id)
+            is_held = session is not None and not session.is_released
+            is_active, is_ended = (
+                told["status"] == "active", told["status"] in ("completed", "cancelled")
+            )  # fmt: skip
+            # The death of who left it ACTIVE is on record once somebody comes.
+            unseen = is_active and not is_held
+            assert told["crashes"] == account.crashes - unseen
+            assert told["stops"] == account.stops
+            assert not (account.is_ended and is_active and not account.runs_again)
+            assert not (is_ended and told["interrupted"])
+            account.is_ended, account.runs_again = is_ended, False
 
     @invariant()
     def no_half_written_file_is_left(self) -> None:

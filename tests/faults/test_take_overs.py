@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from sessionstore import (
     SessionStore,
 )
 from sessionstore.storage.files.claim import FilesClaim
+from sessionstore.testing.harness import leave
 from tests.faults.support.operations import is_free
 from tests.faults.support.tally import tally
 from tests.support.processes import Child, left_active, read_state, session_path, state_path
@@ -65,11 +67,11 @@ def last_saves(root: Path) -> list[str]:
 
 
 def stop(session: Session[SessionState], error: BaseException) -> None:
-    with pytest.raises(type(error)), session:
-        session.state.data_buffer["n"] = 1
-        session.save()
-        session.state.data_buffer["n"] = 2
-        raise error
+    session.state.data_buffer["n"] = 1
+    session.save()
+    session.state.data_buffer["n"] = 2
+    with pytest.raises(type(error)):
+        leave(session, error)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), ValueError("no")])
@@ -100,6 +102,27 @@ def test_a_stop_is_counted_as_a_stop_and_not_as_a_crash(
         assert (state.recovery.count, state.recovery.stops) == (0, number)
         session = store.resume("s1")
     session.release()
+
+
+def test_an_interrupt_while_a_block_is_left_says_so_once_more(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = store.create("goal", session_id="s1")
+    real, stopped = FilesClaim.write, list[int]()
+
+    def write(self: FilesClaim, payload: bytes, revision: int, **options: object) -> None:
+        if not stopped:
+            stopped.append(revision)
+            raise KeyboardInterrupt
+        real(self, payload, revision, **options)  # type: ignore[arg-type]  # handed on
+
+    monkeypatch.setattr(FilesClaim, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        session.release()
+    assert session.is_released
+    stored = store.load("s1")
+    assert (str(stored.status), stored.revision) == ("paused", 2)
+    assert stored.is_interrupted
 
 
 # --- deaths --------------------------------------------------------------------------------------
@@ -153,11 +176,9 @@ def test_a_refused_start_counts_the_death_all_the_same(
 ) -> None:
     killed(tmp_path)
     error = NotResumable if why == "too many crashes" else SessionExists
+    goal, limit = ("goal", 0) if why == "too many crashes" else ("another goal", 3)
     with pytest.raises(error):
-        if why == "too many crashes":
-            store.create_or_resume("s1", max_recoveries=0)
-        else:
-            store.create_or_resume("s1", "another goal")
+        store.create_or_resume("s1", goal, max_recoveries=limit)
     assert crashes(tmp_path) == 1
     assert read_state(tmp_path, "s1")["status"] == "failed"
     assert is_free(tmp_path, "s1")
@@ -219,8 +240,9 @@ def test_an_edit_replaces_the_edit_that_nobody_resumed(store: Store, tmp_path: P
 
 
 def test_a_session_of_an_edit_that_raised_was_never_there(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), store.edit("s1", create="goal") as session:
+    with suppress(ValueError), store.edit("s1", create="goal") as session:
         session.state.data_buffer["n"] = 1
+        assert store.exists("s1")
         raise ValueError("no")
     assert not store.exists("s1")
     assert not session_path(tmp_path, "s1").exists()

@@ -40,10 +40,10 @@ MUTANTS = (
         "session/writer.py",
         (
             (
-                "            try:\n                revision = self._store(prepared)\n",
-                "            if prepared.summary is not None:\n"
+                "            try:\n                self._store(prepared)\n",
+                "            if prepared.ending is not None:\n"
                 "                __import__('fcntl').flock(self.claim._lock._file, 8)\n"
-                "            try:\n                revision = self._store(prepared)\n",
+                "            try:\n                self._store(prepared)\n",
             ),
         ),
         "tests/mutants/test_gaps.py::"

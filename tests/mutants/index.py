@@ -179,7 +179,10 @@ MUTANTS = (
                 '        where.append(f"{name} = ?")\n',
                 "        where.append(f\"{name} = '{value}'\")\n",
             ),
-            ("        values.append(value)\n    if query.resumable:", "    if query.resumable:"),
+            (
+                "        values.append(value)\n    if query.interrupted",
+                "    if query.interrupted",
+            ),
         ),
         _LISTING + "test_values_never_become_sql",
     ),

@@ -96,8 +96,8 @@ MUTANTS = (
         (
             (
                 "        if state.status is not SessionStatus.ACTIVE:\n            return\n"
-                "        verdict = liveness.judge",
-                "        verdict = liveness.judge",
+                "        found = liveness.judge",
+                "        found = liveness.judge",
             ),
         ),
         "tests/mutants/test_gaps.py::"

@@ -28,6 +28,9 @@ EVERY_LINE_OF = ("lock.py",)
 """Where descriptors of locks are opened and closed; of other files some lines have to do."""
 CREATING = ("create", "edit a new one")
 WITHOUT_CHECKPOINT = ("stop", "resume the last save", "take over and resume", "take over and edit")
+HANDING_OVER = ("session/session.py", "store/store.py")
+"""Where the session is on its way from the store to its holder: whoever drops it there, drops a
+session that is held."""
 Trace = Callable[[FrameType, str, Any], Any]
 
 
@@ -95,13 +98,18 @@ class Trial:
             return self.stop()
         if self.session is not None:
             return getattr(self.session, self.operation)()
+        takes: dict[str, Callable[[], Session[SessionState]]] = {
+            "claim": lambda: self.store.claim("s"),
+            "take over": lambda: self.store.claim("s"),
+            "resume": lambda: self.store.resume("s"),
+            "resume the last save": lambda: self.store.resume("s", from_last_save=True),
+            "take over and resume": lambda: self.store.create_or_resume("s"),
+        }
+        if take := takes.get(self.operation):
+            self.session = take()
+            return self.session.release()
         work: dict[str, Callable[[], object]] = {
             "create": lambda: self.store.create("goal", session_id="s").release(),
-            "claim": lambda: self.store.claim("s").release(),
-            "take over": lambda: self.store.claim("s").release(),
-            "resume": lambda: self.store.resume("s").release(),
-            "resume the last save": lambda: self.store.resume("s", from_last_save=True).release(),
-            "take over and resume": lambda: self.store.create_or_resume("s").release(),
             "edit": self.edit,
             "edit a new one": self.edit,
             "take over and edit": self.edit,
@@ -130,20 +138,24 @@ class Trial:
         assert self.session is not None
         return self.session
 
-    def look(self) -> str:
-        """Return what is wrong once the exception is forgotten; nothing is left held."""
+    def look(self, where: str) -> str:
+        """Return what is wrong once the exception, raised at ``where``, is forgotten.
+
+        Nothing is left held.
+        """
         if self.session is not None:
             self.session.release()
             self.session = None
         gc.collect()
         if not is_free(self.root, "s"):
             return "s is still locked"
-        if self.operation not in CREATING or self.store.exists("s"):
+        if self.store.exists("s"):
             stored = self.store.load("s")
             if stored.data_buffer.get("saved", 0) < self.saved:
                 return "what was saved is lost"
             by = stored.owner.pid if stored.owner else None
-            if stored.status == "active" and by == os.getpid() and self.operation != "create":
+            handed_over = where.startswith(HANDING_OVER) or self.operation == "create"
+            if stored.status == "active" and by == os.getpid() and not handed_over:
                 return "s is ACTIVE, and this process, which lives, does not hold it"
         try:
             with SessionStore(self.root, durability="process").claim("s", force=True) as session:
@@ -205,7 +217,7 @@ def interrupt_everywhere(root: str, operation: str, step: str) -> None:
             if is_free(trial.root, "other"):
                 wrong.append(f"{tracer.where}: the lock of another session was given back")
             other.release()
-        problem = trial.look()
+        problem = trial.look(tracer.where)
         trial.store.close()
         del trial, other
         gc.collect()
