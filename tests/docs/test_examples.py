@@ -232,7 +232,7 @@ def test_recorded_runs_replayed_with_kills_end_equal_to_an_unkilled_replay(
     examples: Examples, tmp_path: Path, runs: list[RunRecord]
 ) -> None:
     records = [run.record for run in runs]
-    options = ("--runs", write_runs(tmp_path / "records", runs))
+    options = ("--runs", write_runs(tmp_path / "records", runs), "--max-recoveries", 1000)
     examples.run("orchestrator.py", "--root", tmp_path / "unkilled", *options)
     expected = stored(tmp_path / "unkilled")
     assert expected.keys() == {record["id"] for record in records}

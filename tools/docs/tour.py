@@ -65,7 +65,7 @@ STEPS = (
     ),
     Step(
         "The worker is started again",
-        "It sweeps, finds the session, and goes on after the last checkpoint.",
+        "It sweeps, finds the session, and goes on where the last checkpoint says.",
         "python agent.py",
         "2026-01-25 17:11:00",
     ),
