@@ -71,7 +71,7 @@ class Side:
 
 @dataclass
 class Account:
-    """What has happened to a session, as far as nobody wrote it without a claim."""
+    """What has happened to a session."""
 
     crashes: int = 0
     """How often its process died while it was ACTIVE."""
@@ -394,13 +394,11 @@ class Twins(RuleBasedStateMachine):
             told = self.files.describe(session_id)
             if isinstance(told, str) or not account.is_known:
                 continue
-            session = self.files.held.get(session_id)
-            is_held = session is not None and not session.is_released
-            is_active, is_ended = (
-                told["status"] == "active", told["status"] in ("completed", "cancelled")
-            )  # fmt: skip
+            held = self.files.held.get(session_id)
+            is_active = told["status"] == "active"
+            is_ended = told["status"] in ("completed", "cancelled")
             # The death of who left it ACTIVE is on record once somebody comes.
-            unseen = is_active and not is_held
+            unseen = is_active and (held is None or held.is_released)
             assert told["crashes"] == account.crashes - unseen
             assert told["stops"] == account.stops
             assert not (account.is_ended and is_active and not account.runs_again)

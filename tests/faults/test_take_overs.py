@@ -184,6 +184,23 @@ def test_a_refused_start_counts_the_death_all_the_same(
     assert is_free(tmp_path, "s1")
 
 
+def test_after_a_resume_of_the_last_save_the_next_one_goes_on_from_there(
+    store: Store, tmp_path: Path
+) -> None:
+    session = store.create("goal", session_id="s1")
+    session.checkpoint()
+    stop(session, SystemExit(1))
+    assert last_saves(tmp_path) == [], "the application keeps checkpoints of its own"
+    with store.resume("s1") as resumed:
+        assert resumed.state.data_buffer == {}
+        resumed.state.data_buffer["n"] = 3
+    session = store.resume("s1", from_last_save=True)
+    assert session.state.data_buffer == {"n": 3}
+    session._writer.free()  # as if its process had died
+    with store.resume("s1") as resumed:
+        assert resumed.state.data_buffer == {"n": 3}
+
+
 # --- a take-over that fails ----------------------------------------------------------------------
 
 

@@ -93,7 +93,7 @@ MUTANTS = (
                 "keep = None",
             ),
         ),
-        FILES + "test_a_resume_may_go_on_from_the_last_save_though_there_is_a_checkpoint",
+        _TAKE_OVERS + "test_after_a_resume_of_the_last_save_the_next_one_goes_on_from_there",
     ),
     Mutant(
         "a resume that fails leaves what it kept",

@@ -66,6 +66,8 @@ EXPECTED = {
     "claim": (SessionClaimed, SessionNotFound, RevisionConflict),
     "resume": (SessionClaimed, SessionNotFound, NotResumable, RevisionConflict),
     "create": (SessionExists, SessionClaimed),
+    "create_or_resume": (SessionClaimed, NotResumable, RevisionConflict),
+    "start_up": (),
     "delete": (SessionClaimed, SessionNotFound),
     "recover": (),
     "find": (),
@@ -87,8 +89,8 @@ class Worker:
 
     def run(self) -> None:
         operations = {
-            self.claim: 25, self.resume: 30, self.create: 12, self.delete: 8, self.recover: 20,
-            self.find: 4, self.liveness: 8,
+            self.claim: 25, self.resume: 20, self.create: 12, self.create_or_resume: 10,
+            self.start_up: 6, self.delete: 8, self.recover: 20, self.find: 4, self.liveness: 8,
         }  # fmt: skip
         names, weights = list(operations), list(operations.values())
         while time.monotonic() < self.until:
@@ -120,6 +122,24 @@ class Worker:
     def create(self, session_id: str) -> None:
         session = self.store.create("goal", session_id=session_id)
         self.hold(session, "created")
+
+    def create_or_resume(self, session_id: str) -> None:
+        session = self.store.create_or_resume(session_id, "goal", max_recoveries=1_000_000)
+        self.hold(session, "resumed" if session.is_resumed else "created")
+
+    def start_up(self, session_id: str) -> None:
+        """Go on with whatever was interrupted, after the sweep of somebody else."""
+        loop = self.store.resume_interrupted(
+            max_recoveries=1_000_000, max_stops=1_000_000, sweep=False
+        )
+        for session in loop:
+            self.hold(session, "resumed")
+            self.journal.write("trying", session_id, what="start_up")
+        for item in loop.skipped:
+            if not item.is_taken:
+                self.journal.write(
+                    "unexpected", item.session_id, what="start_up", error=item.reason
+                )
 
     def delete(self, session_id: str) -> None:
         self.store.delete(session_id)
@@ -171,8 +191,10 @@ class Worker:
             self.journal.write("letting go", session.session_id)
             session.release()
             return
-        ends = (session.pause, session.complete, lambda: session.fail("no"), session.cancel,
-                session.release)  # fmt: skip
+        ends = (
+            session.pause, session.complete, lambda: session.fail("no"), session.cancel,
+            session.release, lambda: session.__exit__(SystemExit, SystemExit(1), None),
+        )  # fmt: skip
         self.saving(session, self.chance.choice(ends), ends=True)
 
     def saving(self, session: Session[SessionState], save: Any, *, ends: bool = False) -> None:
@@ -312,7 +334,8 @@ class History:
         for journal in self.journals:
             last = journal[-1] if journal else None
             if last is not None and last["event"] in ("trying", "saving", "letting go"):
-                named = SESSIONS if last.get("what") == "recover" else (last["sid"],)
+                anywhere = last.get("what") in ("recover", "start_up")
+                named = SESSIONS if anywhere else (last["sid"],)
                 for session_id in named:
                     excused[session_id] += 1
         missing = defaultdict[str, list[tuple[str, int]]](list)
