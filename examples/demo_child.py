@@ -38,7 +38,11 @@ class Orchestrator:
         self.lines: list[str] = []
         self.found = unfinished(root)
         self.process = subprocess.Popen(
-            [sys.executable, str(ORCHESTRATOR), "--root", str(root), *options],
+            [
+                *(sys.executable, str(ORCHESTRATOR), "--root", str(root)),
+                *("--max-recoveries", "1000"),  # the demo kills one session many times
+                *options,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -46,7 +46,7 @@ class Job:
     """The work of one session: how it is opened, and how it continues from any state."""
 
     session_id: str
-    open: Callable[[SessionStore], Session]
+    open: Callable[[SessionStore, int], Session]
     run: Callable[[Session], None]
 
 
@@ -100,8 +100,10 @@ NODES: dict[str, Callable[[Session], str | End]] = {
 
 
 def graph_job(session_id: str, step_delay: float) -> Job:
-    def open_session(store: SessionStore) -> Session:
-        return store.create_or_resume(session_id, "weekly-report", entry_point="collect")
+    def open_session(store: SessionStore, max_recoveries: int) -> Session:
+        return store.create_or_resume(
+            session_id, "weekly-report", entry_point="collect", max_recoveries=max_recoveries
+        )
 
     def run(session: Session) -> None:
         progress = session.state.progress
@@ -127,7 +129,7 @@ def replay_job(record: dict[str, Any], step_delay: float) -> Job:
     session_id = record["id"]
     recorded = SessionState.from_legacy_run(record, session_id)
 
-    def open_session(store: SessionStore) -> Session:
+    def open_session(store: SessionStore, max_recoveries: int) -> Session:
         if store.exists(session_id):
             stored = store.load(session_id)
             if stored.status is SessionStatus.FAILED and not stored.is_interrupted:
@@ -138,8 +140,7 @@ def replay_job(record: dict[str, Any], step_delay: float) -> Job:
         state.decisions, state.problems = [], []
         state.metrics, state.result = type(state.metrics)(), type(state.result)()
         state.timestamps.completed_at = None
-        # Tests kill a replay at every decision: no number of crashes is too many.
-        return store.create_or_resume(session_id, state=state, max_recoveries=1000)
+        return store.create_or_resume(session_id, state=state, max_recoveries=max_recoveries)
 
     def run(session: Session) -> None:
         state = session.state
@@ -177,10 +178,10 @@ def sweep(store: SessionStore) -> None:
         say(f"sweep: {item.session_id} needs a person: {item.reason}")
 
 
-def work(store: SessionStore, job: Job) -> bool:
+def work(store: SessionStore, job: Job, max_recoveries: int) -> bool:
     """Do a job, or what is left of it; return whether all is well."""
     try:
-        with job.open(store) as session:
+        with job.open(store, max_recoveries) as session:
             how = "resumed" if session.is_resumed else "started"
             say(f"{job.session_id}: {how}, revision {session.revision}")
             job.run(session)
@@ -205,6 +206,9 @@ def main() -> int:
     parser.add_argument(
         "--step-delay", type=float, default=0.0, help="seconds that a step takes, and a pause after"
     )
+    parser.add_argument(
+        "--max-recoveries", type=int, default=3, help="give a session up after more crashes"
+    )
     options = parser.parse_args()
 
     if options.runs is None:
@@ -215,7 +219,7 @@ def main() -> int:
 
     with SessionStore(options.root) as store:
         sweep(store)
-        results = [work(store, job) for job in jobs]
+        results = [work(store, job, options.max_recoveries) for job in jobs]
     return 0 if all(results) else 1
 
 

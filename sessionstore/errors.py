@@ -171,8 +171,8 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         """How the two differ; may be empty."""
         # A claim that has only read compares files, not revisions: there is no number to name.
         other = "the state that this claim has read" if expected is None else expected
-        where = "a state that cannot be read" if found is None else f"revision {found}"
-        message = f"{printable(session_id)} is at {where}, not {other}"
+        at = "?" if found is None else found
+        message = f"{printable(session_id)} is at revision {at}, not {other}"
         if detail:
             message += f": {detail}"
         if owner is not None and (holder := owner.describe()):
@@ -334,9 +334,13 @@ class DurabilityUncertain(SessionStoreError, OSError):
     def __init__(self, session_id: str, revision: int | None, cause: OSError) -> None:
         self.session_id: str = session_id
         self.revision: int | None = revision
+        if revision is None:  # it was deleted, or put into quarantine
+            what, advice = "it is gone from its place, which", "look again after one"
+        else:
+            what, advice = f"the new state (revision {revision}) is visible but", "save again"
         super().__init__(
-            f"{printable(session_id)}: the new state (revision {revision}) is visible but may not"
-            f" survive a power loss: {cause.strerror or cause}; save again"
+            f"{printable(session_id)}: {what} may not survive a power loss:"
+            f" {cause.strerror or cause}; {advice}"
         )
         _because(self, cause)
 

@@ -103,7 +103,8 @@ def _ended(state: SessionState, situation: Situation, liveness: Liveness) -> str
         return f"it is not known whether it ended: {liveness.reason}"
     if situation is Situation.INTERRUPTED:
         assert state.recovery is not None
-        return f"{state.recovery.reason}; that was recorded at {state.recovery.at}"
+        reason = state.recovery.reason or "it was interrupted, and no reason was recorded"
+        return f"{reason}; that was recorded at {state.recovery.at or 'an unknown time'}"
     if situation is Situation.PAUSED:
         where = f" at {state.progress.paused_at}" if state.progress.paused_at else ""
         by = f": {error}" if error else ", by its own account"

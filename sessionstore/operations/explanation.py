@@ -168,7 +168,7 @@ class Explanation:
         text = f"{died}, and it was stopped {count_of(recovery.stops, 'time')}"
         if self.situation is Situation.INTERRUPTED:
             return text
-        return f"{text}; the last time: {recovery.reason}"
+        return f"{text}; the last time: {recovery.reason or 'no reason was recorded'}"
 
     def _resume(self) -> str:
         if self.unresumable is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Self
 
 from sessionstore.errors import (
+    InvalidQuery,
     RevisionConflict,
     SessionClaimed,
     SessionEnded,
@@ -51,6 +52,8 @@ class StartUp(Generic[StateT]):
         sweep: bool,
         filters: SessionFilters,
     ) -> None:
+        if "interrupted" in filters:
+            raise InvalidQuery("interrupted", "the loop resumes what was interrupted, nothing else")
         chosen: Filters = {**filters, "interrupted": True, "max_recoveries": None}
         self._query = make_query(chosen, limit=None, cursor=None, order="updated_at")
         self._opener = opener

@@ -85,7 +85,8 @@ def begin_edit(
 
 
 def _create(opener: SessionOpener[StateT], session_id: str, goal_id: str) -> SessionWriter[StateT]:
-    writer, _ = opener.begin_create(goal_id, None, {"session_id": session_id})
+    writer, running = opener.begin_create(goal_id, None, {"session_id": session_id})
+    writer.abandon(running)
     writer.state.status = SessionStatus.PAUSED
     writer.state.timestamps.paused_at_time = writer.now()
     writer.finish_create(opener.backend, writer.begin_save())

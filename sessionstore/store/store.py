@@ -14,6 +14,7 @@ from sessionstore.model.ids import check_id
 from sessionstore.process import identity
 from sessionstore.session.inspect import NO_CHECKPOINT
 from sessionstore.storage.backend import Backend
+from sessionstore.store.action import StoreActions
 from sessionstore.store.inspection import StoreInspection
 from sessionstore.store.jobs import StoreJobs
 from sessionstore.store.maintenance import StoreMaintenance
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # loaded when a store is made: importing this module does wit
     from sessionstore.session.session import Session
 
 
-class SessionStore(StoreMaintenance, StoreInspection, StoreJobs[StateT]):
+class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[StateT]):
     """Sessions that outlive the process that runs them.
 
     Args:

@@ -232,7 +232,7 @@ def test_recorded_runs_replayed_with_kills_end_equal_to_an_unkilled_replay(
     examples: Examples, tmp_path: Path, runs: list[RunRecord]
 ) -> None:
     records = [run.record for run in runs]
-    options = ("--runs", write_runs(tmp_path / "records", runs))
+    options = ("--runs", write_runs(tmp_path / "records", runs), "--max-recoveries", 1000)
     examples.run("orchestrator.py", "--root", tmp_path / "unkilled", *options)
     expected = stored(tmp_path / "unkilled")
     assert expected.keys() == {record["id"] for record in records}
@@ -407,8 +407,9 @@ def run_ops_script(root: Path, *command: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_ops_script_hands_each_resumable_id_to_a_second_command(root: Path) -> None:
+def test_the_ops_script_hands_each_unfinished_id_to_a_second_command(root: Path) -> None:
     paused = [new_session(root, f"waits-{number}") for number in range(3)]
+    paused.append("without-checkpoint")
     dies_holding(root, "without-checkpoint")
     SessionStore(root).create("g", session_id="completed").complete()
 

@@ -20,7 +20,7 @@ KEY_LINES = (
     r"^Killed$",
     r"^session_20260125_170903_00000001  active, stale  answer the mail  1 min ago$",
     r"^session       session_20260125_170903_00000001 says that it is active, but its$",
-    r"^going on after plan$",
+    r"^going on at write$",
     r"now completed",
     r'^\+ data_buffer\.write: "what write found"$',
     r"^what-if$",

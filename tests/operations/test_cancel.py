@@ -47,7 +47,7 @@ def test_a_session_that_lost_its_process_is_cancelled_at_once(
     assert list(store.resume_interrupted()) == []
     assert len(store.find(interrupted=True)) == 0
     with pytest.raises(SessionEnded):
-        store.create_or_resume("s1", "goal")
+        store.create_or_resume("s1")
 
 
 @pytest.mark.parametrize("end", ["pause", "fail"])

@@ -250,10 +250,11 @@ def test_newer_saves_than_the_checkpoint_can_be_gone_on_from_as_it_says(store: S
 
 
 def test_a_stop_is_not_told_as_a_death(store: Store) -> None:
-    with pytest.raises(KeyboardInterrupt), work(store) as session:
-        session.state.data_buffer["edited"] = 1
-        session.checkpoint()
-        session.state.data_buffer["edited"] = 2
+    session = work(store)
+    session.state.data_buffer["edited"] = 1
+    session.checkpoint()
+    session.state.data_buffer["edited"] = 2
+    with pytest.raises(KeyboardInterrupt), session:
         raise KeyboardInterrupt
     told = store.explain("s1")
     assert (told.situation, told.status) == (Situation.INTERRUPTED, "paused")

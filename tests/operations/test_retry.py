@@ -34,11 +34,11 @@ def offered(store: Store) -> list[str]:
 def test_a_session_that_failed_by_itself_is_offered_again(
     tmp_path: Path, store: Store, has_checkpoint: bool
 ) -> None:
-    with pytest.raises(ValueError), store.create("goal", session_id="s1") as session:
-        session.state.data_buffer["step"] = 1
-        if has_checkpoint:
-            session.checkpoint()
-        raise ValueError("no such city")
+    session = store.create("goal", session_id="s1")
+    session.state.data_buffer["step"] = 1
+    if has_checkpoint:
+        session.checkpoint()
+    session.fail(ValueError("no such city"))
     assert offered(store) == []
     assert store.retry("s1") == read_state(tmp_path, "s1")["revision"]
     raw = read_state(tmp_path, "s1")

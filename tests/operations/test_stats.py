@@ -69,6 +69,14 @@ def test_a_store_of_thousands_still_names_the_oldest(tmp_path: Path) -> None:
     assert oldest == [(NOW - timedelta(minutes=1099 - place)).isoformat() for place in range(10)]
 
 
+@pytest.mark.parametrize("sizes", [True, False])
+def test_what_has_ended_is_not_counted_as_resumable(tmp_path: Path, sizes: bool) -> None:
+    for status in ("paused", "failed", "completed", "cancelled"):
+        put(tmp_path, status, state(status, status=status))
+    put(tmp_path, "left", state("left", status="active", pid=GONE))
+    assert SessionStore(tmp_path).stats(sizes=sizes).resumable == 3
+
+
 def test_a_session_that_cannot_be_measured_is_counted_and_said(tmp_path: Path) -> None:
     put(tmp_path, "one")
     (tmp_path / "sessions" / "link").symlink_to(tmp_path / "sessions" / "one")

@@ -71,6 +71,10 @@ class Actor:
         self.session = self.store.claim(session_id)
         return {"pid": os.getpid(), "revision": self.session.revision}
 
+    def resume(self, session_id: str) -> dict[str, Any]:
+        self.session = self.store.resume(session_id)
+        return {"pid": os.getpid(), "revision": self.session.revision}
+
     def race(self, session_id: str, revision: int, delay: float, work: float) -> dict[str, Any]:
         """Resume if still at ``revision``, work for an instant, and let go again."""
         time.sleep(delay)

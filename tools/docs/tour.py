@@ -46,7 +46,7 @@ STEPS = (
         "A worker is killed",
         "The agent of [Get started](index.md) is killed in the middle of its third step: it says"
         " nothing more.",
-        "DIE_IN=write python agent.py",
+        'DIE_IN=write python agent.py "answer the mail"',
         "2026-01-25 17:09:03",
         137,
     ),
@@ -65,7 +65,7 @@ STEPS = (
     ),
     Step(
         "The worker is started again",
-        "It sweeps, finds the session, and goes on after the last checkpoint.",
+        "It sweeps, finds the session, and goes on where the last checkpoint says.",
         "python agent.py",
         "2026-01-25 17:11:00",
     ),

@@ -67,7 +67,7 @@ class FilesClaim(Claim):
         self._token = token or random_hex(8)
         self._is_live = token is not None
         """Whether every index names the session as live."""
-        self._is_confirmed = False
+        self._outlives_request = False
         self._expected = expected
         self._attempted: tuple[int, Signature] | None = None
         self._cancellable = False
@@ -116,6 +116,7 @@ class FilesClaim(Claim):
                 staged = replace.Staged(directory, payload, flush_file=True)
                 with self._kept(directory, staged, payload, checkpoint_id):
                     self._swap(directory, staged, revision)
+            self._remove_unmet_request()
             if self._power:
                 try:
                     directory.flush()
@@ -338,7 +339,7 @@ class FilesClaim(Claim):
 
     def confirm(self) -> None:
         self._lock.confirm()
-        self._is_confirmed = True
+        self._outlives_request = True
 
     def release(self) -> None:
         if self._lock.is_inherited or self._lock.is_closed:
@@ -354,11 +355,16 @@ class FilesClaim(Claim):
         # Race: Release during a request to cancel. An asker that still sees the lock held leaves
         # its request to this holder, so the holder removes it only after it let go.
         cancel_request.remove(self._layout, self.session_id, self.owner.token)
-        if self._is_confirmed and self.previous_owner is not None:
-            # It may have died before it could heed one: that is on record by now.
-            cancel_request.remove(self._layout, self.session_id, self.previous_owner.token)
+        self._remove_unmet_request()
         if self._is_live:
             self._released(self.session_id, self._token)
+
+    def _remove_unmet_request(self) -> None:
+        """Remove what the holder before did not live to meet, now that its death is on record."""
+        if self._outlives_request:
+            self._outlives_request = False
+            if self.previous_owner is not None:
+                cancel_request.remove(self._layout, self.session_id, self.previous_owner.token)
 
     def _name_live(self) -> None:
         """Name the session as live before its file changes for the first time in this claim."""

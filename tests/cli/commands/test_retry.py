@@ -28,4 +28,4 @@ def test_retry_marks_those_that_it_may_and_says_so(root: Path) -> None:
 def test_ids_come_from_a_pipe_and_by_their_beginning(root: Path) -> None:
     new_session(root, "session_1", checkpoint=False)
     piped = run("--root", str(root), "retry", "session", "-", "-o", "ids", input="s1\n", stdin=None)
-    assert (piped.exit_code, piped.stdout) == (0, "session_1\ns1\n")
+    assert (piped.returncode, piped.stdout) == (0, "session_1\ns1\n")
