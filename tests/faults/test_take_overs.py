@@ -191,9 +191,10 @@ def test_after_a_resume_of_the_last_save_the_next_one_goes_on_from_there(
     session.checkpoint()
     stop(session, SystemExit(1))
     assert last_saves(tmp_path) == [], "the application keeps checkpoints of its own"
-    with store.resume("s1") as resumed:
-        assert resumed.state.data_buffer == {}
-        resumed.state.data_buffer["n"] = 3
+    session = store.resume("s1")
+    assert session.state.data_buffer == {}
+    session.state.data_buffer["n"] = 3
+    session.fail("after its checkpoint")
     session = store.resume("s1", from_last_save=True)
     assert session.state.data_buffer == {"n": 3}
     session._writer.free()  # as if its process had died
