@@ -80,8 +80,7 @@ class Account:
     """Whether it was COMPLETED or CANCELLED after the last rule."""
     runs_again: bool = False
     """Whether the last rule said ``again=True``."""
-    is_known: bool = True
-    """Whether nobody wrote it without a claim."""
+    is_known: bool = True  # nobody wrote it without a claim
 
 
 class Twins(RuleBasedStateMachine):

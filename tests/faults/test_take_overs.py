@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -134,10 +134,13 @@ TAKERS: dict[str, Callable[[Store], object]] = {
     "cancel": lambda store: store.cancel("s1"),
     "mark": lambda store: store.mark("s1", "failed", reason="seen by a person"),
     "recover": lambda store: store.recover(),
-    "resume_interrupted": lambda store: [
-        session.release() for session in store.resume_interrupted(max_recoveries=9)
-    ],
+    "resume_interrupted": lambda store: release_all(store.resume_interrupted(max_recoveries=9)),
 }
+
+
+def release_all(sessions: Iterable[Session[SessionState]]) -> None:
+    for session in sessions:
+        session.release()
 
 
 @pytest.mark.parametrize("taker", TAKERS)
@@ -191,9 +194,10 @@ def test_after_a_resume_of_the_last_save_the_next_one_goes_on_from_there(
     session.checkpoint()
     stop(session, SystemExit(1))
     assert last_saves(tmp_path) == [], "the application keeps checkpoints of its own"
-    with store.resume("s1") as resumed:
-        assert resumed.state.data_buffer == {}
-        resumed.state.data_buffer["n"] = 3
+    session = store.resume("s1")
+    assert session.state.data_buffer == {}
+    session.state.data_buffer["n"] = 3
+    session.fail("after its checkpoint")
     session = store.resume("s1", from_last_save=True)
     assert session.state.data_buffer == {"n": 3}
     session._writer.free()  # as if its process had died
