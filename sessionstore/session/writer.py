@@ -80,9 +80,9 @@ class SessionWriter(Generic[StateT]):
         self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
-        self._stamped: list[Change] | None = None
-        """What undoes the stamps that are in the state. An exception from outside may keep them
-        there until the next use."""
+        self._before: list[Change] = []
+        """What was in the state before the stamps that are in it. An exception from outside may
+        keep them there until the next use."""
         self._attempt: PreparedWrite | None = None
         """The write that is being stored, or that an exception from outside interrupted."""
         self.request: CancellationRequested | None = None
@@ -122,7 +122,7 @@ class SessionWriter(Generic[StateT]):
     def needs_verdict(self) -> bool:
         """Whether leaving now has to say how the session ended."""
         with self._mutex:
-            self._unstamp()
+            stamp.undo(self._before)
         return (
             not self.is_released
             and os.getpid() == self._pid
@@ -178,13 +178,12 @@ class SessionWriter(Generic[StateT]):
         if checkpoint.checkpoint_id != self._state.latest_checkpoint_id:
             return None
         with self._mutex:
-            self._unstamp()
-            self._stamped = stamp.undoing(changes)
+            stamp.undo(self._before)
             try:
-                stamp.apply(changes)
+                stamp.apply(changes, self._before)
                 return checkpoint if hash(self.encode()) == fingerprint else None
             finally:
-                self._unstamp()
+                stamp.undo(self._before)
 
     def now(self) -> str:
         """Return the current time as it is stored."""
@@ -219,7 +218,7 @@ class SessionWriter(Generic[StateT]):
         """
         with self._mutex:
             self._check_usable()
-            self._unstamp()
+            stamp.undo(self._before)
             state = self._state
             if state.session_id != self.session_id:
                 raise NotStorable(
@@ -230,6 +229,7 @@ class SessionWriter(Generic[StateT]):
             revision = self.revision + self._planned + 1
             now = self._clock()
             stamped = list(changes)
+            said = len(stamped)
             if keep is not None:
                 kept = keep.checkpoint(revision, now)
                 stamped.append((state, "latest_checkpoint_id", kept.checkpoint_id))
@@ -242,15 +242,14 @@ class SessionWriter(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
-            self._stamped = stamp.undoing(stamped)
             try:
-                stamp.apply(stamped)
+                stamp.apply(stamped, self._before)
                 payload = self.encode()
                 latest = state.latest_checkpoint_id
-                # A value may have been converted: the output of a session, say.
-                stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
+                if said:  # a value may have been converted: the output of a session, say
+                    stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
             finally:
-                self._unstamp()
+                stamp.undo(self._before)
             self._planned += 1
             return PreparedWrite(
                 payload,
@@ -266,12 +265,6 @@ class SessionWriter(Generic[StateT]):
                 if_cancelled=if_cancelled,
                 undo=undo,
             )
-
-    def _unstamp(self) -> None:
-        """Take the stamps of a write that is not stored out of the state."""
-        if self._stamped is not None:
-            stamp.apply(self._stamped)
-            self._stamped = None
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -398,7 +391,7 @@ class SessionWriter(Generic[StateT]):
     def _landed(self, attempt: PreparedWrite) -> None:
         with self._mutex:
             self.revision, self._latest = attempt.revision, attempt.latest
-            stamp.apply(attempt.changes)
+            stamp.apply(attempt.changes, [])
             self._state.__dict__["revision"] = attempt.revision
             if attempt.checkpoint is not None:
                 self._kept = attempt.checkpoint, attempt.changes, hash(attempt.payload)
