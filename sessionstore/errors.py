@@ -171,8 +171,8 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         """How the two differ; may be empty."""
         # A claim that has only read compares files, not revisions: there is no number to name.
         other = "the state that this claim has read" if expected is None else expected
-        at = "?" if found is None else found
-        message = f"{printable(session_id)} is at revision {at}, not {other}"
+        at = "a state that cannot be read" if found is None else f"revision {found}"
+        message = f"{printable(session_id)} is at {at}, not {other}"
         if detail:
             message += f": {detail}"
         if owner is not None and (holder := owner.describe()):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from sessionstore.errors import CancellationRequested, SessionClaimed
+from sessionstore.errors import CancellationRequested, SessionClaimed, SessionEnded
 from sessionstore.model.state import SessionState
 from sessionstore.session.session import Session
 from sessionstore.storage.values import CancelRequest
@@ -164,6 +164,22 @@ class CancelContract(Harness[BackendT]):
             claim.write(stored.payload, 3, cancellable=True)
         claim.write(stored.payload, 3)  # one that takes no requests goes through
         claim.release()
+
+    def test_an_interrupted_session_is_cancelled_at_once_or_tried_again(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        for name in ("cancelled", "retried"):
+            with pytest.raises(KeyboardInterrupt):
+                leave(store.create("g", session_id=name), KeyboardInterrupt())
+        assert store.cancel("cancelled", reason="enough").outcome == "cancelled"
+        raw = self.raw(backend, "cancelled")
+        assert (raw["status"], raw["result"]["error"]) == ("cancelled", "enough")
+        with pytest.raises(SessionEnded):
+            store.retry("cancelled")
+        store.retry("retried")
+        recovery = self.raw(backend, "retried")["recovery"]
+        assert (recovery["count"], recovery["stops"]) == (0, 0)
+        assert [item.session_id for item in store.find(interrupted=True)] == ["retried"]
 
     def test_a_session_whose_process_died_is_cancelled_at_once(
         self, backend: BackendT, store: Store

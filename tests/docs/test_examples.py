@@ -409,7 +409,6 @@ def run_ops_script(root: Path, *command: str) -> subprocess.CompletedProcess[str
 
 def test_the_ops_script_hands_each_unfinished_id_to_a_second_command(root: Path) -> None:
     paused = [new_session(root, f"waits-{number}") for number in range(3)]
-    paused.append("without-checkpoint")
     dies_holding(root, "without-checkpoint")
     SessionStore(root).create("g", session_id="completed").complete()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -134,10 +134,13 @@ TAKERS: dict[str, Callable[[Store], object]] = {
     "cancel": lambda store: store.cancel("s1"),
     "mark": lambda store: store.mark("s1", "failed", reason="seen by a person"),
     "recover": lambda store: store.recover(),
-    "resume_interrupted": lambda store: [
-        session.release() for session in store.resume_interrupted(max_recoveries=9)
-    ],
+    "resume_interrupted": lambda store: release_all(store.resume_interrupted(max_recoveries=9)),
 }
+
+
+def release_all(sessions: Iterable[Session[SessionState]]) -> None:
+    for session in sessions:
+        session.release()
 
 
 @pytest.mark.parametrize("taker", TAKERS)

@@ -499,3 +499,51 @@ def test_a_session_of_the_original_is_resumed_from_its_latest_checkpoint(
             assert session.state.data_buffer == data != {}
             assert session.state.progress.path == kept["execution_path"]
     assert checkpointed
+
+
+def kept_names(home: Path, session_id: str) -> set[str]:
+    return {path.name for path in (home / "sessions" / session_id).glob("checkpoints/*")}
+
+
+@each_store
+def test_stops_add_no_checkpoint_to_a_store_of_the_original(
+    foreign: ForeignStore, tmp_path: Path
+) -> None:
+    home = foreign.copy_to(tmp_path / "home")
+    store = SessionStore(home, durability="process")
+    tried = 0
+    for item in store.find(status=["paused", "failed"], resumable=True, limit=None):
+        if item.latest_checkpoint_id is not None:
+            continue
+        before = kept_names(home, item.session_id)
+        tried += 1
+        for error in (KeyboardInterrupt(), ValueError("no such city")):
+            with pytest.raises(type(error)), store.resume(item.session_id) as session:  # noqa: PT012
+                session.state.data_buffer["step"] = repr(error)
+                raise error
+            assert kept_names(home, item.session_id) == before
+            # All the same, nothing that was saved is out of reach.
+            with store.resume(item.session_id) as session:
+                assert session.state.data_buffer["step"] == repr(error)
+            assert kept_names(home, item.session_id) == before
+        with store.resume(item.session_id) as session:
+            session.checkpoint()
+        assert len(kept_names(home, item.session_id)) == len(before) + 1
+    assert tried
+
+
+@each_store
+def test_a_session_of_the_original_can_be_edited(foreign: ForeignStore, tmp_path: Path) -> None:
+    home = foreign.copy_to(tmp_path / "home")
+    store = SessionStore(home, durability="process")
+    edited = 0
+    for item in store.find(status="paused", resumable=True, limit=None):
+        with store.edit(item.session_id) as session:
+            session.state.data_buffer["answer"] = "yes"
+        stored = last_wins(home / "sessions" / item.session_id / "state.json")
+        assert (stored["status"], stored["data_buffer"]["answer"]) == ("paused", "yes")
+        with store.resume(item.session_id) as session:
+            assert session.state.data_buffer["answer"] == "yes"
+            session.complete()
+        edited += 1
+    assert edited

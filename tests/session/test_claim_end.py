@@ -216,6 +216,24 @@ def test_an_awaited_release_does_the_same(tmp_path: Path) -> None:
     assert read_state(tmp_path, "s-1")["status"] == "failed"
 
 
+def test_an_awaited_block_with_a_state_that_cannot_be_stored_ends_on_top_of_the_last_save(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        async with (
+            AsyncSessionStore(tmp_path, durability="process") as store,
+            store.create("triage", session_id="s-1") as session,
+        ):
+            session.state.data_buffer["step"] = 1
+            await session.save()
+            session.state.data_buffer["step"] = float("nan")
+
+    with pytest.raises(NotStorable):
+        asyncio.run(work())
+    stored = read_state(tmp_path, "s-1")
+    assert (stored["status"], stored["data_buffer"]) == ("failed", {"step": 1})
+
+
 def test_a_stop_with_a_state_that_cannot_be_stored_is_still_interrupted(
     store: Store, tmp_path: Path
 ) -> None:

@@ -95,7 +95,8 @@ class Trial:
 
     def run(self) -> object:
         if self.operation == "stop":
-            return self.stop()
+            self.stop()
+            return None
         if self.session is not None:
             return getattr(self.session, self.operation)()
         takes: dict[str, Callable[[], Session[SessionState]]] = {
@@ -107,7 +108,8 @@ class Trial:
         }
         if take := takes.get(self.operation):
             self.session = take()
-            return self.session.release()
+            self.session.release()
+            return None
         work: dict[str, Callable[[], object]] = {
             "create": lambda: self.store.create("goal", session_id="s").release(),
             "edit": self.edit,
