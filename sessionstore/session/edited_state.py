@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Generic
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Generic
 
 from sessionstore.errors import StateTypeMismatch
 from sessionstore.model import StateT, codec
@@ -20,7 +20,7 @@ class EditedState(Generic[StateT]):
     """A state in memory. A write stamps it, serialises it, and takes the stamps out again."""
 
     def __init__(self, state: StateT, default: Default | None) -> None:
-        self.mutex = threading.RLock()
+        self.mutex: AbstractContextManager[Any] = threading.RLock()
         """Held while the state is stamped or serialised; never during I/O, so that an event
         loop may wait for it."""
         self.value: StateT = state
