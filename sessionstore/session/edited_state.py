@@ -26,9 +26,9 @@ class EditedState(Generic[StateT]):
         self.value: StateT = state
         self.state_type: type[StateT] = type(state)
         self._default = default
-        self._stamped: list[Change] | None = None
-        """What undoes the stamps that are in the state. An exception from outside may keep them
-        there until the next use."""
+        self._before: list[Change] = []
+        """What was in the state before the stamps that are in it. An exception from outside may
+        keep them there until the next use."""
         self._kept: tuple[Checkpoint, tuple[Change, ...], int] | None = None
         """The last state of this claim that a checkpoint holds: what the write stamped, and a hash
         of its bytes."""
@@ -66,9 +66,8 @@ class EditedState(Generic[StateT]):
         changes = tuple(changes)
         with self.mutex:
             self.unstamp()
-            self._stamped = stamp.undoing(changes)
             try:
-                stamp.apply(changes)
+                stamp.apply(changes, self._before)
                 payload = self.encode()
                 # A value may have been converted: the output of a session, say.
                 return payload, tuple(
@@ -80,15 +79,13 @@ class EditedState(Generic[StateT]):
     def unstamp(self) -> None:
         """Take the stamps of a write that is not stored out of the state."""
         with self.mutex:
-            if self._stamped is not None:
-                stamp.apply(self._stamped)
-                self._stamped = None
+            stamp.undo(self._before)
 
     def keep_stamps(
         self, changes: tuple[Change, ...], checkpoint: Checkpoint | None, payload: bytes
     ) -> None:
         """Set what a write has stored; ``checkpoint`` holds this state, if it is not None."""
-        stamp.apply(changes)
+        stamp.apply(changes, [])
         if checkpoint is not None:
             self._kept = checkpoint, changes, hash(payload)
 

@@ -64,18 +64,21 @@ def stamps(
     return stamped
 
 
-def apply(changes: Iterable[Change]) -> None:
-    """Make the changes.
+def apply(changes: Iterable[Change], before: list[Change]) -> None:
+    """Make the changes; add to ``before`` what was there, each before it is changed.
 
     They bypass pydantic's own assignment, which takes longer than the rest of a stamp.
     """
     for part, name, value in changes:
+        before.append((part, name, part.__dict__.get(name)))
         part.__dict__[name] = value
 
 
-def undoing(changes: Iterable[Change]) -> list[Change]:
-    """Return what undoes the changes, which are not made yet."""
-    return [(part, name, part.__dict__.get(name)) for part, name, _ in changes]
+def undo(before: list[Change]) -> None:
+    """Set back what :func:`apply` found; an exception from outside lets it be done again."""
+    for part, name, value in reversed(before):
+        part.__dict__[name] = value
+    before.clear()
 
 
 def carry_over(old: SessionState, new: SessionState) -> None:
