@@ -209,14 +209,15 @@ class StateTypeMismatch(SessionStoreError, TypeError):
         self.state_type: str = state_type
         self.reason: str = reason
         if session_id is None:
-            subject, self.advice = "the given state", f"pass a {state_type} as state="
+            subject, advice = "the given state", f"pass a {state_type} as state="
         else:
             subject = printable(session_id)
-            self.advice: str = (
+            advice = (
                 f"give the fields that are new in {state_type} defaults, or open the store with"
                 " the state_type= that wrote this session"
             )
-        super().__init__(f"{subject} does not fit state_type {state_type}: {reason}; {self.advice}")
+        self.advice: str = advice
+        super().__init__(f"{subject} does not fit state_type {state_type}: {reason}; {advice}")
 
 
 class NotStorable(SessionStoreError, ValueError):
