@@ -212,7 +212,7 @@ class StateTypeMismatch(SessionStoreError, TypeError):
             subject, self.advice = "the given state", f"pass a {state_type} as state="
         else:
             subject = printable(session_id)
-            self.advice = (
+            self.advice: str = (
                 f"give the fields that are new in {state_type} defaults, or open the store with"
                 " the state_type= that wrote this session"
             )

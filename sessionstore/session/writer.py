@@ -20,7 +20,6 @@ from sessionstore.errors import (
     DurabilityUncertain,
     NotStorable,
     SessionStoreError,
-    StateTypeMismatch,
 )
 from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import RESERVED, Checkpoint
@@ -29,12 +28,12 @@ from sessionstore.model.ids import LAST_SAVE, is_last_save
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.session import position, stamp
 from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older, remove_quietly
+from sessionstore.session.edited_state import EditedState
 from sessionstore.session.position import End
 from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.stamp import Change
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
-from sessionstore.text import class_name
 
 
 class SessionWriter(Generic[StateT]):
@@ -64,25 +63,14 @@ class SessionWriter(Generic[StateT]):
         """Whether it goes on from a stored state."""
         self._ending: str | None = None
         """How the claim ended, as far as a write ended it."""
-        self._mutex = threading.RLock()
-        """Held while the state is stamped or serialised; never during I/O, so that an event
-        loop may wait for it."""
-        self._state = state
-        self._state_type = type(state)
+        self._edited = EditedState(state, default)
         self._incarnation = state.incarnation
         self._latest = state.latest_checkpoint_id
         """The latest checkpoint of the state as it is stored."""
-        self._kept: tuple[Checkpoint, tuple[Change, ...], int] | None = None
-        """The last state of this claim that a checkpoint holds: what the write stamped, and a hash
-        of its bytes."""
         self._clock = clock
-        self._default = default
         self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
-        self._before: list[Change] = []
-        """What was in the state before the stamps that are in it. An exception from outside may
-        keep them there until the next use."""
         self._attempt: PreparedWrite | None = None
         """The write that is being stored, or that an exception from outside interrupted."""
         self.request: CancellationRequested | None = None
@@ -105,28 +93,20 @@ class SessionWriter(Generic[StateT]):
     @property
     def state(self) -> StateT:
         """The state as the application edits it."""
-        return self._state
+        return self._edited.value
 
     @state.setter
     def state(self, state: StateT) -> None:
-        if type(state) is not self._state_type:  # another type would not load back as this one
-            reason = f"expected {class_name(self._state_type)}, got {class_name(type(state))}"
-            raise StateTypeMismatch(self.session_id, self._state_type.__name__, reason)
-        if state is not self._state:
-            stamp.carry_over(self._state, state)
-            state.__dict__["revision"] = self.revision
-            state.__dict__["incarnation"] = self._incarnation
-        self._state = state
+        self._edited.replace(state, revision=self.revision, incarnation=self._incarnation)
 
     @property
     def needs_verdict(self) -> bool:
         """Whether leaving now has to say how the session ended."""
-        with self._mutex:
-            stamp.undo(self._before)
+        self._edited.unstamp()
         return (
             not self.is_released
             and os.getpid() == self._pid
-            and self._state.status is SessionStatus.ACTIVE
+            and self.state.status is SessionStatus.ACTIVE
         )
 
     # --- prepare a write -------------------------------------------------------------------------
@@ -145,7 +125,7 @@ class SessionWriter(Generic[StateT]):
         """Prepare to store the state and to keep it, unless somebody asks to cancel."""
         if checkpoint_type in RESERVED:
             raise ValueError(f"the store alone makes checkpoints of the type {checkpoint_type!r}")
-        undo = position.move_on(self._state, node, next_node)
+        undo = position.move_on(self.state, node, next_node)
         try:
             keep = Keep(checkpoint_type, node)
             return self.prepare((), keep=keep, cancellable=True, undo=undo)
@@ -164,7 +144,7 @@ class SessionWriter(Generic[StateT]):
 
     def last_save(self) -> Keep | None:
         """Return how a stop keeps the state of a session that has no checkpoint of its own."""
-        state = self._state
+        state = self.state
         latest = state.latest_checkpoint_id if state.is_resumable else None
         if not self.claim.keeps_last_save or not (latest is None or is_last_save(latest)):
             return None
@@ -172,30 +152,15 @@ class SessionWriter(Generic[StateT]):
 
     def find_kept(self) -> Checkpoint | None:
         """Return the latest checkpoint if it holds this very state, but for the stamps."""
-        if self._kept is None:
-            return None
-        checkpoint, changes, fingerprint = self._kept
-        if checkpoint.checkpoint_id != self._state.latest_checkpoint_id:
-            return None
-        with self._mutex:
-            stamp.undo(self._before)
-            try:
-                stamp.apply(changes, self._before)
-                return checkpoint if hash(self.encode()) == fingerprint else None
-            finally:
-                stamp.undo(self._before)
+        return self._edited.find_kept()
 
     def now(self) -> str:
         """Return the current time as it is stored."""
         return clock.to_text(self._clock())
 
     def encode(self) -> bytes:
-        """Return the state as it would be stored; what JSON lacks is converted in it.
-
-        Raises:
-            NotStorable: a value would not read back equal.
-        """
-        return codec.encode(self._state, self._default)
+        """Return the state as it would be stored; raise NotStorable if it cannot be."""
+        return self._edited.encode()
 
     def prepare(
         self,
@@ -216,10 +181,10 @@ class SessionWriter(Generic[StateT]):
             NotStorable: a value would not read back equal.
             ClaimLost: the claim has ended, or this is a forked child.
         """
-        with self._mutex:
+        with self._edited.mutex:
             self._check_usable()
-            stamp.undo(self._before)
-            state = self._state
+            self._edited.unstamp()
+            state = self.state
             if state.session_id != self.session_id:
                 raise NotStorable(
                     self.session_id,
@@ -228,10 +193,10 @@ class SessionWriter(Generic[StateT]):
                 )
             revision = self.revision + self._planned + 1
             now = self._clock()
-            stamped = list(changes)
-            said = len(stamped)
+            stamped, latest = list(changes), state.latest_checkpoint_id
             if keep is not None:
                 kept = keep.checkpoint(revision, now)
+                latest = kept.checkpoint_id
                 stamped.append((state, "latest_checkpoint_id", kept.checkpoint_id))
                 stamped.append((state, "checkpoint_enabled", True))
             stamped += stamp.stamps(
@@ -242,19 +207,12 @@ class SessionWriter(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
-            try:
-                stamp.apply(stamped, self._before)
-                payload = self.encode()
-                latest = state.latest_checkpoint_id
-                if said:  # a value may have been converted: the output of a session, say
-                    stamped = [(part, name, part.__dict__[name]) for part, name, _ in stamped]
-            finally:
-                stamp.undo(self._before)
+            payload, stored = self._edited.encode_stamped(stamped)
             self._planned += 1
             return PreparedWrite(
                 payload,
                 revision,
-                tuple(stamped),
+                stored,
                 follows=self._latest,
                 latest=latest,
                 checkpoint=kept,
@@ -324,7 +282,7 @@ class SessionWriter(Generic[StateT]):
     def limit_checkpoints(self, newest: str) -> None:
         """Remove checkpoints that are too old, now that a resume kept ``newest``."""
         with self.queue:
-            self._limit.enforce(self.claim, newest, latest=self._state.latest_checkpoint_id)
+            self._limit.enforce(self.claim, newest, latest=self.state.latest_checkpoint_id)
 
     def finish_create(self, backend: Backend, prepared: PreparedWrite) -> None:
         """Create the session with the first write that was prepared.
@@ -342,11 +300,11 @@ class SessionWriter(Generic[StateT]):
         self._uncount()
 
     def _uncount(self) -> None:
-        with self._mutex:
+        with self._edited.mutex:
             self._planned -= 1
 
     def _take_back(self, prepared: PreparedWrite) -> None:
-        with self._mutex:
+        with self._edited.mutex:
             if prepared.undo is not None:
                 prepared.undo()
             self._attempt = None
@@ -389,12 +347,10 @@ class SessionWriter(Generic[StateT]):
         return self.revision
 
     def _landed(self, attempt: PreparedWrite) -> None:
-        with self._mutex:
+        with self._edited.mutex:
             self.revision, self._latest = attempt.revision, attempt.latest
-            stamp.apply(attempt.changes, [])
-            self._state.__dict__["revision"] = attempt.revision
-            if attempt.checkpoint is not None:
-                self._kept = attempt.checkpoint, attempt.changes, hash(attempt.payload)
+            self._edited.keep_stamps(attempt.changes, attempt.checkpoint, attempt.payload)
+            self.state.__dict__["revision"] = attempt.revision
             self._attempt = None
 
     # --- end the claim ----------------------------------------------------------------------------
@@ -404,14 +360,10 @@ class SessionWriter(Generic[StateT]):
         """Have the last stored state in the place of the edited one, for as long as this lasts."""
         with self.queue:
             stored = self.claim.read()
-            edited, saved = self._state, codec.decode(
-                stored.payload, self._state_type, self.session_id, stored.file
-            )  # fmt: skip
-            self._state = saved
-            try:
+            kind = self._edited.state_type
+            saved = codec.decode(stored.payload, kind, self.session_id, stored.file)
+            with self._edited.replaced_by(saved):
                 yield
-            finally:
-                self._state = edited
 
     def delete(self) -> None:
         """Delete the session; the claim ends with it."""
