@@ -50,7 +50,10 @@ class Population:
 
 
 def populate(root: Path, count: int, *, stale: int = STALE) -> Population:
-    """Write ``count`` sessions of 1 to 2 KiB; a third of them has a checkpoint to resume from."""
+    """Write ``count`` sessions of 1 to 2 KiB; a third of them has a checkpoint.
+
+    The others can be resumed, too: from the state that was saved last.
+    """
     with SessionStore(root, durability="process") as store:
         with store.create("the first one makes the store") as session:
             session.complete()
@@ -58,15 +61,13 @@ def populate(root: Path, count: int, *, stale: int = STALE) -> Population:
         store.delete(first)
     dead = dead_owner()
     statuses: Counter[str] = Counter()
-    resumable = 0
     write = partial(_write_some, str(root), stale, dead)
-    for done, (some_statuses, some_resumable) in _in_chunks(write, count):
+    for done, some_statuses in _in_chunks(write, count):
         statuses.update(some_statuses)
-        resumable += some_resumable
         _tell("made", done, count)
     if hasattr(os, "sync"):
         os.sync()  # else whoever flushes first pays for all this
-    return Population(count, dict(statuses), resumable, min(stale, count))
+    return Population(count, dict(statuses), count, min(stale, count))
 
 
 def remove(root: Path, count: int) -> None:
@@ -145,16 +146,13 @@ def _tell(what: str, done: int, count: int) -> None:
         say(f"listing, {count:,} sessions: {what} {done:,}")
 
 
-def _write_some(
-    root: str, stale: int, dead: SessionOwner, begin: int, end: int
-) -> tuple[dict[str, int], int]:
-    """Write the sessions from ``begin`` to ``end``; count those of each status and resumable."""
+def _write_some(root: str, stale: int, dead: SessionOwner, begin: int, end: int) -> dict[str, int]:
+    """Write the sessions from ``begin`` to ``end``; count those of each status."""
     templates = {status: _template(status, dead) for status in SessionStatus}
     held = b" " + json.dumps({"owner": dead.model_dump()}).encode() + b"\n"
     record = {"owner": dead.model_dump(), "released_at": _BEGIN.isoformat()}
     released = b" " + json.dumps(record).encode() + b"\n"
     statuses: Counter[str] = Counter()
-    resumable = 0
     for number in range(begin, end):
         active = number < stale
         # Knuth's multiplicative hash: spread over the times, and the same in every run.
@@ -165,8 +163,7 @@ def _write_some(
         lock = os.path.join(root, "locks", f"{session_id_of(number)}.lock")
         _write_new(lock, held if active else released)
         statuses[str(status)] += 1
-        resumable += checkpoint is not None
-    return dict(statuses), resumable
+    return dict(statuses)
 
 
 def _template(status: SessionStatus, dead: SessionOwner) -> str:

@@ -24,6 +24,7 @@ from sessionstore.storage.files.claim import FilesClaim
 from sessionstore.testing.harness import leave
 from tests.faults.support.operations import is_free
 from tests.faults.support.tally import tally
+from tests.support.children import say
 from tests.support.processes import Child, left_active, read_state, session_path, state_path
 
 Store = SessionStore[SessionState]
@@ -47,8 +48,6 @@ def killed(root: Path, times: int = 1) -> None:
 
 
 def resume_and_say(root: str) -> None:
-    from tests.support.children import say
-
     session = SessionStore(root).resume("s1")
     say(revision=session.revision)
     input()  # until it is killed
@@ -287,6 +286,27 @@ def test_a_session_of_an_edit_that_was_stored_stays(
     with pytest.raises(error), store.edit("s1", create="goal") as session:
         session.state.data_buffer["n"] = 1
     assert store.load("s1").data_buffer == {"n": 1}
+
+
+def edit_and_say(root: str) -> None:
+    with SessionStore(root).edit("s1", create="goal") as session:
+        session.state.data_buffer["n"] = 1
+        say(revision=session.revision)
+        input()  # until it is killed
+
+
+def test_a_kill_in_an_edit_that_creates_leaves_a_session_to_be_edited(
+    store: Store, tmp_path: Path
+) -> None:
+    with Child("faults.test_take_overs.edit_and_say", tmp_path) as editor:
+        editor.hear()
+        editor.crash()
+    assert (str(store.load("s1").status), store.load("s1").data_buffer) == ("paused", {})
+    assert crashes(tmp_path) == 0, "nobody ran it"
+    with store.edit("s1", create="goal") as session:
+        session.state.data_buffer["n"] = 2
+    with store.resume("s1") as resumed:
+        assert resumed.state.data_buffer == {"n": 2}
 
 
 # --- the loop ------------------------------------------------------------------------------------

@@ -136,9 +136,9 @@ def _lives(by_process: list[list[Line]], verdict: Verdict) -> dict[tuple[str, st
             if kind == "take":
                 began[line["s"]] = line["t"]
             elif kind == "took":
-                if line["how"] == "claim":
+                if line["how"] == "claim" and line["status"] != "active":
                     life(line).seen.append((began[line["s"]], line["r"], line))
-                else:  # a create and a resume have written
+                else:  # a create and a resume have written, and a claim after a death
                     life(line).seen.append((began[line["s"]], line["r"] - 1, line))
                     life(line).acks.append(line)
             elif kind == "want":
@@ -329,10 +329,12 @@ def _judge_end(life: Life, state: Line, directory: Path, verdict: Verdict) -> No
             and line["d"] in kept[line["r"]]
         ):
             verdict.losses.append(f"{life.name}: checkpoint {line['k']} is lost")
-        # A resume goes back to a checkpoint, and keeps what was newer as another.
+        # A resume goes on from what was saved last, or goes back to a checkpoint, and keeps what
+        # was newer as another.
         if line.get("how") == "resume":
             before = line["r"] - 1
-            if not life.may_hold(before) & kept.get(before, set()):
+            held = life.may_hold(before)
+            if line["d"] not in held and not held & kept.get(before, set()):
                 verdict.losses.append(f"{life.name}: the resume to {line['r']} lost {before}")
 
 

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,7 @@ class Writer(Worker):
                 self._hold(name, "create")
             except REFUSED:
                 return
-        except NotResumable:  # it died before its first checkpoint
+        except NotResumable:  # it has ended, and a claim does not make it run again
             try:
                 self._hold(name, "claim")
             except REFUSED:
@@ -207,9 +208,9 @@ class Writer(Worker):
         digest = self._edit(session)
         # The last write is made under the claim, too, but only the revisions can tell so: once
         # the claim is given back, the next holder may be there before we are.
-        ends = ("pause", "complete", "fail", "cancel", "release")
-        how = self.chance.choices(ends, [6, 1, 1, 1, 1])[0]
-        writes = how != "release" or session.state.status == "active"
+        ends = ("pause", "complete", "fail", "cancel", "release", "stop")
+        how = self.chance.choices(ends, [6, 1, 1, 1, 1, 1])[0]
+        writes = how not in ("release", "stop") or session.state.status == "active"
         self.journal.note("leave", **held, how=how)
         if writes:
             self.journal.note("want", **held, r=session.revision + 1, d=digest)
@@ -223,6 +224,9 @@ class Writer(Worker):
             session.fail("on purpose")
         elif how == "cancel":
             session.cancel("on purpose")
+        elif how == "stop":
+            with suppress(SystemExit), session:
+                raise SystemExit("on purpose")
         else:
             session.release()
         if writes:

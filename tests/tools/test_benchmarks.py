@@ -124,7 +124,9 @@ def test_a_populated_store_is_sound_and_holds_what_it_says(tmp_path: Path) -> No
             assert Counter(str(item.status) for item in items) == there.statuses
             assert there.statuses["active"] == there.stale == 7
             kept = [item for item in items if item.latest_checkpoint_id is not None]
-            assert len(kept) == there.resumable == 34
+            assert len(kept) == 34
+            found = store.find(resumable=True, verify=True, limit=None)
+            assert len(found) == there.resumable == 100
             assert len(store.find(stale=True, limit=None)) == 7
             state = (root / "sessions" / items[0].session_id / "state.json").stat()
             assert 1024 <= state.st_size <= 2048
