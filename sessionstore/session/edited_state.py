@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic
 
@@ -61,31 +61,31 @@ class EditedState(Generic[StateT]):
         """
         return codec.encode(self.value, self._default)
 
-    def encode_stamped(self, changes: Iterable[Change]) -> tuple[bytes, tuple[Change, ...]]:
+    def encode_stamped(self, changes: Sequence[Change]) -> tuple[bytes, tuple[Change, ...]]:
         """Return the bytes of the state with ``changes``, and the changes as they were stored."""
-        changes = tuple(changes)
         with self.mutex:
             self.unstamp()
             try:
                 stamp.apply(changes, self._before)
-                payload = self.encode()
+                payload = codec.encode(self.value, self._default)
                 # A value may have been converted: the output of a session, say.
-                return payload, tuple(
-                    (part, name, part.__dict__[name]) for part, name, _ in changes
-                )
+                stored = [(part, name, part.__dict__[name]) for part, name, _ in changes]
+                return payload, tuple(stored)
             finally:
-                self.unstamp()
+                stamp.undo(self._before)
 
     def unstamp(self) -> None:
         """Take the stamps of a write that is not stored out of the state."""
-        with self.mutex:
-            stamp.undo(self._before)
+        if self._before:
+            with self.mutex:
+                stamp.undo(self._before)
 
     def keep_stamps(
         self, changes: tuple[Change, ...], checkpoint: Checkpoint | None, payload: bytes
     ) -> None:
         """Set what a write has stored; ``checkpoint`` holds this state, if it is not None."""
-        stamp.apply(changes, [])
+        for part, name, value in changes:
+            part.__dict__[name] = value
         if checkpoint is not None:
             self._kept = checkpoint, changes, hash(payload)
 
