@@ -244,7 +244,7 @@ def save_interrupted(root: str, session_id: str, least: str, wanted: str) -> Non
     It takes so many signals at ``least``, and goes on until more than are ``wanted`` came in the
     middle of a save; it gives up after ten times as many.
     """
-    armed = False
+    armed = is_lost = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal armed
@@ -252,7 +252,12 @@ def save_interrupted(root: str, session_id: str, least: str, wanted: str) -> Non
             armed = False
             raise KeyboardInterrupt
 
+    def notice_lost(unraisable: sys.UnraisableHookArgs) -> None:
+        nonlocal is_lost
+        is_lost = isinstance(unraisable.exc_value, KeyboardInterrupt)
+
     signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = notice_lost  # Python drops what is raised inside of a __del__
     path = Path(root, "sessions", session_id, "state.json")
     session = SessionStore(root, durability="process").claim(session_id)
     hits, inside, wrong = 0, 0, list[str]()
@@ -262,11 +267,11 @@ def save_interrupted(root: str, session_id: str, least: str, wanted: str) -> Non
         hits += 1
         returned = session.revision
         session.state.data_buffer["hit"] = hit
-        saving = False
+        saving = is_lost = False
         try:
             armed = True
             say(hit=hit)  # only now may the signal come
-            while True:
+            while not is_lost:
                 saving = True
                 if hit % 5 == 4:
                     session.checkpoint()
