@@ -20,10 +20,10 @@ BEFORE_RESUME = "before_resume"
 """The type of what a resume from an older checkpoint goes back from."""
 PAUSE = "pause"
 EDIT = "edit"
-RESERVED = frozenset({BEFORE_RESUME, LAST_SAVE, EDIT})
-"""The types of checkpoints that the store makes by its own rules."""
 STORE_OWN = frozenset({BEFORE_RESUME, LAST_SAVE})
 """The types that the store keeps by itself: they count as none of the application's."""
+RESERVED = STORE_OWN | {EDIT}
+"""The types of checkpoints that the store makes by its own rules."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from sessionstore import clock
 from sessionstore.errors import InvalidQuery
-from sessionstore.model.status import SessionStatus
+from sessionstore.model.status import FINISHED, SessionStatus
 from sessionstore.model.summary import SessionSummary
 
 ORDERS = ("updated_at", "started_at", "session_id")
@@ -273,16 +273,13 @@ def _is_storable_text(text: str) -> bool:
     return True
 
 
-_FINISHED = frozenset({SessionStatus.COMPLETED, SessionStatus.CANCELLED})
-
-
 def _statuses(value: Any, unfinished: bool | None) -> frozenset[SessionStatus] | None:
     """Return the statuses that pass both filters; None if all do."""
     if value is None and unfinished is None:
         return None
-    passing = _FINISHED if unfinished is False else frozenset(SessionStatus)
+    passing = FINISHED if unfinished is False else frozenset(SessionStatus)
     if unfinished:
-        passing -= _FINISHED
+        passing -= FINISHED
     if value is None:
         return passing
     try:

@@ -30,3 +30,7 @@ class SessionStatus(StrEnum):
         schema = handler(source)
         schema["serialization"] = {"type": "str"}
         return schema
+
+
+FINISHED = frozenset({SessionStatus.COMPLETED, SessionStatus.CANCELLED})
+"""The statuses of a session that somebody has ended: it runs again only on purpose."""

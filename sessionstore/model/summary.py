@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sessionstore.model.liveness import Liveness
-from sessionstore.model.status import SessionStatus
+from sessionstore.model.status import FINISHED, SessionStatus
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState
@@ -93,7 +93,7 @@ class SessionSummary:
     @property
     def is_finished(self) -> bool:
         """Whether the session is COMPLETED or CANCELLED: only ``again=True`` resumes it."""
-        return self.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED)
+        return self.status in FINISHED
 
     @property
     def recoveries(self) -> int:

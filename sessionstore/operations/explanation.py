@@ -9,6 +9,7 @@ from enum import StrEnum
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
+from sessionstore.model.status import FINISHED
 from sessionstore.operations.fork import Fork
 from sessionstore.text import count_of, printable
 
@@ -173,7 +174,7 @@ class Explanation:
     def _resume(self) -> str:
         if self.unresumable is not None:
             return f"not possible as it is: {self.unresumable}"
-        if self.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED):
+        if self.status in FINISHED:
             return f"only with again=True, {self._state_to_resume()}"
         return self._state_to_resume()
 

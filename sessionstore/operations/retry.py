@@ -5,7 +5,8 @@ from __future__ import annotations
 from sessionstore import clock
 from sessionstore.errors import NotResumable, SessionEnded
 from sessionstore.log import log_session
-from sessionstore.model.state import SessionState, SessionStatus
+from sessionstore.model.state import SessionState
+from sessionstore.model.status import FINISHED, SessionStatus
 from sessionstore.session import outcome, resume, verdict
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
@@ -23,7 +24,7 @@ def retry(backend: Backend, session_id: str, *, force: bool) -> int:
         writer = SessionWriter(claim, state, clock=backend.clock)
         if died is not None:
             outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
-        if state.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED):
+        if state.status in FINISHED:
             if died is not None:  # somebody had asked its process to cancel it
                 writer.run(lambda: verdict.begin_stop(writer))
             raise SessionEnded(session_id, state)

@@ -21,7 +21,7 @@ from sessionstore.model.summary import SessionSummary
 from sessionstore.operations import recovery
 from sessionstore.operations.recovery import RecoveryReport
 from sessionstore.session.opener import SessionOpener
-from sessionstore.session.resume import retry_advice
+from sessionstore.session.resume import retry_advice, too_many_crashes
 from sessionstore.session.session import Session
 from sessionstore.session.writer import SessionWriter
 
@@ -93,11 +93,8 @@ class StartUp(Generic[StateT]):
         return None
 
     def _why_too_often(self, item: SessionSummary) -> str | None:
-        if item.recoveries > self._max_recoveries:
-            return (
-                f"{item.recoveries} processes died while they ran it,"
-                f" and max_recoveries is {self._max_recoveries}"
-            )
+        if why := too_many_crashes(item.recoveries, self._max_recoveries):
+            return why
         if item.stops > self._max_stops:
             return f"it was stopped {item.stops} times, and max_stops is {self._max_stops}"
         return None

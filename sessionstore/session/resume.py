@@ -17,7 +17,8 @@ from sessionstore.model import StateT, checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.liveness import Liveness
-from sessionstore.model.state import SessionResult, SessionState, SessionStatus
+from sessionstore.model.state import SessionResult, SessionState
+from sessionstore.model.status import FINISHED, SessionStatus
 from sessionstore.process import identity, liveness
 from sessionstore.session import inspect
 from sessionstore.session.inspect import Resumability
@@ -107,19 +108,26 @@ def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> L
 
 def refuse_ended(state: SessionState) -> None:
     """Refuse a session that is completed or cancelled."""
-    if state.status in (SessionStatus.COMPLETED, SessionStatus.CANCELLED):
+    if state.status in FINISHED:
         raise SessionEnded(state.session_id, state)
 
 
 def refuse_crashing(state: SessionState, max_recoveries: int) -> None:
     """Refuse a session that more than ``max_recoveries`` processes died of."""
     count = state.recovery.count if state.recovery else 0
-    if count > max_recoveries:
+    if why := too_many_crashes(count, max_recoveries):
         raise NotResumable(
             state.session_id,
-            f"{count} processes died while they ran it, and max_recoveries is {max_recoveries}",
+            why,
             remedy=retry_advice(state.session_id),
         )
+
+
+def too_many_crashes(count: int, max_recoveries: int) -> str | None:
+    """Return why a session that ``count`` processes died of is left alone; None if it is not."""
+    if count <= max_recoveries:
+        return None
+    return f"{count} processes died while they ran it, and max_recoveries is {max_recoveries}"
 
 
 def retry_advice(session_id: str) -> str:

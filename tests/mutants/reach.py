@@ -189,7 +189,12 @@ MUTANTS = (
         "the loop never gives up on a crash loop",
         12,
         "operations/start_up.py",
-        (("        if item.recoveries > self._max_recoveries:\n", "        if False:\n"),),
+        (
+            (
+                "        if why := too_many_crashes(item.recoveries, self._max_recoveries):\n",
+                "        if why := too_many_crashes(0, self._max_recoveries):\n",
+            ),
+        ),
         _TAKE_OVERS + "test_five_kills_with_a_resume_in_between_count_five",
     ),
     Mutant(
@@ -203,7 +208,12 @@ MUTANTS = (
         "a start-up does not look at the crashes",
         12,
         "session/resume.py",
-        (("    if count > max_recoveries:\n", "    if False:\n"),),
+        (
+            (
+                "    if why := too_many_crashes(count, max_recoveries):\n",
+                "    if why := too_many_crashes(0, max_recoveries):\n",
+            ),
+        ),
         _TAKE_OVERS + "test_five_kills_with_a_resume_in_between_count_five",
     ),
 )
