@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic
 
@@ -29,6 +29,7 @@ from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.session import position, stamp
 from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older, remove_quietly
 from sessionstore.session.edited_state import EditedState
+from sessionstore.session.open_journal import OpenJournal, SessionJournals
 from sessionstore.session.position import End
 from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.stamp import Change
@@ -48,8 +49,10 @@ class SessionWriter(Generic[StateT]):
         keep_checkpoints: int | None = None,
         owner: SessionOwner | None = None,
         default: Default | None = None,
+        backend: Backend | None = None,
     ) -> None:
         self._claim = claim
+        self._backend = backend
         self.session_id: str = state.session_id
         self.revision: int = state.revision
         """The revision of the state as it is stored."""
@@ -76,6 +79,8 @@ class SessionWriter(Generic[StateT]):
         self.request: CancellationRequested | None = None
         """The request to cancel that this claim has met."""
         self._limit = CheckpointLimit(keep_checkpoints)
+        self._journals: SessionJournals | None = None
+        """The journals that were appended to in this claim."""
 
     def __str__(self) -> str:
         held = "released" if self.is_released else str(self.state.status)
@@ -108,6 +113,25 @@ class SessionWriter(Generic[StateT]):
             and os.getpid() == self._pid
             and self.state.status is SessionStatus.ACTIVE
         )
+
+    # --- journals --------------------------------------------------------------------------------
+
+    def journal(self, name: str) -> OpenJournal:
+        """Return a journal of this session; nothing is opened yet."""
+        assert self._backend is not None
+        if self._journals is None:
+            self._journals = SessionJournals(self._backend, self.claim, self.state)
+        return self._journals.named(name)
+
+    def append(self, journal: OpenJournal, values: Sequence[bytes], key: str | None) -> int:
+        """Append values to a journal; return the number of the last."""
+        self._check_usable()
+        return journal.append(values, key, self.now())
+
+    def rewrite(self, journal: OpenJournal, values: Sequence[bytes]) -> int:
+        """Replace the records of a journal; return the number of the last."""
+        self._check_usable()
+        return journal.rewrite(values, self.now())
 
     # --- prepare a write -------------------------------------------------------------------------
 
@@ -207,6 +231,8 @@ class SessionWriter(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
+            if self._journals is not None:
+                stamped += self._journals.stamps(state)
             payload, stored = self._edited.encode_stamped(stamped)
             self._planned += 1
             return PreparedWrite(

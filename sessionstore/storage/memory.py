@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+
+from pydantic_core import from_json
 
 from sessionstore import clock
 from sessionstore.errors import (
@@ -18,12 +21,14 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.model import codec
+from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
 from sessionstore.process import identity
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.journal import Appended, Batch, JournalAppender
 from sessionstore.storage.values import CancelRequest, Probe
 
 
@@ -33,6 +38,7 @@ class _Kept:
 
     payload: bytes
     checkpoints: dict[str, bytes] = field(default_factory=dict)
+    journals: dict[str, list[Batch]] = field(default_factory=dict)
 
 
 class MemoryBackend(Backend):
@@ -121,6 +127,18 @@ class MemoryBackend(Backend):
     def is_current(self, session_id: str, checkpoint_id: str) -> bool:
         kept = self._kept(session_id)
         return kept.checkpoints.get(checkpoint_id) is kept.payload
+
+    def journal_names(self, session_id: str) -> list[str]:
+        return sorted(self._kept(session_id).journals)
+
+    def journal_rewinds(self, session_id: str, name: str) -> list[Rewind]:
+        batches = self._kept(session_id).journals.get(name, [])
+        return [item for batch in batches for item in batch.items if isinstance(item, Rewind)]
+
+    def read_journal(self, session_id: str, name: str, start: Position) -> Iterator[Batch]:
+        batches = self._kept(session_id).journals.get(name, [])
+        # An item is a copy: what the application does to a value changes nothing that is kept.
+        return (deepcopy(batch) for batch in batches[start.offset :])
 
     def importer(self) -> SessionImporter:
         return MemoryImporter(self)
@@ -218,6 +236,12 @@ class MemoryClaim(Claim):
     def remove_checkpoint(self, checkpoint_id: str) -> None:
         self._kept.checkpoints.pop(checkpoint_id, None)
 
+    def open_journal(self, name: str, saved: Position) -> JournalAppender:
+        del saved  # there is no tail to look for
+        with self._backend._changed:
+            self._check()
+        return MemoryJournal(self, self._kept.journals.setdefault(name, []))
+
     def delete(self) -> None:
         with self._backend._changed:
             self._check_held()
@@ -242,6 +266,12 @@ class MemoryClaim(Claim):
         if self._backend._claims.get(self.session_id) is not self:
             raise ClaimLost(self.session_id, "this claim was released")
 
+    def check_appends(self, *, cancellable: bool) -> None:
+        """Raise unless the claim still gives the right to append."""
+        self._check()
+        if cancellable and self.request is not None:
+            raise self.request.to_error(self.session_id)
+
     def _check(self) -> None:
         self._check_held()
         if self._backend._sessions.get(self.session_id) is not self._kept:
@@ -253,6 +283,44 @@ class MemoryClaim(Claim):
                 found=codec.peek_revision(self._kept.payload),
                 detail="it was changed without a claim",
             )
+
+
+class MemoryJournal(JournalAppender):
+    """A journal of a claim within this process. The offset of a position counts its batches."""
+
+    def __init__(self, claim: MemoryClaim, batches: list[Batch]) -> None:
+        self._claim = claim
+        self._batches = batches
+
+    @property
+    def last(self) -> int:
+        return self.position.number
+
+    @property
+    def position(self) -> Position:
+        return self._batches[-1].end if self._batches else Position()
+
+    def append(
+        self, items: Sequence[bytes | Rewind], key: str | None, at: str, *, cancellable: bool
+    ) -> Appended:
+        claim = self._claim
+        with claim._backend._changed:
+            claim.check_appends(cancellable=cancellable)
+            first = self.last + 1
+            kept: list[JournalRecord | Rewind] = [
+                item
+                if isinstance(item, Rewind)
+                else JournalRecord(
+                    number, at, from_json(item), key if number == self.last + len(items) else None
+                )
+                for number, item in enumerate(items, start=first)
+            ]
+            end = Position(self.last + len(items), len(self._batches) + 1)
+            self._batches.append(Batch(kept, end))
+        return Appended(end.number)
+
+    def flush(self, appended: Appended | None = None) -> Position:
+        return self.position
 
 
 class MemoryImporter(SessionImporter):

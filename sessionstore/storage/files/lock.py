@@ -260,6 +260,29 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
         file.close()
 
 
+def lock_file(directory: Directory, name: str) -> io.FileIO | None:
+    """Open ``name``, which is made if it is missing, under its lock; None if somebody has it.
+
+    The lock ends when the file is closed, or with the process.
+    """
+
+    def opened(entry: str, _: int) -> int:
+        return directory.open(entry, os.O_RDWR | os.O_CREAT)
+
+    is_ours = False
+    with _mutex:  # a fork in between would leak the descriptor into the child
+        file = io.FileIO(name, "r+", opener=opened)
+        try:
+            _require_regular(file)
+            is_ours = _lock_descriptor()(file.fileno(), blocking=False)
+        finally:
+            if not is_ours:
+                file.close()
+        if is_ours:
+            _locked.add(file)
+    return file if is_ours else None
+
+
 def _create(path: str, _: int) -> int:
     return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600))
 

@@ -1,0 +1,139 @@
+"""Read the lines of a journal, and tell a torn tail from damage.
+
+A tail is torn where a write did not arrive whole: nobody was told that it had. Everything else
+behind the last line of the chain was changed by somebody, or lost by the disk, and is kept.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
+
+from sessionstore.model.journal import MAX_RECORD_BYTES, JournalRecord, Position, Rewind
+from sessionstore.storage.files import journal_line
+from sessionstore.storage.files.journal_line import LineEnd
+from sessionstore.storage.journal import Batch
+
+MAX_LINE = MAX_RECORD_BYTES + 16 * 1024
+"""No line is longer: the value of a record, its key, and what the store adds."""
+
+_SECTOR = 512
+"""The least that a disk writes whole (SQLite assumes the same)."""
+
+
+class Tail(NamedTuple):
+    """What is at the end of a journal."""
+
+    end: LineEnd
+    """Behind the last whole batch of the chain."""
+    damage: str | None = None
+    """What is wrong with the line behind it, which is kept; None where it may be erased."""
+    line: int = 0
+    """The number of the damaged line."""
+
+
+def begin(file: io.BufferedReader, saved: Position) -> LineEnd:
+    """Return the end of the line that ends at ``saved``; the beginning if none ends there."""
+    length = min(journal_line.TAIL_LENGTH, saved.offset)
+    file.seek(saved.offset - length)
+    checksum = journal_line.checksum_before(file.read(length))
+    if checksum is None or saved.number == 0:
+        return LineEnd.of_nothing()
+    return LineEnd(saved.number, saved.offset, checksum)
+
+
+def batches(file: io.BufferedReader, start: LineEnd) -> Iterator[tuple[Batch, LineEnd]]:
+    """Yield each whole batch from ``start`` on, and its end, up to what is not chained."""
+    file.seek(start.offset)
+    items: list[JournalRecord | Rewind] = []
+    end = start
+    while line := file.readline(MAX_LINE):
+        found = journal_line.next_end(line, end)
+        if found is None:
+            return
+        end = found
+        try:
+            item, more = journal_line.parse(line)
+        except ValueError:  # whole, and not of this version
+            return
+        items.append(item)
+        if not more:
+            yield Batch(items, Position(end.number, end.offset)), end
+            items = []
+
+
+def rewinds(file: io.BufferedReader) -> list[Rewind]:
+    """Return the ways back in the file; only the lines that may hold one are parsed."""
+    found: list[Rewind] = []
+    for line in file:
+        if journal_line.may_be_rewind(line) and journal_line.is_whole(line):
+            item, _ = journal_line.parse(line)
+            if isinstance(item, Rewind):
+                found.append(item)
+    return found
+
+
+def find_tail(file: io.BufferedReader, start: LineEnd, saved: int) -> Tail:
+    """Return where the journal ends, looking from ``start`` on.
+
+    ``saved`` is the number of a record that is known to have been flushed.
+    """
+    file.seek(start.offset)
+    end = whole = start
+    while line := file.readline(MAX_LINE):
+        found = journal_line.next_end(line, end)
+        if found is None:
+            break
+        end = found
+        if not journal_line.goes_on(line):
+            whole = end
+    else:
+        return Tail(whole)
+    file.seek(end.offset)
+    damage = _damage(file, end, saved)
+    return Tail(whole) if damage is None else Tail(whole, damage, end.number + 1)
+
+
+def _damage(file: io.BufferedReader, end: LineEnd, saved: int) -> str | None:
+    """Return why what follows ``end`` cannot be a torn tail, or None."""
+    number, offset = end.number + 1, end.offset
+    first = True
+    while line := file.readline(MAX_LINE):
+        if journal_line.is_padding(line):
+            offset += len(line)
+            continue
+        if number <= saved:
+            return "its bytes are not those that were stored"
+        link = journal_line.link_of(line)
+        if link is not None and link.flushed >= number:
+            return f"it is damaged: line {link.number} was written after it had been flushed"
+        if first and (reason := _foreign(line, number, offset)):
+            return reason
+        first = False
+        offset += len(line)
+    return None
+
+
+def _foreign(line: bytes, number: int, offset: int) -> str | None:
+    """Return why a write that was cut short cannot have left ``line``, or None."""
+    if not line.endswith(b"\n") or _has_hole(line, offset):
+        return None
+    try:
+        value: Any = from_json(line)
+    except ValueError:
+        return None
+    if isinstance(value, dict) and value.get("n") == number and "crc" in value:
+        return None if journal_line.is_whole(line) else "it was edited: its checksum is another"
+    return "it is no line of a journal"
+
+
+def _has_hole(line: bytes, offset: int) -> bool:
+    """Return whether a sector of ``line`` holds nothing, or a byte is missing."""
+    if b"\0" in line:
+        return True
+    first = -offset % _SECTOR
+    sectors = [line[:first], *(line[at : at + _SECTOR] for at in range(first, len(line), _SECTOR))]
+    return any(sector and journal_line.is_padding(sector) for sector in sectors)
