@@ -35,7 +35,7 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         StorageError: it does not exist, or cannot be read.
     """
     try:
-        state, liveness = inspect.look(backend, session_id)
+        state, liveness = inspect.look(backend, session_id, names_heirs=True)
     except SessionCorrupt as error:
         return _explain_damaged(backend, session_id, error)
     probe = backend.probe(session_id)

@@ -11,7 +11,6 @@ from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
-from sessionstore.process import identity
 from sessionstore.session.inspect import NO_CHECKPOINT
 from sessionstore.storage.backend import Backend
 from sessionstore.store.action import StoreActions
@@ -317,7 +316,7 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
         from sessionstore.model.state import SessionState
         from sessionstore.session.resume import check_owner_dead
 
-        by = identity.new_owner(self._opener.clock())
+        by = self._backend.new_owner(self._opener.clock())
         claim = self._backend.claim(check_id(session_id), by, timeout=0.0)
         try:
             try:

@@ -21,12 +21,12 @@ MUTANTS = (
         "process/liveness.py",
         (
             (
-                'same_boot = owner.boot_id is not None and owner.boot_id == here["boot_id"]',
-                "same_boot = True",
+                '    if owner.boot_id != here["boot_id"]:\n',
+                "    if False:\n",
             ),
         ),
         "tests/process/test_liveness.py::"
-        "test_on_a_network_file_system_another_boot_is_unknown[changes0-rebooted since]",
+        "test_on_a_network_file_system_what_ran_elsewhere_is_unknown[changes0-rebooted since]",
     ),
     Mutant(
         "the start token is ignored",
@@ -58,8 +58,8 @@ MUTANTS = (
         "process/kernel.py",
         (
             (
-                "ended = status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
-                "ended = False and status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
+                'if letter not in (b"Z", b"X", b"x"):',
+                "if letter:",
             ),
         ),
         "tests/session/test_processes.py::test_a_zombie_is_dead_and_swept",
@@ -82,12 +82,12 @@ MUTANTS = (
         "process/liveness.py",
         (
             (
-                'return Liveness(Verdict.UNKNOWN, f"{elsewhere}, whose',
-                'return Liveness(Verdict.DEAD, f"{elsewhere}, whose',
+                'return Liveness(Verdict.UNKNOWN, f"{elsewhere}, and its',
+                'return Liveness(Verdict.DEAD, f"{elsewhere}, and its',
             ),
         ),
         "tests/process/test_liveness.py::"
-        "test_on_a_network_file_system_another_boot_is_unknown[changes1-on another host]",
+        "test_on_a_network_file_system_what_ran_elsewhere_is_unknown[changes1-on another host]",
     ),
     Mutant(
         "the sweep does not look again under the claim",
