@@ -94,9 +94,10 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
     ) -> None:
         # Loaded before the first save, which may run on an event loop, or without the right to
         # read this package any more.
-        from sessionstore.session import session  # noqa: F401
         from sessionstore.session.opener import open_store
+        from sessionstore.store.loading import load_all
 
+        load_all()
         self._opener: SessionOpener[StateT] = open_store(
             root,
             state_type=state_type,
