@@ -111,6 +111,11 @@ def test_a_holder_in_another_pid_namespace_is_unknown_through_such_a_file_system
         assert "in another PID namespace" in liveness.reason
         kept_out(seen)
         assert inside.ask("save", step=2) == {"revision": 2}
+        # The same for an old record, and for a holder that sees the files as we do.
+        for kind in (None, mounts.kind_of(str(seen))):
+            owner = read_state(seen, "s1")["owner"] | {"file_system": kind}
+            edit_state(seen, "s1", owner=owner)
+            assert SessionStore(seen).liveness("s1").is_unknown
 
 
 @needs_root("mounts")
