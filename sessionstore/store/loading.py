@@ -13,6 +13,7 @@ from importlib import import_module
 _MODULES = (
     "ctypes",
     "difflib",
+    "fcntl",
     "filelock",
     "hashlib",
     "resource",

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
             place = tmp_path / os.fsdecode(name)
             place.mkdir(exist_ok=True)
             subprocess.run(["mount", *map(str, arguments), place], check=True)
-            mounted.callback(subprocess.run, ["umount", place], check=True)
+            mounted.callback(partial(subprocess.run, ["umount", place], check=True))
             return place
 
         yield run

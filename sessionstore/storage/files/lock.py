@@ -32,15 +32,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sessionstore import clock
 from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
 from sessionstore.model.liveness import Verdict
-from sessionstore.process import identity, liveness
+from sessionstore.process import identity, kernel, liveness
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # there is no such module
+_LOOKS_SHARE = kernel.PLATFORM != "win32"
 
 LOOK_GRACE = 2.0
 """Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
@@ -51,7 +48,7 @@ that is not starved; and a claim that the state refuses must not be named as the
 PROBE_GRACE = 0.1
 """Seconds for which a claim that is being decided may be taken for a holder by who looks."""
 
-UNKNOWN_GRACE = 0.003 if fcntl is None else 0.0
+UNKNOWN_GRACE = 0.0 if _LOOKS_SHARE else 0.003
 """The same where the lock file names a holder whose process cannot be looked at, as in another PID
 namespace. Only where a look takes the lock as a claim does, the two have to be told apart by time:
 a look takes microseconds, so a lock that stays held longer is the holder's."""
@@ -327,8 +324,10 @@ def _is_claimed(fd: int) -> bool:
 
     Where locks cannot be shared (Windows), a look seems a claim, too.
     """
-    if fcntl is None:
+    if not _LOOKS_SHARE:
         return not _lock_descriptor()(fd, blocking=False)
+    import fcntl  # Windows has none
+
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:

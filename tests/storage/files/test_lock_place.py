@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def mounted() -> Iterator[Callable[..., Path]]:
             place = Path(str(command[-1]))
             place.mkdir(exist_ok=True)
             subprocess.run([str(word) for word in command], check=True)
-            stack.callback(subprocess.run, ["umount", "--lazy", place], check=True)
+            stack.callback(partial(subprocess.run, ["umount", "--lazy", place], check=True))
             return place
 
         yield run
