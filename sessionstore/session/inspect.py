@@ -111,8 +111,7 @@ def look(
         probe = backend.probe(session_id)
         if probe.held:
             holder = probe.holder or state.owner
-            reason = _holding(holder, probe, names_heirs=names_heirs)
-            return state, Liveness(Verdict.ALIVE, reason, holder)
+            return state, _held_by(holder, probe, names_heirs=names_heirs)
         # Race: Resume during a look. A state from before the resume would look stale.
         again = backend.read(session_id)
         if again.payload == stored.payload:
@@ -121,13 +120,13 @@ def look(
     return state, Liveness(Verdict.ALIVE, "its state is being written right now", state.owner)
 
 
-def _holding(holder: SessionOwner | None, probe: Probe, *, names_heirs: bool) -> str:
+def _held_by(holder: SessionOwner | None, probe: Probe, *, names_heirs: bool) -> Liveness:
     if probe.holder is not None and not probe.released:
         orphaned = liveness.why_orphaned(probe.holder, probe.file, names_heirs=names_heirs)
         if orphaned is not None:
-            return orphaned
+            return Liveness(Verdict.ALIVE, orphaned, holder, is_orphaned=True)
     named = holder.describe() if holder else ""
-    return f"held by {named}" if named else "its lock is held"
+    return Liveness(Verdict.ALIVE, f"held by {named}" if named else "its lock is held", holder)
 
 
 def examine(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib import import_module
 
+from sessionstore.errors import StorageError
+
 _MODULES = (
     "ctypes",
     "difflib",
@@ -38,6 +40,7 @@ _MODULES = (
     "sessionstore.operations.transfer.import_",
     "sessionstore.operations.watch",
     "sessionstore.session.edit",
+    "sessionstore.session.opener",
     "sessionstore.session.session",
     "sessionstore.storage.files.application_files",
     "sessionstore.storage.files.cancel_request",
@@ -57,7 +60,14 @@ _MODULES = (
 
 
 def load_all() -> None:
-    """Import all that a method of a store may need; what this system lacks is left out."""
+    """Import all that a method of a store may need; what this system lacks is left out.
+
+    Raises:
+        StorageError: the system refused, as when no descriptor is left.
+    """
     for name in _MODULES:
         with suppress(ModuleNotFoundError):
-            import_module(name)
+            try:
+                import_module(name)
+            except OSError as error:
+                raise StorageError("load", name, error) from error

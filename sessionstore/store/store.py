@@ -16,6 +16,7 @@ from sessionstore.storage.backend import Backend
 from sessionstore.store.action import StoreActions
 from sessionstore.store.inspection import StoreInspection
 from sessionstore.store.jobs import StoreJobs
+from sessionstore.store.loading import load_all
 from sessionstore.store.maintenance import StoreMaintenance
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
@@ -94,10 +95,9 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
     ) -> None:
         # Loaded before the first save, which may run on an event loop, or without the right to
         # read this package any more.
-        from sessionstore.session.opener import open_store
-        from sessionstore.store.loading import load_all
-
         load_all()
+        from sessionstore.session.opener import open_store
+
         self._opener: SessionOpener[StateT] = open_store(
             root,
             state_type=state_type,

@@ -252,6 +252,7 @@ def test_a_lock_whose_taker_is_gone_is_named_as_such_and_kept(tmp_path: Path, ha
         store = SessionStore(tmp_path)
         seen = store.liveness("s1")
         assert seen.is_alive
+        assert seen.is_orphaned
         assert f"pid {took.pid} (" in seen.reason
         assert ", which took it, is gone: " in seen.reason
         assert f"lsof {tmp_path}/locks/s1.lock" in seen.reason
@@ -271,7 +272,10 @@ def test_a_lock_whose_taker_is_gone_is_named_as_such_and_kept(tmp_path: Path, ha
             assert refused.value.is_orphaned
             assert refused.value.owner.pid == took.pid
             assert refused.value.reason.endswith(f"still has it: pid {heir}")
-        assert f"still has it: pid {heir}" in store.explain("s1").ended
+        told = store.explain("s1")
+        assert f"still has it: pid {heir}" in told.ended
+        assert "only its lock has outlived" in told.summary
+        assert told.next[0].text.startswith("end the process that has the lock")
     finally:
         os.kill(heir, signal.SIGKILL)
     until(lambda: store.liveness("s1").is_dead, "the kernel to free the lock")
