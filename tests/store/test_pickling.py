@@ -6,6 +6,8 @@ import asyncio
 import copy
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from sessionstore import AsyncSessionStore, MemoryBackend, SessionState, SessionStore
-from tests.support.processes import DEADLINE
+from tests.support.processes import CHECKOUT, DEADLINE
 
 
 class Typed(SessionState):
@@ -55,23 +57,33 @@ def options(root: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_another_process_gets_a_store_with_all_its_options(
-    tmp_path: Path, method: str, is_async: bool
-) -> None:
-    if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"this system has no {method}")
+def hand_over(method: str, is_async: str, root: str) -> None:
+    """Give a store to children; a program of its own, since forkserver leaves processes behind."""
     kind: Any = AsyncSessionStore if is_async else SessionStore
     target: Callable[[Any, str], None] = run_awaited if is_async else work
-    store = kind(**options(tmp_path / "store"))
+    store = kind(**options(Path(root)))
     for session_id in ("fresh", "used"):
         child = multiprocessing.get_context(method).Process(target=target, args=(store, session_id))
         child.start()
         child.join(DEADLINE)
         assert child.exitcode == 0
         target(store, f"{session_id}-here")  # an index, a pool and an owner record from now on
-    found = SessionStore(tmp_path / "store", state_type=Typed).load("used")
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("is_async", ["", "async"], ids=["sync", "async"])
+def test_another_process_gets_a_store_with_all_its_options(
+    tmp_path: Path, method: str, is_async: str
+) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    root = tmp_path / "store"
+    code = "import sys; from tests.store.test_pickling import hand_over; hand_over(*sys.argv[1:])"
+    subprocess.run(
+        [sys.executable, "-c", code, method, is_async, root],
+        cwd=CHECKOUT, check=True, timeout=DEADLINE, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    found = SessionStore(root, state_type=Typed).load("used")
     assert found.count == 8
     assert found.timestamps.updated_at.startswith("2026-05-01T12:00:00")
 
