@@ -19,7 +19,6 @@ import os
 import random
 import stat
 import sys
-import threading
 import time
 import warnings
 import weakref
@@ -33,6 +32,7 @@ from sessionstore import clock
 from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
 from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, kernel, liveness
+from sessionstore.process.fork import FORK_GATE, PerProcess
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
@@ -156,32 +156,30 @@ class HeldLock:
 
         Safe to call again, and to be called again after an exception came in between.
         """
-        with _mutex:
-            # Closing the last descriptor unlocks. An explicit unlock would also end the
-            # lock of a parent that shares the description with a forked child.
-            self._file.close()
-            identity.let_go(self.holder)
-            _held.discard(self)
+        # Closing the last descriptor unlocks. An explicit unlock would also end the lock of a
+        # parent that shares the description with a forked child.
+        self._file.close()
+        identity.let_go(self.holder)
+        _held.discard(self)
 
 
-_mutex = threading.RLock()
 _held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
 _locked: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
-def _close_in_child() -> None:
-    # A child that kept the descriptor would hold the lock after its parent's death.
+def _close_inherited() -> bool:
+    """Close what a parent holds: a child that kept it would hold the lock after its death."""
     for held in list(_held):
         held.close()
     for file in list(_locked):
         file.close()
-    _mutex.release()
+    return True
 
 
+_inherited = PerProcess(_close_inherited)
+_inherited.get()  # of this process there is nothing yet
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_close_in_child
-    )
+    os.register_at_fork(after_in_child=_inherited.get)
 
 
 def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
@@ -214,11 +212,12 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
 
 def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
     """Return the lock, or else what the lock file says: None where others only look at it."""
+    _inherited.get()  # a fork in C runs no code in the child: it is done by now
     lock_descriptor = _lock_descriptor()
     while True:
         keeps = False
         # Race: Fork while a descriptor is opened. It would leak the descriptor into the child.
-        with _mutex:
+        with FORK_GATE:
             # Race: Exception from a signal handler. The FileIO closes the descriptor only once.
             file = io.FileIO(path, "r+", opener=_create)
             try:
@@ -247,7 +246,7 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
     lock_descriptor = _lock_descriptor()
     give_up = time.monotonic() + timeout
     file: io.FileIO | None = None
-    with suppress(OSError), _mutex:  # a fork in between would leak the descriptor into the child
+    with suppress(OSError), FORK_GATE:  # a fork in between would leak the descriptor into the child
         file = io.FileIO(path, "r+", opener=_create if create else _open_present)
         _locked.add(file)
     if file is None:
