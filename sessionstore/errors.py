@@ -382,12 +382,16 @@ class WatchTimedOut(SessionStoreError, TimeoutError):
 
 # --- what to do when the system refuses ---------------------------------------------------------
 
+_CLOSED = (
+    "check who owns the store and its modes (directories 0700, files 0600): `sessionstore fsck`"
+    " names what differs"
+)
 _REMEDIES = {
     errno.ENOSPC: "free some space or inodes, then try again (nothing was changed)",
     errno.EDQUOT: "the quota is used up: free some space, then try again (nothing was changed)",
     errno.EROFS: "the file system is read-only: remount it, or choose another root",
-    errno.EACCES: "check who owns the store and its modes (directories 0700, files 0600)",
-    errno.EPERM: "check who owns the store and its modes (directories 0700, files 0600)",
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
     errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
     errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
     errno.ELOOP: "symbolic links are not followed inside a store",
@@ -398,6 +402,8 @@ _REMEDIES = {
 
 def _remedy(error: OSError) -> str:
     """Return what to do about ``error``, or nothing where that is not known."""
+    if error.errno in (errno.EACCES, errno.EPERM) and error.strerror != os.strerror(error.errno):
+        return ""  # a reason of this package says what to do
     if error.errno != errno.EMFILE:
         return _REMEDIES.get(error.errno or 0, "")
     try:
