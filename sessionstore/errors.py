@@ -349,13 +349,18 @@ class DurabilityUncertain(SessionStoreError, OSError):
 class StorageError(SessionStoreError, OSError):
     """The system refused ``action`` on ``path``.
 
-    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``.
+    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``. Where more
+    is known than the system says, ``reason`` tells why, and what to do.
     """
 
-    def __init__(self, action: str, path: object, cause: OSError | str) -> None:
+    def __init__(
+        self, action: str, path: object, cause: OSError | str, reason: str | None = None
+    ) -> None:
         self.action: str = action
         self.path: str = str(path)
-        if isinstance(cause, OSError):
+        if reason is not None:
+            advice = ""
+        elif isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
             advice = _remedy(cause)
         else:
@@ -402,8 +407,6 @@ _REMEDIES = {
 
 def _remedy(error: OSError) -> str:
     """Return what to do about ``error``, or nothing where that is not known."""
-    if error.errno in (errno.EACCES, errno.EPERM) and error.strerror != os.strerror(error.errno):
-        return ""  # a reason of this package says what to do
     if error.errno != errno.EMFILE:
         return _REMEDIES.get(error.errno or 0, "")
     try:

@@ -36,7 +36,7 @@ def _resolved(place: str | os.PathLike[str], action: str, resolve: Callable[[str
         return resolve(expanded)
     except FileNotFoundError as error:
         reason = "the current directory was removed: change to another one, or give the whole path"
-        raise StorageError(action, given, FileNotFoundError(error.errno, reason)) from error
+        raise StorageError(action, given, error, reason) from error
     except OSError as error:
         raise StorageError(action, given, error) from error
 

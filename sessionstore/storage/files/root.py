@@ -12,7 +12,7 @@ from sessionstore.durable.access import is_shared
 from sessionstore.durable.directory import Directory
 from sessionstore.errors import StorageError
 from sessionstore.log import about, logger
-from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.layout import STATE, Layout
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -110,13 +110,34 @@ def refused(action: str, layout: Layout, error: OSError) -> StorageError:
 
     Where another user owns the store it says so, and what a store for several users needs.
     """
-    reason = None
+    reason: str | None = None
     if error.errno in (errno.EACCES, errno.EPERM) and os.name == "posix":
         with suppress(OSError):  # the directory above is closed, too
             reason = _why(layout, os.stat(layout.root))
-    if reason is None:
-        return StorageError(action, layout.root, error)
-    return StorageError(action, layout.root, OSError(error.errno, reason))
+    return StorageError(action, layout.root, error, reason)
+
+
+def closed(action: str, path: str, error: OSError) -> StorageError:
+    """Return the error for an ``action`` on a file or directory inside a store.
+
+    Where another user owns it, or owns what is in it, it says so, and what to do.
+    """
+    if error.errno in (errno.EACCES, errno.EPERM) and os.name == "posix" and os.geteuid() != 0:
+        for name in (path, os.path.join(path, STATE), os.path.join(path, "checkpoints")):
+            with suppress(OSError):
+                uid = os.lstat(name).st_uid
+                above = os.lstat(os.path.dirname(name))
+                if uid == os.geteuid():
+                    continue
+                whose = f"{os.path.basename(name)} belongs to {user_name(uid)}"
+                cure = f"run `sessionstore fsck --repair` as {user_name(uid)}, or as root"
+                if above.st_uid == os.geteuid() and not is_shared(above.st_mode):
+                    cure = (
+                        "as root, run `sessionstore fsck --repair`, or"
+                        f" `chown -R {user_name(above.st_uid)}` on the root of the store"
+                    )
+                return StorageError(action, path, error, f"{whose}: {cure}")
+    return StorageError(action, path, error)
 
 
 def _why(layout: Layout, status: os.stat_result) -> str | None:
