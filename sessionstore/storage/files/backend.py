@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
+from sessionstore.durable import paths
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
@@ -28,6 +29,7 @@ from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import layout as layouts
+from sessionstore.storage.files import root as root_checks
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.index import index_directory
 from sessionstore.storage.files.layout import Layout
@@ -77,12 +79,12 @@ class FilesBackend(FilesReader):
     ) -> None:
         if durability not in ("power", "process"):
             raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
-        super().__init__(Layout(os.path.realpath(os.path.expanduser(os.fspath(root)))))
+        super().__init__(Layout(paths.real(root, "open the store")))
         self.clock = clock
         self._power = durability == "power"
         self._create = create
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=True)
+        root_checks.check_root(self._layout, warns=True)
         self._prepared = False
         self._copies = False
         self._lock_place = LockPlace(self._layout)
@@ -124,9 +126,12 @@ class FilesBackend(FilesReader):
         if self._prepared:
             return
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=False)  # somebody may have made it since
+        root_checks.check_root(self._layout, warns=False)  # somebody may have made it since
         foreign = marker is None and store_marker.holds_foreign_sessions(self._layout)
+        is_new = not os.path.isdir(self._layout.root)
         store_marker.prepare(self._layout, foreign=foreign)
+        if is_new:  # only now its modes are known
+            root_checks.check_root(self._layout, warns=True)
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))
         self._prepared = True
 
@@ -226,6 +231,7 @@ class FilesBackend(FilesReader):
         except BaseException:
             lock.close()
             raise
+        root_checks.follow_session(self._layout, session_id, status.st_mode)
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
         if tidy:  # always: the record of the last holder's end is not flushed
             from sessionstore.storage.files import leftovers

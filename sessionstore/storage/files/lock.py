@@ -29,7 +29,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
+from sessionstore.durable import making
+from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, kernel, liveness
 from sessionstore.process.fork import FORK_GATE, PerProcess
@@ -52,6 +53,10 @@ UNKNOWN_GRACE = 0.0 if _LOOKS_SHARE else 0.003
 """The same where the lock file names a holder whose process cannot be looked at, as in another PID
 namespace. Only where a look takes the lock as a claim does, the two have to be told apart by time:
 a look takes microseconds, so a lock that stays held longer is the holder's."""
+
+_TOUCHED = 3600.0
+"""Seconds after which a look at a held lock touches its file: programs such as systemd-tmpfiles
+remove files that are older than some days."""
 
 _RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
 _RECORD_LIMIT = 64 * 1024
@@ -114,7 +119,19 @@ class HeldLock:
             status = os.lstat(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
+        if abs(time.time() - status.st_mtime) > _TOUCHED:
+            self._touch()
         return status.st_ino == self._inode
+
+    def _touch(self) -> None:
+        """Give the lock file the time of now: cleaners remove what nobody used for days."""
+        if os.utime in os.supports_fd:
+            with suppress(OSError):  # only a courtesy
+                os.utime(self._file.fileno())
+
+    def lose(self) -> None:
+        """Forget the claim, since its lock file was removed: this process may claim anew."""
+        identity.let_go(self.holder)
 
     def write_record(self) -> None:
         """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""
@@ -265,7 +282,7 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
 
 
 def _create(path: str, _: int) -> int:
-    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600))
+    return making.open_or_make(path)
 
 
 def _open_present(path: str, _: int) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from sessionstore.durable import making
 from sessionstore.model.ids import random_hex
 from sessionstore.process.fork import FORK_GATE, Mutex
 from sessionstore.storage.files.index import index_directory, live_names
@@ -259,7 +260,8 @@ def _make(layout: Layout) -> None:
 def _fill(directory: str, layout: Layout) -> None:
     live_names.prepare(directory, layout)
     file = os.path.join(directory, DATABASE)
-    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    # SQLite gives the log beside it the owner and the mode of this file.
+    os.close(making.open_or_make(file))
     connection = _connect(file)
     try:
         connection.execute("PRAGMA synchronous = OFF")
