@@ -170,8 +170,10 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         self.detail: str = detail
         """How the two differ; may be empty."""
         # A claim that has only read compares files, not revisions: there is no number to name.
-        other = "the state that this claim has read" if expected is None else expected
+        other = "the state that this claim has read" if expected is None else str(expected)
         at = "a state that cannot be read" if found is None else f"revision {found}"
+        if found is not None and found == expected:
+            other = "the one that was expected: the content differs"
         message = f"{printable(session_id)} is at {at}, not {other}"
         if detail:
             message += f": {detail}"
@@ -390,6 +392,7 @@ _REMEDIES = {
     errno.EPERM: "check who owns the store and its modes (directories 0700, files 0600)",
     errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
     errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
+    errno.EAGAIN: "another process, such as a file server, has a lease on it: try again",
     errno.ELOOP: "symbolic links are not followed inside a store",
     errno.EIO: "the disk reported an error: check it before you go on",
     errno.ENOSYS: "the file system cannot lock: choose a local one for the store",

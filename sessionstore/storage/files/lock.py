@@ -104,14 +104,20 @@ class HeldLock:
         return self._file.closed
 
     def is_in_place(self) -> bool:
-        """Return whether the lock file at the path is still the one that is locked."""
+        """Return whether the lock file at the path is still the one that is locked.
+
+        On FUSE a file may get another inode number while it is locked. The file at the path is
+        then ours if it has our token, and if it is locked: a copy of it is not.
+        """
         if self._file.closed:
             return False
         try:
-            status = os.lstat(self.path)
+            if os.lstat(self.path).st_ino == self._inode:
+                return True
+            held, record = _look(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return status.st_ino == self._inode
+        return held and record is not None and record.holder.token == self.holder.token
 
     def write_record(self) -> None:
         """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""
@@ -225,6 +231,9 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
                 lock = HeldLock(path, file, by)
                 # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
+                if not keeps:  # unless its number changes from look to look
+                    lock.write_record()
+                    keeps = lock.is_in_place()
             finally:
                 if not keeps:
                     file.close()

@@ -44,14 +44,15 @@ class StoreCheck:
         for look in (self._root, self._sessions, self._locks, self._trash):
             try:
                 yield from look()
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 continue
             except OSError as error:
-                trouble = StorageError("look at", error.filename or self._layout.root, error)
+                file = error.filename or self._layout.root
+                trouble = StorageError("look at", file, error)
                 yield Finding(
                     FindingKind.UNREADABLE,
                     None,
-                    self._layout.root,
+                    file,
                     str(trouble),
                     "see to what the system says, and check again",
                     is_damage=True,
