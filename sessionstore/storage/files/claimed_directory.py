@@ -126,6 +126,8 @@ class ClaimedDirectory:
             payload, _ = state_file.read(directory, STATE, self._session_id)
             found = codec.peek_revision(payload)
             detail = "something else, which holds no claim, changed state.json"
+            if found is not None and found == expected:
+                detail += ": its revision is the same, its content is not"
         return RevisionConflict(self._session_id, expected=expected, found=found, detail=detail)
 
     def give_back(self) -> None:
