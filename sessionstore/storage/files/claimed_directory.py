@@ -66,6 +66,7 @@ class ClaimedDirectory:
 
         Raises:
             ClaimLost: what is at its path is not, or no longer, the one that was claimed.
+            RevisionConflict: nobody can tell, and the state in it is not the one that was left.
         """
         was_open = self._directory is not None
         try:
@@ -78,9 +79,13 @@ class ClaimedDirectory:
         except (FileNotFoundError, NotADirectoryError):
             raise ClaimLost(self._session_id, "its directory is gone") from None
         if identity != self._identity:
-            if not self._is_still_ours(self._directory, was_open=was_open):
-                if not was_open:
+            is_ours = False
+            try:
+                is_ours = self._is_still_ours(self._directory, was_open=was_open)
+            finally:
+                if not is_ours and not was_open:
                     self.close()
+            if not is_ours:
                 raise ClaimLost(self._session_id, "its directory was replaced by another")
             self._identity = identity
         return self._directory
@@ -102,11 +107,14 @@ class ClaimedDirectory:
                     return os.path.lexists(os.path.join(self.path, name))
                 finally:
                     directory.unlink(name)
-            if self.state is None or mounts.keeps_inodes(self.path):
+            if mounts.keeps_inodes(self.path):
                 return False
-            return self.state.found_at(directory, STATE) is not None
-        except FileNotFoundError:  # it was removed, or holds no state
+        except FileNotFoundError:  # it was removed
             return False
+        # As long as nothing was read, whatever lies under the lock is what was claimed.
+        if self.state is not None:
+            self.check_state(directory, None)
+        return True
 
     def check_state(self, directory: Directory, expected_revision: int | None) -> Version:
         """Return the version of the state file; raise RevisionConflict unless we left it so."""
