@@ -29,6 +29,7 @@ class FilesReader(Backend, ABC):
 
     def ids(self) -> Iterator[str]:
         refuse_link(self._layout.sessions)
+        refuse_link(self._layout.locks)
         try:
             entries = os.scandir(self._layout.sessions)
         except FileNotFoundError:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from sessionstore.clock import Clock
-from sessionstore.durable.directory import Directory
+from sessionstore.durable.directory import LINK_IN_STORE, Directory
 from sessionstore.durable.replace import is_temporary
 from sessionstore.errors import StorageError
 from sessionstore.model.ids import is_id
@@ -41,22 +41,32 @@ class StoreCheck:
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings, repaired if that was asked for and is possible."""
+        linked = list(filter(os.path.islink, self._parts()))
+        for part in linked:
+            yield Finding(
+                FindingKind.UNREADABLE, None, part, LINK_IN_STORE, "move it by hand", is_damage=True
+            )
         for look in (self._root, self._sessions, self._locks, self._trash):
             try:
                 yield from look()
             except FileNotFoundError:
                 continue
             except OSError as error:
-                file = error.filename or self._layout.root
-                trouble = StorageError("look at", file, error)
+                if error.filename in linked:
+                    continue
+                trouble = StorageError("look at", error.filename or self._layout.root, error)
                 yield Finding(
                     FindingKind.UNREADABLE,
                     None,
-                    file,
+                    self._layout.root,
                     str(trouble),
                     "see to what the system says, and check again",
                     is_damage=True,
                 )
+
+    def _parts(self) -> list[str]:
+        quarantined = os.path.join(self._layout.root, QUARANTINE)
+        return [self._layout.sessions, self._layout.locks, self._layout.trash, quarantined]
 
     def _done(self, finding: Finding, mend: Callable[[], str]) -> Finding:
         return mended(finding, mend) if self._repair else finding
