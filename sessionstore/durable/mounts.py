@@ -15,7 +15,8 @@ _ONE_KERNEL = (
 )
 
 _LASTING_INODES = (
-    "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs jfs nilfs2 overlay ramfs reiserfs tmpfs ufs xfs zfs"
+    "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs jfs nilfs2 overlay ramfs reiserfs tmpfs ufs xfs"
+    " zfs"
 )
 
 

@@ -31,7 +31,8 @@ from tests.support.processes import DEADLINE, needs_linux, needs_root
 
 CHECKS = [
     "directory", "permissions", "links", "format", "file system", "writing", "flush", "exchange",
-    "hard links", "locks", "sessions", "its clock", "database", "free space", "inodes", "clock", "descriptors",
+    "hard links", "locks", "sessions", "its clock", "database", "free space", "inodes", "clock",
+    "descriptors",
 ]  # fmt: skip
 
 

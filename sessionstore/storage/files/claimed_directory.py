@@ -7,7 +7,6 @@ proof: see durable/version.py.
 from __future__ import annotations
 
 import os
-
 from contextlib import suppress
 
 from sessionstore.durable import mounts
@@ -97,6 +96,7 @@ class ClaimedDirectory:
         directory that was not kept open is known by its state, on file systems that give out new
         numbers: elsewhere another number means another directory, perhaps a copy.
         """
+        # Race: Copy in the place of the original. Only the open directory shows its new file.
         if os.path.islink(self.path) or os.path.islink(os.path.dirname(self.path)):
             return False
         try:
