@@ -175,8 +175,8 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         """The :class:`~sessionstore.SessionOwner` that held the session last, or None."""
         self.detail: str = detail
         """How the two differ; may be empty."""
-        # A claim that has only read compares files, not revisions: there is no number to name.
-        other = "the state that this claim has read" if expected is None else expected
+        # Files are compared, not revisions: there may be no number to name, or it is the same.
+        other = "the state that this claim has read" if expected in (None, found) else expected
         at = "a state that cannot be read" if found is None else f"revision {found}"
         message = f"{printable(session_id)} is at {at}, not {other}"
         if detail:
@@ -405,6 +405,7 @@ _REMEDIES = {
     errno.EPERM: _CLOSED,
     errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
     errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
+    errno.EAGAIN: "another process, such as a file server, has a lease on it: try again",
     errno.ELOOP: "symbolic links are not followed inside a store",
     errno.EIO: "the disk reported an error: check it before you go on",
     errno.ENOSYS: "the file system cannot lock: choose a local one for the store",

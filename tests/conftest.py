@@ -110,7 +110,7 @@ def _remember(database: Database, *arguments: Any) -> None:
     _open_database(database, *arguments)
 
 
-Database.__init__ = _remember  # type: ignore[method-assign]
+Database.__init__ = _remember  # type: ignore[method-assign, assignment]
 
 
 def _descriptors() -> set[str]:

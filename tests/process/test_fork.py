@@ -41,9 +41,14 @@ def test_a_value_is_made_once_in_each_process() -> None:
     assert values.made() is None
 
 
+def make_slowly() -> object:
+    time.sleep(0.01)
+    return object()
+
+
 def test_threads_that_ask_at_once_get_the_same_value() -> None:
     starts = threading.Barrier(8)
-    values: PerProcess[object] = PerProcess(lambda: (time.sleep(0.01), object())[1])
+    values = PerProcess(make_slowly)
     found: list[object] = []
 
     def ask() -> None:
@@ -60,7 +65,7 @@ def test_threads_that_ask_at_once_get_the_same_value() -> None:
 
 
 def test_a_value_that_was_pickled_is_made_anew() -> None:
-    values = PerProcess(dict)
+    values: PerProcess[dict[str, str]] = PerProcess(dict)
     values.get()["key"] = "value"
     assert pickle.loads(pickle.dumps(values)).get() == {}
 

@@ -63,7 +63,8 @@ def hand_over(method: str, is_async: str, root: str) -> None:
     target: Callable[[Any, str], None] = run_awaited if is_async else work
     store = kind(**options(Path(root)))
     for session_id in ("fresh", "used"):
-        child = multiprocessing.get_context(method).Process(target=target, args=(store, session_id))
+        context: Any = multiprocessing.get_context(method)
+        child = context.Process(target=target, args=(store, session_id))
         child.start()
         child.join(DEADLINE)
         assert child.exitcode == 0

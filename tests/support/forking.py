@@ -122,7 +122,7 @@ def _use_all(store, awaited, session, number: int) -> None:  # type: ignore[no-u
     asyncio.run(_await_all(awaited, number))
 
 
-async def _list(store: AsyncSessionStore) -> None:  # type: ignore[type-arg]
+async def _list(store: AsyncSessionStore) -> None:
     await store.find()
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
 from sessionstore.durable import paths
-from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable.directory import Directory
+from sessionstore.durable.version import Version
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -32,7 +33,7 @@ from sessionstore.storage.files import layout as layouts
 from sessionstore.storage.files import root as root_checks
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.index import index_directory
-from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.layout import Layout, refuse_link
 from sessionstore.storage.files.lock_place import LockPlace
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
@@ -176,6 +177,8 @@ class FilesBackend(FilesReader):
 
     def _listing(self) -> Listing | None:
         """Return what lists from the index; None where Python was built without SQLite."""
+        refuse_link(self._layout.sessions)
+        refuse_link(self._layout.locks)
         if self._own_listing is None:
             try:
                 from sessionstore.storage.files.index.lookup import Listing
@@ -195,6 +198,7 @@ class FilesBackend(FilesReader):
     def probe(self, session_id: str) -> Probe:
         from sessionstore.storage.files import lock as locks
 
+        refuse_link(self._layout.locks)
         path = self._layout.lock(session_id)
         with storage_errors("look at the lock", path):
             held, record = locks.probe(path)
@@ -251,6 +255,7 @@ class FilesBackend(FilesReader):
     def _acquire(self, session_id: str, by: SessionOwner, timeout: float) -> locks.HeldLock:
         from sessionstore.storage.files import lock as locks
 
+        refuse_link(self._layout.locks)
         path = self._layout.lock(session_id)
         with storage_errors("claim", path):
             try:
@@ -267,7 +272,7 @@ class FilesBackend(FilesReader):
         session_id: str,
         lock: locks.HeldLock,
         identity: tuple[int, int],
-        expected: Signature | None = None,
+        state: Version | None = None,
         token: str | None = None,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
@@ -281,7 +286,7 @@ class FilesBackend(FilesReader):
             copies=self._copies,
             clock=self.clock,
             released=self._fold_released,
-            expected=expected,
+            state=state,
             token=token,
         )
 
@@ -311,7 +316,7 @@ class FilesBackend(FilesReader):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.signature, built.token)
+        claim = self._claimed(session_id, lock, built.identity, built.state, built.token)
         claim.confirm()  # nobody else can hold a new session
         return claim
 

@@ -112,16 +112,23 @@ class HeldLock:
         return self._file.closed
 
     def is_in_place(self) -> bool:
-        """Return whether the lock file at the path is still the one that is locked."""
+        """Return whether the lock file at the path is still the one that is locked.
+
+        On FUSE a file may get another inode number while it is locked. The file at the path is
+        then ours if it has our token, and if it is locked: a copy of it is not.
+        """
         if self._file.closed:
             return False
         try:
             status = os.lstat(self.path)
+            if status.st_ino == self._inode:
+                if abs(time.time() - status.st_mtime) > _TOUCHED:
+                    self._touch()
+                return True
+            held, record = _look(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        if abs(time.time() - status.st_mtime) > _TOUCHED:
-            self._touch()
-        return status.st_ino == self._inode
+        return held and record is not None and record.holder.token == self.holder.token
 
     def _touch(self) -> None:
         """Give the lock file the time of now: cleaners remove what nobody used for days."""
@@ -246,6 +253,9 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
                 lock = HeldLock(path, file, by)
                 # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
+                if not keeps:  # unless its number changes from look to look
+                    lock.write_record()
+                    keeps = lock.is_in_place()
             finally:
                 if not keeps:
                     file.close()
