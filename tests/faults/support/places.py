@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tests.faults.support.identity import CONTAINER, HIDDEN
 from tests.faults.support.images import Unavailable, image, memory
 from tests.support.processes import DEADLINE
 
-_PASSWORD = "not-a-secret"  # noqa: S105 - of a directory that lives for seconds
+_PASSWORD = "not-a-secret"  # of a directory that lives for seconds
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,24 @@ def over_proc(options: str) -> list[str]:
 def on_hidden() -> Iterator[Place]:
     """A store that every user may use, and another user who sees none of root's processes."""
     with memory(size="64m") as path:
-        wrapper = ["unshare", "--mount", "sh", "-c", HIDDEN, "sh", str(path)]
-        yield Place(path / "store", Path("/mnt/store"), wrapper, nobody=True)
+        (path / "store").mkdir(0o700)
+        wrapper = ["unshare", "--mount", "sh", "-c", HIDDEN, "sh", str(path / "store")]
+        yield Place(path / "store", Path("/mnt"), wrapper, nobody=True)
 
 
-PLACES: dict[str, Callable[[], object]] = {
+@contextmanager
+def without_sqlite() -> Iterator[Place]:
+    """A Python that was built without SQLite: its module cannot be imported."""
+    with directories("modules") as (modules,):
+        (modules / "_sqlite3.py").write_text("raise ModuleNotFoundError('without SQLite')\n")
+        with on_plain(["env", f"PYTHONPATH={modules}"]) as place:
+            yield place
+
+
+PLACES: dict[str, Callable[[], AbstractContextManager[Place]]] = {
     "ext4": lambda: on_image("ext4"),
     "XFS": lambda: on_image("xfs"),
     "btrfs": lambda: on_image("btrfs"),
-    "vfat": lambda: on_image("vfat"),
     "tmpfs": on_tmpfs,
     "overlay": on_overlay,
     "overlay and its upper directory": lambda: on_overlay(upper=True),
@@ -168,6 +177,7 @@ PLACES: dict[str, Callable[[], object]] = {
     "/proc with `subset=pid`": lambda: on_plain(over_proc("-t proc -o subset=pid proc")),
     "no /proc (tmpfs over it)": lambda: on_plain(over_proc("-t tmpfs tmpfs")),
     "each process in a PID namespace of its own": lambda: on_plain(CONTAINER),
+    "Python without `sqlite3`": without_sqlite,
 }
 
 
