@@ -123,7 +123,7 @@ def left_since(before: dict[str, set[str]]) -> dict[str, set[str]]:
     return {
         what: ours
         for what, more in left.items()
-        if (ours := {one for one in more XX
+        if (ours := {one for one in more if tempfile.gettempdir() in one})
     }
 
 
