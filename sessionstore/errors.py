@@ -355,13 +355,18 @@ class DurabilityUncertain(SessionStoreError, OSError):
 class StorageError(SessionStoreError, OSError):
     """The system refused ``action`` on ``path``.
 
-    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``.
+    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``. Where more
+    is known than the system says, ``reason`` tells why, and what to do.
     """
 
-    def __init__(self, action: str, path: object, cause: OSError | str) -> None:
+    def __init__(
+        self, action: str, path: object, cause: OSError | str, reason: str | None = None
+    ) -> None:
         self.action: str = action
         self.path: str = str(path)
-        if isinstance(cause, OSError):
+        if reason is not None:
+            advice = ""
+        elif isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
             advice = _remedy(cause)
         else:
@@ -388,12 +393,16 @@ class WatchTimedOut(SessionStoreError, TimeoutError):
 
 # --- what to do when the system refuses ---------------------------------------------------------
 
+_CLOSED = (
+    "check who owns the store and its modes (directories 0700, files 0600): `sessionstore fsck`"
+    " names what differs"
+)
 _REMEDIES = {
     errno.ENOSPC: "free some space or inodes, then try again (nothing was changed)",
     errno.EDQUOT: "the quota is used up: free some space, then try again (nothing was changed)",
     errno.EROFS: "the file system is read-only: remount it, or choose another root",
-    errno.EACCES: "check who owns the store and its modes (directories 0700, files 0600)",
-    errno.EPERM: "check who owns the store and its modes (directories 0700, files 0600)",
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
     errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
     errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
     errno.ELOOP: "symbolic links are not followed inside a store",

@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import NamedTuple, TypeVar
 
+from sessionstore.durable.access import PRIVATE, Access
+
 _T = TypeVar("_T")
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -50,9 +52,16 @@ class Directory:
 
     _fd: int | None = None
 
-    def __init__(self, path: str, inside: Directory | None = None) -> None:
-        """Open ``path``, or the entry ``path`` of the directory ``inside``; links are refused."""
+    def __init__(
+        self, path: str, inside: Directory | None = None, *, in_store: bool = True
+    ) -> None:
+        """Open ``path``, or the entry ``path`` of the directory ``inside``; links are refused.
+
+        What is made outside a store (``in_store=False``) is private, here and further inside.
+        """
         self.path: str = os.path.join(inside.path, path) if inside else path
+        self.in_store: bool = in_store and (inside is None or inside.in_store)
+        self._access: Access | None = None
         if _HAS_DIRECTORIES:
             flags = os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW
             self._fd = os.open(path, flags, dir_fd=inside.fd if inside else None)
@@ -94,12 +103,34 @@ class Directory:
         status = os.stat(self.path) if self._fd is None else os.fstat(self._fd)
         return status.st_dev, status.st_ino
 
+    @property
+    def access(self) -> Access:
+        """Who may use what is made in here: looked up once, with the first entry."""
+        if self._access is None:
+            if self._fd is None or not self.in_store:
+                self._access = PRIVATE
+            else:
+                self._access = Access.inside(os.fstat(self._fd))
+        return self._access
+
     def open(self, name: str, flags: int) -> int:
-        """Open ``name``; follow no link, and do not wait for the other end of a FIFO."""
+        """Open ``name``; follow no link, and do not wait for the other end of a FIFO.
+
+        A file that this makes (O_CREAT with O_EXCL) gets the mode and the owner of :attr:`access`.
+        """
         flags |= SAFE_FLAGS
-        if self._fd is not None:
-            return os.open(name, flags, 0o600, dir_fd=self._fd)
-        return retry_sharing(lambda: os.open(self.at(name), flags, 0o600))
+        if self._fd is None:
+            return retry_sharing(lambda: os.open(self.at(name), flags, 0o600))
+        fd = os.open(name, flags, 0o600, dir_fd=self._fd)
+        if flags & os.O_EXCL and not self.access.is_plain:
+            try:
+                self.access.apply(fd)
+            except BaseException:
+                os.close(fd)
+                with suppress(OSError):
+                    self.unlink(name)
+                raise
+        return fd
 
     def status(self, name: str) -> os.stat_result:
         """Return the status of ``name`` itself, never of what a link points to."""
@@ -110,8 +141,20 @@ class Directory:
         return os.listdir(self.path if self._fd is None else self._fd)
 
     def make_directory(self, name: str) -> None:
-        """Make the directory ``name`` with mode 0700."""
+        """Make the directory ``name`` with the mode and the owner of :attr:`access`."""
         os.mkdir(self.at(name), 0o700, dir_fd=self._fd)
+        if not self.access.is_plain:
+            self.settle(name)
+
+    def settle(self, name: str) -> None:
+        """Give the directory ``name`` in here the mode and the owner of :attr:`access`.
+
+        Raises:
+            OSError: the system refuses, as where another user owns it.
+        """
+        with Directory(name, self) as entry:
+            if entry.fd is not None:
+                self.access.apply(entry.fd)
 
     def unlink(self, name: str) -> None:
         """Remove the file ``name``."""

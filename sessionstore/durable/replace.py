@@ -178,7 +178,7 @@ def write_pieces(
         for piece in pieces:
             write_all(fd, piece)
         if is_executable and hasattr(os, "fchmod"):
-            os.fchmod(fd, 0o700)
+            os.fchmod(fd, 0o770 if directory.access.is_shared else 0o700)
         if mtime is not None and os.utime in os.supports_fd:
             os.utime(fd, (mtime, mtime))
         flush(fd)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from sessionstore import clock
 from sessionstore.errors import (
@@ -21,6 +22,7 @@ from sessionstore.model import codec
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
 from sessionstore.process import identity
+from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
@@ -44,15 +46,25 @@ class MemoryBackend(Backend):
         self._claims: dict[str, MemoryClaim] = {}
         self._last_holders: dict[str, SessionOwner] = {}
         self._quarantine: list[tuple[str, str, _Kept]] = []
-        self._changed = threading.Condition()
+        self._conditions = PerProcess(threading.Condition)
 
     def lock_is_proof(self, owner: SessionOwner) -> bool:
         """No other process can hold anything here."""
         del owner
         return True
 
+    @property
+    def _changed(self) -> threading.Condition:
+        return self._conditions.get()
+
     def __str__(self) -> str:
         return "memory"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a MemoryBackend cannot be pickled: its sessions are in this process alone; use a"
+            " store of files to share sessions with another process"
+        )
 
     def ids(self) -> Iterator[str]:
         with self._changed:

@@ -62,6 +62,22 @@ MUTANTS = (
         "tests/storage/files/test_backend.py::test_a_claim_without_its_lock_file_is_lost[new]",
     ),
     Mutant(
+        "a claim whose lock file was removed is not known as lost",
+        5,
+        "storage/files/claimed_directory.py",
+        (("            self._lock.lose()\n", ""),),
+        "tests/storage/files/test_cleaned_locks.py::"
+        "test_a_session_whose_lock_file_was_cleaned_away_is_claimed_again_by_its_process[all]",
+    ),
+    Mutant(
+        "a save touches no old lock file",
+        5,
+        "storage/files/lock.py",
+        (("            self._touch()\n", "            pass\n"),),
+        "tests/storage/files/test_cleaned_locks.py::"
+        "test_a_holder_that_saves_now_and_then_keeps_its_lock_file[save]",
+    ),
+    Mutant(
         "a directory that stays open is not compared with the one at its path",
         5,
         "storage/files/claimed_directory.py",

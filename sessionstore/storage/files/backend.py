@@ -6,13 +6,14 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
+from sessionstore.durable import paths
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
@@ -28,6 +29,7 @@ from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import layout as layouts
+from sessionstore.storage.files import root as root_checks
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.index import index_directory
 from sessionstore.storage.files.layout import Layout
@@ -77,11 +79,12 @@ class FilesBackend(FilesReader):
     ) -> None:
         if durability not in ("power", "process"):
             raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
-        super().__init__(Layout(os.path.realpath(os.path.expanduser(os.fspath(root)))))
+        super().__init__(Layout(paths.real(root, "open the store")))
         self.clock = clock
         self._power = durability == "power"
+        self._create = create
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=True)
+        root_checks.check_root(self._layout, warns=True)
         self._prepared = False
         self._copies = False
         self._lock_place = LockPlace(self._layout)
@@ -96,6 +99,11 @@ class FilesBackend(FilesReader):
 
     def __str__(self) -> str:
         return self._layout.root
+
+    def __reduce__(self) -> tuple[Callable[[str], FilesBackend], tuple[str]]:
+        durability: Durability = "power" if self._power else "process"
+        make = partial(type(self), durability=durability, create=self._create, clock=self.clock)
+        return make, (self._layout.root,)
 
     def lock_is_proof(self, owner: SessionOwner) -> bool:
         return self._lock_place.lock_is_proof(owner)
@@ -118,28 +126,37 @@ class FilesBackend(FilesReader):
         if self._prepared:
             return
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=False)  # somebody may have made it since
+        root_checks.check_root(self._layout, warns=False)  # somebody may have made it since
         foreign = marker is None and store_marker.holds_foreign_sessions(self._layout)
+        is_new = not os.path.isdir(self._layout.root)
         store_marker.prepare(self._layout, foreign=foreign)
+        if is_new:  # only now its modes are known
+            root_checks.check_root(self._layout, warns=True)
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))
         self._prepared = True
 
     # --- listing ---------------------------------------------------------------------------------
 
     def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
-        return self._listing().find(query, examine, verify=verify)
+        listing = self._listing()
+        if listing is None:
+            return super().find(query, examine, verify=verify)
+        return listing.find(query, examine, verify=verify)
 
     def count(self, query: SessionQuery, examine: Examine) -> int:
-        return self._listing().count(query, examine)
+        listing = self._listing()
+        return super().count(query, examine) if listing is None else listing.count(query, examine)
 
     def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
-        found = self._listing().select(query)
+        listing = self._listing()
+        found = None if listing is None else listing.select(query)
         return super().select(query) if found is None else found
 
     def count_and_list(
         self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
     ) -> CountsAndPages:
-        found = self._listing().count_and_list(counted, listed)
+        listing = self._listing()
+        found = None if listing is None else listing.count_and_list(counted, listed)
         return super().count_and_list(counted, listed) if found is None else found
 
     def _index(self) -> Index:
@@ -152,13 +169,20 @@ class FilesBackend(FilesReader):
     def _fold_released(self, session_id: str, token: str) -> None:
         """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
         with suppress(OSError):  # whoever lists folds it
-            if self._own_index is not None or index_directory.paths(self._layout):
+            if (
+                self._own_index is not None or index_directory.paths(self._layout)
+            ) and self._listing() is not None:
                 self._index().released(session_id, token)
 
-    def _listing(self) -> Listing:
+    def _listing(self) -> Listing | None:
+        """Return what lists from the index; None where Python was built without SQLite."""
         if self._own_listing is None:
-            from sessionstore.storage.files.index.lookup import Listing
-
+            try:
+                from sessionstore.storage.files.index.lookup import Listing
+            except ModuleNotFoundError as error:
+                if error.name not in ("sqlite3", "_sqlite3"):
+                    raise
+                return None
             self._own_listing = Listing(self._layout, self._index(), partial(scan.find, self))
         return self._own_listing
 
@@ -207,6 +231,7 @@ class FilesBackend(FilesReader):
         except BaseException:
             lock.close()
             raise
+        root_checks.follow_session(self._layout, session_id, status.st_mode)
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
         if tidy:  # always: the record of the last holder's end is not flushed
             from sessionstore.storage.files import leftovers
@@ -315,8 +340,8 @@ class FilesBackend(FilesReader):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
         with suppress(OSError):  # the check of the store names what is wrong with the root
-            if index_directory.paths(self._layout):
-                self._listing().verify()
+            if index_directory.paths(self._layout) and (listing := self._listing()) is not None:
+                listing.verify()
         from sessionstore.storage.files.repair.store import StoreCheck
 
         return StoreCheck(self._layout, repair=repair, now=self.clock).findings()

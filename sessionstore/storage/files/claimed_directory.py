@@ -35,6 +35,7 @@ class ClaimedDirectory:
         if self._lock.is_inherited:
             raise ClaimLost(self._session_id, "this is a forked child, the claim is its parent's")
         if not self._lock.is_in_place():
+            self._lock.lose()
             raise ClaimLost(
                 self._session_id,
                 "the claim was released"

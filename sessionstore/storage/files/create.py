@@ -111,11 +111,13 @@ class _NewSession:
         """
         if state_file.holds_session(directory.path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._id)
+        # It may belong to another user, who alone can change it: a check of the store says so.
+        with suppress(OSError):
+            sessions.settle(self._id)
         with suppress(FileExistsError):
             directory.make_directory("checkpoints")
-        for name in (".", "checkpoints"):
-            with suppress(OSError):  # it belongs to another user: a check of the store says so
-                _set_private(directory, name)
+        with suppress(OSError):
+            directory.settle("checkpoints")
         if self._power:
             directory.flush()
             sessions.flush()
@@ -136,11 +138,3 @@ class _NewSession:
                 with Directory(self._aside, trash) as aside:
                     replace.move_new(directory, STATE, aside, STATE)
         shutil.rmtree(os.path.join(trash.path, self._aside), ignore_errors=True)
-
-
-def _set_private(directory: Directory, name: str) -> None:
-    if not hasattr(os, "fchmod"):
-        return
-    with Directory(name, directory) as opened:
-        if opened.fd is not None and stat.S_IMODE(os.fstat(opened.fd).st_mode) != 0o700:
-            os.fchmod(opened.fd, 0o700)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sessionstore.durable import directory, replace
+from sessionstore.durable import directory, making, replace
 from sessionstore.model.ids import is_id
 
 MARKER = "sessionstore.json"
@@ -69,9 +69,12 @@ class Layout:
 @contextmanager
 def opened_trash(layout: Layout) -> Iterator[directory.Directory]:
     """Open trash/; make it again if somebody removed it."""
-    with suppress(FileExistsError):
-        os.mkdir(layout.trash, 0o700)
-    with directory.Directory(layout.trash) as trash:
+    try:
+        trash = directory.Directory(layout.trash)
+    except FileNotFoundError:
+        making.make_directory(layout.trash)
+        trash = directory.Directory(layout.trash)
+    with trash:
         yield trash
 
 

@@ -19,7 +19,6 @@ import os
 import random
 import stat
 import sys
-import threading
 import time
 import warnings
 import weakref
@@ -30,9 +29,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
+from sessionstore.durable import making
+from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, kernel, liveness
+from sessionstore.process.fork import FORK_GATE, PerProcess
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
@@ -52,6 +53,10 @@ UNKNOWN_GRACE = 0.0 if _LOOKS_SHARE else 0.003
 """The same where the lock file names a holder whose process cannot be looked at, as in another PID
 namespace. Only where a look takes the lock as a claim does, the two have to be told apart by time:
 a look takes microseconds, so a lock that stays held longer is the holder's."""
+
+_TOUCHED = 3600.0
+"""Seconds after which a look at a held lock touches its file: programs such as systemd-tmpfiles
+remove files that are older than some days."""
 
 _RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
 _RECORD_LIMIT = 64 * 1024
@@ -114,7 +119,19 @@ class HeldLock:
             status = os.lstat(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
+        if abs(time.time() - status.st_mtime) > _TOUCHED:
+            self._touch()
         return status.st_ino == self._inode
+
+    def _touch(self) -> None:
+        """Give the lock file the time of now: cleaners remove what nobody used for days."""
+        if os.utime in os.supports_fd:
+            with suppress(OSError):  # only a courtesy
+                os.utime(self._file.fileno())
+
+    def lose(self) -> None:
+        """Forget the claim, since its lock file was removed: this process may claim anew."""
+        identity.let_go(self.holder)
 
     def write_record(self) -> None:
         """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""
@@ -156,32 +173,30 @@ class HeldLock:
 
         Safe to call again, and to be called again after an exception came in between.
         """
-        with _mutex:
-            # Closing the last descriptor unlocks. An explicit unlock would also end the
-            # lock of a parent that shares the description with a forked child.
-            self._file.close()
-            identity.let_go(self.holder)
-            _held.discard(self)
+        # Closing the last descriptor unlocks. An explicit unlock would also end the lock of a
+        # parent that shares the description with a forked child.
+        self._file.close()
+        identity.let_go(self.holder)
+        _held.discard(self)
 
 
-_mutex = threading.RLock()
 _held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
 _locked: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
-def _close_in_child() -> None:
-    # A child that kept the descriptor would hold the lock after its parent's death.
+def _close_inherited() -> bool:
+    """Close what a parent holds: a child that kept it would hold the lock after its death."""
     for held in list(_held):
         held.close()
     for file in list(_locked):
         file.close()
-    _mutex.release()
+    return True
 
 
+_inherited = PerProcess(_close_inherited)
+_inherited.get()  # of this process there is nothing yet
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_close_in_child
-    )
+    os.register_at_fork(after_in_child=_inherited.get)
 
 
 def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
@@ -214,11 +229,12 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
 
 def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
     """Return the lock, or else what the lock file says: None where others only look at it."""
+    _inherited.get()  # a fork in C runs no code in the child: it is done by now
     lock_descriptor = _lock_descriptor()
     while True:
         keeps = False
         # Race: Fork while a descriptor is opened. It would leak the descriptor into the child.
-        with _mutex:
+        with FORK_GATE:
             # Race: Exception from a signal handler. The FileIO closes the descriptor only once.
             file = io.FileIO(path, "r+", opener=_create)
             try:
@@ -247,7 +263,7 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
     lock_descriptor = _lock_descriptor()
     give_up = time.monotonic() + timeout
     file: io.FileIO | None = None
-    with suppress(OSError), _mutex:  # a fork in between would leak the descriptor into the child
+    with suppress(OSError), FORK_GATE:  # a fork in between would leak the descriptor into the child
         file = io.FileIO(path, "r+", opener=_create if create else _open_present)
         _locked.add(file)
     if file is None:
@@ -266,7 +282,7 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
 
 
 def _create(path: str, _: int) -> int:
-    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600))
+    return making.open_or_make(path)
 
 
 def _open_present(path: str, _: int) -> int:

@@ -15,7 +15,7 @@ from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreErr
 from sessionstore.model.ids import is_id
 from sessionstore.model.stored import Stored
 from sessionstore.storage.backend import Backend
-from sessionstore.storage.files import state_file
+from sessionstore.storage.files import root, state_file
 from sessionstore.storage.files.layout import STATE, Layout
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.values import ApplicationFile, Usage
@@ -101,7 +101,7 @@ class FilesReader(Backend, ABC):
                         session_id, path, "it is a symbolic link, which is not followed"
                     ) from None
                 raise SessionNotFound(session_id, self) from None
-            raise StorageError("open", path, error) from error
+            raise root.closed("open", path, error) from error
 
     def checkpoint_ids(self, session_id: str) -> list[str]:
         with self._found(session_id) as directory, storage_errors("list", directory.path):
