@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic_core import from_json
-
 from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.model import mending
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.operations.fork import Fork, to_fork
@@ -154,7 +153,7 @@ def _kept(backend: Backend, session_id: str, item: Checkpoint, latest: str | Non
 
 def _steps(payload: bytes) -> int | None:
     """Return the steps that a checkpoint of this package, or a foreign one, has counted."""
-    raw: Any = from_json(payload)
+    raw: Any = mending.parse(payload)
     progress = raw.get("progress", raw)  # a foreign one has no parts
     if not isinstance(progress, dict):
         return None

@@ -17,7 +17,7 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.model import codec
+from sessionstore.model import codec, mending
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
 from sessionstore.process import identity
@@ -185,6 +185,7 @@ class MemoryClaim(Claim):
     def read(self) -> Stored:
         with self._backend._changed:
             self._check()
+        self.foreign_values = mending.find(self._expected)
         return Stored(self._expected, f"memory:{self.session_id}")
 
     def write(
@@ -211,6 +212,11 @@ class MemoryClaim(Claim):
         with self._backend._changed:
             self._check()
             self._kept.checkpoints[checkpoint_id] = self._kept.payload
+
+    def keep_original(self, reason: str) -> str:
+        with self._backend._changed:
+            self._check()
+            return self._backend._to_quarantine(self, reason, _Kept(self._kept.payload))
 
     def checkpoint_ids(self) -> list[str]:
         return list(self._kept.checkpoints)

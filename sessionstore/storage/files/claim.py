@@ -19,7 +19,7 @@ from sessionstore.errors import (
     SessionCorrupt,
     SessionStoreError,
 )
-from sessionstore.model import codec
+from sessionstore.model import codec, mending
 from sessionstore.model.ids import random_hex
 from sessionstore.model.stored import Stored
 from sessionstore.storage.claim import Claim
@@ -94,6 +94,7 @@ class FilesClaim(Claim):
             if self._expected not in (None, found):
                 raise self._conflict(directory, None)
             self._expected = found
+        self.foreign_values = mending.find(payload)
         return Stored(payload, self._layout.state(self.session_id))
 
     def write(
@@ -276,6 +277,14 @@ class FilesClaim(Claim):
                     payload, _ = state_file.read(directory, STATE, self.session_id)
                     replace.write_new(checkpoints, name, payload, flush_file=True)
                 checkpoints.flush()
+
+    def keep_original(self, reason: str) -> str:
+        from sessionstore.storage.files.repair import quarantine
+
+        with self.opened("keep a copy of") as directory:
+            return quarantine.keep_state(
+                self._layout, directory, self.session_id, reason, self._clock
+            )
 
     def checkpoint_ids(self) -> list[str]:
         with self.opened("list the checkpoints of") as directory:
