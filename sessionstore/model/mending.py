@@ -1,7 +1,7 @@
-"""Read JSON that other software wrote with values that JSON or UTF-8 lacks, and name each value.
+r"""Read JSON in which other software wrote what JSON or UTF-8 lacks, and name each value.
 
 Python's json writes ``NaN``, ``Infinity`` and lone surrogates, and reads them back. Here a number
-that JSON lacks becomes null, and a lone surrogate becomes its escape as text (``\\ud83d``). Whoever
+that JSON lacks becomes null, and a lone surrogate becomes its escape as text (``\ud83d``). Whoever
 reads such a file sees this; the file itself changes with its next write, which keeps the original.
 
 Other damage can be mended as well, but only a repair does so (``thorough``): a byte order mark,

@@ -14,8 +14,8 @@ from sessionstore import clock
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
-from sessionstore.storage.files.claim import FilesClaim
 from sessionstore.storage.files import state_file
+from sessionstore.storage.files.claim import FilesClaim
 from sessionstore.storage.files.layout import STATE, Layout
 
 QUARANTINE = "quarantine"
