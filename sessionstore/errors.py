@@ -127,8 +127,9 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
     advice: str = "wait with timeout=, or ask that process to release it"
 
     def __init__(
-        self, session_id: str, owner: Any = None, *, reason: str = "", is_unknown: bool = False
-    ) -> None:
+        self, session_id: str, owner: Any = None, *, reason: str = "", is_unknown: bool = False,
+        is_orphaned: bool = False,
+    ) -> None:  # fmt: skip
         self.session_id: str = session_id
         self.owner: Any = owner
         """The :class:`~sessionstore.SessionOwner` that holds it, or None if no record names it."""
@@ -136,12 +137,17 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
         """How that is known; may be empty."""
         self.is_unknown: bool = is_unknown
         """Whether nobody can tell from here if that process lives."""
+        self.is_orphaned: bool = is_orphaned
+        """Whether that process is gone, and another one has its lock: ``reason`` says more."""
         if is_unknown:
             self.advice = "if you know that it is gone: claim(), resume() or mark() with force=True"
         holder = owner.describe() if owner is not None else ""
         holder = holder or "a process that left no record yet"
         message = f"{printable(session_id)} is held by {holder}"
-        if reason:
+        if is_orphaned:
+            self.advice = "end the process that has the lock, or wait for its end"
+            message = f"{printable(session_id)} is claimed: {reason}"
+        elif reason:
             message += f" ({reason})"
         super().__init__(f"{message}; {self.advice}")
 

@@ -249,8 +249,8 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
     ),
     "SessionClaimed": (
         "BlockingIOError",
-        "session_id owner *reason *is_unknown",
-        "errno is_unknown owner reason session_id",
+        "session_id owner *reason *is_unknown *is_orphaned",
+        "errno is_orphaned is_unknown owner reason session_id",
     ),
     "SessionCorrupt": ("ValueError", "session_id file reason", "file reason session_id"),
     "SessionEnded": (
@@ -363,6 +363,7 @@ def test_a_storage_error_says_what_to_do_and_has_the_systems_error_as_cause(code
     [
         (SessionExists("s-1"), "s-1 exists already"),
         (SessionClaimed("s-1", reason="x", is_unknown=True), "left no record yet (x)"),
+        (SessionClaimed("s-1", OWNER, reason="pid 4 is gone", is_orphaned=True), "pid 4 is gone"),
         (SessionCorrupt("s-1", "f", "torn"), "s-1: f is damaged: torn"),
         (NotResumable("s-1", "no", available=["c1"], wanted="be forked"), "cannot be forked: no"),
         (InvalidQuery("order", "no such"), "order: no such"),

@@ -41,7 +41,7 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         StorageError: it does not exist, or cannot be read.
     """
     try:
-        state, liveness = inspect.look(backend, session_id)
+        state, liveness = inspect.look(backend, session_id, names_heirs=True)
     except SessionCorrupt as error:
         return _explain_damaged(backend, session_id, error)
     probe = backend.probe(session_id)
@@ -134,7 +134,10 @@ def _summary(told: Explanation) -> str:
     resumable = told.unresumable is None
     after = "it can be resumed" if resumable else "it cannot be resumed as it is"
     sentences = {
-        Situation.RUNNING: f"{name} is running.",
+        Situation.RUNNING: f"{name} says that it is active, but only its lock has outlived the"
+        " process that ran it."
+        if told.liveness is not None and told.liveness.is_orphaned
+        else f"{name} is running.",
         Situation.STALE: f"{name} says that it is active, but its process died; {after}.",
         Situation.UNKNOWN: f"{name} says that it is active; whether its process lives cannot be"
         " known from here.",
@@ -251,6 +254,11 @@ def _advice(told: Explanation) -> list[Advice]:
     if situation is Situation.RUNNING and not told.is_held:
         text = "it holds no lock, so it cannot be asked: end its process yourself, then sweep"
         return [Advice(text, "store.recover()", "sessionstore recover --apply")]
+    if told.liveness is not None and told.liveness.is_orphaned:
+        return [
+            Advice("end the process that has the lock, then sweep"),
+            _sweep(),
+        ]
     if situation is Situation.RUNNING:
         return [
             Advice("ask it to end", f'store.cancel("{name}")', f"sessionstore cancel {name}"),

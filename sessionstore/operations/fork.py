@@ -14,7 +14,6 @@ from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names
-from sessionstore.process import identity
 from sessionstore.session import create, inspect
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
@@ -67,7 +66,7 @@ def fork(
     state.timestamps.completed_at = None
     state.timestamps.paused_at_time = text
     first = create.first_state(SessionState, None, state, {}, now)
-    writer = SessionWriter(None, first, clock=backend.clock, owner=identity.new_owner(now))
+    writer = SessionWriter(None, first, clock=backend.clock, owner=backend.new_owner(now))
     writer.finish_create(backend, writer.begin_save())
     try:
         # A checkpoint of its own, so that it can be resumed without its parent.

@@ -18,7 +18,6 @@ from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.operations.retention import RetentionPolicy
-from sessionstore.process import identity
 from sessionstore.session import inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
@@ -275,7 +274,7 @@ class _Prune:
         self._record(plan, self._measured(plan))
 
     def _apply(self, plan: _PrunePlan) -> None:
-        by = identity.new_owner(self.backend.clock())
+        by = self.backend.new_owner(self.backend.clock())
         claim = self.backend.claim(plan.entry.session_id, by, timeout=0.0)
         try:
             # Read again under the claim: it may have been resumed, or changed, since.

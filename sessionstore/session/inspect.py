@@ -16,6 +16,7 @@ from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.process import liveness
 from sessionstore.storage.backend import Backend
+from sessionstore.storage.values import Probe
 
 if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need none
     from sessionstore.model.checkpoint import Checkpoint
@@ -93,11 +94,14 @@ def read_base(backend: Backend, session_id: str) -> tuple[SessionState, Stored]:
     return codec.decode(stored.payload, SessionState, session_id, stored.file), stored
 
 
-def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
+def look(
+    backend: Backend, session_id: str, *, names_heirs: bool = False
+) -> tuple[SessionState, Liveness]:
     """Return the state of a session and whether its owner lives, both of one moment.
 
     A free lock says nothing about a state that was written since, so the state is read before
-    and after the look at the lock.
+    and after the look at the lock. With ``names_heirs`` the reason names the processes that have
+    a lock which has outlived the process that took it.
 
     Raises:
         SessionNotFound: there is no such session.
@@ -109,18 +113,22 @@ def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
         probe = backend.probe(session_id)
         if probe.held:
             holder = probe.holder or state.owner
-            return state, Liveness(Verdict.ALIVE, _holding(holder), holder)
+            return state, _held_by(holder, probe, names_heirs=names_heirs)
         # Race: Resume during a look. A state from before the resume would look stale.
         again = backend.read(session_id)
         if again.payload == stored.payload:
-            return state, liveness.judge(state, lock_is_proof=backend.lock_is_proof)
+            return state, liveness.judge(state, backend)
         state, stored = read_base(backend, session_id)
     return state, Liveness(Verdict.ALIVE, "its state is being written right now", state.owner)
 
 
-def _holding(holder: SessionOwner | None) -> str:
+def _held_by(holder: SessionOwner | None, probe: Probe, *, names_heirs: bool) -> Liveness:
+    if probe.holder is not None and not probe.released:
+        orphaned = liveness.why_orphaned(probe.holder, probe.file, names_heirs=names_heirs)
+        if orphaned is not None:
+            return Liveness(Verdict.ALIVE, orphaned, holder, is_orphaned=True)
     named = holder.describe() if holder else ""
-    return f"held by {named}" if named else "its lock is held"
+    return Liveness(Verdict.ALIVE, f"held by {named}" if named else "its lock is held", holder)
 
 
 def examine(

@@ -19,7 +19,7 @@ from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionResult, SessionState
 from sessionstore.model.status import FINISHED, SessionStatus
-from sessionstore.process import identity, liveness
+from sessionstore.process import liveness
 from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
@@ -52,7 +52,7 @@ def claim_session(
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
-    claim = backend.claim(session_id, identity.new_owner(backend.clock()), timeout=timeout)
+    claim = backend.claim(session_id, backend.new_owner(backend.clock()), timeout=timeout)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)
@@ -86,7 +86,7 @@ def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> L
     """
     if state.status is not SessionStatus.ACTIVE:
         return None
-    verdict = liveness.judge(state, lock_is_proof=backend.lock_is_proof)
+    verdict = liveness.judge(state, backend)
     if verdict.is_alive or (verdict.is_unknown and not force):
         raise SessionClaimed(
             state.session_id,

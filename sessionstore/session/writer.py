@@ -291,7 +291,11 @@ class SessionWriter(Generic[StateT]):
         """
         with self.queue:
             self._uncount()
-            self._claim = backend.create(self.session_id, prepared.payload, self.owner)
+            owner = backend.located(self.owner)
+            if owner is not self.owner:
+                prepared.name_owner(owner)
+                self.owner = owner
+            self._claim = backend.create(self.session_id, prepared.payload, owner)
             self._landed(prepared)
 
     def abandon(self, prepared: PreparedWrite) -> None:

@@ -24,7 +24,7 @@ from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.model.stored import Stored
 from sessionstore.operations.check.condition import SessionCondition, doubled_keys, read_condition
-from sessionstore.process import identity, liveness
+from sessionstore.process import liveness
 from sessionstore.session import foreign_values, outcome
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
@@ -156,7 +156,7 @@ class _Session:
     ) -> list[Finding]:
         if state.status is not SessionStatus.ACTIVE or not _names_nobody(state):
             return []
-        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        verdict = liveness.judge(state, self.backend)
         if not verdict.is_unknown or (claim is None and self.backend.probe(self.session_id).held):
             return []
         what = (
@@ -181,7 +181,7 @@ class _Session:
     def _claim_and_repair(self, found: list[Finding]) -> list[Finding]:
         # Before the claim: it says whether the last holder gave the session back.
         last = self.backend.probe(self.session_id)
-        by = identity.new_owner(self.backend.clock())
+        by = self.backend.new_owner(self.backend.clock())
         try:
             claim = self.backend.claim_for_repair(self.session_id, by)
         except SessionNotFound:
@@ -269,7 +269,7 @@ class _Session:
     def _may_live(self, state: SessionState) -> str | None:
         if state.status is not SessionStatus.ACTIVE:
             return None
-        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        verdict = liveness.judge(state, self.backend)
         return None if verdict.is_dead else f"it is active, and its owner {verdict}"
 
     def _load(self, checkpoint_id: str) -> SessionState:

@@ -8,11 +8,11 @@ import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
-from sessionstore.durable import mounts
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import (
     SessionClaimed,
@@ -23,6 +23,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.summary import Matches, SessionSummary
+from sessionstore.process import identity, liveness
 from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.claim import Claim
@@ -30,6 +31,7 @@ from sessionstore.storage.files import layout as layouts
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.index import index_directory
 from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.lock_place import LockPlace
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.importer import SessionImporter
@@ -82,7 +84,7 @@ class FilesBackend(FilesReader):
         store_marker.check_root(self._layout, warns=True)
         self._prepared = False
         self._copies = False
-        self._local: bool | None = None
+        self._lock_place = LockPlace(self._layout)
         self._own_index: Index | None = None
         self._own_listing: Listing | None = None
         if not create and marker is None and not os.path.isdir(self._layout.sessions):
@@ -95,12 +97,21 @@ class FilesBackend(FilesReader):
     def __str__(self) -> str:
         return self._layout.root
 
-    @property
-    def lock_is_proof(self) -> bool:
-        """Whether the root lies on a local file system, which has one kernel."""
-        if self._local is None:
-            self._local = mounts.is_local(self._layout.root)[0]
-        return self._local
+    def lock_is_proof(self, owner: SessionOwner) -> bool:
+        return self._lock_place.lock_is_proof(owner)
+
+    def is_copy(self, owner: SessionOwner) -> bool:
+        return self._lock_place.is_copy(owner)
+
+    def new_owner(self, now: datetime) -> SessionOwner:
+        return identity.new_owner(now, **self._lock_place.last_seen)
+
+    def located(self, owner: SessionOwner) -> SessionOwner:
+        self._prepare()
+        place = self._lock_place.describe()
+        if all(getattr(owner, name) == value for name, value in place.items()):
+            return owner
+        return owner.model_copy(update=place)
 
     def _prepare(self) -> None:
         """Make the store if it is missing, before the first write of this backend."""
@@ -164,8 +175,8 @@ class FilesBackend(FilesReader):
         with storage_errors("look at the lock", path):
             held, record = locks.probe(path)
         if record is None:
-            return Probe(held)
-        return Probe(held, record.holder, released=record.released_at is not None)
+            return Probe(held, file=path)
+        return Probe(held, record.holder, released=record.released_at is not None, file=path)
 
     def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
         from sessionstore.storage.files import cancel_request
@@ -185,8 +196,7 @@ class FilesBackend(FilesReader):
         self, session_id: str, owner: SessionOwner, timeout: float, *, tidy: bool = True
     ) -> FilesClaim:
         self._require(session_id)
-        self._prepare()
-        lock = self._acquire(session_id, owner, timeout)
+        lock = self._acquire(session_id, self.located(owner), timeout)
         try:
             # Look again under the lock: the session may have been deleted since.
             status = self._require(session_id)
@@ -225,7 +235,7 @@ class FilesBackend(FilesReader):
                     store_marker.prepare(self._layout, foreign=self._copies)
                     return locks.acquire(path, by, timeout=timeout)
             except locks.Held as held:
-                raise SessionClaimed(session_id, held.holder) from None
+                raise _refusal(session_id, held.holder, path) from None
 
     def _claimed(
         self,
@@ -385,3 +395,11 @@ class FilesBackend(FilesReader):
             return self.probe(session_id).held
         except StorageError:
             return True
+
+
+def _refusal(session_id: str, holder: SessionOwner | None, path: str) -> SessionClaimed:
+    """Return the error about a lock that is held: by its holder, or by who has it since."""
+    reason = None
+    if holder is not None:
+        reason = liveness.why_orphaned(holder, path, names_heirs=True)
+    return SessionClaimed(session_id, holder, reason=reason or "", is_orphaned=reason is not None)

@@ -32,23 +32,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sessionstore import clock
 from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
 from sessionstore.model.liveness import Verdict
-from sessionstore.process import identity, liveness
+from sessionstore.process import identity, kernel, liveness
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
 
+_LOOKS_SHARE = kernel.PLATFORM != "win32"
+
 LOOK_GRACE = 2.0
 """Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
 somebody took it and has yet to write its record, reads the state under it to say whether it keeps
-it, or has written that it let go and is about to. Each takes an instant on a machine that is not
-starved; and a claim that the state refuses must not be named as the holder."""
+it, has written that it let go and is about to, or only looks. Each takes an instant on a machine
+that is not starved; and a claim that the state refuses must not be named as the holder."""
 
 PROBE_GRACE = 0.1
-"""Seconds for which a look at a lock, which takes it for an instant, may be taken for a holder."""
+"""Seconds for which a claim that is being decided may be taken for a holder by who looks."""
 
-UNKNOWN_GRACE = 0.003
+UNKNOWN_GRACE = 0.0 if _LOOKS_SHARE else 0.003
 """The same where the lock file names a holder whose process cannot be looked at, as in another PID
-namespace. A look takes microseconds: a lock that stays held longer is the holder's."""
+namespace. Only where a look takes the lock as a claim does, the two have to be told apart by time:
+a look takes microseconds, so a lock that stays held longer is the holder's."""
 
 _RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
 _RECORD_LIMIT = 64 * 1024
@@ -201,8 +204,8 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
                 lock.close()
                 raise
             return lock
-        # Race: Look that seems a claim. Unless it is stopped, whoever has the lock is about to say
-        # so, or to give it back.
+        # Unless it is stopped, whoever has the lock and is not named is about to say so, or to
+        # give it back.
         if time.monotonic() - started >= max(timeout, _grace(record, unnamed=LOOK_GRACE)):
             raise Held(record.holder if record and not record.released_at else None)
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
@@ -210,7 +213,7 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
 
 
 def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
-    """Return the lock, or else what the lock file says."""
+    """Return the lock, or else what the lock file says: None where others only look at it."""
     lock_descriptor = _lock_descriptor()
     while True:
         keeps = False
@@ -221,7 +224,9 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
             try:
                 _require_regular(file)
                 if not lock_descriptor(file.fileno(), blocking=False):
-                    return None, _read_record(file)
+                    # Race: Look that seems a claim. Those who look share the lock: if it can be
+                    # shared, nobody holds it.
+                    return None, _read_record(file) if _is_claimed(file.fileno()) else None
                 lock = HeldLock(path, file, by)
                 # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
@@ -275,15 +280,14 @@ def _look_at(path: str, _: int) -> int:
 def probe(path: str) -> tuple[bool, Record | None]:
     """Return whether somebody has the lock of ``path``, and what its file says.
 
-    Takes a free lock for an instant; reads only, so that it works on a read-only file system.
+    Shares a free lock for an instant; reads only, so that it works on a read-only file system.
     """
     started = time.monotonic()
     pause = 0.001
     while True:
         held, record = _look(path)
-        # Race: Look that seems a claim. Somebody else's look takes the lock, too. A file that
-        # names a dead holder, or one that let go, is looked at again before the session counts as
-        # held.
+        # Race: Claim that only looks. A file that names a dead holder, or one that let go, is
+        # looked at again before the session counts as held.
         waited = time.monotonic() - started
         if not held or waited >= _grace(record, unnamed=PROBE_GRACE):
             return held, record
@@ -292,8 +296,7 @@ def probe(path: str) -> tuple[bool, Record | None]:
 
 
 def is_free(locks: Directory, session_id: str) -> bool:
-    """Return whether nobody has the lock of a session. False says little: others look, too."""
-    lock_descriptor = _lock_descriptor()
+    """Return whether no claim has the lock of a session."""
 
     def look_at(name: str, _: int) -> int:
         return locks.open(name, os.O_RDONLY)
@@ -301,7 +304,7 @@ def is_free(locks: Directory, session_id: str) -> bool:
     try:
         with io.FileIO(f"{session_id}.lock", opener=look_at) as file:
             # Whatever else than a file it may be: no claim of it is given.
-            return lock_descriptor(file.fileno(), blocking=False)
+            return not _is_claimed(file.fileno())
     except FileNotFoundError:
         return True
     except IsADirectoryError:
@@ -316,12 +319,29 @@ def _lock_descriptor() -> Callable[..., bool]:
     return lock_descriptor
 
 
+def _is_claimed(fd: int) -> bool:
+    """Return whether a claim has the lock of an open file. A look shares it with other looks.
+
+    Where locks cannot be shared (Windows), a look seems a claim, too.
+    """
+    if not _LOOKS_SHARE:
+        return not _lock_descriptor()(fd, blocking=False)
+    import fcntl  # Windows has none
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return True
+        raise
+    return False
+
+
 def _look(path: str) -> tuple[bool, Record | None]:
-    lock_descriptor = _lock_descriptor()
     try:
         with io.FileIO(path, opener=_look_at) as file:
             _require_regular(file)
-            held = not lock_descriptor(file.fileno(), blocking=False)
+            held = _is_claimed(file.fileno())
             return held, _read_record(file)
     except FileNotFoundError:
         return False, None

@@ -168,7 +168,8 @@ class Index:
         facts = opened.facts()
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
-        if facts.get("boot") != kernel.boot_id():
+        boot = kernel.boot_id()
+        if boot is None or facts.get("boot") != boot:
             return "the machine was started since, or the store comes from another one"
         try:
             is_recorded = live_names.is_recorded(opened.directory, self._layout)
@@ -186,7 +187,7 @@ class Index:
         """
         number = random_hex(8)
         with opened.transaction(PATIENT) as connection:
-            set_facts(connection, complete=number, boot=kernel.boot_id())
+            set_facts(connection, complete=number, boot=kernel.boot_id() or "")
         try:
             live_names.record_sessions(opened.directory, self._layout)
         except OSError as error:
