@@ -67,7 +67,8 @@ class MemoryBackend(Backend):
     def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
         with self._changed:
             if session_id in self._sessions:
-                raise SessionExists(session_id)
+                is_own = identity.is_holding(self.probe(session_id).holder)
+                raise SessionExists(session_id, is_own=is_own)
             self._sessions[session_id] = _Kept(payload)
             claim = self._claimed(session_id, owner)
             claim.confirm()
@@ -86,7 +87,9 @@ class MemoryBackend(Backend):
                 wait_until = deadline if holder.is_confirmed else max(deadline, started + 2.0)
                 left = wait_until - time.monotonic()
                 if left <= 0:
-                    raise SessionClaimed(session_id, holder.owner)
+                    raise SessionClaimed(
+                        session_id, holder.owner, is_own=identity.is_holding(holder.owner)
+                    )
                 self._changed.wait(left)
 
     def probe(self, session_id: str) -> Probe:

@@ -82,13 +82,15 @@ def awaited(
     return twin
 
 
-@wraps(SessionStore.history)
 def _read_history(
     store: SessionStore[StoredT], session_id: str, *, limit: int | None = None
 ) -> History:
     found = store.history(session_id, limit=limit)
     _ = found.shows_damage  # its entries read their files: not in the thread of the event loop
     return found
+
+
+_read_history.__name__, _read_history.__doc__ = "history", SessionStore.history.__doc__
 
 
 class AsyncSessionStore(Generic[StateT]):

@@ -267,7 +267,7 @@ class FilesBackend(FilesReader):
 
         self._prepare()
         if self.exists(session_id):
-            raise SessionExists(session_id)
+            raise SessionExists(session_id, is_own=self._is_own(session_id))
         # The lock file is made together with the session: a full disk also stops new locks.
         try:
             lock = self._acquire(session_id, owner, 0.0)
@@ -289,6 +289,13 @@ class FilesBackend(FilesReader):
         claim = self._claimed(session_id, lock, built.identity, built.signature, built.token)
         claim.confirm()  # nobody else can hold a new session
         return claim
+
+    def _is_own(self, session_id: str) -> bool:
+        """Return whether this process is known to hold the session."""
+        try:
+            return identity.is_holding(self.probe(session_id).holder)
+        except StorageError:
+            return False
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -402,4 +409,10 @@ def _refusal(session_id: str, holder: SessionOwner | None, path: str) -> Session
     reason = None
     if holder is not None:
         reason = liveness.why_orphaned(holder, path, names_heirs=True)
-    return SessionClaimed(session_id, holder, reason=reason or "", is_orphaned=reason is not None)
+    return SessionClaimed(
+        session_id,
+        holder,
+        reason=reason or "",
+        is_orphaned=reason is not None,
+        is_own=reason is None and identity.is_holding(holder),
+    )
