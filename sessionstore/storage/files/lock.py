@@ -119,7 +119,7 @@ class HeldLock:
             status = os.lstat(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        if abs(time.time() - status.st_mtime) > _TOUCHED:
+        if abs(clock.utc_now().timestamp() - status.st_mtime) > _TOUCHED:
             self._touch()
         return status.st_ino == self._inode
 
