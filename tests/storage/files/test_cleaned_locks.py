@@ -12,9 +12,15 @@ import pytest
 
 from sessionstore import ClaimLost, Session, SessionClaimed, SessionState, SessionStore
 from tests.support.processes import Child, needs_linux, needs_root, read_state
-from tests.support.users import ALICE, BOB, TEAM, as_user, place_of
+from tests.support.users import ALICE, BOB, TEAM, as_user, common_ground, place_of
 
 DAY = 86400.0
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    with common_ground() as path:
+        yield path
 
 
 @pytest.fixture
@@ -65,8 +71,8 @@ def test_a_lock_file_is_touched_at_most_once_an_hour(
 
 
 @needs_root("acts as other users")
-def test_a_holder_touches_a_lock_file_that_another_user_of_the_group_made(tmp_path: Path) -> None:
-    root = place_of(tmp_path, ALICE, TEAM, 0o2770)
+def test_a_holder_touches_a_lock_file_that_another_user_of_the_group_made(ground: Path) -> None:
+    root = place_of(ground, ALICE, TEAM, 0o2770)
 
     def create() -> None:
         with SessionStore(root).create("goal", session_id="s1") as session:
