@@ -22,8 +22,30 @@ SAFE_FLAGS: int = _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BIN
 
 _HAS_DIRECTORIES = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 
+_LEASE_WAIT = 2.0
+"""Seconds for which an open waits for another process to give up its lease (fcntl_locking(2)).
+Samba and other file servers do so in milliseconds; the kernel takes a lease away after 45 s."""
+
+NO_SUCH_CALL = frozenset(
+    getattr(errno, name)
+    for name in ("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EPERM", "EACCES", "ENOTTY")
+    if hasattr(errno, name)
+)
+"""What file systems answer to a call that they lack, and sandboxes (seccomp) to one that they
+forbid. What stands in for the call is then tried: if permission is lacking, that fails, too."""
+
+_NO_DIRECTORY_FLUSH = NO_SUCH_CALL | {errno.EBADF, errno.EISDIR}
+"""What fsync(2) of a directory answers on vboxsf, 9p, CIFS and some of FUSE, which cannot do it.
+EIO, ENOSPC, EDQUOT and EROFS are failures of one that can."""
+
 _SHARING_RETRIES = 40
 _SHARING_PAUSE = 0.025  # seconds; 40 of them are the second that scanners usually need
+
+
+LINK_IN_STORE = (
+    "it is a symbolic link: links inside a store are not followed; make the root itself the link,"
+    " or bind-mount the other directory there"
+)
 
 
 class Signature(NamedTuple):
@@ -64,7 +86,12 @@ class Directory:
         self._access: Access | None = None
         if _HAS_DIRECTORIES:
             flags = os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW
-            self._fd = os.open(path, flags, dir_fd=inside.fd if inside else None)
+            try:
+                self._fd = os.open(path, flags, dir_fd=inside.fd if inside else None)
+            except NotADirectoryError:
+                if os.path.islink(self.path):
+                    raise NotADirectoryError(errno.ENOTDIR, LINK_IN_STORE, self.path) from None
+                raise
         elif not stat.S_ISDIR(os.lstat(self.path).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
@@ -117,11 +144,15 @@ class Directory:
         """Open ``name``; follow no link, and do not wait for the other end of a FIFO.
 
         A file that this makes (O_CREAT with O_EXCL) gets the mode and the owner of :attr:`access`.
+
+        Raises:
+            BlockingIOError: another process has a lease on the file and keeps it for two seconds.
+            OSError: the system refused.
         """
         flags |= SAFE_FLAGS
         if self._fd is None:
             return retry_sharing(lambda: os.open(self.at(name), flags, 0o600))
-        fd = os.open(name, flags, 0o600, dir_fd=self._fd)
+        fd = self._open_leased(name, flags)
         if flags & os.O_EXCL and not self.access.is_plain:
             try:
                 self.access.apply(fd)
@@ -131,6 +162,17 @@ class Directory:
                     self.unlink(name)
                 raise
         return fd
+
+    def _open_leased(self, name: str, flags: int) -> int:
+        give_up: float | None = None
+        while True:
+            try:
+                return os.open(name, flags, 0o600, dir_fd=self._fd)
+            except BlockingIOError:  # the kernel has asked the holder of the lease to give it up
+                give_up = give_up or time.monotonic() + _LEASE_WAIT
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(0.01)
 
     def status(self, name: str) -> os.stat_result:
         """Return the status of ``name`` itself, never of what a link points to."""
@@ -171,9 +213,28 @@ class Directory:
         os.link(name, target_name, src_dir_fd=self._fd, dst_dir_fd=target.fd, follow_symlinks=False)
 
     def flush(self) -> None:
-        """Make the names in this directory durable. Does nothing on Windows, which cannot."""
-        if self._fd is not None:
+        """Make the names in this directory durable, where directories can be flushed.
+
+        Some file systems cannot, and Windows. There, a loss of power may take the newest names.
+        The bytes of a flushed file are safe all the same.
+        """
+        self.is_flushed()
+
+    def is_flushed(self) -> bool:
+        """Flush this directory, and return whether that can be done here.
+
+        Raises:
+            OSError: the flush failed.
+        """
+        if self._fd is None:
+            return False
+        try:
             flush(self._fd)
+        except OSError as error:
+            if error.errno in _NO_DIRECTORY_FLUSH:
+                return False
+            raise
+        return True
 
 
 @contextmanager

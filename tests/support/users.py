@@ -56,7 +56,7 @@ def as_user(uid: int, work: Callable[[], object], *, gid: int | None = None) -> 
 def common_ground() -> Iterator[Path]:
     """A directory that other users can reach: pytest keeps its own closed to them."""
     # Not in the directory that the tests use for temporary files, which pytest closes to others.
-    path = Path(tempfile.mkdtemp(prefix="sessionstore-users-", dir="/tmp"))  # noqa: S108 - random
+    path = Path(tempfile.mkdtemp(prefix="sessionstore-users-", dir="/tmp"))
     path.chmod(0o755)
     try:
         yield path

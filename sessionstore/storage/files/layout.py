@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sessionstore.durable import directory, making, replace
+from sessionstore.errors import StorageError
 from sessionstore.model.ids import is_id
 
 MARKER = "sessionstore.json"
@@ -64,6 +65,18 @@ class Layout:
     def request(self, session_id: str, token: str) -> str:
         """The file of a request to cancel, made to the claim of ``token``."""
         return os.path.join(self.root, "locks", f"{session_id}.{token}.cancel")
+
+
+def refuse_link(place: str) -> None:
+    """Refuse a directory of a store, such as sessions/, that is a symbolic link.
+
+    A system call refuses only a link that ends a path, and so not one in the middle.
+
+    Raises:
+        StorageError: ``place`` is a symbolic link.
+    """
+    if os.path.islink(place):
+        raise StorageError("use the store", place, directory.LINK_IN_STORE)
 
 
 @contextmanager

@@ -19,7 +19,6 @@ import os
 import random
 import stat
 import sys
-import threading
 import time
 import warnings
 import weakref
@@ -34,6 +33,7 @@ from sessionstore.durable import making
 from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, kernel, liveness
+from sessionstore.process.fork import FORK_GATE, PerProcess
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
@@ -112,22 +112,24 @@ class HeldLock:
         return self._file.closed
 
     def is_in_place(self) -> bool:
-        """Return whether the lock file at the path is still the one that is locked."""
+        """Return whether the lock file at the path is still the one that is locked.
+
+        On FUSE a file may get another inode number while it is locked. The file at the path is
+        then ours if it has our token, and if it is locked: a copy of it is not.
+        """
         if self._file.closed:
             return False
         try:
             status = os.lstat(self.path)
+            if status.st_ino == self._inode:
+                if abs(clock.utc_now().timestamp() - status.st_mtime) > _TOUCHED:
+                    with suppress(OSError):  # only a courtesy, to keep cleaners away
+                        os.utime(self._file.fileno() if os.utime in os.supports_fd else self.path)
+                return True
+            held, record = _look(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        if abs(clock.utc_now().timestamp() - status.st_mtime) > _TOUCHED:
-            self._touch()
-        return status.st_ino == self._inode
-
-    def _touch(self) -> None:
-        """Give the lock file the time of now: cleaners remove what nobody used for days."""
-        if os.utime in os.supports_fd:
-            with suppress(OSError):  # only a courtesy
-                os.utime(self._file.fileno())
+        return held and record is not None and record.holder.token == self.holder.token
 
     def lose(self) -> None:
         """Forget the claim, since its lock file was removed: this process may claim anew."""
@@ -173,32 +175,30 @@ class HeldLock:
 
         Safe to call again, and to be called again after an exception came in between.
         """
-        with _mutex:
-            # Closing the last descriptor unlocks. An explicit unlock would also end the
-            # lock of a parent that shares the description with a forked child.
-            self._file.close()
-            identity.let_go(self.holder)
-            _held.discard(self)
+        # Closing the last descriptor unlocks. An explicit unlock would also end the lock of a
+        # parent that shares the description with a forked child.
+        self._file.close()
+        identity.let_go(self.holder)
+        _held.discard(self)
 
 
-_mutex = threading.RLock()
 _held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
 _locked: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
-def _close_in_child() -> None:
-    # A child that kept the descriptor would hold the lock after its parent's death.
+def _close_inherited() -> bool:
+    """Close what a parent holds: a child that kept it would hold the lock after its death."""
     for held in list(_held):
         held.close()
     for file in list(_locked):
         file.close()
-    _mutex.release()
+    return True
 
 
+_inherited = PerProcess(_close_inherited)
+_inherited.get()  # of this process there is nothing yet
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_close_in_child
-    )
+    os.register_at_fork(after_in_child=_inherited.get)
 
 
 def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
@@ -231,11 +231,12 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
 
 def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
     """Return the lock, or else what the lock file says: None where others only look at it."""
+    _inherited.get()  # a fork in C runs no code in the child: it is done by now
     lock_descriptor = _lock_descriptor()
     while True:
         keeps = False
         # Race: Fork while a descriptor is opened. It would leak the descriptor into the child.
-        with _mutex:
+        with FORK_GATE:
             # Race: Exception from a signal handler. The FileIO closes the descriptor only once.
             file = io.FileIO(path, "r+", opener=_create)
             try:
@@ -247,6 +248,9 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
                 lock = HeldLock(path, file, by)
                 # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
+                if not keeps:  # unless its number changes from look to look
+                    lock.write_record()
+                    keeps = lock.is_in_place()
             finally:
                 if not keeps:
                     file.close()
@@ -264,7 +268,7 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
     lock_descriptor = _lock_descriptor()
     give_up = time.monotonic() + timeout
     file: io.FileIO | None = None
-    with suppress(OSError), _mutex:  # a fork in between would leak the descriptor into the child
+    with suppress(OSError), FORK_GATE:  # a fork in between would leak the descriptor into the child
         file = io.FileIO(path, "r+", opener=_create if create else _open_present)
         _locked.add(file)
     if file is None:

@@ -15,6 +15,7 @@ from sessionstore.errors import StorageError
 from sessionstore.storage.files import state_file, store_marker
 from sessionstore.storage.files.doctor import permissions, trials
 from sessionstore.storage.files.layout import STATE, Layout
+from sessionstore.storage.files.quarantine import QUARANTINE
 from sessionstore.storage.report import Diagnosis, Fitness
 from sessionstore.text import printable
 
@@ -44,7 +45,8 @@ def diagnose(root: str, now: clock.Clock = clock.utc_now) -> Sequence[Diagnosis]
     found = [_directory(layout)]
     if found[0].fitness is FAIL:
         return tuple(found)
-    found += [_guarded("permissions", permissions.diagnose, layout), _format(layout)]
+    found += [_guarded("permissions", permissions.diagnose, layout), _links(layout)]
+    found += [_format(layout)]
     found += [_guarded("file system", _file_system, layout)]
     found += trials.run(layout.root, now)
     found += [
@@ -82,6 +84,20 @@ def _directory(layout: Layout) -> Diagnosis:
             "check who owns it, and its mode (0700)",
         )
     return Diagnosis(check, OK, name)
+
+
+def _links(layout: Layout) -> Diagnosis:
+    quarantine = os.path.join(layout.root, QUARANTINE)
+    for path in (layout.sessions, layout.locks, layout.trash, quarantine):
+        if os.path.islink(path):
+            return Diagnosis(
+                "links",
+                FAIL,
+                f"{printable(path, limit=400)} is a symbolic link: links inside a store are not"
+                " followed",
+                "make the root itself the link, or bind-mount the other directory there",
+            )
+    return Diagnosis("links", OK, "no directory of the store is a symbolic link")
 
 
 def _format(layout: Layout) -> Diagnosis:

@@ -15,7 +15,7 @@ from functools import partial
 
 from sessionstore.clock import Clock
 from sessionstore.durable import making
-from sessionstore.durable.directory import Directory
+from sessionstore.durable.directory import LINK_IN_STORE, Directory
 from sessionstore.durable.replace import is_temporary
 from sessionstore.errors import StorageError
 from sessionstore.model.ids import is_id
@@ -24,8 +24,8 @@ from sessionstore.storage.files import cancel_request, store_marker
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.index import index_directory, live_names
 from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
+from sessionstore.storage.files.quarantine import QUARANTINE, quarantine
 from sessionstore.storage.files.repair.access import Places, Rule, check_access
-from sessionstore.storage.files.repair.quarantine import QUARANTINE, quarantine
 from sessionstore.storage.files.repair.session import mended
 from sessionstore.storage.report import Finding, FindingKind
 
@@ -44,12 +44,19 @@ class StoreCheck:
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings, repaired if that was asked for and is possible."""
+        linked = list(filter(os.path.islink, self._parts()))
+        for part in linked:
+            yield Finding(
+                FindingKind.UNREADABLE, None, part, LINK_IN_STORE, "move it by hand", is_damage=True
+            )
         for look in (self._root, self._sessions, self._locks, self._trash):
             try:
                 yield from look()
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 continue
             except OSError as error:
+                if error.filename in linked:
+                    continue
                 trouble = StorageError("look at", error.filename or self._layout.root, error)
                 yield Finding(
                     FindingKind.UNREADABLE,
@@ -59,6 +66,10 @@ class StoreCheck:
                     "see to what the system says, and check again",
                     is_damage=True,
                 )
+
+    def _parts(self) -> list[str]:
+        quarantined = os.path.join(self._layout.root, QUARANTINE)
+        return [self._layout.sessions, self._layout.locks, self._layout.trash, quarantined]
 
     def _done(self, finding: Finding, mend: Callable[[], str]) -> Finding:
         return mended(finding, mend) if self._repair else finding
