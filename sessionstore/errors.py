@@ -153,7 +153,7 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
         holder = holder or "a process that left no record yet"
         if is_own:
             self.advice = "use the Session that holds it, or release() that one first"
-            holder = f"this very process ({holder})"
+            holder += ", which is this very process"
         message = f"{printable(session_id)} is held by {holder}"
         if is_orphaned:
             self.advice = "end the process that has the lock, or wait for its end"

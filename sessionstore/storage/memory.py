@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -200,7 +200,7 @@ class MemoryClaim(Claim):
     def read(self) -> Stored:
         with self._backend._changed:
             self._check()
-        self.foreign_values = mending.find(self._expected)
+        self.foreign_values: Sequence[mending.ForeignValue] = mending.find(self._expected)
         return Stored(self._expected, f"memory:{self.session_id}")
 
     def write(

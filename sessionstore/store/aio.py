@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from functools import partial, wraps
+from functools import partial, update_wrapper, wraps
 from itertools import islice
 from typing import (
     TYPE_CHECKING,
@@ -90,7 +90,7 @@ def _read_history(
     return found
 
 
-_read_history.__name__, _read_history.__doc__ = "history", SessionStore.history.__doc__
+update_wrapper(_read_history, SessionStore.history)
 
 
 class AsyncSessionStore(Generic[StateT]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class FilesClaim(Claim):
             if known is not None and known.signature != found and not known.has(payload):
                 raise self._claimed.conflict(directory, None)
             self._claimed.state = Version.of(found, payload)
-        self.foreign_values = mending.find(payload)
+        self.foreign_values: Sequence[mending.ForeignValue] = mending.find(payload)
         return Stored(payload, self._layout.state(self.session_id))
 
     def write(
