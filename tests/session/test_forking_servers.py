@@ -54,7 +54,7 @@ GUNICORN = (
 )
 UWSGI = (
     "-c", "import pyuwsgi; pyuwsgi.run()", "--master", "--processes", "2", "--http-socket", "http",
-    "--module", "app", "--die-on-term", "--need-app",
+    "--module", "app", "--need-app",
 )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def test_every_worker_creates_saves_resumes_and_lists(
             assert int(count) == asked
             workers.add(pid)
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGQUIT)
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
