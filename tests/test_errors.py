@@ -249,8 +249,8 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
     ),
     "SessionClaimed": (
         "BlockingIOError",
-        "session_id owner *reason *is_unknown *is_orphaned",
-        "errno is_orphaned is_unknown owner reason session_id",
+        "session_id owner *reason *is_unknown *is_orphaned *is_own",
+        "errno is_orphaned is_own is_unknown owner reason session_id",
     ),
     "SessionCorrupt": ("ValueError", "session_id file reason", "file reason session_id"),
     "SessionEnded": (
@@ -258,7 +258,7 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
         "session_id state",
         "available checkpoint_id reason session_id state",
     ),
-    "SessionExists": ("FileExistsError", "session_id *wanted *found", "errno session_id"),
+    "SessionExists": ("FileExistsError", "session_id *wanted *found *is_own", "errno session_id"),
     "SessionNotFound": ("LookupError", "session_id store", "session_id store"),
     "StateTypeMismatch": (
         "TypeError",

@@ -6,11 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import from_json
-
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.log import log_session
+from sessionstore.model import mending
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
@@ -144,7 +143,7 @@ def forks(backend: Backend, session_id: str, progress: Progress | None = None) -
 
 def _lineage(payload: bytes) -> dict[str, Any] | None:
     try:
-        raw = from_json(payload)
+        raw = mending.parse(payload)
     except ValueError:
         return None
     lineage = raw.get("forked_from") if isinstance(raw, dict) else None

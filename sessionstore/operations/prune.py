@@ -18,6 +18,7 @@ from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.operations.retention import RetentionPolicy
+from sessionstore.process import identity
 from sessionstore.session import inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
@@ -270,7 +271,9 @@ class _Prune:
     def _preview(self, plan: _PrunePlan) -> None:
         probe = self.backend.probe(plan.entry.session_id)
         if probe.held:
-            raise SessionClaimed(plan.entry.session_id, probe.holder)
+            raise SessionClaimed(
+                plan.entry.session_id, probe.holder, is_own=identity.is_holding(probe.holder)
+            )
         self._record(plan, self._measured(plan))
 
     def _apply(self, plan: _PrunePlan) -> None:

@@ -40,6 +40,11 @@ def hold(owner: SessionOwner) -> None:
         held_tokens.add(owner.token)
 
 
+def is_holding(owner: SessionOwner | None) -> bool:
+    """Return whether this process holds the claim of ``owner``; a forked child does not."""
+    return owner is not None and owner.token in held_tokens and owner.pid == os.getpid()
+
+
 def let_go(owner: SessionOwner) -> None:
     """Forget a claim that this process no longer holds."""
     held_tokens.discard(owner.token or "")

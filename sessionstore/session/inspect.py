@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
+from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.ids import is_id, is_last_save
+from sessionstore.model.ids import is_id, is_last_save, parse_checkpoint_id, stamp_of
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.stored import Stored
@@ -187,6 +189,30 @@ def describe_checkpoint(backend: Backend, session_id: str, checkpoint_id: str) -
         return Checkpoint(checkpoint_id, damaged=error.reason)
     except (SessionNotFound, StorageError) as error:
         return Checkpoint(checkpoint_id, damaged=str(error))
+
+
+def name_checkpoints(backend: Backend, session_id: str) -> list[Checkpoint]:
+    """Return the checkpoints of a session, oldest first, without reading those of this package.
+
+    Their names tell the type, the node and the revision. Only a checkpoint whose name tells nothing
+    is read, and only that one has ``created_at`` and can be known to be damaged.
+    """
+    from sessionstore.model.checkpoint import Checkpoint
+
+    found: list[tuple[tuple[int, str, str], Checkpoint]] = []
+    for checkpoint_id in backend.checkpoint_ids(session_id):
+        name = parse_checkpoint_id(checkpoint_id)
+        if name is not None:
+            item = Checkpoint(checkpoint_id, name.checkpoint_type, name.node, name.revision)
+            age = name.revision, checkpoint_id.rpartition(".")[2], checkpoint_id
+        else:
+            item = describe_checkpoint(backend, session_id, checkpoint_id)
+            moment = clock.parse(item.created_at)
+            stamp = stamp_of(moment) if moment else ""
+            age = -1 if item.revision is None else item.revision, stamp, checkpoint_id
+        found.append((age, item))
+    found.sort(key=itemgetter(0))
+    return [item for _, item in found]
 
 
 def list_checkpoints(backend: Backend, session_id: str) -> list[Checkpoint]:

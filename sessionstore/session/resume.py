@@ -20,7 +20,7 @@ from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionResult, SessionState
 from sessionstore.model.status import FINISHED, SessionStatus
 from sessionstore.process import liveness
-from sessionstore.session import inspect
+from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -179,6 +179,7 @@ def restore(
     if not backend.is_current(current.session_id, chosen) and is_newer(current, restored):
         node, now = current.progress.current_node, backend.clock()
         keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
+    foreign_values.report_checkpoint(current.session_id, stored)
     kept = checkpoint.of_state(chosen, restored)
     restored.revision = current.revision
     restored.incarnation = current.incarnation

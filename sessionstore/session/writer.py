@@ -26,7 +26,7 @@ from sessionstore.model.conversion import Default
 from sessionstore.model.ids import LAST_SAVE, is_last_save
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.process.fork import Mutex
-from sessionstore.session import position, stamp
+from sessionstore.session import foreign_values, position, stamp
 from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older, remove_quietly
 from sessionstore.session.edited_state import EditedState
 from sessionstore.session.position import End
@@ -326,6 +326,8 @@ class SessionWriter(Generic[StateT]):
             self.settle()
             if (prepared.revision, prepared.follows) != (self.revision + 1, self._latest):
                 prepared.follow(self.revision + 1, self._latest, self._clock())
+            if self.claim.foreign_values:
+                foreign_values.keep_original(self.claim)
             self._attempt = prepared
             self.claim.write(
                 prepared.payload,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -18,7 +18,7 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.model import codec
+from sessionstore.model import codec, mending
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
 from sessionstore.process import identity
@@ -79,7 +79,8 @@ class MemoryBackend(Backend):
     def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
         with self._changed:
             if session_id in self._sessions:
-                raise SessionExists(session_id)
+                is_own = identity.is_holding(self.probe(session_id).holder)
+                raise SessionExists(session_id, is_own=is_own)
             self._sessions[session_id] = _Kept(payload)
             claim = self._claimed(session_id, owner)
             claim.confirm()
@@ -98,7 +99,9 @@ class MemoryBackend(Backend):
                 wait_until = deadline if holder.is_confirmed else max(deadline, started + 2.0)
                 left = wait_until - time.monotonic()
                 if left <= 0:
-                    raise SessionClaimed(session_id, holder.owner)
+                    raise SessionClaimed(
+                        session_id, holder.owner, is_own=identity.is_holding(holder.owner)
+                    )
                 self._changed.wait(left)
 
     def probe(self, session_id: str) -> Probe:
@@ -197,6 +200,7 @@ class MemoryClaim(Claim):
     def read(self) -> Stored:
         with self._backend._changed:
             self._check()
+        self.foreign_values: Sequence[mending.ForeignValue] = mending.find(self._expected)
         return Stored(self._expected, f"memory:{self.session_id}")
 
     def write(
@@ -223,6 +227,11 @@ class MemoryClaim(Claim):
         with self._backend._changed:
             self._check()
             self._kept.checkpoints[checkpoint_id] = self._kept.payload
+
+    def keep_original(self, reason: str) -> str:
+        with self._backend._changed:
+            self._check()
+            return self._backend._to_quarantine(self, reason, _Kept(self._kept.payload))
 
     def checkpoint_ids(self) -> list[str]:
         return list(self._kept.checkpoints)

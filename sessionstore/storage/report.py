@@ -27,6 +27,8 @@ class FindingKind(StrEnum):
     """A state is older than its newest checkpoint: a power cut took the last saves."""
     DOUBLED_KEYS = "doubled_keys"
     """A state or a checkpoint has a key more than once; the last one counts."""
+    FOREIGN_VALUES = "foreign_values"
+    """A state or a checkpoint has values that JSON or UTF-8 lacks: NaN, a lone surrogate."""
     ACTIVE_WITHOUT_OWNER = "active_without_owner"
     """A session is ACTIVE, but names no process that could be looked for."""
     LEFTOVER = "leftover"

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +32,7 @@ SAVES, LOOKS = (300, 200) if RECORD else (30, 10)
 LOCAL = Outcome()
 MEMORY = Outcome(doctor=("file system: warn",))
 FUSE = Outcome(doctor=("file system: warn", "exchange: warn"))
-TWO_MOUNTS = {"holder": "alive, by the process table", "mounts": DECIDED}
+TWO_MOUNTS: dict[str, Any] = {"holder": "alive, by the process table", "mounts": DECIDED}
 
 EXPECTED = {
     "ext4": LOCAL,
@@ -178,11 +181,12 @@ def test_nothing_of_a_place_is_left_however_its_block_ends(
 @needs_root("it mounts file systems")
 def test_a_place_that_cannot_be_made_leaves_nothing_either(tmp_path: Path) -> None:
     before = traces()["mounts"]
-    for make in (
+    ways: tuple[Callable[[], AbstractContextManager[object]], ...] = (
         lambda: served(tmp_path, ["false"]),
         lambda: served(tmp_path, ["sessionstore-no-such-tool"]),
         lambda: mounted(tmp_path, ["mount", "-t", "no-such-kind", "none"]),
-    ):
+    )
+    for make in ways:
         with pytest.raises(Unavailable), make():
             pytest.fail("it was made")
     assert not any(str(tmp_path) in one for one in traces()["mounts"] - before)

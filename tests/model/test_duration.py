@@ -14,10 +14,8 @@ from tests.support.processes import read_state
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    "back", [timedelta(milliseconds=1), timedelta(hours=2), timedelta(days=9999)]
-)
-@pytest.mark.parametrize("end", ["complete", "fail", "cancel"])
+@pytest.mark.parametrize("back", [timedelta(milliseconds=1), timedelta(days=9999)])
+@pytest.mark.parametrize("end", ["complete", "cancel"])
 def test_a_clock_that_is_set_back_gives_no_negative_duration(
     tmp_path: Path, back: timedelta, end: str
 ) -> None:

@@ -297,7 +297,7 @@ class FilesBackend(FilesReader):
 
         self._prepare()
         if self.exists(session_id):
-            raise SessionExists(session_id)
+            raise SessionExists(session_id, is_own=self._is_own(session_id))
         # The lock file is made together with the session: a full disk also stops new locks.
         try:
             lock = self._acquire(session_id, owner, 0.0)
@@ -319,6 +319,13 @@ class FilesBackend(FilesReader):
         claim = self._claimed(session_id, lock, built.identity, built.state, built.token)
         claim.confirm()  # nobody else can hold a new session
         return claim
+
+    def _is_own(self, session_id: str) -> bool:
+        """Return whether this process is known to hold the session."""
+        try:
+            return identity.is_holding(self.probe(session_id).holder)
+        except StorageError:
+            return False
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -362,24 +369,26 @@ class FilesBackend(FilesReader):
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.restore(self._layout, claim, payload, revision, reason, self.clock)
+        return claimed_session.restore(self._layout, claim, payload, revision, reason, self.clock)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.put_checkpoint(self._layout, claim, checkpoint_id, reason, self.clock)
+        return claimed_session.put_checkpoint(
+            self._layout, claim, checkpoint_id, reason, self.clock
+        )
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.put_session(self._layout, claim, reason, self.clock)
+        return claimed_session.put_session(self._layout, claim, reason, self.clock)
 
     def diagnose(self) -> Sequence[Diagnosis]:
         from sessionstore.storage.files.doctor import (
@@ -432,4 +441,10 @@ def _refusal(session_id: str, holder: SessionOwner | None, path: str) -> Session
     reason = None
     if holder is not None:
         reason = liveness.why_orphaned(holder, path, names_heirs=True)
-    return SessionClaimed(session_id, holder, reason=reason or "", is_orphaned=reason is not None)
+    return SessionClaimed(
+        session_id,
+        holder,
+        reason=reason or "",
+        is_orphaned=reason is not None,
+        is_own=reason is None and identity.is_holding(holder),
+    )

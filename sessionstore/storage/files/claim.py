@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from sessionstore.errors import (
     DurabilityUncertain,
     SessionCorrupt,
 )
+from sessionstore.model import mending
 from sessionstore.model.ids import random_hex
 from sessionstore.model.stored import Stored
 from sessionstore.storage.claim import Claim
-from sessionstore.storage.files import cancel_request, state_file
+from sessionstore.storage.files import cancel_request, quarantine, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
 from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
 from sessionstore.storage.files.index import live_names
@@ -92,6 +93,7 @@ class FilesClaim(Claim):
             if known is not None and known.signature != found and not known.has(payload):
                 raise self._claimed.conflict(directory, None)
             self._claimed.state = Version.of(found, payload)
+        self.foreign_values: Sequence[mending.ForeignValue] = mending.find(payload)
         return Stored(payload, self._layout.state(self.session_id))
 
     def write(
@@ -274,6 +276,12 @@ class FilesClaim(Claim):
                     payload, _ = state_file.read(directory, STATE, self.session_id)
                     replace.write_new(checkpoints, name, payload, flush_file=True)
                 checkpoints.flush()
+
+    def keep_original(self, reason: str) -> str:
+        with self.opened("keep a copy of") as directory:
+            return quarantine.keep_state(
+                self._layout, directory, self.session_id, reason, self._clock
+            )
 
     def checkpoint_ids(self) -> list[str]:
         with self.opened("list the checkpoints of") as directory:

@@ -122,7 +122,7 @@ class HeldLock:
         try:
             status = os.lstat(self.path)
             if status.st_ino == self._inode:
-                if abs(time.time() - status.st_mtime) > _TOUCHED:
+                if abs(clock.utc_now().timestamp() - status.st_mtime) > _TOUCHED:
                     self._touch()
                 return True
             held, record = _look(self.path)

@@ -15,7 +15,7 @@ from sessionstore.errors import StorageError
 from sessionstore.storage.files import state_file, store_marker
 from sessionstore.storage.files.doctor import permissions, trials
 from sessionstore.storage.files.layout import STATE, Layout
-from sessionstore.storage.files.repair.quarantine import QUARANTINE
+from sessionstore.storage.files.quarantine import QUARANTINE
 from sessionstore.storage.report import Diagnosis, Fitness
 from sessionstore.text import printable
 

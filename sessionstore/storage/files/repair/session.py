@@ -15,8 +15,8 @@ from sessionstore.durable.directory import Directory
 from sessionstore.errors import SessionStoreError
 from sessionstore.storage.files import leftovers, state_file
 from sessionstore.storage.files.layout import STATE, Layout
+from sessionstore.storage.files.quarantine import quarantine
 from sessionstore.storage.files.repair.access import check_access
-from sessionstore.storage.files.repair.quarantine import quarantine
 from sessionstore.storage.report import Finding, FindingKind
 
 

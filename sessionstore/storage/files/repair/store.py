@@ -24,8 +24,8 @@ from sessionstore.storage.files import cancel_request, store_marker
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.index import index_directory, live_names
 from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
+from sessionstore.storage.files.quarantine import QUARANTINE, quarantine
 from sessionstore.storage.files.repair.access import Places, Rule, check_access
-from sessionstore.storage.files.repair.quarantine import QUARANTINE, quarantine
 from sessionstore.storage.files.repair.session import mended
 from sessionstore.storage.report import Finding, FindingKind
 
