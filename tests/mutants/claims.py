@@ -55,8 +55,8 @@ MUTANTS = (
         "storage/files/lock.py",
         (
             (
-                "if os.lstat(self.path).st_ino == self._inode:",
-                "if os.lstat(self.path).st_ino > 0:",
+                "if status.st_ino == self._inode:",
+                "if status.st_ino > 0:",
             ),
         ),
         "tests/storage/files/test_backend.py::test_a_claim_without_its_lock_file_is_lost[new]",
