@@ -106,8 +106,8 @@ _open_database = Database.__init__
 
 
 def _remember(database: Database, *arguments: Any) -> None:
-    _databases.add(database)
     _open_database(database, *arguments)
+    _databases.add(database)
 
 
 Database.__init__ = _remember  # type: ignore[method-assign, assignment]

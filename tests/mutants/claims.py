@@ -73,7 +73,7 @@ MUTANTS = (
         "a save touches no old lock file",
         5,
         "storage/files/lock.py",
-        (("            self._touch()\n", "            pass\n"),),
+        (("status.st_mtime) > _TOUCHED:", "status.st_mtime) < 0:"),),
         "tests/storage/files/test_cleaned_locks.py::"
         "test_a_holder_that_saves_now_and_then_keeps_its_lock_file[save]",
     ),

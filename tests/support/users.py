@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -50,12 +52,21 @@ def as_user(uid: int, work: Callable[[], object], *, gid: int | None = None) -> 
     return said
 
 
-def place_of(tmp_path: Path, uid: int, gid: int, mode: int) -> Path:
-    """Return the root of a store to be: a directory that everybody can reach."""
-    for above in (tmp_path, *tmp_path.parents):
-        if above.owner() == "root" and above.stat().st_mode & 0o1 == 0:
-            above.chmod(above.stat().st_mode | 0o11)
-    root = tmp_path / "root"
+@contextmanager
+def common_ground() -> Iterator[Path]:
+    """A directory that other users can reach: pytest keeps its own closed to them."""
+    # Not in the directory that the tests use for temporary files, which pytest closes to others.
+    path = Path(tempfile.mkdtemp(prefix="sessionstore-users-", dir="/tmp"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def place_of(ground: Path, uid: int, gid: int, mode: int) -> Path:
+    """Return the root of a store to be, on common ground."""
+    root = ground / "root"
     root.mkdir()
     os.chown(root, uid, gid)
     root.chmod(mode)

@@ -123,18 +123,13 @@ class HeldLock:
             status = os.lstat(self.path)
             if status.st_ino == self._inode:
                 if abs(clock.utc_now().timestamp() - status.st_mtime) > _TOUCHED:
-                    self._touch()
+                    with suppress(OSError):  # only a courtesy, to keep cleaners away
+                        os.utime(self._file.fileno() if os.utime in os.supports_fd else self.path)
                 return True
             held, record = _look(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return held and record is not None and record.holder.token == self.holder.token
-
-    def _touch(self) -> None:
-        """Give the lock file the time of now: cleaners remove what nobody used for days."""
-        if os.utime in os.supports_fd:
-            with suppress(OSError):  # only a courtesy
-                os.utime(self._file.fileno())
 
     def lose(self) -> None:
         """Forget the claim, since its lock file was removed: this process may claim anew."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,22 @@ import pytest
 from sessionstore import RetentionPolicy, SessionStore, StorageError, check_store, diagnose
 from sessionstore.storage.report import FindingKind, Fitness
 from tests.support.processes import needs_linux, needs_root, new_session, state_path
-from tests.support.users import ALICE, BOB, TEAM, as_user, place_of
+from tests.support.users import ALICE, BOB, TEAM, as_user, common_ground, place_of
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    with common_ground() as path:
+        yield path
 
 
 def owners(root: Path) -> set[tuple[int, int]]:
-    return {(path.lstat().st_uid, path.lstat().st_gid) for path in (root, *root.rglob("*"))}
+    found = set()
+    for path in (root, *root.rglob("*")):
+        with suppress(FileNotFoundError):  # the log of an index goes with the last connection
+            status = path.lstat()
+            found.add((status.st_uid, status.st_gid))
+    return found
 
 
 def modes(root: Path) -> set[str]:
@@ -109,9 +120,9 @@ def begin(root: Path) -> None:
     ids=lambda act: act.__name__,
 )
 def test_what_root_makes_in_a_users_store_belongs_to_the_user(
-    tmp_path: Path, act: Callable[[Path], None]
+    ground: Path, act: Callable[[Path], None]
 ) -> None:
-    root = place_of(tmp_path, ALICE, ALICE, 0o700)
+    root = place_of(ground, ALICE, ALICE, 0o700)
     as_user(ALICE, lambda: crash(root))
     act(root)
     assert owners(root) == {(ALICE, ALICE)}
@@ -121,8 +132,8 @@ def test_what_root_makes_in_a_users_store_belongs_to_the_user(
 
 
 @needs_root("acts as root and as another user")
-def test_the_index_that_root_makes_serves_the_user(tmp_path: Path) -> None:
-    root = place_of(tmp_path, ALICE, ALICE, 0o700)
+def test_the_index_that_root_makes_serves_the_user(ground: Path) -> None:
+    root = place_of(ground, ALICE, ALICE, 0o700)
     as_user(ALICE, lambda: crash(root))
     store = SessionStore(root)  # its connection stays open: the log beside the index, too
     store.find()
@@ -134,8 +145,8 @@ def test_the_index_that_root_makes_serves_the_user(tmp_path: Path) -> None:
 
 
 @needs_root("acts as root")
-def test_where_root_may_not_give_files_away_nothing_is_written(tmp_path: Path) -> None:
-    root = place_of(tmp_path, ALICE, ALICE, 0o777)
+def test_where_root_may_not_give_files_away_nothing_is_written(ground: Path) -> None:
+    root = place_of(ground, ALICE, ALICE, 0o777)
     root.chmod(0o755)
     script = (
         "import sys; from sessionstore import SessionStore\n"
@@ -153,8 +164,8 @@ def test_where_root_may_not_give_files_away_nothing_is_written(tmp_path: Path) -
 
 @needs_root("acts as root and as another user")
 @pytest.mark.parametrize("what", ["state.json", "checkpoints", "lock", "index", "all"])
-def test_what_root_left_in_a_users_store_is_named_and_given_back(tmp_path: Path, what: str) -> None:
-    root = place_of(tmp_path, ALICE, ALICE, 0o700)
+def test_what_root_left_in_a_users_store_is_named_and_given_back(ground: Path, what: str) -> None:
+    root = place_of(ground, ALICE, ALICE, 0o700)
 
     def prepare() -> None:
         with SessionStore(root).create("goal", session_id="j") as session:
@@ -194,10 +205,10 @@ def test_what_root_left_in_a_users_store_is_named_and_given_back(tmp_path: Path,
 
 
 @needs_root("gives files to others")
-def test_a_file_that_has_a_name_outside_the_store_is_given_to_nobody(tmp_path: Path) -> None:
-    root = place_of(tmp_path, ALICE, ALICE, 0o700)
+def test_a_file_that_has_a_name_outside_the_store_is_given_to_nobody(ground: Path) -> None:
+    root = place_of(ground, ALICE, ALICE, 0o700)
     as_user(ALICE, lambda: SessionStore(root).create("goal", session_id="j").complete())
-    secret = tmp_path / "shadow"
+    secret = ground / "shadow"
     secret.write_bytes(state_path(root, "j").read_bytes())
     secret.chmod(0o600)
     state_path(root, "j").unlink()
@@ -216,8 +227,8 @@ def test_a_file_that_has_a_name_outside_the_store_is_given_to_nobody(tmp_path: P
 
 @needs_root("acts as other users")
 @pytest.mark.parametrize("mode", [0o700, 0o750, 0o755, 0o2755])
-def test_another_user_is_told_whose_store_it_is(tmp_path: Path, mode: int) -> None:
-    root = place_of(tmp_path, ALICE, TEAM, mode)
+def test_another_user_is_told_whose_store_it_is(ground: Path, mode: int) -> None:
+    root = place_of(ground, ALICE, TEAM, mode)
     as_user(ALICE, lambda: SessionStore(root).create("goal").complete(), gid=TEAM)
     for uid in (BOB, 1):  # a known user, too
         told = as_user(uid, lambda: SessionStore(root).create("goal"), gid=TEAM)
@@ -232,9 +243,9 @@ def test_another_user_is_told_whose_store_it_is(tmp_path: Path, mode: int) -> No
 @needs_root("acts as other users")
 @pytest.mark.parametrize("umask", [0o007, 0o022, 0o077])
 def test_a_store_that_was_made_for_a_group_works_for_each_of_its_users(
-    tmp_path: Path, umask: int, caplog: pytest.LogCaptureFixture
+    ground: Path, umask: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    root = place_of(tmp_path, ALICE, TEAM, 0o2770)
+    root = place_of(ground, ALICE, TEAM, 0o2770)
 
     def work(name: str) -> str:
         os.umask(umask)
@@ -267,8 +278,8 @@ def test_a_store_that_was_made_for_a_group_works_for_each_of_its_users(
 
 
 @needs_root("acts as other users")
-def test_a_user_of_the_group_sweeps_what_another_one_left(tmp_path: Path) -> None:
-    root = place_of(tmp_path, ALICE, TEAM, 0o2770)
+def test_a_user_of_the_group_sweeps_what_another_one_left(ground: Path) -> None:
+    root = place_of(ground, ALICE, TEAM, 0o2770)
 
     def watch() -> str:
         return f"{SessionStore(root).liveness('j').verdict} {SessionStore(root).recover().swept}"
@@ -282,8 +293,8 @@ def test_a_user_of_the_group_sweeps_what_another_one_left(tmp_path: Path) -> Non
 
 @needs_root("acts as other users")
 @pytest.mark.parametrize("mode", [0o3770, 0o3775])
-def test_a_groups_store_with_a_sticky_bit_is_refused(tmp_path: Path, mode: int) -> None:
-    root = place_of(tmp_path, ALICE, TEAM, mode)
+def test_a_groups_store_with_a_sticky_bit_is_refused(ground: Path, mode: int) -> None:
+    root = place_of(ground, ALICE, TEAM, mode)
     with pytest.raises(StorageError, match="chmod -t"):
         SessionStore(root)
     (found,) = (item for item in diagnose(root) if item.check == "permissions")
@@ -291,8 +302,8 @@ def test_a_groups_store_with_a_sticky_bit_is_refused(tmp_path: Path, mode: int) 
 
 
 @needs_root("acts as other users")
-def test_a_store_becomes_a_groups_and_one_users_again(tmp_path: Path) -> None:
-    root = place_of(tmp_path, ALICE, TEAM, 0o700)
+def test_a_store_becomes_a_groups_and_one_users_again(ground: Path) -> None:
+    root = place_of(ground, ALICE, TEAM, 0o700)
 
     def work(name: str) -> str:
         with SessionStore(root).create("goal", session_id=name) as session:
