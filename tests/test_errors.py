@@ -132,6 +132,24 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         "at revision 4, not 3",
     ),
     (
+        RevisionConflict("s-1", expected=3, found=3, detail="by hand"),
+        {"session_id": "s-1", "expected": 3, "found": 3, "detail": "by hand"},
+        RuntimeError,
+        "s-1 is at revision 3 as expected, but its content differs: by hand",
+    ),
+    (
+        SessionClaimed("s-1", OWNER, is_own=True),
+        {"session_id": "s-1", "owner": OWNER, "is_own": True},
+        BlockingIOError,
+        "which is this very process; use the Session that holds it, or release() that one first",
+    ),
+    (
+        SessionExists("s-1", is_own=True),
+        {"session_id": "s-1"},
+        FileExistsError,
+        "s-1 exists already; this very process holds it: use that Session",
+    ),
+    (
         RevisionConflict("s-1", expected=3, found=None),
         {"session_id": "s-1", "expected": 3, "found": None, "owner": None},
         RuntimeError,

@@ -13,6 +13,42 @@ MUTANTS = (
         (("or (kind is float and item - item == 0)", "or kind is float"),),
         "tests/model/test_json_values.py::test_the_message_is_the_one_of_the_design",
     ),
+    Mutant(
+        "a foreign NaN is put into quarantine with its session",
+        10,
+        "operations/check/session.py",
+        (("if seen.state is None and seen.newest", "if seen.values or seen.newest"),),
+        "tests/operations/check/test_foreign_values.py::"
+        "test_damage_of_a_few_characters_is_mended_in_place",
+    ),
+    Mutant(
+        "a foreign NaN is read as it is, and no write succeeds",
+        8,
+        "model/codec.py",
+        (("mending.mend(payload) if mending.has_constants(payload) else None", "None"),),
+        "tests/session/test_foreign_values.py::"
+        "test_the_sweep_marks_it_and_a_second_sweep_finds_nothing",
+    ),
+    Mutant(
+        "foreign values are lost in silence",
+        8,
+        "session/writer.py",
+        (("                foreign_values.keep_original(self.claim)\n", "                pass\n"),),
+        "tests/session/test_foreign_values.py::"
+        "test_every_write_succeeds_keeps_the_original_and_names_the_values_once",
+    ),
+    Mutant(
+        "old checkpoints are removed all at once",
+        10,
+        "session/checkpoint_limit.py",
+        (
+            (
+                "over = min(left, max(0, len(kept) - self._limit))",
+                "over = max(0, len(kept) - self._limit)",
+            ),
+        ),
+        "tests/session/test_checkpoint_limit.py::test_no_write_removes_more_than_a_few_of_many",
+    ),
     # --- 9: create and delete are atomic ----------------------------------------------------------
     Mutant(
         "a session is created in place",
