@@ -76,8 +76,13 @@ class ForkGate:
 
     def __init__(self) -> None:
         self._inside = PerProcess(_Inside)
+        self._works: list[Callable[[], object]] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self._close, after_in_parent=self._open)
+
+    def before_fork(self, work: Callable[[], object]) -> None:
+        """Do ``work`` before each fork of Python's that finds nobody inside."""
+        self._works.append(work)
 
     def __enter__(self) -> None:
         inside, me = self._inside.get(), threading.get_ident()
@@ -98,6 +103,9 @@ class ForkGate:
         inside, me = self._inside.get(), threading.get_ident()
         inside.condition.acquire()
         inside.condition.wait_for(lambda: not (inside.threads.keys() - {me}), _PATIENCE)
+        if not inside.threads:
+            for work in self._works:
+                work()
 
     def _open(self) -> None:
         self._inside.get().condition.release()

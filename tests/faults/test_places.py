@@ -42,10 +42,7 @@ EXPECTED = {
     "overlay": MEMORY,
     "overlay and its upper directory": replace(MEMORY, **TWO_MOUNTS),
     "bindfs, twice over one directory": replace(FUSE, **TWO_MOUNTS),
-    "unionfs-fuse": replace(FUSE, doctor=(*FUSE.doctor, "hard links: fail")),
-    "sshfs": replace(FUSE, doctor=(*FUSE.doctor, "hard links: fail")),
     "encfs": FUSE,
-    "gocryptfs": MEMORY,
     "/proc with `hidepid=2`, seen by another user": replace(
         MEMORY, doctor=("permissions: warn", "file system: warn")
     ),

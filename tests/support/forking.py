@@ -145,3 +145,18 @@ async def _await_all(store, number: int) -> None:  # type: ignore[no-untyped-def
     # More at once than the parent had idle threads.
     found = await asyncio.gather(*(store.find(goal_id="child") for _ in range(40)))
     assert all(found)
+
+
+def daemon(root: str, how: str) -> None:
+    """List, fork, end; the child creates a session for each line that it reads, and lists."""
+    store = SessionStore(root)
+    store.create("goal", session_id="before").complete()
+    store.find()
+    if _fork(how):
+        os._exit(0)
+    with open(0, closefd=False) as orders:
+        for order in orders:
+            store.create("goal", session_id=order.strip()).complete()
+            assert order.strip() in {one.session_id for one in store.find()}
+            os.write(1, f"created {order}".encode())
+    os._exit(0)

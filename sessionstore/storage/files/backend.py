@@ -182,8 +182,8 @@ class FilesBackend(FilesReader):
         if self._own_listing is None:
             try:
                 from sessionstore.storage.files.index.lookup import Listing
-            except ModuleNotFoundError as error:
-                if error.name not in ("sqlite3", "_sqlite3"):
+            except ImportError as error:  # also a library that does not load
+                if str(error.name).startswith("sessionstore"):
                     raise
                 return None
             self._own_listing = Listing(self._layout, self._index(), partial(scan.find, self))

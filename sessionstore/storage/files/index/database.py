@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -40,10 +41,27 @@ class Unusable(Exception):
     """There is no index to be had here; the message says why."""
 
 
-# Race: Fork while a descriptor is opened. A forked child must neither use nor close a connection:
-# that ends the locks that the parent believes to have. The child forgets it, open; and no fork of
-# Python's comes in the middle of a call.
+# Race: Fork beside an open index. SQLite keeps in memory which locks its process has on a file, and
+# a forked child gets that account without the locks. What it opens of the same file goes unlocked:
+# another process then takes the log away, and never sees what the child writes. So a fork of
+# Python's finds all connections closed. The child of any other fork does without an index, and
+# never closes what it inherited: that would end the locks of its parent.
+_all: weakref.WeakSet[Database] = weakref.WeakSet()
 _left_by_parents: list[Connection] = []
+
+
+def _close_all() -> None:
+    for database in list(_all):
+        database.suspend()
+
+
+FORK_GATE.before_fork(_close_all)
+
+
+def _has_inherited() -> bool:
+    for database in list(_all):
+        database.forget_inherited()
+    return bool(_left_by_parents)
 
 
 # --- one database -------------------------------------------------------------------------------
@@ -62,8 +80,10 @@ class Database:
         self._mutex = mutex
         self._pid = os.getpid()
         self._connection: Connection | None = None  # also if opening it fails
+        self._is_closed = False
         with FORK_GATE:
             self._connection = _connect(os.path.join(directory, DATABASE))
+            _all.add(self)
 
     def __del__(self) -> None:
         if hasattr(self, "_connection"):
@@ -72,8 +92,8 @@ class Database:
     @property
     def is_open(self) -> bool:
         """Whether the connection is there: a forked child has none."""
-        self._forget_inherited()
-        return self._connection is not None
+        self.forget_inherited()
+        return not self._is_closed
 
     @property
     def is_writing(self) -> bool:
@@ -82,18 +102,24 @@ class Database:
 
     def close(self) -> None:
         """Close the connection."""
-        self._forget_inherited()
+        self.forget_inherited()
         with self._mutex, FORK_GATE:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with suppress(SQLError):
-                    connection.close()
+            self._is_closed = True
+            self.suspend()
 
-    def _forget_inherited(self) -> None:
+    def suspend(self) -> None:
+        """Close the connection until the next use, while nobody uses it."""
+        self.forget_inherited()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLError):
+                connection.close()
+
+    def forget_inherited(self) -> None:
         """Let go of a parent's connection without closing it."""
         if os.getpid() != self._pid and self._connection is not None:
             _left_by_parents.append(self._connection)
-            self._connection = None
+            self._connection, self._is_closed = None, True
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return the rows that a query yields.
@@ -138,9 +164,14 @@ class Database:
                 raise
 
     def _opened(self) -> Connection:
-        self._forget_inherited()
-        if self._connection is None:
+        self.forget_inherited()
+        if self._is_closed:
             raise sqlite3.ProgrammingError("the index was closed meanwhile")
+        if self._connection is None:  # a fork has closed it
+            self._connection, self._pid = (
+                _connect(os.path.join(self.directory, DATABASE)),
+                os.getpid(),
+            )
         return self._connection
 
     def facts(self) -> dict[str, str]:
@@ -216,6 +247,11 @@ def open_index(layout: Layout, mutex: Mutex, *, create: bool) -> Database | None
         Unusable: it cannot be had here.
         OSError: it cannot be known whether there is one.
     """
+    if _has_inherited():
+        raise Unusable(
+            "this process was forked in C while its parent had an index open: close() the store"
+            " before such a fork"
+        )
     is_new = False
     for _ in range(_ATTEMPTS):
         there = directories(layout)
