@@ -186,8 +186,8 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         """The :class:`~sessionstore.SessionOwner` that held the session last, or None."""
         self.detail: str = detail
         """How the two differ; may be empty."""
-        # A claim that has only read compares files, not revisions: there is no number to name.
-        other = "the state that this claim has read" if expected is None else expected
+        # Files are compared, not revisions: there may be no number to name, or it is the same.
+        other = "the state that this claim has read" if expected in (None, found) else expected
         at = "a state that cannot be read" if found is None else f"revision {found}"
         message = f"{printable(session_id)} is at {at}, not {other}"
         if found is not None and found == expected:
@@ -369,13 +369,18 @@ class DurabilityUncertain(SessionStoreError, OSError):
 class StorageError(SessionStoreError, OSError):
     """The system refused ``action`` on ``path``.
 
-    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``.
+    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``. Where more
+    is known than the system says, ``reason`` tells why, and what to do.
     """
 
-    def __init__(self, action: str, path: object, cause: OSError | str) -> None:
+    def __init__(
+        self, action: str, path: object, cause: OSError | str, reason: str | None = None
+    ) -> None:
         self.action: str = action
         self.path: str = str(path)
-        if isinstance(cause, OSError):
+        if reason is not None:
+            advice = ""
+        elif isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
             advice = remedy_for(cause)
         else:

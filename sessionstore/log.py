@@ -31,6 +31,7 @@ EVENTS: dict[str, str] = {
     "index_removed": "The index was removed: damaged, or not updated (path, reason).",
     "index_not_used": "A listing read every file instead of the index (path, reason: why).",
     "events_ended": "The file system sends a watch no more events: it polls (reason).",
+    "modes_have_no_effect": "Others can write to a directory of the store, by its mount (path).",
     "group_can_write": "The group can write to a directory of the store (path).",
 }
 """What each event tells, by the name in ``record.event``."""

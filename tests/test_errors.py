@@ -283,7 +283,7 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
         "session_id state_type reason",
         "reason session_id state_type",
     ),
-    "StorageError": ("OSError", "action path cause", "action errno path"),
+    "StorageError": ("OSError", "action path cause reason", "action errno path"),
     "WatchTimedOut": ("TimeoutError", "seconds waiting", "errno seconds waiting"),
 }
 

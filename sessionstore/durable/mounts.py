@@ -14,6 +14,11 @@ _ONE_KERNEL = (
     " reiserfs tmpfs ufs vfat xfs zfs"
 )
 
+_LASTING_INODES = (
+    "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs jfs nilfs2 overlay ramfs reiserfs tmpfs ufs xfs"
+    " zfs"
+)
+
 
 def is_local(path: str) -> tuple[bool, str]:
     """Return whether the file system of ``path`` is known to have one kernel, and its name."""
@@ -74,3 +79,11 @@ def _kind_by_name(real: str) -> str:
         if inside and len(mount) >= len(best):
             best, kind = mount, of.lower()
     return kind
+
+
+def keeps_inodes(path: str) -> bool:
+    """Return whether a file of the file system of ``path`` is known to keep its inode number.
+
+    FUSE, network file systems and vfat may give a file another one once the kernel forgot it.
+    """
+    return kind_of(path) in _LASTING_INODES.split()

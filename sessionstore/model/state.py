@@ -288,10 +288,14 @@ class SessionState(Part):
     @computed_field  # type: ignore[prop-decorator]  # pydantic documents this order for mypy
     @property
     def duration_ms(self) -> int:
-        """``completed_at`` minus ``started_at`` in milliseconds; 0 without ``completed_at``."""
+        """``completed_at`` minus ``started_at`` in milliseconds; 0 without ``completed_at``.
+
+        It is 0, too, where the clock was set back in between.
+        """
         if self.timestamps.completed_at is None:
             return 0
-        return clock.milliseconds_between(self.timestamps.started_at, self.timestamps.completed_at)
+        times = self.timestamps
+        return max(0, clock.milliseconds_between(times.started_at, times.completed_at))
 
     @computed_field  # type: ignore[prop-decorator]  # as above
     @property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from sessionstore import clock
 from sessionstore.errors import (
@@ -21,6 +22,7 @@ from sessionstore.model import codec, mending
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
 from sessionstore.process import identity
+from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
@@ -44,15 +46,25 @@ class MemoryBackend(Backend):
         self._claims: dict[str, MemoryClaim] = {}
         self._last_holders: dict[str, SessionOwner] = {}
         self._quarantine: list[tuple[str, str, _Kept]] = []
-        self._changed = threading.Condition()
+        self._conditions = PerProcess(threading.Condition)
 
     def lock_is_proof(self, owner: SessionOwner) -> bool:
         """No other process can hold anything here."""
         del owner
         return True
 
+    @property
+    def _changed(self) -> threading.Condition:
+        return self._conditions.get()
+
     def __str__(self) -> str:
         return "memory"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a MemoryBackend cannot be pickled: its sessions are in this process alone; use a"
+            " store of files to share sessions with another process"
+        )
 
     def ids(self) -> Iterator[str]:
         with self._changed:
@@ -188,7 +200,7 @@ class MemoryClaim(Claim):
     def read(self) -> Stored:
         with self._backend._changed:
             self._check()
-        self.foreign_values = mending.find(self._expected)
+        self.foreign_values: Sequence[mending.ForeignValue] = mending.find(self._expected)
         return Stored(self._expected, f"memory:{self.session_id}")
 
     def write(

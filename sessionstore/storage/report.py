@@ -39,6 +39,8 @@ class FindingKind(StrEnum):
     """The rest of an interrupted delete; or something foreign in its directory."""
     WRONG_MODE = "wrong_mode"
     """Others than the owner may read or write, or the owner may not."""
+    WRONG_OWNER = "wrong_owner"
+    """It belongs to another user than the store, who so may be unable to read it."""
     WRONG_ID = "wrong_id"
     """An entry among the sessions whose name or kind makes it none."""
     DAMAGED_MARKER = "damaged_marker"

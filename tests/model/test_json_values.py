@@ -581,8 +581,8 @@ def test_a_value_of_an_array_library_is_named_with_it_and_the_way_out(
 @pytest.mark.parametrize(
     "value",
     [
-        datetime(2026, 1, 1, tzinfo=UTC), Decimal("1.5"), UUID(int=1), PurePosixPath("a"), {1}, b"x",
-        Point(x=1, y=2), complex(1, 2), timedelta(seconds=1),
+        datetime(2026, 1, 1, tzinfo=UTC), Decimal("1.5"), UUID(int=1), PurePosixPath("a"), {1},
+        b"x", Point(x=1), complex(1, 2), timedelta(seconds=1),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip

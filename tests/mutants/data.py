@@ -134,6 +134,20 @@ MUTANTS = (
     ),
     # --- 11: private, and nothing acts ------------------------------------------------------------
     Mutant(
+        "what root makes stays root's",
+        11,
+        "durable/access.py",
+        (("                os.fchown(fd, *self.heir)\n", "                pass\n"),),
+        "tests/durable/test_access.py::test_what_root_makes_belongs_to_the_owner_of_the_directory",
+    ),
+    Mutant(
+        "the umask decides the modes of a group's store",
+        11,
+        "durable/access.py",
+        (("            os.fchmod(fd, right)\n", "            pass\n"),),
+        "tests/durable/test_access.py::test_in_a_directory_for_a_group_all_is_the_groups",
+    ),
+    Mutant(
         "links are followed",
         11,
         "durable/directory.py",

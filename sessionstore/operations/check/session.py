@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from sessionstore.clock import to_text
-from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
+from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.log import about, logger
 from sessionstore.model import codec, mending
 from sessionstore.model.liveness import Liveness, Verdict
@@ -51,7 +51,12 @@ def check(backend: Backend, *, repair: bool, progress: Progress | None = None) -
     findings = list(backend.check_place(repair=repair))
     # These cannot be claimed at all.
     judged = {item.session_id for item in findings if item.kind is FindingKind.DAMAGED_STATE}
-    ids = sorted(session_id for session_id in backend.ids() if session_id not in judged)
+    try:
+        ids = sorted(session_id for session_id in backend.ids() if session_id not in judged)
+    except StorageError:
+        if not any(item.kind is FindingKind.UNREADABLE for item in findings):
+            raise
+        ids = []  # a finding says already that the sessions cannot be listed
     for done, session_id in enumerate(ids):
         if progress:
             progress(done, len(ids))

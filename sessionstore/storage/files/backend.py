@@ -6,14 +6,16 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
-from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable import paths
+from sessionstore.durable.directory import Directory
+from sessionstore.durable.version import Version
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -28,9 +30,10 @@ from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import layout as layouts
+from sessionstore.storage.files import root as root_checks
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.index import index_directory
-from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.layout import Layout, refuse_link
 from sessionstore.storage.files.lock_place import LockPlace
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
@@ -77,11 +80,12 @@ class FilesBackend(FilesReader):
     ) -> None:
         if durability not in ("power", "process"):
             raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
-        super().__init__(Layout(os.path.realpath(os.path.expanduser(os.fspath(root)))))
+        super().__init__(Layout(paths.real(root, "open the store")))
         self.clock = clock
         self._power = durability == "power"
+        self._create = create
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=True)
+        root_checks.check_root(self._layout, warns=True)
         self._prepared = False
         self._copies = False
         self._lock_place = LockPlace(self._layout)
@@ -96,6 +100,11 @@ class FilesBackend(FilesReader):
 
     def __str__(self) -> str:
         return self._layout.root
+
+    def __reduce__(self) -> tuple[Callable[[str], FilesBackend], tuple[str]]:
+        durability: Durability = "power" if self._power else "process"
+        make = partial(type(self), durability=durability, create=self._create, clock=self.clock)
+        return make, (self._layout.root,)
 
     def lock_is_proof(self, owner: SessionOwner) -> bool:
         return self._lock_place.lock_is_proof(owner)
@@ -118,28 +127,37 @@ class FilesBackend(FilesReader):
         if self._prepared:
             return
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=False)  # somebody may have made it since
+        root_checks.check_root(self._layout, warns=False)  # somebody may have made it since
         foreign = marker is None and store_marker.holds_foreign_sessions(self._layout)
+        is_new = not os.path.isdir(self._layout.root)
         store_marker.prepare(self._layout, foreign=foreign)
+        if is_new:  # only now its modes are known
+            root_checks.check_root(self._layout, warns=True)
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))
         self._prepared = True
 
     # --- listing ---------------------------------------------------------------------------------
 
     def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
-        return self._listing().find(query, examine, verify=verify)
+        listing = self._listing()
+        if listing is None:
+            return super().find(query, examine, verify=verify)
+        return listing.find(query, examine, verify=verify)
 
     def count(self, query: SessionQuery, examine: Examine) -> int:
-        return self._listing().count(query, examine)
+        listing = self._listing()
+        return super().count(query, examine) if listing is None else listing.count(query, examine)
 
     def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
-        found = self._listing().select(query)
+        listing = self._listing()
+        found = None if listing is None else listing.select(query)
         return super().select(query) if found is None else found
 
     def count_and_list(
         self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
     ) -> CountsAndPages:
-        found = self._listing().count_and_list(counted, listed)
+        listing = self._listing()
+        found = None if listing is None else listing.count_and_list(counted, listed)
         return super().count_and_list(counted, listed) if found is None else found
 
     def _index(self) -> Index:
@@ -152,13 +170,22 @@ class FilesBackend(FilesReader):
     def _fold_released(self, session_id: str, token: str) -> None:
         """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
         with suppress(OSError):  # whoever lists folds it
-            if self._own_index is not None or index_directory.paths(self._layout):
+            if (
+                self._own_index is not None or index_directory.paths(self._layout)
+            ) and self._listing() is not None:
                 self._index().released(session_id, token)
 
-    def _listing(self) -> Listing:
+    def _listing(self) -> Listing | None:
+        """Return what lists from the index; None where Python was built without SQLite."""
+        refuse_link(self._layout.sessions)
+        refuse_link(self._layout.locks)
         if self._own_listing is None:
-            from sessionstore.storage.files.index.lookup import Listing
-
+            try:
+                from sessionstore.storage.files.index.lookup import Listing
+            except ModuleNotFoundError as error:
+                if error.name not in ("sqlite3", "_sqlite3"):
+                    raise
+                return None
             self._own_listing = Listing(self._layout, self._index(), partial(scan.find, self))
         return self._own_listing
 
@@ -171,6 +198,7 @@ class FilesBackend(FilesReader):
     def probe(self, session_id: str) -> Probe:
         from sessionstore.storage.files import lock as locks
 
+        refuse_link(self._layout.locks)
         path = self._layout.lock(session_id)
         with storage_errors("look at the lock", path):
             held, record = locks.probe(path)
@@ -207,6 +235,7 @@ class FilesBackend(FilesReader):
         except BaseException:
             lock.close()
             raise
+        root_checks.follow_session(self._layout, session_id, status.st_mode)
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
         if tidy:  # always: the record of the last holder's end is not flushed
             from sessionstore.storage.files import leftovers
@@ -226,6 +255,7 @@ class FilesBackend(FilesReader):
     def _acquire(self, session_id: str, by: SessionOwner, timeout: float) -> locks.HeldLock:
         from sessionstore.storage.files import lock as locks
 
+        refuse_link(self._layout.locks)
         path = self._layout.lock(session_id)
         with storage_errors("claim", path):
             try:
@@ -242,7 +272,7 @@ class FilesBackend(FilesReader):
         session_id: str,
         lock: locks.HeldLock,
         identity: tuple[int, int],
-        expected: Signature | None = None,
+        state: Version | None = None,
         token: str | None = None,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
@@ -256,7 +286,7 @@ class FilesBackend(FilesReader):
             copies=self._copies,
             clock=self.clock,
             released=self._fold_released,
-            expected=expected,
+            state=state,
             token=token,
         )
 
@@ -286,7 +316,7 @@ class FilesBackend(FilesReader):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.signature, built.token)
+        claim = self._claimed(session_id, lock, built.identity, built.state, built.token)
         claim.confirm()  # nobody else can hold a new session
         return claim
 
@@ -322,8 +352,8 @@ class FilesBackend(FilesReader):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
         with suppress(OSError):  # the check of the store names what is wrong with the root
-            if index_directory.paths(self._layout):
-                self._listing().verify()
+            if index_directory.paths(self._layout) and (listing := self._listing()) is not None:
+                listing.verify()
         from sessionstore.storage.files.repair.store import StoreCheck
 
         return StoreCheck(self._layout, repair=repair, now=self.clock).findings()
@@ -339,24 +369,26 @@ class FilesBackend(FilesReader):
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.restore(self._layout, claim, payload, revision, reason, self.clock)
+        return claimed_session.restore(self._layout, claim, payload, revision, reason, self.clock)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.put_checkpoint(self._layout, claim, checkpoint_id, reason, self.clock)
+        return claimed_session.put_checkpoint(
+            self._layout, claim, checkpoint_id, reason, self.clock
+        )
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.put_session(self._layout, claim, reason, self.clock)
+        return claimed_session.put_session(self._layout, claim, reason, self.clock)
 
     def diagnose(self) -> Sequence[Diagnosis]:
         from sessionstore.storage.files.doctor import (

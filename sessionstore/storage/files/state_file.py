@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.regular_file import read_regular
 from sessionstore.durable.replace import is_temporary
-from sessionstore.errors import SessionCorrupt, SessionStoreError, StorageError
+from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model.ids import is_id
 from sessionstore.model.stored import MAX_STATE_BYTES
+from sessionstore.storage.files import root
 from sessionstore.storage.files.layout import STATE
 
 _DAMAGE = {
@@ -109,7 +110,7 @@ def storage_errors(action: str, path: str) -> Iterator[None]:
     except SessionStoreError:
         raise
     except OSError as error:
-        raise StorageError(action, path, error) from error
+        raise root.closed(action, path, error) from error
 
 
 def checkpoint_ids(directory: Directory, session_id: str) -> list[str]:

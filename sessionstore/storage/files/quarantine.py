@@ -15,7 +15,6 @@ from sessionstore.clock import Clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.storage.files import state_file
-from sessionstore.storage.files.claim import FilesClaim
 from sessionstore.storage.files.layout import STATE, Layout
 
 QUARANTINE = "quarantine"
@@ -86,18 +85,6 @@ def quarantine(
         return entry.path
 
 
-# --- of a claimed session -----------------------------------------------------------------------
-
-
-def restore(
-    layout: Layout, claim: FilesClaim, payload: bytes, revision: int, reason: str, now: Clock
-) -> str:
-    """Replace a damaged or missing state, which goes into quarantine first; return where."""
-    file = layout.state(claim.session_id)
-    entry = quarantine_entry(layout, claim.session_id, file, reason, now)
-    return claim.replace_damaged(payload, revision, entry)
-
-
 def keep_state(
     layout: Layout, directory: Directory, session_id: str, reason: str, now: Clock
 ) -> str:
@@ -115,26 +102,3 @@ def keep_state(
         replace.write_new(target, STATE, payload, flush_file=True)
         target.flush()
         return target.path
-
-
-def put_checkpoint(
-    layout: Layout, claim: FilesClaim, checkpoint_id: str | None, reason: str, now: Clock
-) -> str:
-    """Move a checkpoint, or what is in the place of all of them, into quarantine."""
-    move = partial(quarantine, layout, session_id=claim.session_id, reason=reason, now=now)
-    with claim.opened("repair") as directory:
-        if checkpoint_id is None:
-            return move(directory, "checkpoints", called="checkpoints")
-        with Directory("checkpoints", directory) as checkpoints:
-            return move(checkpoints, f"{checkpoint_id}.json", called="checkpoint.json")
-
-
-def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> str:
-    """Move a whole session into quarantine and end the claim."""
-    file = layout.session(claim.session_id)
-    with (
-        claim.opened("repair"),
-        quarantine_entry(layout, claim.session_id, file, reason, now) as entry,
-    ):
-        claim.move_away("repair", entry, "session")
-        return entry.path
