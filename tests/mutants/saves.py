@@ -75,8 +75,7 @@ MUTANTS = (
         3,
         "durable/directory.py",
         (("            if error.errno in _NO_DIRECTORY_FLUSH:\n", "            if error:\n"),),
-        "tests/durable/test_replace.py::"
-        "test_a_failing_flush_of_the_directory_leaves_the_state_visible_and_says_so",
+        "tests/durable/test_directory.py::test_a_failed_flush_of_a_directory_is_an_error[EIO]",
     ),
     Mutant(
         "checkpoints are flushed in power mode only",

@@ -54,7 +54,8 @@ GUNICORN = (
 )
 UWSGI = (
     "-c", "import pyuwsgi; pyuwsgi.run()", "--master", "--processes", "2", "--http-socket", "http",
-    "--module", "app", "--die-on-term", "--need-app",
+    "--module", "app", "--need-app",
+    "--enable-threads", "--worker-reload-mercy", "5",
 )  # fmt: skip
 
 
@@ -108,7 +109,8 @@ def test_every_worker_creates_saves_resumes_and_lists(
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        workers, asked = set(), 0
+        workers: set[str] = set()
+        asked = 0
         while len(workers) < 2 or asked < 10:
             assert time.monotonic() < deadline, log.read_text()
             try:
@@ -119,7 +121,7 @@ def test_every_worker_creates_saves_resumes_and_lists(
             assert int(count) == asked
             workers.add(pid)
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:

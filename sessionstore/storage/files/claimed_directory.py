@@ -119,9 +119,10 @@ class ClaimedDirectory:
 
     def check_state(self, directory: Directory, expected_revision: int | None) -> Version:
         """Return the version of the state file; raise RevisionConflict unless we left it so."""
-        found = None
-        with suppress(FileNotFoundError):
+        try:
             found = self.state and self.state.found_at(directory, STATE)
+        except FileNotFoundError:
+            found = None
         if found is None:
             raise self.conflict(directory, expected_revision)
         self.state = found

@@ -61,8 +61,9 @@ class Database:
         self.directory = directory
         self._mutex = mutex
         self._pid = os.getpid()
+        self._connection: Connection | None = None  # also if opening it fails
         with FORK_GATE:
-            self._connection: Connection | None = _connect(os.path.join(directory, DATABASE))
+            self._connection = _connect(os.path.join(directory, DATABASE))
 
     def __del__(self) -> None:
         if hasattr(self, "_connection"):
