@@ -53,7 +53,7 @@ def boot_id() -> str | None:
 
 def _boot_id_of_linux() -> str | None:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except (OSError, ValueError):
         return None  # the time of the boot would follow the clock, and be another id

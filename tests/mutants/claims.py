@@ -35,6 +35,26 @@ MUTANTS = (
         "tests/durable/test_replace.py::test_a_writer_that_comes_right_before_the_swap_keeps_its_state",
     ),
     Mutant(
+        "a forked child waits for the locks of its parent's threads",
+        5,
+        "process/fork.py",
+        (
+            (
+                "        return self._made.get(os.getpid())\n",
+                "        return next(iter(self._made.values()), None)\n",
+            ),
+        ),
+        "tests/process/test_fork.py::test_a_lock_that_another_thread_holds_is_free_in_a_child[c]",
+    ),
+    Mutant(
+        "a forked child goes on with the database connection of its parent",
+        5,
+        "storage/files/index/database.py",
+        (("        if os.getpid() != self._pid and ", "        if False and "),),
+        "tests/session/test_forked_stores.py::"
+        "test_a_child_leaves_the_database_connection_of_its_parent_alone[c]",
+    ),
+    Mutant(
         "the lock is given back before the last write",
         5,
         "session/writer.py",

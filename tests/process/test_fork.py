@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
-import signal
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
 from sessionstore.process import fork
 from sessionstore.process.fork import ForkGate, Mutex, PerProcess
+from tests.support.forking import in_fork
 from tests.support.processes import DEADLINE, needs_linux
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-
-
-def in_fork(work: Callable[[], bool], *, by_python: bool = True) -> bool:
-    """Return what ``work`` returned in a forked child; False for a child that hung."""
-    pid: int = os.fork() if by_python else ctypes.PyDLL(None).fork()
-    if pid == 0:
-        signal.alarm(60)
-        try:
-            os._exit(0 if work() else 1)
-        finally:
-            os._exit(2)
-    return os.waitpid(pid, 0)[1] == 0
 
 
 def test_a_value_is_made_once_in_each_process() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sessionstore import SessionStore
+from tests.support.forking import in_fork
 from tests.support.processes import CHECKOUT, DEADLINE, needs_linux
 
 
@@ -22,3 +24,23 @@ def test_a_child_uses_the_store_that_threads_of_its_parent_were_using(
         cwd=CHECKOUT, capture_output=True, text=True, timeout=DEADLINE, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_linux("it forks in C, too")
+@pytest.mark.parametrize("by_python", [True, False], ids=["python", "c"])
+def test_a_child_leaves_the_database_connection_of_its_parent_alone(
+    tmp_path: Path, by_python: bool
+) -> None:
+    store = SessionStore(tmp_path / "store")
+    store.create("goal").complete()
+    assert len(store.find()) == 1
+    index = store._backend._own_index  # type: ignore[attr-defined]
+    database, inherited = index._database, index._database._connection
+
+    def list_in_child() -> bool:
+        return len(store.find()) == 1 and database._connection is not inherited
+
+    assert in_fork(list_in_child, by_python=by_python)
+    assert len(store.find()) == 1
+    assert index._database._connection is inherited
+    store.close()

@@ -19,6 +19,18 @@ from sessionstore import AsyncSessionStore, ClaimLost, SessionStore
 _FORKS = 25
 
 
+def in_fork(work: Callable[[], bool], *, by_python: bool = True) -> bool:
+    """Return what ``work`` returned in a forked child; False for a child that hung."""
+    pid: int = os.fork() if by_python else ctypes.PyDLL(None).fork()
+    if pid == 0:
+        signal.alarm(60)
+        try:
+            os._exit(0 if work() else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(pid, 0)[1] == 0
+
+
 def _fork(how: str) -> int:
     return os.fork() if how == "python" else int(ctypes.PyDLL(None).fork())
 
