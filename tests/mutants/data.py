@@ -26,8 +26,7 @@ MUTANTS = (
         8,
         "model/codec.py",
         (("mending.mend(payload) if mending.has_constants(payload) else None", "None"),),
-        "tests/session/test_foreign_values.py::"
-        "test_the_sweep_marks_it_and_a_second_sweep_finds_nothing",
+        "tests/model/test_mending.py::test_a_declared_float_gets_null_or_its_default",
     ),
     Mutant(
         "foreign values are lost in silence",
