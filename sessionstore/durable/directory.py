@@ -28,7 +28,7 @@ Samba and other file servers do so in milliseconds; the kernel takes a lease awa
 
 NO_SUCH_CALL = frozenset(
     getattr(errno, name)
-    for name in ("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EPERM", "EACCES", "ENOTTY")
+    for name in ("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EPERM", "ENOTTY")
     if hasattr(errno, name)
 )
 """What file systems answer to a call that they lack, and sandboxes (seccomp) to one that they
