@@ -26,6 +26,7 @@ _MODULES = (
     "sessionstore.operations.check.session",
     "sessionstore.operations.check.store",
     "sessionstore.operations.diff",
+    "sessionstore.operations.doctor",
     "sessionstore.operations.explain",
     "sessionstore.operations.fork",
     "sessionstore.operations.history",
@@ -47,12 +48,14 @@ _MODULES = (
     "sessionstore.storage.files.changes",
     "sessionstore.storage.files.claim",
     "sessionstore.storage.files.create",
+    "sessionstore.storage.files.doctor.environment",
     "sessionstore.storage.files.importer",
     "sessionstore.storage.files.index.index",
     "sessionstore.storage.files.index.lookup",
     "sessionstore.storage.files.index.rebuild",
     "sessionstore.storage.files.leftovers",
     "sessionstore.storage.files.lock",
+    "sessionstore.storage.files.repair.claimed_session",
     "sessionstore.storage.files.repair.session",
     "sessionstore.storage.files.repair.store",
     "sessionstore.storage.files.usage",
@@ -66,7 +69,7 @@ def load_all() -> None:
         StorageError: the system refused, as when no descriptor is left.
     """
     for name in _MODULES:
-        with suppress(ModuleNotFoundError):
+        with suppress(ImportError):  # also a library that does not load
             try:
                 import_module(name)
             except OSError as error:

@@ -9,6 +9,17 @@ from pathlib import Path
 from tests.support.cli import environment
 from tests.support.processes import DEADLINE
 
+LATE = """
+import pkgutil, sys
+from sessionstore import SessionStore
+SessionStore(sys.argv[1])
+there = set(sys.modules)
+from sessionstore import operations, session, storage
+for package in (operations, session, storage):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name not in there:
+            print(module.name)
+"""
 USE = """
 import builtins, os, sys
 import sessionstore
@@ -69,6 +80,10 @@ def output(code: str, root: Path) -> str:
 
 def test_no_method_of_a_store_imports_a_module_of_the_package(tmp_path: Path) -> None:
     assert output(USE, tmp_path / "store") == "done"
+
+
+def test_a_store_of_files_loads_every_module_that_its_methods_may_need(tmp_path: Path) -> None:
+    assert output(LATE, tmp_path / "store").split() == ["sessionstore.storage.memory"]
 
 
 def test_a_store_that_cannot_be_loaded_without_descriptors_says_so(tmp_path: Path) -> None:

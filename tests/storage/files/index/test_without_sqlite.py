@@ -12,9 +12,16 @@ from sessionstore import SessionStore
 from tests.support.cli import environment
 from tests.support.processes import CHECKOUT, DEADLINE
 
+BROKEN = """
+class Broken:
+    def find_spec(self, name, *_):
+        if name == "_sqlite3":
+            raise ImportError("libsqlite3.so.0: cannot open shared object file", name=name)
+sys.meta_path.insert(0, Broken())
+"""
 WITHOUT = """
 import sys
-sys.modules[{missing!r}] = None
+{missing}
 from sessionstore import RetentionPolicy, SessionStore
 from datetime import timedelta
 store = SessionStore(sys.argv[1])
@@ -37,7 +44,11 @@ assert database.detail == "Python was built without SQLite", database
 """
 
 
-@pytest.mark.parametrize("missing", ["_sqlite3", "sqlite3"])
+@pytest.mark.parametrize(
+    "missing",
+    ["sys.modules['_sqlite3'] = None", "sys.modules['sqlite3'] = None", BROKEN],
+    ids=["_sqlite3", "sqlite3", "a library that does not load"],
+)
 @pytest.mark.parametrize("has_index", [False, True], ids=["no index", "an index from elsewhere"])
 def test_all_that_lists_works_and_an_index_from_elsewhere_stays_true(
     tmp_path: Path, missing: str, has_index: bool
