@@ -15,7 +15,7 @@ from sessionstore import SessionStore, SessionStoreError
 from tests.faults.support.identity import HIDDEN
 from tests.faults.support.images import memory, read_only
 from tests.faults.support.place_life import WORKS, Inhabitant, give_to_nobody
-from tests.support.children import describe, messages, say
+from tests.support.children import serve
 from tests.support.processes import Child, until
 
 
@@ -82,13 +82,7 @@ def finish(work: Callable[[], object]) -> None:
 
 def act(root: str) -> None:
     """Do as told over stdin; answer on stdout."""
-    actor = Forker(root)
-    say(pid=os.getpid())
-    for message in messages():
-        try:
-            say(**getattr(actor, message.pop("do"))(**message))
-        except SessionStoreError as error:
-            say(**describe(error))
+    serve(Forker(root))
 
 
 def actor(root: Path, *wrapper: str) -> Child:
