@@ -15,6 +15,7 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
+from sessionstore.durable import mounts
 from sessionstore.model.ids import random_hex
 
 _SHARED = stat.S_ISGID | stat.S_IWGRP
@@ -107,7 +108,7 @@ def keeps_modes(path: str) -> bool:
     try:
         os.mkdir(trial, 0o700)
     except OSError:
-        return kind_of_mount(path) not in _WITHOUT_MODES
+        return mounts.kind_of(path) not in _WITHOUT_MODES
     try:
         return stat.S_IMODE(os.stat(trial).st_mode) & 0o777 == 0o700
     except OSError:
@@ -115,10 +116,3 @@ def keeps_modes(path: str) -> bool:
     finally:
         with suppress(OSError):
             os.rmdir(trial)
-
-
-def kind_of_mount(path: str) -> str:
-    """Return the type of the file system of ``path``."""
-    from sessionstore.durable import mounts  # rarely needed
-
-    return mounts.is_local(path)[1]

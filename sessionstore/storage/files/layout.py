@@ -14,6 +14,7 @@ from sessionstore.model.ids import is_id
 
 MARKER = "sessionstore.json"
 STATE = "state.json"
+QUARANTINE = "quarantine"
 _BUILT = re.compile(
     re.escape(replace.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
 )
@@ -45,6 +46,16 @@ class Layout:
     def trash(self) -> str:
         """Deleted sessions until they are removed, and sessions that are being built."""
         return os.path.join(self.root, "trash")
+
+    @property
+    def quarantine(self) -> str:
+        """What was damaged, each thing with the reason beside it. The first makes it."""
+        return os.path.join(self.root, QUARANTINE)
+
+    @property
+    def directories(self) -> tuple[str, str, str]:
+        """The directories that every store has in its root."""
+        return self.sessions, self.locks, self.trash
 
     def session(self, session_id: str) -> str:
         """The directory of a session."""

@@ -15,9 +15,8 @@ from sessionstore.clock import Clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.storage.files import state_file
-from sessionstore.storage.files.layout import STATE, Layout
+from sessionstore.storage.files.layout import QUARANTINE, STATE, Layout
 
-QUARANTINE = "quarantine"
 _SCHEMA = "sessionstore.quarantine/1"
 _REASON = "reason.json"
 
@@ -94,7 +93,7 @@ def keep_state(
     """
     payload, _ = state_file.read(directory, STATE, session_id)
     token = hashlib.sha256(payload).hexdigest()[:16]
-    place = os.path.join(layout.root, QUARANTINE, f"{session_id}.{token}")
+    place = os.path.join(layout.quarantine, f"{session_id}.{token}")
     if os.path.lexists(os.path.join(place, STATE)):
         return place
     entry = partial(quarantine_entry, layout, session_id, layout.state(session_id), reason, now)

@@ -7,7 +7,7 @@ import os
 import stat
 from contextlib import suppress
 
-from sessionstore.durable import access
+from sessionstore.durable import access, mounts
 from sessionstore.durable.access import is_shared
 from sessionstore.durable.directory import Directory
 from sessionstore.errors import StorageError
@@ -32,7 +32,7 @@ def check_root(layout: Layout, *, warns: bool) -> None:
     if os.name != "posix":
         return
     for_group = False
-    for path in (layout.root, layout.sessions, layout.locks, layout.trash):
+    for path in (layout.root, *layout.directories):
         try:
             mode = stat.S_IMODE(os.stat(path).st_mode)
         except OSError:  # not there yet; otherwise opening it fails with the reason
@@ -80,7 +80,7 @@ def _warn_of_mount(path: str, mode: int) -> None:
         " Its mount decides who may write: mount it with umask=077 or dmask=077",
         path,
         mode,
-        access.kind_of_mount(path),
+        mounts.kind_of(path),
         extra=about("modes_have_no_effect", path=path),
     )
 
@@ -146,7 +146,7 @@ def _why(layout: Layout, status: os.stat_result) -> str | None:
     if os.geteuid() == status.st_uid:
         strangers = [
             path
-            for path in (layout.marker, layout.sessions, layout.locks, layout.trash)
+            for path in (layout.marker, *layout.directories)
             if os.path.lexists(path) and os.lstat(path).st_uid != status.st_uid
         ]
         if not strangers:

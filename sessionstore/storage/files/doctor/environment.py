@@ -15,7 +15,6 @@ from sessionstore.errors import StorageError
 from sessionstore.storage.files import state_file, store_marker
 from sessionstore.storage.files.doctor import permissions, trials
 from sessionstore.storage.files.layout import STATE, Layout
-from sessionstore.storage.files.quarantine import QUARANTINE
 from sessionstore.storage.report import Diagnosis, Fitness
 from sessionstore.text import printable
 
@@ -87,8 +86,7 @@ def _directory(layout: Layout) -> Diagnosis:
 
 
 def _links(layout: Layout) -> Diagnosis:
-    quarantine = os.path.join(layout.root, QUARANTINE)
-    for path in (layout.sessions, layout.locks, layout.trash, quarantine):
+    for path in (*layout.directories, layout.quarantine):
         if os.path.islink(path):
             return Diagnosis(
                 "links",

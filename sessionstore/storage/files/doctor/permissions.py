@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 
-from sessionstore.durable import access
+from sessionstore.durable import access, mounts
 from sessionstore.storage.files.layout import STATE, Layout
 from sessionstore.storage.files.root import group_name, user_name
 from sessionstore.storage.report import Diagnosis, Fitness
@@ -27,7 +27,7 @@ def diagnose(layout: Layout) -> Diagnosis:
         return Diagnosis(_CHECK, OK, "not looked at on this system")
     root = os.stat(layout.root)
     for_group = access.is_shared(root.st_mode)
-    for path in (layout.root, layout.sessions, layout.locks, layout.trash):
+    for path in (layout.root, *layout.directories):
         with suppress(FileNotFoundError):
             found = _others_who_write(path, for_group=for_group)
             if found is not None:
@@ -58,7 +58,7 @@ def _others_who_write(path: str, *, for_group: bool) -> Diagnosis | None:
             _CHECK,
             WARN,
             f"others can write to {name} (mode {mode:04o}), and chmod has no effect on this file"
-            f" system ({access.kind_of_mount(path)}): its mount decides who may write",
+            f" system ({mounts.kind_of(path)}): its mount decides who may write",
             "mount it with umask=077 or dmask=077, or choose another root",
         )
     if mode & stat.S_IWOTH:
@@ -103,7 +103,7 @@ def _stranger(layout: Layout, root: os.stat_result, *, for_group: bool) -> Diagn
 
 
 def _paths(layout: Layout) -> Iterator[str]:
-    yield from (layout.marker, layout.sessions, layout.locks, layout.trash)
+    yield from (layout.marker, *layout.directories)
     with suppress(OSError), os.scandir(layout.sessions) as entries:
         for entry in islice(entries, _LOOKED_AT):
             yield entry.path

@@ -80,7 +80,7 @@ def _why_not_ours(layout: Layout) -> str | None:
     try:
         with Directory(layout.root) as root:
             data, _ = read_regular(root, MARKER, MARKER_LIMIT)
-        for path in (layout.sessions, layout.locks, layout.trash):
+        for path in layout.directories:
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
         found = _VERSION.search(data)

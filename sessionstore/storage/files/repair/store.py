@@ -23,8 +23,14 @@ from sessionstore.process import identity
 from sessionstore.storage.files import cancel_request, store_marker
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.index import index_directory, live_names
-from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
-from sessionstore.storage.files.quarantine import QUARANTINE, quarantine
+from sessionstore.storage.files.layout import (
+    MARKER,
+    QUARANTINE,
+    Layout,
+    built_session,
+    is_trashed,
+)
+from sessionstore.storage.files.quarantine import quarantine
 from sessionstore.storage.files.repair.access import Places, Rule, check_access
 from sessionstore.storage.files.repair.session import mended
 from sessionstore.storage.report import Finding, FindingKind
@@ -44,7 +50,8 @@ class StoreCheck:
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings, repaired if that was asked for and is possible."""
-        linked = list(filter(os.path.islink, self._parts()))
+        parts = (*self._layout.directories, self._layout.quarantine)
+        linked = list(filter(os.path.islink, parts))
         for part in linked:
             yield Finding(
                 FindingKind.UNREADABLE, None, part, LINK_IN_STORE, "move it by hand", is_damage=True
@@ -66,10 +73,6 @@ class StoreCheck:
                     "see to what the system says, and check again",
                     is_damage=True,
                 )
-
-    def _parts(self) -> list[str]:
-        quarantined = os.path.join(self._layout.root, QUARANTINE)
-        return [self._layout.sessions, self._layout.locks, self._layout.trash, quarantined]
 
     def _done(self, finding: Finding, mend: Callable[[], str]) -> Finding:
         return mended(finding, mend) if self._repair else finding
