@@ -20,6 +20,8 @@ from sessionstore.storage.report import Finding, FindingKind
 Places = list[tuple[Directory, list[str]]]
 """Directories, each with the names in it to look at."""
 
+_Entry = tuple[Directory, str, os.stat_result]
+
 
 class Rule:
     """Who owns the files of a store, and their modes, as its root says."""
@@ -52,13 +54,14 @@ def check_access(
 ) -> list[Finding]:
     """Return at most one finding about owners in ``places``, and one about modes."""
     rule = Rule(layout)
-    return [
-        *_check_owners(rule, places, session_id, layout.root, repair=repair),
-        *_check_modes(rule, places, session_id, repair=repair),
-    ]
+    entries = _entries(places)
+    owners = _check_owners(rule, entries, session_id, layout.root, repair=repair)
+    if owners and repair:
+        entries = _entries(places)  # they were changed
+    return [*owners, *_check_modes(rule, entries, session_id, repair=repair)]
 
 
-def _entries(places: Places) -> list[tuple[Directory, str, os.stat_result]]:
+def _entries(places: Places) -> list[_Entry]:
     found = []
     for directory, names in places:
         for name in names:
@@ -77,9 +80,9 @@ def _path(directory: Directory, name: str) -> str:
 
 
 def _check_owners(
-    rule: Rule, places: Places, session_id: str | None, root: str, *, repair: bool
+    rule: Rule, entries: list[_Entry], session_id: str | None, root: str, *, repair: bool
 ) -> list[Finding]:
-    wrong = [entry for entry in _entries(places) if rule.has_wrong_owner(entry[2])]
+    wrong = [entry for entry in entries if rule.has_wrong_owner(entry[2])]
     if not wrong:
         return []
     directory, name, status = wrong[0]
@@ -130,13 +133,9 @@ def _give(rule: Rule, directory: Directory, name: str, names: int) -> None:
 
 
 def _check_modes(
-    rule: Rule, places: Places, session_id: str | None, *, repair: bool
+    rule: Rule, entries: list[_Entry], session_id: str | None, *, repair: bool
 ) -> list[Finding]:
-    wrong = [
-        (directory, name, status)
-        for directory, name, status in _entries(places)
-        if rule.access.wrong_mode(status) is not None
-    ]
+    wrong = [entry for entry in entries if rule.access.wrong_mode(entry[2]) is not None]
     if not wrong or not keeps_modes(wrong[0][0].path):  # then the mount decides: doctor says so
         return []
     directory, name, status = wrong[0]
@@ -175,8 +174,6 @@ def _set_mode(rule: Rule, directory: Directory, name: str) -> None:
             raise PermissionError(
                 errno.EPERM, f"only {user_name(status.st_uid)}, who owns it, can repair it"
             )
-        right = rule.access.wrong_mode(status)
-        if right is not None:
-            os.fchmod(fd, right)
+        rule.access.apply(fd)
     finally:
         os.close(fd)
