@@ -82,7 +82,7 @@ class Database:
         self._connection: Connection | None = None  # also if opening it fails
         self._is_closed = False
         with FORK_GATE:
-            self._connection = _connect(os.path.join(directory, DATABASE))
+            self._opened()
             _all.add(self)
 
     def __del__(self) -> None:
@@ -167,11 +167,9 @@ class Database:
         self.forget_inherited()
         if self._is_closed:
             raise sqlite3.ProgrammingError("the index was closed meanwhile")
-        if self._connection is None:  # a fork has closed it
-            self._connection, self._pid = (
-                _connect(os.path.join(self.directory, DATABASE)),
-                os.getpid(),
-            )
+        if self._connection is None:  # it is new, or a fork has closed it
+            self._pid = os.getpid()
+            self._connection = _connect(os.path.join(self.directory, DATABASE))
         return self._connection
 
     def facts(self) -> dict[str, str]:
