@@ -298,7 +298,7 @@ def test_a_look_at_a_differing_state_that_fails_is_no_conflict(
 # --- calls that a place or a sandbox lacks -------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [1, 13, 22, 38, 95])
+@pytest.mark.parametrize("code", [1, 22, 38, 95])
 def test_a_refused_link_is_a_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
