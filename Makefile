@@ -6,7 +6,7 @@ ARGS   ?=
 # As many test workers as there are processors, but at least two: many tests wait for children.
 JOBS   ?= auto
 
-.PHONY: test demo lint types unit bench mutants soak durability stops docs tour wheel clean help
+.PHONY: test demo lint types unit bench mutants soak durability places stops docs tour wheel clean help
 
 help:
 	@echo "make test    lint, types and tests, with coverage"
@@ -15,6 +15,7 @@ help:
 	@echo "make mutants break the package on purpose; each break must be noticed by a test"
 	@echo "make soak    ten minutes of load with random kills, compared with a journal"
 	@echo "make durability   run the tests and write what they tried into docs/durability.md"
+	@echo "make places  try a store in every place, write the table of places into docs/durability.md"
 	@echo "make stops   stop a session in every way, write the table of docs/concepts.md"
 	@echo "make docs    build the docs site into build/site"
 	@echo "make tour    go through the commands in a real terminal (tmux), write docs/tour.md"
@@ -82,6 +83,13 @@ durability: $(BIN)/.dev
 	rm -f $(VENV)/tally
 	SESSIONSTORE_TALLY=$(abspath $(VENV))/tally $(BIN)/python -m pytest -q -n $(JOBS)
 	$(BIN)/python -m tools.docs.durability_table $(VENV)/tally docs/durability.md
+
+# A store on every file system and in every situation, for longer than in the tests (as root).
+places: $(BIN)/.dev
+	rm -f $(VENV)/places
+	SESSIONSTORE_PLACES=$(abspath $(VENV))/places $(BIN)/python -m pytest -q -n $(JOBS) tests/faults/test_places.py \
+	  --deselect tests/faults/test_places.py::test_the_page_says_what_is_expected_here
+	$(BIN)/python -m tools.docs.place_table $(VENV)/places docs/durability.md
 
 # Every way for a session to stop, tried and written into docs/concepts.md.
 stops: $(BIN)/.dev

@@ -12,7 +12,17 @@ from pathlib import Path
 import pydantic
 
 import sessionstore
-from benchmarks import claims, concurrency, growth, imports, listing, peers, report, save
+from benchmarks import (
+    claims,
+    concurrency,
+    growth,
+    imports,
+    listing,
+    many_checkpoints,
+    peers,
+    report,
+    save,
+)
 from benchmarks.harness import Group, Options, say
 from benchmarks.limits import Results
 from sessionstore.durable.mounts import is_local
@@ -22,6 +32,7 @@ GROUPS: dict[str, Group] = {
     **growth.GROUPS,
     **concurrency.GROUPS,
     **claims.GROUPS,
+    **many_checkpoints.GROUPS,
     **imports.GROUPS,
     **listing.GROUPS,
 }

@@ -6,11 +6,10 @@ builtin, so that ``except LookupError`` works too. All of them survive pickling.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterable
 from typing import Any
 
+from sessionstore.remedies import remedy_for
 from sessionstore.text import printable
 
 
@@ -108,11 +107,18 @@ class CheckpointNotFound(SessionStoreError, LookupError):
 class SessionExists(SessionStoreError, FileExistsError):
     """A session with the id ``session_id`` exists already."""
 
-    advice = "claim() or resume() it, or create one with another id"
+    advice: str = "claim() or resume() it, or create one with another id"
 
-    def __init__(self, session_id: str, *, wanted: str = "", found: str = "") -> None:
-        """Name the goal that was ``wanted`` and the one that was ``found``, if they differ."""
+    def __init__(
+        self, session_id: str, *, wanted: str = "", found: str = "", is_own: bool = False
+    ) -> None:
+        """Name the goal that was ``wanted`` and the one that was ``found``, if they differ.
+
+        ``is_own`` says that this very process holds the session.
+        """
         self.session_id: str = session_id
+        if is_own:
+            self.advice = "this very process holds it: use that Session, or choose another id"
         goal = (
             f" with goal_id {printable(repr(found))}, not {printable(repr(wanted))}"
             if found != wanted
@@ -122,13 +128,14 @@ class SessionExists(SessionStoreError, FileExistsError):
 
 
 class SessionClaimed(SessionStoreError, BlockingIOError):
-    """Another process holds the session, or may hold it."""
+    """Another process holds the session, or may hold it; or this one holds it already."""
 
     advice: str = "wait with timeout=, or ask that process to release it"
 
     def __init__(
-        self, session_id: str, owner: Any = None, *, reason: str = "", is_unknown: bool = False
-    ) -> None:
+        self, session_id: str, owner: Any = None, *, reason: str = "", is_unknown: bool = False,
+        is_orphaned: bool = False, is_own: bool = False,
+    ) -> None:  # fmt: skip
         self.session_id: str = session_id
         self.owner: Any = owner
         """The :class:`~sessionstore.SessionOwner` that holds it, or None if no record names it."""
@@ -136,12 +143,22 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
         """How that is known; may be empty."""
         self.is_unknown: bool = is_unknown
         """Whether nobody can tell from here if that process lives."""
+        self.is_orphaned: bool = is_orphaned
+        """Whether that process is gone, and another one has its lock: ``reason`` says more."""
+        self.is_own: bool = is_own
+        """Whether this very process holds it: another Session, of any thread or task."""
         if is_unknown:
             self.advice = "if you know that it is gone: claim(), resume() or mark() with force=True"
         holder = owner.describe() if owner is not None else ""
         holder = holder or "a process that left no record yet"
+        if is_own:
+            self.advice = "use the Session that holds it, or release() that one first"
+            holder += ", which is this very process"
         message = f"{printable(session_id)} is held by {holder}"
-        if reason:
+        if is_orphaned:
+            self.advice = "end the process that has the lock, or wait for its end"
+            message = f"{printable(session_id)} is claimed: {reason}"
+        elif reason:
             message += f" ({reason})"
         super().__init__(f"{message}; {self.advice}")
 
@@ -169,10 +186,12 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         """The :class:`~sessionstore.SessionOwner` that held the session last, or None."""
         self.detail: str = detail
         """How the two differ; may be empty."""
-        # A claim that has only read compares files, not revisions: there is no number to name.
-        other = "the state that this claim has read" if expected is None else expected
+        # Files are compared, not revisions: there may be no number to name, or it is the same.
+        other = "the state that this claim has read" if expected in (None, found) else expected
         at = "a state that cannot be read" if found is None else f"revision {found}"
         message = f"{printable(session_id)} is at {at}, not {other}"
+        if found is not None and found == expected:
+            message = f"{printable(session_id)} is at {at} as expected, but its content differs"
         if detail:
             message += f": {detail}"
         if owner is not None and (holder := owner.describe()):
@@ -213,8 +232,9 @@ class StateTypeMismatch(SessionStoreError, TypeError):
         else:
             subject = printable(session_id)
             advice = (
-                f"give the fields that are new in {state_type} defaults, or open the store with"
-                " the state_type= that wrote this session"
+                f"give the fields that are new in {state_type} defaults, convert those that"
+                ' changed in a validator (mode="before"), or open the store with the state_type='
+                " that wrote this session"
             )
         self.advice: str = advice
         super().__init__(f"{subject} does not fit state_type {state_type}: {reason}; {advice}")
@@ -349,15 +369,20 @@ class DurabilityUncertain(SessionStoreError, OSError):
 class StorageError(SessionStoreError, OSError):
     """The system refused ``action`` on ``path``.
 
-    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``.
+    ``errno`` is the number of its error, or None. The error itself is the ``__cause__``. Where more
+    is known than the system says, ``reason`` tells why, and what to do.
     """
 
-    def __init__(self, action: str, path: object, cause: OSError | str) -> None:
+    def __init__(
+        self, action: str, path: object, cause: OSError | str, reason: str | None = None
+    ) -> None:
         self.action: str = action
         self.path: str = str(path)
-        if isinstance(cause, OSError):
+        if reason is not None:
+            advice = ""
+        elif isinstance(cause, OSError):
             reason = cause.strerror or str(cause)
-            advice = _remedy(cause)
+            advice = remedy_for(cause)
         else:
             reason, advice = cause, ""
         message = f"cannot {action} {printable(path, limit=400)}: {reason}"
@@ -378,35 +403,3 @@ class WatchTimedOut(SessionStoreError, TimeoutError):
             f"timed out after {seconds:g} s waiting for {named or 'any session'}{more} to end;"
             " watch again, or look into it with `sessionstore show`"
         )
-
-
-# --- what to do when the system refuses ---------------------------------------------------------
-
-_REMEDIES = {
-    errno.ENOSPC: "free some space or inodes, then try again (nothing was changed)",
-    errno.EDQUOT: "the quota is used up: free some space, then try again (nothing was changed)",
-    errno.EROFS: "the file system is read-only: remount it, or choose another root",
-    errno.EACCES: "check who owns the store and its modes (directories 0700, files 0600)",
-    errno.EPERM: "check who owns the store and its modes (directories 0700, files 0600)",
-    errno.ENFILE: "the system is out of file descriptors: raise fs.file-max",
-    errno.ENOLCK: "the file system cannot lock: choose a local one for the store",
-    errno.ELOOP: "symbolic links are not followed inside a store",
-    errno.EIO: "the disk reported an error: check it before you go on",
-    errno.ENOSYS: "the file system cannot lock: choose a local one for the store",
-}
-
-
-def _remedy(error: OSError) -> str:
-    """Return what to do about ``error``, or nothing where that is not known."""
-    if error.errno != errno.EMFILE:
-        return _REMEDIES.get(error.errno or 0, "")
-    try:
-        import resource
-
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    except (ImportError, OSError, ValueError):
-        return "this process has too many open files"
-    return (
-        f"this process may open {soft} files and each claimed session needs one:"
-        f" raise RLIMIT_NOFILE (`ulimit -n`, pid {os.getpid()})"
-    )

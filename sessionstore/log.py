@@ -22,6 +22,7 @@ EVENTS: dict[str, str] = {
     "session_swept": "A sweep marked a session whose process died (reason: how that is known).",
     "start_up_skipped": "A start-up did not resume an interrupted session (reason).",
     "state_repaired": "A check replaced a damaged state by a checkpoint (reason: the damage).",
+    "foreign_values": "A write replaces what JSON lacks in foreign files (reason: the values).",
     "checkpoints_kept": "Old checkpoints could not be removed, and exceed the limit (reason).",
     "cancelled_work_failed": "An operation failed after its task was cancelled (reason).",
     "cancelled_undo_failed": "Rolling back a cancelled operation failed (reason).",
@@ -30,6 +31,7 @@ EVENTS: dict[str, str] = {
     "index_removed": "The index was removed: damaged, or not updated (path, reason).",
     "index_not_used": "A listing read every file instead of the index (path, reason: why).",
     "events_ended": "The file system sends a watch no more events: it polls (reason).",
+    "modes_have_no_effect": "Others can write to a directory of the store, by its mount (path).",
     "group_can_write": "The group can write to a directory of the store (path).",
 }
 """What each event tells, by the name in ``record.event``."""

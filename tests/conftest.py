@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from sessionstore.storage.files.index.database import Database
 from tests.support.processes import DEADLINE
 
 NO_SKIPS = "SESSIONSTORE_NO_SKIPS"
@@ -96,10 +97,20 @@ def _nothing_is_left(request: pytest.FixtureRequest, _temporary_directory: Path)
 
 def _close_indexes() -> None:
     """Close what a store keeps open once it has listed: pytest refers to fixtures until later."""
-    database = sys.modules.get("sessionstore.storage.files.index.database")
-    if database is not None:
-        for one in list(database._all):
-            one.close()
+    for database in list(_databases):
+        database.close()
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_open_database = Database.__init__
+
+
+def _remember(database: Database, *arguments: Any) -> None:
+    _open_database(database, *arguments)
+    _databases.add(database)
+
+
+Database.__init__ = _remember  # type: ignore[method-assign, assignment]
 
 
 def _descriptors() -> set[str]:

@@ -132,6 +132,24 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         "at revision 4, not 3",
     ),
     (
+        RevisionConflict("s-1", expected=3, found=3, detail="by hand"),
+        {"session_id": "s-1", "expected": 3, "found": 3, "detail": "by hand"},
+        RuntimeError,
+        "s-1 is at revision 3 as expected, but its content differs: by hand",
+    ),
+    (
+        SessionClaimed("s-1", OWNER, is_own=True),
+        {"session_id": "s-1", "owner": OWNER, "is_own": True},
+        BlockingIOError,
+        "which is this very process; use the Session that holds it, or release() that one first",
+    ),
+    (
+        SessionExists("s-1", is_own=True),
+        {"session_id": "s-1"},
+        FileExistsError,
+        "s-1 exists already; this very process holds it: use that Session",
+    ),
+    (
         RevisionConflict("s-1", expected=3, found=None),
         {"session_id": "s-1", "expected": 3, "found": None, "owner": None},
         RuntimeError,
@@ -249,8 +267,8 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
     ),
     "SessionClaimed": (
         "BlockingIOError",
-        "session_id owner *reason *is_unknown",
-        "errno is_unknown owner reason session_id",
+        "session_id owner *reason *is_unknown *is_orphaned *is_own",
+        "errno is_orphaned is_own is_unknown owner reason session_id",
     ),
     "SessionCorrupt": ("ValueError", "session_id file reason", "file reason session_id"),
     "SessionEnded": (
@@ -258,14 +276,14 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
         "session_id state",
         "available checkpoint_id reason session_id state",
     ),
-    "SessionExists": ("FileExistsError", "session_id *wanted *found", "errno session_id"),
+    "SessionExists": ("FileExistsError", "session_id *wanted *found *is_own", "errno session_id"),
     "SessionNotFound": ("LookupError", "session_id store", "session_id store"),
     "StateTypeMismatch": (
         "TypeError",
         "session_id state_type reason",
         "reason session_id state_type",
     ),
-    "StorageError": ("OSError", "action path cause", "action errno path"),
+    "StorageError": ("OSError", "action path cause reason", "action errno path"),
     "WatchTimedOut": ("TimeoutError", "seconds waiting", "errno seconds waiting"),
 }
 
@@ -363,6 +381,7 @@ def test_a_storage_error_says_what_to_do_and_has_the_systems_error_as_cause(code
     [
         (SessionExists("s-1"), "s-1 exists already"),
         (SessionClaimed("s-1", reason="x", is_unknown=True), "left no record yet (x)"),
+        (SessionClaimed("s-1", OWNER, reason="pid 4 is gone", is_orphaned=True), "pid 4 is gone"),
         (SessionCorrupt("s-1", "f", "torn"), "s-1: f is damaged: torn"),
         (NotResumable("s-1", "no", available=["c1"], wanted="be forked"), "cannot be forked: no"),
         (InvalidQuery("order", "no such"), "order: no such"),

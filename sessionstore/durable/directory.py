@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import NamedTuple, TypeVar
 
+from sessionstore.durable.access import PRIVATE, Access
+
 _T = TypeVar("_T")
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -20,8 +22,30 @@ SAFE_FLAGS: int = _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BIN
 
 _HAS_DIRECTORIES = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 
+_LEASE_WAIT = 2.0
+"""Seconds for which an open waits for another process to give up its lease (fcntl_locking(2)).
+Samba and other file servers do so in milliseconds; the kernel takes a lease away after 45 s."""
+
+NO_SUCH_CALL = frozenset(
+    getattr(errno, name)
+    for name in ("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EPERM", "ENOTTY")
+    if hasattr(errno, name)
+)
+"""What file systems answer to a call that they lack, and sandboxes (seccomp) to one that they
+forbid. What stands in for the call is then tried: if permission is lacking, that fails, too."""
+
+_NO_DIRECTORY_FLUSH = NO_SUCH_CALL | {errno.EBADF, errno.EISDIR}
+"""What fsync(2) of a directory answers on vboxsf, 9p, CIFS and some of FUSE, which cannot do it.
+EIO, ENOSPC, EDQUOT and EROFS are failures of one that can."""
+
 _SHARING_RETRIES = 40
 _SHARING_PAUSE = 0.025  # seconds; 40 of them are the second that scanners usually need
+
+
+LINK_IN_STORE = (
+    "it is a symbolic link: links inside a store are not followed; make the root itself the link,"
+    " or bind-mount the other directory there"
+)
 
 
 class Signature(NamedTuple):
@@ -50,12 +74,24 @@ class Directory:
 
     _fd: int | None = None
 
-    def __init__(self, path: str, inside: Directory | None = None) -> None:
-        """Open ``path``, or the entry ``path`` of the directory ``inside``; links are refused."""
+    def __init__(
+        self, path: str, inside: Directory | None = None, *, in_store: bool = True
+    ) -> None:
+        """Open ``path``, or the entry ``path`` of the directory ``inside``; links are refused.
+
+        What is made outside a store (``in_store=False``) is private, here and further inside.
+        """
         self.path: str = os.path.join(inside.path, path) if inside else path
+        self.in_store: bool = in_store and (inside is None or inside.in_store)
+        self._access: Access | None = None
         if _HAS_DIRECTORIES:
             flags = os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW
-            self._fd = os.open(path, flags, dir_fd=inside.fd if inside else None)
+            try:
+                self._fd = os.open(path, flags, dir_fd=inside.fd if inside else None)
+            except NotADirectoryError:
+                if os.path.islink(self.path):
+                    raise NotADirectoryError(errno.ENOTDIR, LINK_IN_STORE, self.path) from None
+                raise
         elif not stat.S_ISDIR(os.lstat(self.path).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
@@ -94,12 +130,49 @@ class Directory:
         status = os.stat(self.path) if self._fd is None else os.fstat(self._fd)
         return status.st_dev, status.st_ino
 
+    @property
+    def access(self) -> Access:
+        """Who may use what is made in here: looked up once, with the first entry."""
+        if self._access is None:
+            if self._fd is None or not self.in_store:
+                self._access = PRIVATE
+            else:
+                self._access = Access.inside(os.fstat(self._fd))
+        return self._access
+
     def open(self, name: str, flags: int) -> int:
-        """Open ``name``; follow no link, and do not wait for the other end of a FIFO."""
+        """Open ``name``; follow no link, and do not wait for the other end of a FIFO.
+
+        A file that this makes (O_CREAT with O_EXCL) gets the mode and the owner of :attr:`access`.
+
+        Raises:
+            BlockingIOError: another process has a lease on the file and keeps it for two seconds.
+            OSError: the system refused.
+        """
         flags |= SAFE_FLAGS
-        if self._fd is not None:
-            return os.open(name, flags, 0o600, dir_fd=self._fd)
-        return retry_sharing(lambda: os.open(self.at(name), flags, 0o600))
+        if self._fd is None:
+            return retry_sharing(lambda: os.open(self.at(name), flags, 0o600))
+        fd = self._open_leased(name, flags)
+        if flags & os.O_EXCL and not self.access.is_plain:
+            try:
+                self.access.apply(fd)
+            except BaseException:
+                os.close(fd)
+                with suppress(OSError):
+                    self.unlink(name)
+                raise
+        return fd
+
+    def _open_leased(self, name: str, flags: int) -> int:
+        give_up: float | None = None
+        while True:
+            try:
+                return os.open(name, flags, 0o600, dir_fd=self._fd)
+            except BlockingIOError:  # the kernel has asked the holder of the lease to give it up
+                give_up = give_up or time.monotonic() + _LEASE_WAIT
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(0.01)
 
     def status(self, name: str) -> os.stat_result:
         """Return the status of ``name`` itself, never of what a link points to."""
@@ -110,8 +183,20 @@ class Directory:
         return os.listdir(self.path if self._fd is None else self._fd)
 
     def make_directory(self, name: str) -> None:
-        """Make the directory ``name`` with mode 0700."""
+        """Make the directory ``name`` with the mode and the owner of :attr:`access`."""
         os.mkdir(self.at(name), 0o700, dir_fd=self._fd)
+        if not self.access.is_plain:
+            self.settle(name)
+
+    def settle(self, name: str) -> None:
+        """Give the directory ``name`` in here the mode and the owner of :attr:`access`.
+
+        Raises:
+            OSError: the system refuses, as where another user owns it.
+        """
+        with Directory(name, self) as entry:
+            if entry.fd is not None:
+                self.access.apply(entry.fd)
 
     def unlink(self, name: str) -> None:
         """Remove the file ``name``."""
@@ -128,9 +213,28 @@ class Directory:
         os.link(name, target_name, src_dir_fd=self._fd, dst_dir_fd=target.fd, follow_symlinks=False)
 
     def flush(self) -> None:
-        """Make the names in this directory durable. Does nothing on Windows, which cannot."""
-        if self._fd is not None:
+        """Make the names in this directory durable, where directories can be flushed.
+
+        Some file systems cannot, and Windows. There, a loss of power may take the newest names.
+        The bytes of a flushed file are safe all the same.
+        """
+        self.is_flushed()
+
+    def is_flushed(self) -> bool:
+        """Flush this directory, and return whether that can be done here.
+
+        Raises:
+            OSError: the flush failed.
+        """
+        if self._fd is None:
+            return False
+        try:
             flush(self._fd)
+        except OSError as error:
+            if error.errno in _NO_DIRECTORY_FLUSH:
+                return False
+            raise
+        return True
 
 
 @contextmanager

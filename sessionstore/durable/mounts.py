@@ -6,37 +6,84 @@ import os
 
 from sessionstore.process import kernel
 
+UNKNOWN = "unknown"
+"""The kind of a file system that nobody can tell."""
+
 _ONE_KERNEL = (
     "apfs bcachefs btrfs exfat ext2 ext3 ext4 f2fs hfs jfs nilfs2 ntfs ntfs3 overlay ramfs refs"
     " reiserfs tmpfs ufs vfat xfs zfs"
 )
 
+_LASTING_INODES = (
+    "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs jfs nilfs2 overlay ramfs reiserfs tmpfs ufs xfs"
+    " zfs"
+)
+
 
 def is_local(path: str) -> tuple[bool, str]:
     """Return whether the file system of ``path`` is known to have one kernel, and its name."""
-    real = os.path.realpath(path)
-    best, kind = "", "unknown"
-    for mount, of in mounted():
+    kind = kind_of(path)
+    return has_one_kernel(kind), kind
+
+
+def has_one_kernel(kind: str) -> bool:
+    """Return whether one kernel serves this kind of file system, and so has all its locks."""
+    return kind in _ONE_KERNEL.split()
+
+
+def kind_of(path: str) -> str:
+    """Return the kind of file system that ``path`` lies on, or will lie on once it is made.
+
+    The answer is ``unknown`` where it cannot be found out, perhaps only for the moment.
+    """
+    if kernel.PLATFORM != "linux":
+        return _kind_by_name(os.path.realpath(path))
+    try:
+        return _kind_by_descriptor(path)
+    except (OSError, ValueError, IndexError):
+        return UNKNOWN
+
+
+def _kind_by_descriptor(path: str) -> str:
+    """Ask for the mount of the opened path: names say little of mounts that lie over others."""
+    fd = _open_nearest(path)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+            fields = dict(line.split(b":", 1) for line in file.read().split(b"\n") if b":" in line)
+    finally:
+        os.close(fd)
+    wanted = fields[b"mnt_id"].strip() if b"mnt_id" in fields else None
+    with open("/proc/self/mountinfo", "rb") as file:
+        for line in file.read().split(b"\n"):
+            before, _, after = line.partition(b" - ")  # proc_pid_mountinfo(5)
+            if before.partition(b" ")[0] == wanted:
+                return after.split(b" ")[0].decode("ascii").lower()
+    return UNKNOWN  # in a chroot, mounts from outside are not listed
+
+
+def _open_nearest(path: str) -> int:
+    while True:
+        try:
+            return os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            above = os.path.dirname(path)
+            if above in ("", path):
+                raise
+            path = above
+
+
+def _kind_by_name(real: str) -> str:
+    best, kind = "", UNKNOWN
+    for mount, of in kernel.partitions():
         inside = real == mount or real.startswith(mount.rstrip(os.sep) + os.sep)
         if inside and len(mount) >= len(best):
             best, kind = mount, of.lower()
-    return kind in _ONE_KERNEL.split(), kind
+    return kind
 
 
-def mounted() -> list[tuple[str, str]]:
-    """Return where file systems are mounted, and the type of each; [] where nobody can tell.
+def keeps_inodes(path: str) -> bool:
+    """Return whether a file of the file system of ``path`` is known to keep its inode number.
 
-    Linux has one file that says so. psutil reads the same file, and is slow to load.
+    FUSE, network file systems and vfat may give a file another one once the kernel forgot it.
     """
-    try:
-        with open("/proc/self/mounts", "rb") as file:
-            lines = [line.split(b" ") for line in file.read().split(b"\n") if line]
-        return [(unescape(line[1]), line[2].decode()) for line in lines]
-    except (OSError, IndexError, ValueError):
-        return kernel.partitions()
-
-
-def unescape(name: bytes) -> str:
-    r"""Return a path of proc_pid_mounts(5), where ``\040`` stands for a space."""
-    first, *rest = name.split(b"\\")
-    return os.fsdecode(first + b"".join(bytes([int(one[:3], 8)]) + one[3:] for one in rest))
+    return kind_of(path) in _LASTING_INODES.split()

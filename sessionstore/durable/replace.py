@@ -18,11 +18,18 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from sessionstore.durable.directory import Directory, Signature, flush, retry_sharing
+from sessionstore.durable.directory import (
+    NO_SUCH_CALL,
+    Directory,
+    Signature,
+    flush,
+    retry_sharing,
+)
+from sessionstore.durable.version import Version
 from sessionstore.model.ids import random_hex
 
 TEMPORARY_PREFIX = ".new-"
@@ -32,11 +39,7 @@ _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[0-9a-f]{16}", re.ASCII)
 _WAYS_BACK = 20
 """How often a displaced file is put back while others replace it again and again."""
 
-NO_LINKS = frozenset(
-    getattr(errno, name)
-    for name in ("EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV")
-    if hasattr(errno, name)
-)
+NO_LINKS = NO_SUCH_CALL | {errno.EMLINK, errno.EXDEV}
 """What file systems without hard links, or with too many of one file, answer to link()."""
 
 
@@ -68,16 +71,16 @@ class Staged:
         """Write ``data`` to a new file of ``directory``; on any failure nothing is left."""
         self.directory = directory
         self.name: str = temporary_name()
-        self.signature: Signature = write_file(directory, self.name, data, flush_file=flush_file)
+        self.version: Version = write_file(directory, self.name, data, flush_file=flush_file)
 
     def discard(self) -> None:
         """Remove the file if it was not swapped in."""
         with suppress(OSError):
-            if Signature.of(self.directory.status(self.name)).inode == self.signature.inode:
+            if self.version.found_at(self.directory, self.name):
                 self.directory.unlink(self.name)
 
-    def swap_in(self, name: str, expected: Signature) -> None:
-        """Replace ``name``, which must be the file with the signature ``expected``.
+    def swap_in(self, name: str, expected: Version) -> None:
+        """Replace ``name``, which must be the version ``expected``.
 
         Raises:
             Displaced: it is another file; that one is back in place.
@@ -94,23 +97,23 @@ class Staged:
             self._settle(name, expected)
             raise
 
-    def _exchange(self, name: str, expected: Signature) -> None:
+    def _exchange(self, name: str, expected: Version) -> None:
         directory = self.directory
         if exchange(directory, self.name, name):
             try:
-                displaced = Signature.of(directory.status(self.name))
+                is_expected = expected.found_at(directory, self.name) is not None
             except FileNotFoundError:
                 raise Unseen from None
             except OSError:
                 self._swap_back(name)
                 raise
-            if displaced != expected:
+            if not is_expected:
                 raise Displaced
             # The new state is in place: the save succeeded even if the old one cannot be removed.
             with suppress(OSError):
                 directory.unlink(self.name)
             return
-        if Signature.of(directory.status(name)) != expected:
+        if not expected.found_at(directory, name):
             raise Displaced
         _move_over(directory, self.name, name)
 
@@ -121,7 +124,7 @@ class Staged:
                 return
         raise Unseen from None
 
-    def _settle(self, name: str, expected: Signature) -> None:
+    def _settle(self, name: str, expected: Version) -> None:
         """Put a displaced file back, and remove the temporary name.
 
         Somebody may replace the file between the exchange and the way back. What comes back then
@@ -130,21 +133,24 @@ class Staged:
         """
         directory = self.directory
         with suppress(OSError):
-            held = Signature.of(directory.status(self.name))
-            if held not in (self.signature, expected):
-                shown = self.signature
+            if not self._holds(self.version, expected):
+                shown = self.version
                 for _ in range(_WAYS_BACK):
+                    held = Version.unread(Signature.of(directory.status(self.name)))
                     if not exchange(directory, self.name, name):
                         return
-                    shown, held, put = held, Signature.of(directory.status(self.name)), shown
-                    if held in (put, expected):
+                    shown, put = held, shown
+                    if self._holds(put, expected):
                         break
                 else:
                     return  # a person has to choose: the next claim keeps a foreign file
             directory.unlink(self.name)
 
+    def _holds(self, *versions: Version) -> bool:
+        return any(version.found_at(self.directory, self.name) for version in versions)
 
-def write_file(directory: Directory, name: str, data: bytes, *, flush_file: bool) -> Signature:
+
+def write_file(directory: Directory, name: str, data: bytes, *, flush_file: bool) -> Version:
     """Write ``data`` to ``name``, which must not exist; on any failure nothing is left."""
     fd = directory.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
@@ -152,7 +158,7 @@ def write_file(directory: Directory, name: str, data: bytes, *, flush_file: bool
             write_all(fd, data)
             if flush_file:
                 flush(fd)
-            return Signature.of(os.fstat(fd))
+            return Version.of(Signature.of(os.fstat(fd)), data)
         finally:
             os.close(fd)
     except BaseException:
@@ -177,13 +183,25 @@ def write_pieces(
     try:
         for piece in pieces:
             write_all(fd, piece)
-        if is_executable and hasattr(os, "fchmod"):
-            os.fchmod(fd, 0o700)
-        if mtime is not None and os.utime in os.supports_fd:
-            os.utime(fd, (mtime, mtime))
+        with _done_without():
+            if is_executable and hasattr(os, "fchmod"):
+                os.fchmod(fd, 0o770 if directory.access.is_shared else 0o700)
+        with _done_without():
+            if mtime is not None and os.utime in os.supports_fd:
+                os.utime(fd, (mtime, mtime))
         flush(fd)
     finally:
         os.close(fd)
+
+
+@contextmanager
+def _done_without() -> Iterator[None]:
+    """Go on without a mode or a time that the file system does not keep, such as vfat."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SUCH_CALL:
+            raise
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -266,7 +284,6 @@ def exchange(directory: Directory, one: str, other: str) -> bool:
 # linux/fs.h
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
-_NO_SUCH_CALL = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _renameat2: Callable[[int, bytes, int, bytes, int], int] | None = None
 _looked_up = False
@@ -283,7 +300,7 @@ def _rename_with_flags(
     import ctypes
 
     code = ctypes.get_errno()
-    if code in _NO_SUCH_CALL:
+    if code in NO_SUCH_CALL:
         return False
     raise OSError(code, os.strerror(code), target_name)
 

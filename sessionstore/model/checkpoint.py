@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt
-from sessionstore.model import StateT, codec
+from sessionstore.model import StateT, codec, mending
 from sessionstore.model.ids import LAST_SAVE, parse_checkpoint_id
 from sessionstore.model.state import SessionState
 from sessionstore.model.stored import Stored
@@ -165,7 +165,7 @@ def load(current: StateT, stored: Stored, checkpoint_id: str) -> StateT:
 def _as_foreign(session_id: str, stored: Stored) -> ForeignCheckpoint | None:
     """Return the checkpoint if the original framework wrote it, else None."""
     try:
-        raw = from_json(stored.payload)
+        raw = mending.parse(stored.payload)
     except ValueError:
         return None  # codec.decode says what is wrong
     if not isinstance(raw, dict) or "checkpoint_id" not in raw or "timestamps" in raw:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from sessionstore.errors import NotStorable, SessionCorrupt, StateTypeMismatch
-from sessionstore.model import StateT, conversion, field_checks, json_values
+from sessionstore.model import StateT, conversion, field_checks, json_values, mending
 from sessionstore.model.state import SessionState
 from sessionstore.model.stored import MAX_STATE_BYTES, why_no_json
 from sessionstore.text import printable
@@ -153,8 +153,9 @@ def _compare_typed(state: SessionState, payload: bytes, names: tuple[str, ...]) 
 
 
 def decode(payload: bytes, state_type: type[StateT], session_id: str, file: object) -> StateT:
-    """Return the state that ``payload`` holds.
+    """Return the state that ``payload`` holds, with foreign values replaced.
 
+    A NaN and an infinity become null or, where null is not allowed, the default of the field.
     ``file`` is the place that errors name.
 
     Raises:
@@ -162,7 +163,7 @@ def decode(payload: bytes, state_type: type[StateT], session_id: str, file: obje
         StateTypeMismatch: the state is sound, and does not fit ``state_type``.
     """
     try:
-        state = state_type.model_validate_json(payload)
+        state = _validate(payload, state_type)
     except ValidationError as error:
         if state_type is not SessionState:
             decode(payload, SessionState, session_id, file)  # raises if it is damaged
@@ -176,6 +177,35 @@ def decode(payload: bytes, state_type: type[StateT], session_id: str, file: obje
             f"it is the state of another session, {printable(state.session_id, limit=80)}",
         )
     return state
+
+
+def _validate(payload: bytes, state_type: type[StateT]) -> StateT:
+    mended = mending.mend(payload) if mending.has_constants(payload) else None
+    if mended is None:
+        try:
+            return state_type.model_validate_json(payload)
+        except ValidationError:
+            mended = mending.mend(payload) or mending.Mended(payload, ())
+    try:
+        return state_type.model_validate_json(mended.payload)
+    except ValidationError as error:
+        smaller = mended.without(*_misfits(error))
+        if smaller is None:
+            raise
+        return state_type.model_validate_json(smaller)
+
+
+def _misfits(error: ValidationError) -> tuple[list[mending.Steps], list[mending.Steps]]:
+    """Return where the values are that do not fit, and which of them are a null for a float.
+
+    pydantic writes a NaN as null, and then does not read it back. No float is declared in
+    SessionState: only a field of a ``state_type`` can be one.
+    """
+    problems = error.errors(include_url=False, include_context=False)
+    lost = [
+        item["loc"] for item in problems if (item["type"], item["input"]) == ("float_type", None)
+    ]
+    return [item["loc"] for item in problems], lost
 
 
 def brief(error: Exception) -> str:
@@ -207,7 +237,7 @@ def json_view(value: object) -> Any:
 def peek_revision(payload: bytes) -> int | None:
     """Return the revision in ``payload`` for a message, or None if it cannot be read."""
     try:
-        state = from_json(payload)
+        state = mending.parse(payload)
     except ValueError:
         return None
     revision = state.get("revision", 0) if isinstance(state, dict) else None

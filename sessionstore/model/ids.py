@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sessionstore.errors import InvalidSessionId
@@ -57,6 +57,11 @@ def is_id(value: str) -> bool:
     except InvalidSessionId:
         return False
     return True
+
+
+def stamp_of(moment: datetime) -> str:
+    """Return a time as it stands in an id, to the second."""
+    return moment.astimezone(UTC).strftime(_STAMP)
 
 
 def make_session_id(now: datetime) -> str:

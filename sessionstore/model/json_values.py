@@ -112,10 +112,34 @@ def offence(value: Any) -> str | None:
         return None if value - value == 0 else f"{value} cannot be stored as JSON"
     if kind is dict or kind is list:
         return None
+    if is_of_arrays(value):
+        return f"{name_of(value)} cannot be stored as JSON: {_way_out(value)}"
     for known, reason in _REASONS:
         if isinstance(value, known):
             return reason.format(kind.__name__)
     return f"{name_of(value)} cannot be stored as JSON: store text or a dict{_DECLARE}"
+
+
+_ARRAYS = frozenset({"numpy", "pandas", "torch", "tensorflow", "jax", "jaxlib", "cupy", "polars"})
+"""Libraries whose scalars look like builtins: their ``bool`` and ``float64`` are none of Python's.
+None of them is imported here."""
+
+
+def is_of_arrays(value: Any) -> bool:
+    """Return whether the type of ``value`` comes from a library of arrays or tables."""
+    return type(value).__module__.partition(".")[0] in _ARRAYS
+
+
+def _way_out(value: Any) -> str:
+    """Return what to do with a value of such a library."""
+    if hasattr(value, "isoformat"):  # a time of pandas
+        return "call .isoformat(), or give the store default=plain"
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return "call .item(), or give the store default=plain"
+    if hasattr(value, "tolist"):
+        return "call .tolist(), or give the store default=plain"
+    call = ".to_dict()" if hasattr(value, "to_dict") else "str() of it"
+    return f"store {call}{_DEFAULT}"
 
 
 def find_bad_text(value: Any) -> Unstorable | None:
@@ -217,8 +241,11 @@ def _typed_key(key: Any) -> tuple[type, Any]:
 
 
 def name_of(value: Any) -> str:
-    """Return the name of the type of ``value``."""
-    return type(value).__name__
+    """Return the name of the type of ``value``; ``numpy.bool`` with its library."""
+    name = type(value).__name__
+    if is_of_arrays(value):
+        return f"{type(value).__module__.partition('.')[0]}.{name}"
+    return name
 
 
 def shown(value: Any) -> str:

@@ -37,6 +37,8 @@ class Liveness:
     """How that is known, in words."""
     owner: SessionOwner | None = None
     """The owner record that was judged, or None."""
+    is_orphaned: bool = False
+    """Whether that owner is gone, and another process still has its lock."""
 
     @property
     def is_alive(self) -> bool:

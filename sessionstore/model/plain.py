@@ -16,7 +16,15 @@ from uuid import UUID
 from pydantic import AnyUrl, BaseModel
 from pydantic_core import to_jsonable_python
 
-from sessionstore.model.json_values import MAX_DEPTH, TOO_DEEP, Unstorable, name_of, offence, shown
+from sessionstore.model.json_values import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    Unstorable,
+    is_of_arrays,
+    name_of,
+    offence,
+    shown,
+)
 
 _TIMES = (date, time, timedelta)
 _TEXTUAL = (Decimal, UUID, PurePath, IPv4Address, IPv6Address, AnyUrl)
@@ -32,9 +40,9 @@ def plain(value: Any) -> Any:
     An enum becomes its value, a tuple a list, and a set a sorted list. A model, a dataclass and any
     mapping become a dict. A model is written as its ``model_dump()`` says. A date, a time, a
     duration (ISO 8601), a Decimal, a UUID, a path, a URL and an IP address become text. Values of
-    numpy become numbers and lists. Subclasses of ``str``, ``int``, ``float``, ``dict`` and
-    ``list`` become their base. What is JSON already is copied. To convert all of a store's data,
-    use it as ``SessionStore(root, default=plain)``.
+    numpy, pandas and torch become numbers and lists. Subclasses of ``str``, ``int``, ``float``,
+    ``dict`` and ``list`` become their base. What is JSON already is copied. To convert all of a
+    store's data, use it as ``SessionStore(root, default=plain)``.
 
     Args:
         value: what to write.
@@ -73,7 +81,7 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple | deque | Set):
         row = [_step(index, item, depth) for index, item in enumerate(value)]
         return _in_order(row, value) if isinstance(value, Set) else row
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+    if is_of_arrays(value) and hasattr(value, "tolist"):
         listed = value.tolist()
         if type(listed) is not type(value):  # a longdouble lists itself
             return _plain(listed, depth)

@@ -155,9 +155,15 @@ class SessionOwner(Part):
     token: str | None = None
     """Random, new with each claim."""
     command: str | None = None
-    """The command line, up to 200 characters."""
+    """The command line, up to 200 characters, with what looks like a secret masked."""
     claimed_at: str | None = None
     """ISO 8601 time of the claim."""
+    file_system: str | None = None
+    """The kind of file system that the lock lay on, such as ``ext4``."""
+    root: str | None = None
+    """The root of the store in which the claim was made."""
+    root_id: str | None = None
+    """The device and inode of that root, such as ``2049:131``."""
 
     def describe(self) -> str:
         """Return ``pid 4711 (python agent.py) on web1 since 12:03:11Z``, as far as known."""
@@ -286,10 +292,14 @@ class SessionState(Part):
     @computed_field  # type: ignore[prop-decorator]  # pydantic documents this order for mypy
     @property
     def duration_ms(self) -> int:
-        """``completed_at`` minus ``started_at`` in milliseconds; 0 without ``completed_at``."""
+        """``completed_at`` minus ``started_at`` in milliseconds; 0 without ``completed_at``.
+
+        It is 0, too, where the clock was set back in between.
+        """
         if self.timestamps.completed_at is None:
             return 0
-        return clock.milliseconds_between(self.timestamps.started_at, self.timestamps.completed_at)
+        times = self.timestamps
+        return max(0, clock.milliseconds_between(times.started_at, times.completed_at))
 
     @computed_field  # type: ignore[prop-decorator]  # as above
     @property

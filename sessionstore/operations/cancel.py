@@ -19,7 +19,7 @@ from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import mark
-from sessionstore.process import identity, liveness
+from sessionstore.process import liveness
 from sessionstore.session import inspect, resume
 from sessionstore.session.outcome import describe_error
 from sessionstore.storage.backend import Backend
@@ -148,7 +148,7 @@ class CancelRequester:
             if holder.token != named and is_patient:
                 return None  # a resume is about to write, or a sweep about to end it
             now = self._backend.clock()
-            by = identity.new_owner(now)
+            by = self._backend.new_owner(now)
             # Race: New claim after a request to cancel. The claim may end at the request, and
             # another may follow, before this process sees that the request was delivered. From
             # here on it asks this claim or none.
@@ -172,7 +172,7 @@ class CancelRequester:
 
     def _cancel_unheld(self, seen: SessionState) -> Cancellation | None:
         """Cancel a session that lost its process, unless another process claims it first."""
-        by = identity.new_owner(self._backend.clock())
+        by = self._backend.new_owner(self._backend.clock())
         try:
             claim = self._backend.claim(self._session_id, by, timeout=0.0)
         except SessionClaimed as error:
@@ -195,7 +195,7 @@ class CancelRequester:
             assert state.recovery is not None
             self._holder, why = state.recovery.owner, state.recovery.reason
         else:
-            verdict = liveness.judge(state, lock_is_proof=self._backend.lock_is_proof)
+            verdict = liveness.judge(state, self._backend)
             if not verdict.is_dead:
                 return None
             self._holder = verdict.owner or state.owner

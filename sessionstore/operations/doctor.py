@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from sessionstore.durable import paths
 from sessionstore.storage.files.doctor import environment
 from sessionstore.storage.report import Diagnosis
 
@@ -14,5 +15,8 @@ def diagnose(root: str | os.PathLike[str]) -> Sequence[Diagnosis]:
 
     The test makes files in it and removes them again, and starts a second process, which takes a
     lock. It does not touch the sessions. A directory that refuses a trial is a diagnosis, too.
+
+    Raises:
+        StorageError: the path is empty, or depends on a home directory that is not known.
     """
-    return environment.diagnose(os.path.realpath(os.path.expanduser(os.fspath(root))))
+    return environment.diagnose(paths.real(root, "diagnose"))

@@ -9,7 +9,13 @@ from sessionstore.model import checkpoint
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
-from sessionstore.operations.explanation import Advice, Explanation, ResumeLoss, Situation
+from sessionstore.operations.explanation import (
+    SHOWN_STATES,
+    Advice,
+    Explanation,
+    ResumeLoss,
+    Situation,
+)
 from sessionstore.operations.fork import to_fork
 from sessionstore.session import inspect, resume
 from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
@@ -35,7 +41,7 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         StorageError: it does not exist, or cannot be read.
     """
     try:
-        state, liveness = inspect.look(backend, session_id)
+        state, liveness = inspect.look(backend, session_id, names_heirs=True)
     except SessionCorrupt as error:
         return _explain_damaged(backend, session_id, error)
     probe = backend.probe(session_id)
@@ -128,7 +134,10 @@ def _summary(told: Explanation) -> str:
     resumable = told.unresumable is None
     after = "it can be resumed" if resumable else "it cannot be resumed as it is"
     sentences = {
-        Situation.RUNNING: f"{name} is running.",
+        Situation.RUNNING: f"{name} says that it is active, but only its lock has outlived the"
+        " process that ran it."
+        if told.liveness is not None and told.liveness.is_orphaned
+        else f"{name} is running.",
         Situation.STALE: f"{name} says that it is active, but its process died; {after}.",
         Situation.UNKNOWN: f"{name} says that it is active; whether its process lives cannot be"
         " known from here.",
@@ -170,11 +179,12 @@ def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -
     session_id, latest = state.session_id, state.latest_checkpoint_id
     named = Resumability.named(state)
     try:
-        known = inspect.list_checkpoints(backend, session_id)
+        known = inspect.name_checkpoints(backend, session_id)
     except SessionStoreError as error:  # checkpoints/ is no directory
         return replace(told, unresumable=str(error), checkpoint=_missing(latest, str(error)))
-    sound = tuple(item.checkpoint_id for item in known if item.damaged is None)
-    others = tuple(name for name in sound if name != latest)
+    others, _ = _look_at_newest(
+        backend, session_id, [item for item in known if item.checkpoint_id != latest], whole=False
+    )
     if named.is_from_last_save:
         lost = ResumeLoss(0, 0, ())
         return replace(told, alternatives=others, lost=lost, is_from_last_save=True)
@@ -184,6 +194,8 @@ def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -
     found = next((item for item in known if item.checkpoint_id == latest), None)
     if found is None:
         found = Checkpoint(latest, damaged=MISSING_CHECKPOINT)
+    else:
+        found = inspect.describe_checkpoint(backend, session_id, latest)
     if found.damaged is None:
         try:
             stored = backend.read_checkpoint(session_id, latest)
@@ -194,6 +206,26 @@ def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -
             return replace(told, checkpoint=found, alternatives=others, lost=lost)
     reason = f"its checkpoint {latest} is damaged or missing: {found.damaged}"
     return replace(told, checkpoint=found, unresumable=reason, alternatives=others)
+
+
+def _look_at_newest(
+    backend: Backend, session_id: str, known: list[Checkpoint], *, whole: bool
+) -> tuple[tuple[str, ...], list[Checkpoint]]:
+    """Return the ids of ``known`` without damaged ones, and those that were read, oldest first.
+
+    Only the newest are read: as many as are shown and, with ``whole``, one that holds a whole
+    state. To read all of many takes long, and nobody looks at them.
+    """
+    left = list(known)
+    read: list[Checkpoint] = []
+    while left and not (
+        len(read) >= SHOWN_STATES
+        and (checkpoint.newest_sound(read, whole=True) is not None or not whole)
+    ):
+        item = inspect.describe_checkpoint(backend, session_id, left.pop().checkpoint_id)
+        if item.damaged is None:
+            read.insert(0, item)
+    return tuple(item.checkpoint_id for item in (*left, *read)), read
 
 
 def _missing(checkpoint_id: str | None, reason: str) -> Checkpoint | None:
@@ -222,6 +254,11 @@ def _advice(told: Explanation) -> list[Advice]:
     if situation is Situation.RUNNING and not told.is_held:
         text = "it holds no lock, so it cannot be asked: end its process yourself, then sweep"
         return [Advice(text, "store.recover()", "sessionstore recover --apply")]
+    if told.liveness is not None and told.liveness.is_orphaned:
+        return [
+            Advice("end the process that has the lock, then sweep"),
+            _sweep(),
+        ]
     if situation is Situation.RUNNING:
         return [
             Advice("ask it to end", f'store.cancel("{name}")', f"sessionstore cancel {name}"),
@@ -338,8 +375,9 @@ def _rescue(told: Explanation) -> list[Advice]:
 
 
 def _explain_damaged(backend: Backend, session_id: str, error: SessionCorrupt) -> Explanation:
-    probe, sound = _see(backend, session_id)
-    newest = checkpoint.newest_sound(sound, whole=True)
+    probe, known = _see(backend, session_id)
+    others, read = _look_at_newest(backend, session_id, known, whole=True)
+    newest = checkpoint.newest_sound(read, whole=True)
     told = Explanation(
         session_id,
         Situation.DAMAGED,
@@ -354,7 +392,7 @@ def _explain_damaged(backend: Backend, session_id: str, error: SessionCorrupt) -
         holder=probe.holder,
         ended="how it ended cannot be known: that stood in the damaged state",
         unresumable="its state is damaged",
-        alternatives=tuple(item.checkpoint_id for item in sound),
+        alternatives=others,
         damaged=error.reason,
         file=error.file,
     )
@@ -367,10 +405,10 @@ def _see(backend: Backend, session_id: str) -> tuple[Probe, list[Checkpoint]]:
     except SessionStoreError:
         probe = Probe(held=False)
     try:
-        known = inspect.list_checkpoints(backend, session_id)
+        known = inspect.name_checkpoints(backend, session_id)
     except SessionStoreError:
         known = []
-    return probe, [item for item in known if item.damaged is None]
+    return probe, known
 
 
 def _advice_for_damage(told: Explanation, newest: Checkpoint | None) -> list[Advice]:

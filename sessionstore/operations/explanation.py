@@ -39,6 +39,10 @@ class Situation(StrEnum):
     """The state cannot be read."""
 
 
+SHOWN_STATES = 3
+"""How many other states are named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
     """One thing to do next."""
@@ -106,7 +110,7 @@ class Explanation:
     unresumable: str | None = None
     """Why the session cannot be resumed as it is, or None."""
     alternatives: tuple[str, ...] = ()
-    """Other checkpoints that can be read, oldest first."""
+    """Other checkpoints, oldest first. Only the newest were read: a damaged one is left out."""
     lost: ResumeLoss | None = None
     """What a resume would not bring back; None without a checkpoint to resume from."""
     forked_from: Fork | None = None
@@ -142,8 +146,8 @@ class Explanation:
         if self.lost is not None:
             told.append(("not restored", self._not_restored(self.lost)))
         if self.alternatives:
-            shown = ", ".join(self.alternatives[-3:])
-            more = len(self.alternatives) - 3
+            shown = ", ".join(self.alternatives[-SHOWN_STATES:])
+            more = len(self.alternatives) - SHOWN_STATES
             told.append(("other states", f"{shown} and {more:,} older" if more > 0 else shown))
         for advice in self.next:
             ways = [way for way in (advice.command, advice.call) if way]

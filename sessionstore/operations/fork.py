@@ -6,16 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import from_json
-
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.log import log_session
+from sessionstore.model import mending
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names
-from sessionstore.process import identity
 from sessionstore.session import create, inspect
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
@@ -68,7 +66,7 @@ def fork(
     state.timestamps.completed_at = None
     state.timestamps.paused_at_time = text
     first = create.first_state(SessionState, None, state, {}, now)
-    writer = SessionWriter(None, first, clock=backend.clock, owner=identity.new_owner(now))
+    writer = SessionWriter(None, first, clock=backend.clock, owner=backend.new_owner(now))
     writer.finish_create(backend, writer.begin_save())
     try:
         # A checkpoint of its own, so that it can be resumed without its parent.
@@ -145,7 +143,7 @@ def forks(backend: Backend, session_id: str, progress: Progress | None = None) -
 
 def _lineage(payload: bytes) -> dict[str, Any] | None:
     try:
-        raw = from_json(payload)
+        raw = mending.parse(payload)
     except ValueError:
         return None
     lineage = raw.get("forked_from") if isinstance(raw, dict) else None

@@ -1,4 +1,8 @@
-"""The history of a session: its beginning, its checkpoints, and the stored state."""
+"""The history of a session: its beginning, its checkpoints, and the stored state.
+
+The names of checkpoints tell their type, node and revision, so that a history of very many costs
+little more than their names. A file is read when somebody looks at what only it tells.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic_core import from_json
-
-from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.errors import (
+    SessionCorrupt,
+    SessionNotFound,
+    SessionStoreError,
+    StorageError,
+)
+from sessionstore.model import checkpoint, mending
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.operations.fork import Fork, to_fork
@@ -31,7 +39,11 @@ class HistoryEntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One entry of a history."""
+    """One entry of a history.
+
+    ``at``, ``steps``, ``size`` and ``damaged`` of a checkpoint are read from its file when one of
+    them is first looked at. They are empty if the checkpoint was removed meanwhile.
+    """
 
     kind: HistoryEntryKind
     at: str = ""
@@ -54,6 +66,57 @@ class HistoryEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class _Unread:
+    """What tells the rest of a checkpoint's entry: its file, which is read on the first look."""
+
+    backend: Backend
+    session_id: str
+
+    def read(self, checkpoint_id: str) -> tuple[str, int | None, int | None, str | None]:
+        """Return the time, the steps, the size and the damage of the checkpoint."""
+        try:
+            stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
+            item = checkpoint.describe(self.session_id, checkpoint_id, stored)
+            return item.created_at, _steps(stored.payload), len(stored.payload), None
+        except (SessionCorrupt, SessionNotFound, StorageError) as error:
+            if not self._is_there(checkpoint_id):
+                return "", None, None, None  # keep_checkpoints may have removed it since
+            reason = error.reason if isinstance(error, SessionCorrupt) else str(error)
+            return "", None, None, reason
+
+    def _is_there(self, checkpoint_id: str) -> bool:
+        try:
+            return checkpoint_id in self.backend.checkpoint_ids(self.session_id)
+        except SessionNotFound:
+            return False
+        except SessionStoreError:
+            return True
+
+
+def _make_lazy(*names: str) -> None:
+    """Let these fields of an entry be read from the checkpoint's file on the first look at one."""
+    slots: list[Any] = [HistoryEntry.__dict__[name] for name in names]
+
+    def make(slot: Any) -> property:
+        def look(entry: HistoryEntry) -> Any:
+            value = slot.__get__(entry)
+            if type(value) is _Unread:
+                assert entry.checkpoint_id is not None
+                for each, found in zip(slots, value.read(entry.checkpoint_id), strict=True):
+                    each.__set__(entry, found)
+                value = slot.__get__(entry)
+            return value
+
+        return property(look, slot.__set__)
+
+    for name, slot in zip(names, slots, strict=True):
+        setattr(HistoryEntry, name, make(slot))
+
+
+_make_lazy("at", "steps", "size", "damaged")
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """The entries of a session's history, oldest first."""
 
@@ -61,6 +124,8 @@ class History:
     moments: Sequence[HistoryEntry]
     forked_from: Fork | None = None
     """Where the session began, if it is a fork."""
+    older: int = 0
+    """How many older checkpoints were left out, as ``limit`` says."""
 
     def __len__(self) -> int:
         return len(self.moments)
@@ -70,12 +135,13 @@ class History:
 
     @property
     def shows_damage(self) -> bool:
-        """Whether the state or a checkpoint cannot be read."""
+        """Whether the state or a checkpoint cannot be read. Reads every checkpoint in it."""
         return any(moment.damaged is not None for moment in self.moments)
 
 
-def history(backend: Backend, session_id: str) -> History:
-    """Return the history of a session, damage included."""
+def history(backend: Backend, session_id: str, limit: int | None = None) -> History:
+    """Return the history of a session, damage included, with its newest ``limit`` checkpoints."""
+    older = 0
     state: SessionState | None = None
     try:
         state, stored = inspect.read_base(backend, session_id)
@@ -86,11 +152,13 @@ def history(backend: Backend, session_id: str) -> History:
     moments: list[HistoryEntry] = [] if state is None else [_created(state)]
     latest = None if state is None else Resumability.named(state).checkpoint_id
     try:
-        kept = inspect.list_checkpoints(backend, session_id)
+        kept = inspect.name_checkpoints(backend, session_id)
     except SessionCorrupt as error:  # checkpoints/ is no directory
         moments.append(HistoryEntry(HistoryEntryKind.CHECKPOINT, damaged=error.reason))
     else:
-        moments += [_kept(backend, session_id, item, latest) for item in kept]
+        older = 0 if limit is None else max(0, len(kept) - limit)
+        unread = _Unread(backend, session_id)
+        moments += [_kept(unread, item, latest) for item in kept[older:]]
         if latest is not None and latest not in {item.checkpoint_id for item in kept}:
             moments.append(
                 HistoryEntry(
@@ -102,7 +170,7 @@ def history(backend: Backend, session_id: str) -> History:
             )
     moments.append(present)
     lineage = to_fork(session_id, state.forked_from) if state is not None else None
-    return History(session_id, tuple(moments), lineage)
+    return History(session_id, tuple(moments), lineage, older)
 
 
 def _created(state: SessionState) -> HistoryEntry:
@@ -129,32 +197,24 @@ def _present(state: SessionState, size: int) -> HistoryEntry:
     )
 
 
-def _kept(backend: Backend, session_id: str, item: Checkpoint, latest: str | None) -> HistoryEntry:
-    size = steps = None
-    if item.damaged is None:
-        try:
-            payload = backend.read_checkpoint(session_id, item.checkpoint_id).payload
-        except (SessionCorrupt, StorageError):
-            pass  # keep_checkpoints may have removed it since
-        else:
-            size, steps = len(payload), _steps(payload)
+def _kept(unread: Any, item: Checkpoint, latest: str | None) -> HistoryEntry:
     return HistoryEntry(
         HistoryEntryKind.CHECKPOINT,
-        at=item.created_at,
+        at=unread,
         revision=item.revision,
         checkpoint_id=item.checkpoint_id,
         checkpoint_type=item.checkpoint_type,
         node=item.node,
-        steps=steps,
-        size=size,
+        steps=unread,
+        size=unread,
         is_latest=item.checkpoint_id == latest,
-        damaged=item.damaged,
+        damaged=unread,
     )
 
 
 def _steps(payload: bytes) -> int | None:
     """Return the steps that a checkpoint of this package, or a foreign one, has counted."""
-    raw: Any = from_json(payload)
+    raw: Any = mending.parse(payload)
     progress = raw.get("progress", raw)  # a foreign one has no parts
     if not isinstance(progress, dict):
         return None

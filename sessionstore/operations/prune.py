@@ -271,11 +271,13 @@ class _Prune:
     def _preview(self, plan: _PrunePlan) -> None:
         probe = self.backend.probe(plan.entry.session_id)
         if probe.held:
-            raise SessionClaimed(plan.entry.session_id, probe.holder)
+            raise SessionClaimed(
+                plan.entry.session_id, probe.holder, is_own=identity.is_holding(probe.holder)
+            )
         self._record(plan, self._measured(plan))
 
     def _apply(self, plan: _PrunePlan) -> None:
-        by = identity.new_owner(self.backend.clock())
+        by = self.backend.new_owner(self.backend.clock())
         claim = self.backend.claim(plan.entry.session_id, by, timeout=0.0)
         try:
             # Read again under the claim: it may have been resumed, or changed, since.

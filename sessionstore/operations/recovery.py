@@ -22,7 +22,7 @@ from sessionstore.model.liveness import Liveness
 from sessionstore.model.query import Filters, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import summarize
-from sessionstore.process import identity, liveness
+from sessionstore.process import liveness
 from sessionstore.session import inspect, outcome, resume, verdict
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
@@ -160,7 +160,7 @@ class _Sweep:
         self.swept.append(SweptSession(item.session_id, reason, found, count, resumable))
 
     def _mark(self, session_id: str) -> None:
-        by = identity.new_owner(self.backend.clock())
+        by = self.backend.new_owner(self.backend.clock())
         try:
             claim = self.backend.claim(session_id, by, timeout=0.0)
         except SessionClaimed as error:
@@ -181,7 +181,7 @@ class _Sweep:
         state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
         if state.status is not SessionStatus.ACTIVE:
             return
-        found = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        found = liveness.judge(state, self.backend)
         if found.is_alive:
             self.alive.append(SweptSession(claim.session_id, found.reason, found))
             return

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sessionstore import clock
 from sessionstore.model.ids import random_hex
 from sessionstore.process import kernel
+from sessionstore.process.command import command_line
 
 if TYPE_CHECKING:  # it loads pydantic: a listing that meets no owner record does without
     from sessionstore.model.state import SessionOwner
@@ -18,18 +17,32 @@ if TYPE_CHECKING:  # it loads pydantic: a listing that meets no owner record doe
 held_tokens: set[str] = set()
 """The tokens of the claims that this process holds. Nobody else knows which ones it dropped."""
 
+_known: dict[int, dict[str, Any]] = {}
+"""What identifies this process, by its id: a forked child has another one."""
 
-def new_owner(now: datetime) -> SessionOwner:
-    """Return an owner record of this process with a fresh token."""
+
+def new_owner(now: datetime, **place: str | None) -> SessionOwner:
+    """Return an owner record of this process with a fresh token.
+
+    ``place`` are the fields of the record that say where its lock lies.
+    """
     from sessionstore.model.state import SessionOwner
 
-    return SessionOwner(**this_process(), token=random_hex(8), claimed_at=clock.to_text(now))
+    fields = this_process() | place
+    return SessionOwner(
+        **fields, token=random_hex(8), command=command_line(), claimed_at=clock.to_text(now)
+    )
 
 
 def hold(owner: SessionOwner) -> None:
     """Remember that this process holds the claim of ``owner``."""
     if owner.token:
         held_tokens.add(owner.token)
+
+
+def is_holding(owner: SessionOwner | None) -> bool:
+    """Return whether this process holds the claim of ``owner``; a forked child does not."""
+    return owner is not None and owner.token in held_tokens and owner.pid == os.getpid()
 
 
 def let_go(owner: SessionOwner) -> None:
@@ -39,27 +52,40 @@ def let_go(owner: SessionOwner) -> None:
 
 def this_process() -> dict[str, Any]:
     """Return what identifies this process, as the fields of an owner record."""
-    return _this_process(os.getpid())  # a forked child has another pid: computed anew there
+    pid = os.getpid()
+    if (known := _known.get(pid)) is not None:
+        return known
+    found = process(pid)
+    if _is_complete(found):  # a look that failed is made again
+        _known[pid] = found
+    return found
 
 
 def process(pid: int) -> dict[str, Any]:
-    """Return what identifies the process ``pid`` of this host; the command is that of this one."""
-    import socket  # it loads selectors and enums, for one call
-
+    """Return what identifies the process ``pid`` of this host."""
     return {
-        "host": socket.gethostname(),
+        "host": _host(),
         "boot_id": kernel.boot_id(),
         "pid": pid,
         "start_token": kernel.start_token(pid),
         "pidfd_inode": kernel.pidfd_inode(pid),
         "pid_namespace": kernel.pid_namespace(),
-        "command": _command(),
     }
 
 
-_this_process = cache(process)
+def _is_complete(fields: dict[str, Any]) -> bool:
+    """Return whether every look that this system allows has succeeded."""
+    needed = ["boot_id", "start_token"]
+    if kernel.PLATFORM == "linux":
+        needed.append("pid_namespace")
+    if kernel.has_pidfs():
+        needed.append("pidfd_inode")
+    return all(fields[name] is not None for name in needed)
 
 
-def _command() -> str:
-    words = [os.path.basename(sys.executable or "python"), *(sys.orig_argv[1:] or sys.argv)]
-    return " ".join(words)[:200].encode("utf-8", "backslashreplace").decode()
+def _host() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import socket  # it loads selectors and enums, for one call
+
+    return socket.gethostname()

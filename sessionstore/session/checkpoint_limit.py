@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from sessionstore.errors import CheckpointNotFound, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model.checkpoint import STORE_OWN
 from sessionstore.model.ids import checkpoint_ids_in_order, parse_checkpoint_id
 from sessionstore.storage.claim import Claim
+
+AT_ONCE = 8
+"""How many checkpoints one write removes at most. A session may have thousands when the limit is
+switched on, and a file system takes up to 3 ms for each: they go over the next writes."""
 
 
 class CheckpointLimit:
@@ -22,10 +28,10 @@ class CheckpointLimit:
         """By whether the store keeps them by itself, oldest first; None: not looked yet."""
 
     def enforce(self, claim: Claim, newest: str, *, latest: str | None = None) -> None:
-        """Remove the checkpoints that are too old, now that ``newest`` was kept.
+        """Remove some of the checkpoints that are too old, now that ``newest`` was kept.
 
-        ``newest`` stays, and so does ``latest``, which a resume restores if it is another one. The
-        checkpoints of other software stay.
+        The oldest go first, at most :data:`AT_ONCE`. ``newest`` stays, and so does ``latest``,
+        which a resume restores if it is another one. The checkpoints of other software stay.
         """
         if self._limit is None:
             return
@@ -38,11 +44,14 @@ class CheckpointLimit:
             # Last by its age, not by its revision: a power cut in process mode may have left
             # checkpoints of revisions that the state does not have any more.
             self._kept[_is_own(newest)].append(newest)
+            left = AT_ONCE
             for kept in self._kept.values():
-                over = len(kept) - self._limit
-                for name in [name for name in kept if name not in (newest, latest)][: max(0, over)]:
+                over = min(left, max(0, len(kept) - self._limit))
+                old = (name for name in kept if name not in (newest, latest))
+                for name in list(islice(old, over)):
                     claim.remove_checkpoint(name)
                     kept.remove(name)
+                    left -= 1
         except SessionStoreError as error:
             # The checkpoint itself is safe: too many old ones are no reason to fail it.
             logger.warning(

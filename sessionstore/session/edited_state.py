@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Generic
+from contextlib import contextmanager
+from typing import Generic
 
 from sessionstore.errors import StateTypeMismatch
 from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.conversion import Default
+from sessionstore.process.fork import Mutex
 from sessionstore.session import stamp
 from sessionstore.session.stamp import Change
 from sessionstore.text import class_name
@@ -20,7 +20,7 @@ class EditedState(Generic[StateT]):
     """A state in memory. A write stamps it, serialises it, and takes the stamps out again."""
 
     def __init__(self, state: StateT, default: Default | None) -> None:
-        self.mutex: AbstractContextManager[Any] = threading.RLock()
+        self.mutex: Mutex = Mutex()
         """Held while the state is stamped or serialised; never during I/O, so that an event
         loop may wait for it."""
         self.value: StateT = state

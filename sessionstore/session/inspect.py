@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
+from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.ids import is_id, is_last_save
+from sessionstore.model.ids import is_id, is_last_save, parse_checkpoint_id, stamp_of
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.stored import Stored
 from sessionstore.model.summary import SessionSummary, summarize
 from sessionstore.process import liveness
 from sessionstore.storage.backend import Backend
+from sessionstore.storage.values import Probe
 
 if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need none
     from sessionstore.model.checkpoint import Checkpoint
@@ -91,11 +94,14 @@ def read_base(backend: Backend, session_id: str) -> tuple[SessionState, Stored]:
     return codec.decode(stored.payload, SessionState, session_id, stored.file), stored
 
 
-def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
+def look(
+    backend: Backend, session_id: str, *, names_heirs: bool = False
+) -> tuple[SessionState, Liveness]:
     """Return the state of a session and whether its owner lives, both of one moment.
 
     A free lock says nothing about a state that was written since, so the state is read before
-    and after the look at the lock.
+    and after the look at the lock. With ``names_heirs`` the reason names the processes that have
+    a lock which has outlived the process that took it.
 
     Raises:
         SessionNotFound: there is no such session.
@@ -107,18 +113,22 @@ def look(backend: Backend, session_id: str) -> tuple[SessionState, Liveness]:
         probe = backend.probe(session_id)
         if probe.held:
             holder = probe.holder or state.owner
-            return state, Liveness(Verdict.ALIVE, _holding(holder), holder)
+            return state, _held_by(holder, probe, names_heirs=names_heirs)
         # Race: Resume during a look. A state from before the resume would look stale.
         again = backend.read(session_id)
         if again.payload == stored.payload:
-            return state, liveness.judge(state, lock_is_proof=backend.lock_is_proof)
+            return state, liveness.judge(state, backend)
         state, stored = read_base(backend, session_id)
     return state, Liveness(Verdict.ALIVE, "its state is being written right now", state.owner)
 
 
-def _holding(holder: SessionOwner | None) -> str:
+def _held_by(holder: SessionOwner | None, probe: Probe, *, names_heirs: bool) -> Liveness:
+    if probe.holder is not None and not probe.released:
+        orphaned = liveness.why_orphaned(probe.holder, probe.file, names_heirs=names_heirs)
+        if orphaned is not None:
+            return Liveness(Verdict.ALIVE, orphaned, holder, is_orphaned=True)
     named = holder.describe() if holder else ""
-    return f"held by {named}" if named else "its lock is held"
+    return Liveness(Verdict.ALIVE, f"held by {named}" if named else "its lock is held", holder)
 
 
 def examine(
@@ -179,6 +189,30 @@ def describe_checkpoint(backend: Backend, session_id: str, checkpoint_id: str) -
         return Checkpoint(checkpoint_id, damaged=error.reason)
     except (SessionNotFound, StorageError) as error:
         return Checkpoint(checkpoint_id, damaged=str(error))
+
+
+def name_checkpoints(backend: Backend, session_id: str) -> list[Checkpoint]:
+    """Return the checkpoints of a session, oldest first, without reading those of this package.
+
+    Their names tell the type, the node and the revision. Only a checkpoint whose name tells nothing
+    is read, and only that one has ``created_at`` and can be known to be damaged.
+    """
+    from sessionstore.model.checkpoint import Checkpoint
+
+    found: list[tuple[tuple[int, str, str], Checkpoint]] = []
+    for checkpoint_id in backend.checkpoint_ids(session_id):
+        name = parse_checkpoint_id(checkpoint_id)
+        if name is not None:
+            item = Checkpoint(checkpoint_id, name.checkpoint_type, name.node, name.revision)
+            age = name.revision, checkpoint_id.rpartition(".")[2], checkpoint_id
+        else:
+            item = describe_checkpoint(backend, session_id, checkpoint_id)
+            moment = clock.parse(item.created_at)
+            stamp = stamp_of(moment) if moment else ""
+            age = -1 if item.revision is None else item.revision, stamp, checkpoint_id
+        found.append((age, item))
+    found.sort(key=itemgetter(0))
+    return [item for _, item in found]
 
 
 def list_checkpoints(backend: Backend, session_id: str) -> list[Checkpoint]:

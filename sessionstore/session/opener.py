@@ -15,7 +15,6 @@ from sessionstore.model import StateT
 from sessionstore.model.conversion import Default
 from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
-from sessionstore.process import identity
 from sessionstore.session import outcome, resume, verdict
 from sessionstore.session.checkpoint_limit import remove_quietly
 from sessionstore.session.create import NewFields, NewSession, check_fields, first_state
@@ -43,7 +42,7 @@ class SessionOpener(Generic[StateT]):
         self, goal_id: str | None, state: StateT | None, fields: NewSession
     ) -> tuple[SessionWriter[StateT], PreparedWrite]:
         """Return the writer of a new session and its first write; the I/O is left to do."""
-        owner = identity.new_owner(self.clock())
+        owner = self.backend.new_owner(self.clock())
         first = first_state(self.state_type, goal_id, state, fields, self.clock())
         writer = self.writer(None, first, owner)
         return writer, writer.begin_save()

@@ -12,6 +12,7 @@ from sessionstore import clock
 from sessionstore.errors import CancellationRequested
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
+from sessionstore.model.state import SessionOwner
 from sessionstore.session.stamp import Change
 
 
@@ -87,6 +88,16 @@ class PreparedWrite:
         self.payload = to_json(raw)
         self.changes = tuple(
             (part, name, self._value_of(name, value)) for part, name, value in self.changes
+        )
+
+    def name_owner(self, owner: SessionOwner) -> None:
+        """Store another owner record of the same claim, where one is stored at all."""
+        raw = from_json(self.payload)
+        if raw["owner"] is None:
+            return
+        self.payload = to_json(raw | {"owner": owner.model_dump()})
+        self.changes = tuple(
+            (part, name, owner if name == "owner" else value) for part, name, value in self.changes
         )
 
     def _value_of(self, name: str, value: object) -> object:

@@ -20,8 +20,8 @@ from sessionstore.model.journal import Position
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionResult, SessionState
 from sessionstore.model.status import FINISHED, SessionStatus
-from sessionstore.process import identity, liveness
-from sessionstore.session import inspect
+from sessionstore.process import liveness
+from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -53,7 +53,7 @@ def claim_session(
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
-    claim = backend.claim(session_id, identity.new_owner(backend.clock()), timeout=timeout)
+    claim = backend.claim(session_id, backend.new_owner(backend.clock()), timeout=timeout)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)
@@ -87,7 +87,7 @@ def check_owner_dead(backend: Backend, state: SessionState, *, force: bool) -> L
     """
     if state.status is not SessionStatus.ACTIVE:
         return None
-    verdict = liveness.judge(state, lock_is_proof=backend.lock_is_proof)
+    verdict = liveness.judge(state, backend)
     if verdict.is_alive or (verdict.is_unknown and not force):
         raise SessionClaimed(
             state.session_id,
@@ -180,6 +180,7 @@ def restore(
     if not backend.is_current(current.session_id, chosen) and is_newer(current, restored):
         node, now = current.progress.current_node, backend.clock()
         keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
+    foreign_values.report_checkpoint(current.session_id, stored)
     kept = checkpoint.of_state(chosen, restored)
     restored.revision = current.revision
     restored.incarnation = current.incarnation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Generic, NoReturn, Self
 
 from sessionstore.errors import SessionStoreError
 from sessionstore.model import StateT
@@ -48,6 +48,9 @@ class Session(Generic[StateT]):
 
     def __repr__(self) -> str:
         return f"<Session {self._writer}>"
+
+    def __reduce__(self) -> NoReturn:
+        self._writer.refuse_pickling()
 
     @property
     def session_id(self) -> str:

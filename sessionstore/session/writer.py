@@ -8,10 +8,9 @@ other, :class:`~sessionstore.AsyncSession` awaits between them.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Generic
+from contextlib import contextmanager
+from typing import Any, Generic, NoReturn
 
 from sessionstore import clock
 from sessionstore.errors import (
@@ -26,7 +25,8 @@ from sessionstore.model.checkpoint import RESERVED, Checkpoint
 from sessionstore.model.conversion import Default
 from sessionstore.model.ids import LAST_SAVE, is_last_save
 from sessionstore.model.state import SessionOwner, SessionStatus
-from sessionstore.session import position, stamp
+from sessionstore.process.fork import Mutex
+from sessionstore.session import foreign_values, position, stamp
 from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older, remove_quietly
 from sessionstore.session.edited_state import EditedState
 from sessionstore.session.open_journal import OpenJournal, SessionJournals
@@ -58,7 +58,7 @@ class SessionWriter(Generic[StateT]):
         """The revision of the state as it is stored."""
         self.owner: SessionOwner = owner or self.claim.owner
         """The owner record of the claim."""
-        self.queue: AbstractContextManager[Any] = threading.RLock()
+        self.queue: Mutex = Mutex()
         """Held while something is stored, I/O included: writes queue up here."""
         self.is_released: bool = False
         """Whether the claim has ended."""
@@ -85,6 +85,13 @@ class SessionWriter(Generic[StateT]):
     def __str__(self) -> str:
         held = "released" if self.is_released else str(self.state.status)
         return f"{self.session_id} revision {self.revision}, {held}"
+
+    def refuse_pickling(self) -> NoReturn:
+        """Raise the error of a session that somebody wants to pickle or copy."""
+        raise TypeError(
+            "a session cannot be pickled or copied: only this process holds the claim on"
+            f" {self.session_id}; pass its id, and claim or resume it there"
+        )
 
     # --- the claim and the state ------------------------------------------------------------------
 
@@ -317,7 +324,11 @@ class SessionWriter(Generic[StateT]):
         """
         with self.queue:
             self._uncount()
-            self._claim = backend.create(self.session_id, prepared.payload, self.owner)
+            owner = backend.located(self.owner)
+            if owner is not self.owner:
+                prepared.name_owner(owner)
+                self.owner = owner
+            self._claim = backend.create(self.session_id, prepared.payload, owner)
             self._landed(prepared)
 
     def abandon(self, prepared: PreparedWrite) -> None:
@@ -341,6 +352,8 @@ class SessionWriter(Generic[StateT]):
             self.settle()
             if (prepared.revision, prepared.follows) != (self.revision + 1, self._latest):
                 prepared.follow(self.revision + 1, self._latest, self._clock())
+            if self.claim.foreign_values:
+                foreign_values.keep_original(self.claim)
             self._attempt = prepared
             self.claim.write(
                 prepared.payload,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
@@ -20,6 +21,7 @@ from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.stored import Stored
 from sessionstore.model.summary import Matches, SessionSummary
+from sessionstore.process import identity
 from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
@@ -39,10 +41,38 @@ class Backend(ABC):
 
     clock: Clock
 
-    @property
     @abstractmethod
-    def lock_is_proof(self) -> bool:
-        """Whether a free lock proves that no process on any host holds the session."""
+    def lock_is_proof(self, owner: SessionOwner) -> bool:
+        """Return whether a free lock proves that ``owner`` does not hold it, wherever it runs.
+
+        It proves nothing where several kernels serve the same sessions, or where ``owner`` may have
+        taken its lock through another view of them.
+        """
+
+    def is_copy(self, owner: SessionOwner) -> bool:
+        """Return whether ``owner`` claimed the session in a place that this one is a copy of.
+
+        Only asked where the lock is proof.
+        """
+        del owner  # most places are not copied while they are used
+        return False
+
+    def new_owner(self, now: datetime) -> SessionOwner:
+        """Return an owner record of this process, with a fresh token, for a claim in this place.
+
+        It waits for nothing, so what it says of the place may be missing or old.
+        """
+        return identity.new_owner(now)
+
+    def located(self, owner: SessionOwner) -> SessionOwner:
+        """Return ``owner`` with what it says of this place brought up to date.
+
+        Asked before a session is created, so that the first state can name it.
+
+        Raises:
+            StorageError: the place refused.
+        """
+        return owner
 
     @abstractmethod
     def __str__(self) -> str:

@@ -11,8 +11,10 @@ from sessionstore.model.stored import Stored
 from sessionstore.storage.journal import JournalAppender
 
 if TYPE_CHECKING:  # what a listing does without
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from sessionstore.model.mending import ForeignValue
     from sessionstore.model.state import SessionOwner
 
 
@@ -33,6 +35,9 @@ class Claim(ABC):
         self.owner: SessionOwner = owner
         self.previous_owner: SessionOwner | None = previous_owner
         """The last recorded holder before this one."""
+        self.foreign_values: Sequence[ForeignValue] = ()
+        """What JSON or UTF-8 lacks in the state that :meth:`read` returned last: the next write
+        replaces it. Its bytes have to be kept first."""
 
     @property
     def directory(self) -> Path:
@@ -100,6 +105,18 @@ class Claim(ABC):
             RevisionConflict: as for :meth:`write`.
             StorageError: as for :meth:`write`.
         """
+
+    def keep_original(self, reason: str) -> str:
+        """Keep a copy of the stored state in quarantine, with the reason; return its place.
+
+        Keep the same bytes once only. Return "" if this backend has no quarantine.
+
+        Raises:
+            ClaimLost: as for :meth:`write`.
+            StorageError: as for :meth:`write`.
+        """
+        del reason
+        return ""
 
     @abstractmethod
     def checkpoint_ids(self) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from pydantic_core import from_json
 
@@ -20,11 +21,12 @@ from sessionstore.errors import (
     SessionNotFound,
     StorageError,
 )
-from sessionstore.model import codec
+from sessionstore.model import codec, mending
 from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
 from sessionstore.process import identity
+from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
@@ -50,15 +52,25 @@ class MemoryBackend(Backend):
         self._claims: dict[str, MemoryClaim] = {}
         self._last_holders: dict[str, SessionOwner] = {}
         self._quarantine: list[tuple[str, str, _Kept]] = []
-        self._changed = threading.Condition()
+        self._conditions = PerProcess(threading.Condition)
+
+    def lock_is_proof(self, owner: SessionOwner) -> bool:
+        """No other process can hold anything here."""
+        del owner
+        return True
 
     @property
-    def lock_is_proof(self) -> bool:
-        """No other process can hold anything here."""
-        return True
+    def _changed(self) -> threading.Condition:
+        return self._conditions.get()
 
     def __str__(self) -> str:
         return "memory"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a MemoryBackend cannot be pickled: its sessions are in this process alone; use a"
+            " store of files to share sessions with another process"
+        )
 
     def ids(self) -> Iterator[str]:
         with self._changed:
@@ -73,7 +85,8 @@ class MemoryBackend(Backend):
     def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
         with self._changed:
             if session_id in self._sessions:
-                raise SessionExists(session_id)
+                is_own = identity.is_holding(self.probe(session_id).holder)
+                raise SessionExists(session_id, is_own=is_own)
             self._sessions[session_id] = _Kept(payload)
             claim = self._claimed(session_id, owner)
             claim.confirm()
@@ -92,7 +105,9 @@ class MemoryBackend(Backend):
                 wait_until = deadline if holder.is_confirmed else max(deadline, started + 2.0)
                 left = wait_until - time.monotonic()
                 if left <= 0:
-                    raise SessionClaimed(session_id, holder.owner)
+                    raise SessionClaimed(
+                        session_id, holder.owner, is_own=identity.is_holding(holder.owner)
+                    )
                 self._changed.wait(left)
 
     def probe(self, session_id: str) -> Probe:
@@ -203,6 +218,7 @@ class MemoryClaim(Claim):
     def read(self) -> Stored:
         with self._backend._changed:
             self._check()
+        self.foreign_values: Sequence[mending.ForeignValue] = mending.find(self._expected)
         return Stored(self._expected, f"memory:{self.session_id}")
 
     def write(
@@ -229,6 +245,11 @@ class MemoryClaim(Claim):
         with self._backend._changed:
             self._check()
             self._kept.checkpoints[checkpoint_id] = self._kept.payload
+
+    def keep_original(self, reason: str) -> str:
+        with self._backend._changed:
+            self._check()
+            return self._backend._to_quarantine(self, reason, _Kept(self._kept.payload))
 
     def checkpoint_ids(self) -> list[str]:
         return list(self._kept.checkpoints)

@@ -31,6 +31,8 @@ class Probe:
     """The holder, or the last one that was recorded."""
     released: bool = False
     """Whether ``holder`` is known to have released it."""
+    file: str | None = None
+    """The lock file, where there is one: it leads to the processes that have it open."""
 
 
 @dataclass(frozen=True, slots=True)

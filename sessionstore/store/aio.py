@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from functools import partial, wraps
+from functools import partial, update_wrapper, wraps
 from itertools import islice
 from typing import (
     TYPE_CHECKING,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessionstore.operations.cancel import Cancellation
+    from sessionstore.operations.history import History
     from sessionstore.operations.watch import SessionChange, Watched
 
 StoredT = TypeVar("StoredT", bound=SessionState)
@@ -79,6 +80,17 @@ def awaited(
 
     twin.__module__, twin.__qualname__ = __name__, f"AsyncSessionStore.{method.__name__}"
     return twin
+
+
+def _read_history(
+    store: SessionStore[StoredT], session_id: str, *, limit: int | None = None
+) -> History:
+    found = store.history(session_id, limit=limit)
+    _ = found.shows_damage  # its entries read their files: not in the thread of the event loop
+    return found
+
+
+update_wrapper(_read_history, SessionStore.history)
 
 
 class AsyncSessionStore(Generic[StateT]):
@@ -307,7 +319,7 @@ class AsyncSessionStore(Generic[StateT]):
         return self._store.directory(session_id)
 
     explain: Final = awaited(SessionStore[StateT].explain)
-    history: Final = awaited(SessionStore[StateT].history)
+    history: Final = awaited(_read_history)
     diff: Final = awaited(SessionStore[StateT].diff)
     find_checkpoint: Final = awaited(SessionStore[StateT].find_checkpoint)
     fork: Final = awaited(SessionStore[StateT].fork, undo=SessionStore[StateT].delete)

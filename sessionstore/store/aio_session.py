@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from sessionstore.errors import NotStorable, SessionStoreError
 from sessionstore.model import StateT
@@ -47,6 +47,9 @@ class AsyncSession(Generic[StateT]):
 
     def __repr__(self) -> str:
         return f"<AsyncSession {self._writer}>"
+
+    def __reduce__(self) -> NoReturn:
+        self._writer.refuse_pickling()
 
     @property
     def session_id(self) -> str:

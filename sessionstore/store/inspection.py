@@ -126,10 +126,16 @@ class StoreInspection:
 
         return explain(self._backend, check_id(session_id))
 
-    def history(self, session_id: str) -> History:
+    def history(self, session_id: str, *, limit: int | None = None) -> History:
         """Return the life of a session as it was kept: its beginning, checkpoints, and present.
 
-        A damaged checkpoint is part of it. Reads every checkpoint.
+        A damaged checkpoint is part of it. The names of the checkpoints tell most; an entry reads
+        its file when its time, steps, size or damage is first looked at. An
+        :class:`~sessionstore.AsyncSessionStore` reads all of them before it returns.
+
+        Args:
+            session_id: which one.
+            limit: how many checkpoints to return, the newest; None for all.
 
         Raises:
             SessionNotFound: there is no such session.
@@ -146,7 +152,7 @@ class StoreInspection:
         """
         from sessionstore.operations.history import history
 
-        return history(self._backend, check_id(session_id))
+        return history(self._backend, check_id(session_id), limit)
 
     def diff(
         self,

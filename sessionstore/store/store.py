@@ -11,12 +11,12 @@ from sessionstore.errors import NotResumable, SessionCorrupt
 from sessionstore.log import about, logger
 from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
-from sessionstore.process import identity
 from sessionstore.session.inspect import NO_CHECKPOINT
 from sessionstore.storage.backend import Backend
 from sessionstore.store.action import StoreActions
 from sessionstore.store.inspection import StoreInspection
 from sessionstore.store.jobs import StoreJobs
+from sessionstore.store.loading import load_all
 from sessionstore.store.maintenance import StoreMaintenance
 
 if TYPE_CHECKING:  # loaded when a store is made: importing this module does without pydantic
@@ -95,7 +95,7 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
     ) -> None:
         # Loaded before the first save, which may run on an event loop, or without the right to
         # read this package any more.
-        from sessionstore.session import session  # noqa: F401
+        load_all()
         from sessionstore.session.opener import open_store
 
         self._opener: SessionOpener[StateT] = open_store(
@@ -317,7 +317,7 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
         from sessionstore.model.state import SessionState
         from sessionstore.session.resume import check_owner_dead
 
-        by = identity.new_owner(self._opener.clock())
+        by = self._backend.new_owner(self._opener.clock())
         claim = self._backend.claim(check_id(session_id), by, timeout=0.0)
         try:
             try:

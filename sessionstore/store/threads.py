@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from sessionstore.log import about, logger
+from sessionstore.process.fork import PerProcess
 
 T = TypeVar("T")
 
@@ -19,17 +20,19 @@ class Runner:
     """Threads that do the I/O of an event loop."""
 
     def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = PerProcess(_new_pool)  # a forked child has no threads of its parent's
+
+    def __reduce__(self) -> tuple[type[Runner], tuple[()]]:
+        return type(self), ()
 
     async def run(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
         """Return ``work()``, done in a thread; once begun it is finished, cancelled or not.
 
         A cancellation is delivered afterwards. Nobody receives the result then: ``undo`` gets it.
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sessionstore")
+        pool = self._pool.get()
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._pool, work)
+        future = loop.run_in_executor(pool, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -42,7 +45,7 @@ class Runner:
                     extra=about("cancelled_work_failed", reason=failure, session_id=_of(failure)),
                 )
             elif undo is not None:
-                undoing = loop.run_in_executor(self._pool, undo, future.result())
+                undoing = loop.run_in_executor(pool, undo, future.result())
                 await _done(undoing)
                 if (failure := undoing.exception()) is not None:
                     logger.warning(
@@ -56,9 +59,13 @@ class Runner:
 
     async def close(self) -> None:
         """End the threads."""
-        pool, self._pool = self._pool, None
+        pool = self._pool.drop()
         if pool is not None:
             await asyncio.get_running_loop().run_in_executor(None, pool.shutdown)
+
+
+def _new_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="sessionstore")
 
 
 def _of(failure: BaseException) -> str | None:

@@ -172,8 +172,7 @@ class RecoveryContract(Harness[BackendT]):
         by = stranger(pid=os.getpid(), **changes)
         self.left_behind(backend, store, by=by)
         verdict = store.liveness("s")
-        # In the same boot this kernel would know of a lock, whatever the backend.
-        certain = backend.lock_is_proof or by.boot_id == dead_owner().boot_id
+        certain = backend.lock_is_proof(by)
         assert verdict.verdict is (Verdict.DEAD if certain else Verdict.UNKNOWN)
         report = store.recover()
         assert ids(report.swept if certain else report.unknown) == ["s"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore import RevisionConflict, SessionStore
+from sessionstore import DurabilityUncertain, RevisionConflict, SessionStore, StorageError
 from sessionstore.durable import directory as module
 from sessionstore.durable.directory import (
     Directory,
@@ -22,7 +24,14 @@ from sessionstore.durable.directory import (
     made_below,
     retry_sharing,
 )
-from tests.support.processes import leftovers, needs_linux, read_state, state_path
+from tests.support.processes import (
+    Child,
+    leftovers,
+    needs_linux,
+    new_session,
+    read_state,
+    state_path,
+)
 
 
 @needs_linux("directories have descriptors")
@@ -66,6 +75,112 @@ def test_a_signature_tells_two_versions_apart(tmp_path: Path) -> None:
 
 def stat_mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
+
+
+# --- directories that cannot be flushed ----------------------------------------------------------
+
+
+def refuse_directory_flushes(monkeypatch: pytest.MonkeyPatch, code: int) -> list[int]:
+    """Let fsync of a directory fail with ``code``; return the inodes of the files it flushes."""
+    real, flushed = os.fsync, list[int]()
+
+    def fsync(fd: int) -> None:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError(code, os.strerror(code))
+        flushed.append(status.st_ino)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return flushed
+
+
+@needs_linux("the answers of Linux")
+@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("code", ["EINVAL", "EBADF", "ENOTSUP", "ENOSYS", "EPERM"])
+def test_a_store_works_where_directories_cannot_be_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, durability: Any
+) -> None:
+    flushed = refuse_directory_flushes(monkeypatch, getattr(errno, code))
+    store = SessionStore(tmp_path / "new" / "root", durability=durability)
+    with store.create("goal", session_id="s1") as session:
+        session.save()
+        kept = session.checkpoint("node")
+        file = session.directory / "checkpoints" / f"{kept.checkpoint_id}.json"
+        assert file.stat().st_ino in flushed, "the bytes are flushed all the same"
+        session.pause()
+    with store.resume("s1") as session:
+        session.complete()
+    store.delete("s1")
+    assert store.find().items == ()
+
+
+@needs_linux("the answers of Linux")
+@pytest.mark.parametrize("code", ["EIO", "ENOSPC", "EDQUOT", "EROFS"])
+def test_a_failed_flush_of_a_directory_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    with SessionStore(tmp_path).create("goal", session_id="s1") as session:
+        with monkeypatch.context() as patch:
+            refuse_directory_flushes(patch, getattr(errno, code))
+            with pytest.raises(DurabilityUncertain):
+                session.save()
+            with pytest.raises(OSError), Directory(str(tmp_path)) as directory:
+                directory.flush()
+        session.complete()
+
+
+@needs_linux("strace makes the kernel answer")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace injects the answer")
+@pytest.mark.parametrize("call", ["renameat2:error=EPERM",
+                                  "linkat:error=EPERM", "linkat:error=ENOSYS"])  # fmt: skip
+def test_a_call_that_a_sandbox_forbids_is_done_without(tmp_path: Path, call: str) -> None:
+    name, _, answer = call.partition(":")
+    wrapper = ["strace", "-f", "-qq", "-o", os.devnull]
+    wrapper += ["-e", f"trace={name}", "-e", f"inject={name}:{answer}"]
+    work = "support.failing_children.live_through_everything"
+    with Child(work, tmp_path, wrapper=wrapper) as child:
+        told = child.hear()
+    assert told == {"refused": ["SessionExists", "RevisionConflict"], "left": [], "exists": False}
+
+
+# --- files under a lease -------------------------------------------------------------------------
+
+
+@needs_linux("leases")
+@pytest.mark.parametrize("gives_up", [True, False])
+def test_a_file_under_a_lease_is_waited_for_and_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gives_up: bool
+) -> None:
+    if not gives_up:
+        monkeypatch.setattr(module, "_LEASE_WAIT", 0.1)
+    new_session(tmp_path)
+    store = SessionStore(tmp_path)
+    with Child("support.failing_children.hold_lease", state_path(tmp_path, "s1"), gives_up) as held:
+        assert held.hear() == {"leased": True}
+        if gives_up:
+            assert store.load("s1").revision == 2
+            assert held.hear() == {"asked": True}
+            return
+        for look in (store.load, store.claim, store.resume, store.liveness, store.explain):
+            with pytest.raises(StorageError, match="another process, such as a file server"):
+                look("s1")
+        (item,) = store.find().items
+        assert "has a lease on it" in str(item.damaged)
+        (finding,) = store.check(repair=True).findings
+        assert finding.kind == "unreadable"
+        assert not finding.is_repaired
+    assert store.load("s1").revision == 2
+
+
+@needs_linux("leases")
+def test_a_save_waits_for_the_lease_on_a_state_that_somebody_touched(tmp_path: Path) -> None:
+    session = SessionStore(tmp_path).create("goal", session_id="s1")
+    os.utime(state_path(tmp_path, "s1"), (1_000_000, 1_000_000))
+    with Child("support.failing_children.hold_lease", state_path(tmp_path, "s1"), True) as held:
+        assert held.hear() == {"leased": True}
+        assert session.save() == 2
+    session.complete()
 
 
 # --- other systems, through their seams ----------------------------------------------------------

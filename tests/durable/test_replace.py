@@ -15,6 +15,7 @@ from sessionstore import DurabilityUncertain, RevisionConflict, SessionStore, St
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.replace import Displaced, Staged, Unseen
+from sessionstore.durable.version import Version
 from tests.support.processes import (
     Child,
     leftovers,
@@ -39,9 +40,9 @@ def strace(call: str, injection: str) -> list[str]:
 needs_strace = pytest.mark.skipif(not HAS_STRACE, reason="strace injects the failures")
 
 
-def write(path: Path, data: bytes) -> Signature:
+def write(path: Path, data: bytes) -> Version:
     path.write_bytes(data)
-    return Signature.of(path.stat())
+    return Version.of(Signature.of(path.stat()), data)
 
 
 # --- the swap ------------------------------------------------------------------------------------
@@ -53,8 +54,8 @@ def test_an_exchange_hands_back_what_was_there(tmp_path: Path) -> None:
     with Directory(str(tmp_path)) as directory:
         assert replace.exchange(directory, "one", "other")
     assert (tmp_path / "one").read_bytes() == b"22"
-    assert Signature.of((tmp_path / "one").stat()) == other
-    assert Signature.of((tmp_path / "other").stat()) == one
+    assert Signature.of((tmp_path / "one").stat()) == other.signature
+    assert Signature.of((tmp_path / "other").stat()) == one.signature
 
 
 @pytest.fixture(params=["exchange", "rename"])
@@ -72,7 +73,7 @@ def test_the_expected_file_is_replaced(tmp_path: Path, swap: str) -> None:
         staged = Staged(directory, b"new", flush_file=True)
         staged.swap_in("state", expected)
     assert (tmp_path / "state").read_bytes() == b"new"
-    assert Signature.of((tmp_path / "state").stat()) == staged.signature
+    assert Signature.of((tmp_path / "state").stat()) == staged.version.signature
     assert os.listdir(tmp_path) == ["state"]
 
 
@@ -85,7 +86,7 @@ def test_a_foreign_file_is_put_back(tmp_path: Path, swap: str) -> None:
         with pytest.raises(Displaced):
             staged.swap_in("state", expected)
     assert (tmp_path / "state").read_bytes() == b"foreign"
-    assert Signature.of((tmp_path / "state").stat()) == foreign
+    assert Signature.of((tmp_path / "state").stat()) == foreign.signature
     assert os.listdir(tmp_path) == ["state"]
 
 
@@ -126,7 +127,7 @@ def test_a_failed_look_at_what_was_displaced_takes_the_exchange_back(
         with pytest.raises(OSError, match="Input/output error"):
             staged.swap_in("state", expected)
     assert (tmp_path / "state").read_bytes() == b"old"
-    assert Signature.of((tmp_path / "state").stat()) == expected
+    assert Signature.of((tmp_path / "state").stat()) == expected.signature
     assert os.listdir(tmp_path) == ["state"]
 
 

@@ -191,7 +191,7 @@ def test_this_very_process_of_an_earlier_boot_is_dead(tmp_path: Path) -> None:
 def test_on_a_shared_file_system_another_boot_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot_id: str | None
 ) -> None:
-    monkeypatch.setattr(mounts, "is_local", lambda path: (False, "nfs4"))
+    monkeypatch.setattr(mounts, "kind_of", lambda path: "nfs4")
     mine = identity.new_owner(utc_now())
     left_active(tmp_path, owner={**mine.model_dump(), "boot_id": boot_id}, pid=os.getpid())
     before = state_path(tmp_path, "s1").read_bytes()

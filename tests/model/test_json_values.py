@@ -7,10 +7,10 @@ import json
 import math
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -514,3 +514,82 @@ def test_a_state_of_another_type_cannot_be_assigned(session: Session[SessionStat
     with pytest.raises(StateTypeMismatch):
         session.state = Other(session_id="s-1", goal_id="g", timestamps=times)
     assert type(session.state) is SessionState
+
+
+class _Table:
+    """Stands for a value of a library that need not be installed for the tests."""
+
+    ndim = 0
+
+    def item(self) -> bool:
+        return True
+
+    def tolist(self) -> list[int]:
+        return [1]
+
+
+class _Row(_Table):
+    ndim = 1
+
+
+class _Frame:
+    def to_dict(self) -> dict[str, int]:
+        return {}
+
+
+class _Number(float, _Table):
+    pass
+
+
+def of_library(base: type, module: str, name: str, *arguments: Any) -> Any:
+    return type(name, (base,), {"__module__": module})(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (of_library(_Table, "numpy", "bool"), "numpy.bool {}: call .item(), or {}"),
+        (of_library(_Number, "numpy", "float64", 1.5), "numpy.float64 {}: call .item(), or {}"),
+        (of_library(_Row, "torch", "Tensor"), "torch.Tensor {}: call .tolist(), or {}"),
+        (
+            of_library(_Row, "pandas.core.series", "Series"),
+            "pandas.Series {}: call .tolist(), or {}",
+        ),
+        (
+            of_library(datetime, "pandas._libs.tslibs.timestamps", "Timestamp", 2026, 1, 1),
+            "pandas.Timestamp {}: call .isoformat(), or {}",
+        ),
+        (
+            of_library(_Frame, "pandas.core.frame", "DataFrame"),
+            "pandas.DataFrame {}: store .to_dict(), or convert it with default= of the store",
+        ),
+    ],
+)
+def test_a_value_of_an_array_library_is_named_with_it_and_the_way_out(
+    session: Session[SessionState], value: Any, words: str
+) -> None:
+    session.state.data_buffer["found"] = [value]
+    error = refusal(session)
+    assert error.path == "data_buffer.found[0]"
+    assert error.reason == words.format("cannot be stored as JSON", "give the store default=plain")
+    session.state.data_buffer.clear()
+    session.state.metrics.decision_count = value
+    reason = refusal(session).reason
+    assert reason == f"{words.partition(' ')[0]} where int is declared"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2026, 1, 1, tzinfo=UTC), Decimal("1.5"), UUID(int=1), PurePosixPath("a"), {1},
+        b"x", Point(x=1), complex(1, 2), timedelta(seconds=1),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_a_type_that_could_be_declared_names_both_ways_out(
+    session: Session[SessionState], value: Any
+) -> None:
+    session.state.data_buffer["found"] = value
+    reason = refusal(session).reason
+    assert "state_type=" in reason
+    assert "default=" in reason

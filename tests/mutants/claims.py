@@ -14,9 +14,9 @@ MUTANTS = (
         "storage/files/claim.py",
         (
             (
-                "            self._check_state(directory, revision - 1)\n"
+                "            expected = self._claimed.check_state(directory, revision - 1)\n"
                 "        except BaseException:\n",
-                "        except BaseException:\n",
+                "            expected = self._claimed.state\n        except BaseException:\n",
             ),
         ),
         "tests/mutants/test_gaps.py::"
@@ -28,11 +28,31 @@ MUTANTS = (
         "durable/replace.py",
         (
             (
-                "            if displaced != expected:\n                raise Displaced\n",
+                "            if not is_expected:\n                raise Displaced\n",
                 "",
             ),
         ),
         "tests/durable/test_replace.py::test_a_writer_that_comes_right_before_the_swap_keeps_its_state",
+    ),
+    Mutant(
+        "a forked child waits for the locks of its parent's threads",
+        5,
+        "process/fork.py",
+        (
+            (
+                "        return self._made.get(os.getpid())\n",
+                "        return next(iter(self._made.values()), None)\n",
+            ),
+        ),
+        "tests/process/test_fork.py::test_a_lock_that_another_thread_holds_is_free_in_a_child[c]",
+    ),
+    Mutant(
+        "a forked child goes on with the database connection of its parent",
+        5,
+        "storage/files/index/database.py",
+        (("        if os.getpid() != self._pid and ", "        if False and "),),
+        "tests/session/test_forked_stores.py::"
+        "test_a_child_leaves_the_database_connection_of_its_parent_alone[c]",
     ),
     Mutant(
         "the lock is given back before the last write",
@@ -55,11 +75,27 @@ MUTANTS = (
         "storage/files/lock.py",
         (
             (
-                "return status.st_ino == self._inode",
-                "return status.st_ino > 0",
+                "if status.st_ino == self._inode:",
+                "if status.st_ino > 0:",
             ),
         ),
         "tests/storage/files/test_backend.py::test_a_claim_without_its_lock_file_is_lost[new]",
+    ),
+    Mutant(
+        "a claim whose lock file was removed is not known as lost",
+        5,
+        "storage/files/claimed_directory.py",
+        (("            self._lock.lose()\n", ""),),
+        "tests/storage/files/test_cleaned_locks.py::"
+        "test_a_session_whose_lock_file_was_cleaned_away_is_claimed_again_by_its_process[all]",
+    ),
+    Mutant(
+        "a save touches no old lock file",
+        5,
+        "storage/files/lock.py",
+        (("status.st_mtime) > _TOUCHED:", "status.st_mtime) < 0:"),),
+        "tests/storage/files/test_cleaned_locks.py::"
+        "test_a_holder_that_saves_now_and_then_keeps_its_lock_file[save]",
     ),
     Mutant(
         "a directory that stays open is not compared with the one at its path",
@@ -104,10 +140,49 @@ MUTANTS = (
         "test_who_lost_its_lock_file_after_the_swap_is_not_told_that_it_saved[save]",
     ),
     Mutant(
+        "a state whose signature differs is a conflict, whatever its bytes are",
+        5,
+        "durable/version.py",
+        (("        if self.digest is None:\n", "        if self.digest:\n"),),
+        "tests/durable/test_version.py::test_a_file_with_another_signature_is_known_by_its_bytes",
+    ),
+    Mutant(
+        "other bytes of the same length are taken for ours",
+        5,
+        "durable/version.py",
+        (
+            (
+                "return len(data) == self.length and hash(data) == self.digest",
+                "return len(data) == self.length",
+            ),
+        ),
+        "tests/storage/files/test_backend.py::test_a_state_that_others_changed_is_kept[touched]",
+    ),
+    Mutant(
+        "a copy of a lock file that nobody locked counts as ours",
+        5,
+        "storage/files/lock.py",
+        (("return held and record is not None", "return record is not None"),),
+        "tests/storage/files/test_unstable_places.py::test_a_copy_of_the_lock_file_is_not_the_lock",
+    ),
+    Mutant(
+        "a copy of the session's directory counts as the claimed one",
+        5,
+        "storage/files/claimed_directory.py",
+        (("return os.path.lexists(os.path.join(self.path, name))", "return True"),),
+        "tests/storage/files/test_backend.py"
+        "::test_a_session_that_was_moved_away_is_lost[later save]",
+    ),
+    Mutant(
         "a foreign state is put back once, whatever comes meanwhile",
         5,
         "durable/replace.py",
-        (("                    if held in (put, expected):\n", "                    if held:\n"),),
+        (
+            (
+                "                    if self._holds(put, expected):\n",
+                "                    if put:\n",
+            ),
+        ),
         "tests/storage/files/test_claim_races.py::test_of_two_foreign_states_around_a_swap_the_newest_is_in_place[save]",
     ),
     Mutant(

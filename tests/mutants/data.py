@@ -13,6 +13,41 @@ MUTANTS = (
         (("or (kind is float and item - item == 0)", "or kind is float"),),
         "tests/model/test_json_values.py::test_the_message_is_the_one_of_the_design",
     ),
+    Mutant(
+        "a foreign NaN is put into quarantine with its session",
+        10,
+        "operations/check/session.py",
+        (("if seen.state is None and seen.newest", "if seen.values or seen.newest"),),
+        "tests/operations/check/test_foreign_values.py::"
+        "test_damage_of_a_few_characters_is_mended_in_place",
+    ),
+    Mutant(
+        "a foreign NaN is read as it is, and no write succeeds",
+        8,
+        "model/codec.py",
+        (("mending.mend(payload) if mending.has_constants(payload) else None", "None"),),
+        "tests/model/test_mending.py::test_a_declared_float_gets_null_or_its_default",
+    ),
+    Mutant(
+        "foreign values are lost in silence",
+        8,
+        "session/writer.py",
+        (("                foreign_values.keep_original(self.claim)\n", "                pass\n"),),
+        "tests/session/test_foreign_values.py::"
+        "test_every_write_succeeds_keeps_the_original_and_names_the_values_once",
+    ),
+    Mutant(
+        "old checkpoints are removed all at once",
+        10,
+        "session/checkpoint_limit.py",
+        (
+            (
+                "over = min(left, max(0, len(kept) - self._limit))",
+                "over = max(0, len(kept) - self._limit)",
+            ),
+        ),
+        "tests/session/test_checkpoint_limit.py::test_no_write_removes_more_than_a_few_of_many",
+    ),
     # --- 9: create and delete are atomic ----------------------------------------------------------
     Mutant(
         "a session is created in place",
@@ -97,6 +132,20 @@ MUTANTS = (
         "tests/storage/test_conformance.py::TestMemory::test_pages_neither_repeat_nor_skip",
     ),
     # --- 11: private, and nothing acts ------------------------------------------------------------
+    Mutant(
+        "what root makes stays root's",
+        11,
+        "durable/access.py",
+        (("                os.fchown(fd, *self.heir)\n", "                pass\n"),),
+        "tests/durable/test_access.py::test_what_root_makes_belongs_to_the_owner_of_the_directory",
+    ),
+    Mutant(
+        "the umask decides the modes of a group's store",
+        11,
+        "durable/access.py",
+        (("            os.fchmod(fd, right)\n", "            pass\n"),),
+        "tests/durable/test_access.py::test_in_a_directory_for_a_group_all_is_the_groups",
+    ),
     Mutant(
         "links are followed",
         11,

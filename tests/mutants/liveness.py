@@ -21,12 +21,12 @@ MUTANTS = (
         "process/liveness.py",
         (
             (
-                'same_boot = owner.boot_id is not None and owner.boot_id == here["boot_id"]',
-                "same_boot = True",
+                '    if owner.boot_id != here["boot_id"]:\n',
+                "    if False:\n",
             ),
         ),
         "tests/process/test_liveness.py::"
-        "test_on_a_network_file_system_another_boot_is_unknown[changes0-rebooted since]",
+        "test_on_a_network_file_system_what_ran_elsewhere_is_unknown[changes0-rebooted since]",
     ),
     Mutant(
         "the start token is ignored",
@@ -58,8 +58,8 @@ MUTANTS = (
         "process/kernel.py",
         (
             (
-                "ended = status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
-                "ended = False and status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)",
+                'if letter not in (b"Z", b"X", b"x"):',
+                "if letter:",
             ),
         ),
         "tests/session/test_processes.py::test_a_zombie_is_dead_and_swept",
@@ -82,12 +82,12 @@ MUTANTS = (
         "process/liveness.py",
         (
             (
-                'return Liveness(Verdict.UNKNOWN, f"{elsewhere}, whose',
-                'return Liveness(Verdict.DEAD, f"{elsewhere}, whose',
+                'return Liveness(Verdict.UNKNOWN, f"{elsewhere}, and its',
+                'return Liveness(Verdict.DEAD, f"{elsewhere}, and its',
             ),
         ),
         "tests/process/test_liveness.py::"
-        "test_on_a_network_file_system_another_boot_is_unknown[changes1-on another host]",
+        "test_on_a_network_file_system_what_ran_elsewhere_is_unknown[changes1-on another host]",
     ),
     Mutant(
         "the sweep does not look again under the claim",
@@ -114,5 +114,52 @@ MUTANTS = (
             ),
         ),
         FILES + "test_only_a_running_session_names_an_owner",
+    ),
+    Mutant(
+        "a look that failed counts as gone",
+        7,
+        "process/kernel.py",
+        (
+            (
+                'return ProcessLook("failed", error.strerror',
+                'return ProcessLook("gone", error.strerror',
+            ),
+        ),
+        "tests/process/test_kernel.py::test_a_look_that_fails_is_told_with_its_reason[EMFILE]",
+    ),
+    Mutant(
+        "a free lock of a file system in a process counts as proof",
+        7,
+        "durable/mounts.py",
+        (("return kind in _ONE_KERNEL.split()", "return kind != UNKNOWN"),),
+        "tests/storage/files/test_lock_place.py::"
+        "test_a_holder_in_another_pid_namespace_is_unknown_through_such_a_file_system",
+    ),
+    Mutant(
+        "the kind of file system that the holder saw is not compared",
+        7,
+        "storage/files/lock_place.py",
+        ((" and owner.file_system in (None, kind)", ""),),
+        "tests/storage/files/test_lock_place.py::"
+        "test_an_overlay_and_its_upper_directory_do_not_see_each_others_locks[upper]",
+    ),
+    Mutant(
+        "a copy is told by its path alone",
+        7,
+        "storage/files/lock_place.py",
+        (
+            (
+                "if owner.root == self._root_name() or owner.root_id == here:",
+                "if owner.root == self._root_name():",
+            ),
+        ),
+        "tests/storage/files/test_lock_place.py::test_a_store_that_was_renamed_is_no_copy",
+    ),
+    Mutant(
+        "a boot id that was not read is kept",
+        7,
+        "process/identity.py",
+        (("    if _is_complete(found):", "    if found:"),),
+        "tests/process/test_kernel.py::test_what_was_not_found_out_is_asked_again",
     ),
 )

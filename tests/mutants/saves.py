@@ -56,11 +56,26 @@ MUTANTS = (
         "durable/directory.py",
         (
             (
-                "        if self._fd is not None:\n            flush(self._fd)\n",
-                "        return\n",
+                "        try:\n            flush(self._fd)\n",
+                "        try:\n            pass\n",
             ),
         ),
         "tests/durable/test_replace.py::test_only_power_mode_pays_for_flushes[power]",
+    ),
+    Mutant(
+        "a directory that cannot be flushed stops every save",
+        2,
+        "durable/directory.py",
+        (("            if error.errno in _NO_DIRECTORY_FLUSH:\n", "            if not error:\n"),),
+        "tests/durable/test_directory.py::"
+        "test_a_store_works_where_directories_cannot_be_flushed[EINVAL-power]",
+    ),
+    Mutant(
+        "a failed flush of a directory counts as one that is not possible",
+        3,
+        "durable/directory.py",
+        (("            if error.errno in _NO_DIRECTORY_FLUSH:\n", "            if error:\n"),),
+        "tests/durable/test_directory.py::test_a_failed_flush_of_a_directory_is_an_error[EIO]",
     ),
     Mutant(
         "checkpoints are flushed in power mode only",
@@ -116,15 +131,15 @@ MUTANTS = (
         "test_a_failing_flush_of_the_directory_leaves_the_state_visible_and_says_so",
     ),
     Mutant(
-        "the new signature is remembered after the swap",
+        "the new version is remembered after the swap",
         3,
         "storage/files/claim.py",
         (
             (
-                "        self._attempted = (revision, staged.signature)\n        try:\n"
-                "            staged.swap_in(STATE, self._expected)\n",
-                "        try:\n            staged.swap_in(STATE, self._expected)\n"
-                "            self._attempted = (revision, staged.signature)\n",
+                "        self._attempted = (revision, staged.version)\n        try:\n"
+                "            staged.swap_in(STATE, expected)\n",
+                "        try:\n            staged.swap_in(STATE, expected)\n"
+                "            self._attempted = (revision, staged.version)\n",
             ),
         ),
         "tests/mutants/test_gaps.py::"

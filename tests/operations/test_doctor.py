@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import json
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,12 +16,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sessionstore import Diagnosis, SessionStore, diagnose
-from sessionstore.durable import directory, replace
-from sessionstore.storage.files.doctor import trials
+from sessionstore.durable import directory, mounts, replace
+from sessionstore.storage.files.doctor import session_trial, trials
 from sessionstore.storage.files.doctor.environment import _more_descriptors
 from sessionstore.storage.files.doctor.environment import diagnose as environment_diagnose
 from tests.faults.support.images import Unavailable, memory, read_only
@@ -26,8 +30,9 @@ from tests.support.cli import HOSTILE, acting, environment, hashes, invoke, put,
 from tests.support.processes import DEADLINE, needs_linux, needs_root
 
 CHECKS = [
-    "directory", "permissions", "format", "file system", "writing", "flush", "exchange",
-    "hard links", "locks", "its clock", "database", "free space", "inodes", "clock", "descriptors",
+    "directory", "permissions", "links", "format", "file system", "writing", "flush", "exchange",
+    "hard links", "locks", "sessions", "its clock", "database", "free space", "inodes", "clock",
+    "descriptors",
 ]  # fmt: skip
 
 
@@ -237,6 +242,99 @@ def test_without_an_exchange_or_links_it_warns(
     assert found["locks"].fitness == "ok"
 
 
+def test_directories_that_cannot_be_flushed_are_a_warning_and_a_failed_flush_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+    for code, fitness in ((errno.EINVAL, "warn"), (errno.EIO, "fail")):
+
+        def fsync(fd: int, code: int = code) -> None:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                raise OSError(code, os.strerror(code))
+            real(fd)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        assert by_check(diagnose(tmp_path))["flush"].fitness == fitness
+    monkeypatch.setattr(os, "fsync", real)
+    assert by_check(diagnose(tmp_path))["flush"].fitness == "ok"
+
+
+def test_links_with_numbers_of_their_own_are_a_warning_and_one_without_the_bytes_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy(self: directory.Directory, name: str, target: directory.Directory, to: str) -> None:
+        shutil.copy(os.path.join(self.path, name), os.path.join(target.path, to))
+
+    def forget(self: directory.Directory, name: str, target: directory.Directory, to: str) -> None:
+        Path(target.path, to).write_bytes(b"")
+
+    monkeypatch.setattr(directory.Directory, "link", copy)
+    assert by_check(diagnose(tmp_path))["hard links"].fitness == "warn"
+    monkeypatch.setattr(directory.Directory, "link", forget)
+    found = by_check(diagnose(tmp_path))
+    assert (found["hard links"].fitness, found["sessions"].fitness) == ("fail", "fail")
+
+
+# --- a whole session ------------------------------------------------------------------------------
+
+
+def test_numbers_that_change_are_a_warning_since_saves_cope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rounded(file: str) -> bool:
+        os.utime(file, (1_000_000, 1_000_000))
+        return True
+
+    monkeypatch.setattr(session_trial, "_forget", rounded)
+    found = by_check(diagnose(tmp_path))["sessions"]
+    assert found.fitness == "warn"
+    assert "times change" in found.detail
+    assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["state", "checkpoint"])
+def test_a_place_that_gives_other_bytes_back_is_unfit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def changed(file: str) -> bool:
+        if place == "state":
+            Path(file).write_bytes(b'{"revision": 0}')
+        else:
+            for kept in Path(file).parent.glob("checkpoints/kept-*"):
+                kept.unlink()
+                kept.write_bytes(b"{}")
+        return True
+
+    monkeypatch.setattr(session_trial, "_forget", changed)
+    found = by_check(diagnose(tmp_path))["sessions"]
+    assert found.fitness == "fail"
+    assert "unfit" in found.detail
+    assert everything(tmp_path) == []
+
+
+@needs_root("may drop caches")
+def test_caches_are_dropped_only_where_numbers_may_change_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = list[str]()
+    real = builtins.open
+
+    def watched(file: Any, *arguments: Any, **options: Any) -> Any:
+        if str(file) == "/proc/sys/vm/drop_caches":
+            dropped.append(str(file))
+            raise PermissionError(errno.EACCES, "not here")
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "open", watched)
+    monkeypatch.setattr(mounts, "keeps_inodes", lambda _: True)
+    assert "not tried" not in by_check(diagnose(tmp_path))["sessions"].detail
+    assert dropped == []
+    monkeypatch.setattr(mounts, "keeps_inodes", lambda _: False)
+    found = by_check(diagnose(tmp_path))["sessions"]
+    assert (found.fitness, "was not tried" in found.detail) == ("ok", True)
+    assert dropped
+
+
 # --- locks ---------------------------------------------------------------------------------------
 
 
@@ -259,6 +357,44 @@ def test_locks_that_do_not_work_across_processes_are_found(
     assert found.fitness == ("warn" if said == "not tried" else "fail")
     assert said in found.detail
     assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("executable", "frozen"),
+    [
+        ("", False),
+        (None, False),
+        ("/opt/agent/agent", False),
+        ("/usr/bin/uwsgi", False),
+        ("/opt/agent/run-python.sh", False),
+        ("/opt/nowhere/python3", False),
+        (sys.executable, True),
+    ],
+)
+def test_no_copy_of_a_program_that_is_no_python_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executable: str | None, frozen: bool
+) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("it was started")
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    monkeypatch.setattr(sys, "executable", executable)
+    if frozen:
+        monkeypatch.setattr(sys, "frozen", "macosx_app", raising=False)
+    found = by_check(diagnose(tmp_path))["locks"]
+    assert (found.fitness, "not tried" in found.detail) == ("warn", True)
+    assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["python", "python3", "python3.13t", "Python.exe", "pythonw.exe", "pypy3.10", "graalpy"]
+)
+def test_a_python_by_any_name_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / name))
+    assert trials._interpreter() == str(tmp_path / name)
 
 
 def test_what_a_killed_trial_left_is_removed_by_one_an_hour_later(tmp_path: Path) -> None:

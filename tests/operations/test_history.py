@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
-from sessionstore import (
-    AsyncSessionStore,
-    SessionState,
-    SessionStore,
-)
+import pytest
+
+from sessionstore import AsyncSessionStore, SessionState, SessionStore
+from sessionstore.storage.files import FilesBackend
 from tests.support.cli import put
 from tests.support.processes import (
     new_session,
@@ -113,3 +113,113 @@ def test_the_awaited_operations_are_the_same(tmp_path: Path) -> None:
         store.history("s1"),
         store.diff("s1", everything=True),
     )
+
+
+class CountingBackend(FilesBackend):
+    """Counts the checkpoints that are read."""
+
+    reads = 0
+
+    def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Any:
+        self.reads += 1
+        return super().read_checkpoint(session_id, checkpoint_id)
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> CountingBackend:
+    backend = CountingBackend(tmp_path, durability="process")
+    with SessionStore(backend).create("goal", session_id="s1") as session:
+        for number in range(20):
+            session.checkpoint("node_complete", node=f"node {number}")
+        session.state.data_buffer["more"] = 1
+        session.fail("bad")
+    backend.reads = 0
+    return backend
+
+
+def test_a_history_reads_what_is_looked_at(backend: CountingBackend) -> None:
+    found = SessionStore(backend).history("s1")
+    assert backend.reads == 0
+    assert [item.node for item in found][3:5] == ["node-2", "node-3"]
+    assert [item.revision for item in found] == [*range(1, 22), 22]
+    assert backend.reads == 0
+    entry = found.moments[5]
+    assert (entry.damaged, entry.at > "2020", bool(entry.size)) == (None, True, True)
+    assert backend.reads == 1
+    assert not found.shows_damage
+    assert backend.reads == 20
+
+
+def test_names_and_files_tell_the_same_history(backend: CountingBackend) -> None:
+    store = SessionStore(backend)
+    told = [
+        (item.checkpoint_id, item.checkpoint_type, item.node, item.revision, item.at)
+        for item in store.history("s1")
+        if item.kind == "checkpoint"
+    ]
+    assert told == [
+        (item.checkpoint_id, item.checkpoint_type, item.node, item.revision, item.created_at)
+        for item in store.checkpoints("s1")
+    ]
+
+
+def test_a_limit_keeps_the_newest_and_counts_the_others(backend: CountingBackend) -> None:
+    store = SessionStore(backend)
+    found = store.history("s1", limit=3)
+    assert [item.revision for item in found] == [1, 19, 20, 21, 22]
+    assert (found.older, store.history("s1").older) == (17, 0)
+
+
+def test_an_entry_that_was_removed_before_the_look_is_no_damage(backend: CountingBackend) -> None:
+    store = SessionStore(backend)
+    found = store.history("s1")
+    with store.resume("s1") as session:
+        session.remove_checkpoint(str(found.moments[1].checkpoint_id))
+        session.complete()
+    assert (found.moments[1].damaged, found.moments[1].size, found.moments[1].at) == (
+        None,
+        None,
+        "",
+    )
+
+
+def test_an_entry_pickles_with_what_its_file_tells(backend: CountingBackend) -> None:
+    found = SessionStore(backend).history("s1", limit=1)
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+def test_an_awaited_history_reads_before_it_returns(backend: CountingBackend) -> None:
+    async def look() -> None:
+        async with AsyncSessionStore(backend) as store:
+            found = await store.history("s1", limit=4)
+            seen = backend.reads
+            assert [item.damaged for item in found] == [None] * 6
+            assert backend.reads == seen == 4
+
+    asyncio.run(look())
+
+
+def test_an_explanation_reads_what_it_names(backend: CountingBackend) -> None:
+    told = SessionStore(backend).explain("s1")
+    assert told.checkpoint is not None
+    assert told.checkpoint.created_at
+    assert len(told.alternatives) == 19
+    assert backend.reads <= 5
+
+
+def test_an_explanation_of_damage_looks_for_the_newest_sound_ones(
+    backend: CountingBackend, tmp_path: Path
+) -> None:
+    store = SessionStore(backend)
+    names = store.checkpoint_names("s1")
+    for name in names[-6:]:
+        file = session_path(tmp_path, "s1") / "checkpoints" / f"{name}.json"
+        file.unlink()
+        file.write_text("{")
+    told = store.explain("s1")
+    assert told.unresumable is not None
+    assert told.alternatives == tuple(names[:-6])
+    state_path(tmp_path, "s1").write_text("{")
+    told = store.explain("s1")
+    assert told.alternatives == tuple(names[:-6])
+    assert f"restore {names[-7]}" in told.next[0].text

@@ -13,7 +13,7 @@ import pytest
 from sessionstore import Liveness, SessionClaimed, SessionOwner, SessionStore, Verdict
 from sessionstore.clock import utc_now
 from sessionstore.durable import mounts
-from sessionstore.process import identity
+from sessionstore.process import identity, kernel
 from sessionstore.process import liveness as processes
 from tests.support.processes import (
     Child,
@@ -71,7 +71,7 @@ def judged(root: Path) -> Liveness:
 
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the root's file system be one that other hosts share."""
-    monkeypatch.setattr(mounts, "is_local", lambda path: (False, "nfs4"))
+    monkeypatch.setattr(mounts, "kind_of", lambda path: "nfs4")
 
 
 # --- the lock is held ---------------------------------------------------------------------------
@@ -165,14 +165,13 @@ def test_a_free_lock_on_a_local_file_system_is_proof_wherever_the_owner_was(
 
 
 @pytest.mark.parametrize(("changes", "reason"), ELSEWHERE)
-def test_on_a_network_file_system_another_boot_is_unknown(
+def test_on_a_network_file_system_what_ran_elsewhere_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], reason: str
 ) -> None:
     network(monkeypatch)
     left_active(tmp_path, owner=record(**changes), pid=1)
     liveness = judged(tmp_path)
-    assert liveness.is_dead == ("pid_namespace" in changes)  # that is the same boot
-    assert liveness.is_unknown == ("pid_namespace" not in changes)
+    assert liveness.is_unknown
     assert reason in liveness.reason
 
 
@@ -203,6 +202,77 @@ def test_a_person_may_name_what_cannot_be_known(
     left_active(tmp_path, "s2", owner=record(boot_id="x", host="web7"), pid=1)
     assert [item.session_id for item in store.recover(assume_dead=["s2"]).swept] == ["s2"]
     assert "assumed" in read_state(tmp_path, "s2")["recovery"]["reason"]
+
+
+# --- a look that failed, and a place that is not known ------------------------------------------
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, state: Any, why: str = "") -> None:
+    """Let every look at a process find this."""
+    monkeypatch.setattr(kernel, "process_state", lambda pid: kernel.ProcessLook(state, why))
+
+
+@pytest.mark.parametrize("where", ["local", "network"])
+def test_a_look_that_failed_is_unknown_whatever_the_lock_proves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: SessionOwner, where: str
+) -> None:
+    """Its lock file may have been replaced: it may be that very process."""
+    if where == "network":
+        network(monkeypatch)
+    looks(monkeypatch, "failed", "Too many open files")
+    left_active(tmp_path, owner=running.model_dump(), pid=running.pid)
+    liveness = judged(tmp_path)
+    assert liveness.is_unknown
+    assert liveness.reason == f"pid {running.pid} cannot be looked at: Too many open files"
+
+
+@pytest.mark.parametrize("where", ["local", "network"])
+def test_a_process_that_nobody_may_look_at_is_dead_only_where_its_free_lock_is_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: SessionOwner, where: str
+) -> None:
+    if where == "network":
+        network(monkeypatch)
+    looks(monkeypatch, "unreadable")
+    monkeypatch.setattr(kernel, "pidfd_inode", lambda pid: None)
+    monkeypatch.setattr(kernel, "start_token", lambda pid: None)
+    left_active(tmp_path, owner=running.model_dump(), pid=running.pid)
+    liveness = judged(tmp_path)
+    assert liveness.is_dead == (where == "local")
+    assert liveness.is_unknown == (where == "network")
+    assert "runs, but cannot be inspected" in liveness.reason
+
+
+@pytest.mark.parametrize("unknown", ["boot_id", "pid_namespace"])
+@needs_linux("PID namespaces")
+def test_without_a_boot_id_or_a_namespace_nobody_who_may_run_is_dead(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    running: SessionOwner,
+    gone: SessionOwner,
+    unknown: str,
+) -> None:
+    here = identity.this_process()
+    monkeypatch.setattr(identity, "this_process", lambda: here | {unknown: None})
+    left_active(tmp_path, owner=running.model_dump(), pid=running.pid)
+    liveness = judged(tmp_path)
+    assert liveness.is_unknown
+    assert f"pid {running.pid} still runs" in liveness.reason
+    assert "cannot be known" in liveness.reason
+    edit_state(tmp_path, "s1", owner=gone.model_dump(), pid=gone.pid)
+    with monkeypatch.context() as patch:
+        patch.setattr(mounts, "kind_of", lambda path: "fuse.sshfs")
+        assert SessionStore(tmp_path).liveness("s1").is_unknown
+    assert judged(tmp_path).is_dead
+
+
+def test_a_bare_pid_that_cannot_be_looked_at_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: SessionOwner
+) -> None:
+    left_active(tmp_path, owner=None, pid=running.pid)
+    looks(monkeypatch, "failed", "Cannot allocate memory")
+    assert "Cannot allocate memory" in judged(tmp_path).reason
+    looks(monkeypatch, "unreadable")
+    assert judged(tmp_path).is_unknown
 
 
 # --- nothing but a pid ---------------------------------------------------------------------------
@@ -322,6 +392,8 @@ def test_a_held_lock_is_no_evidence_where_the_process_alone_is_looked_up() -> No
         assert processes.look_up(mine.model_copy(update={"pid": None})) is Verdict.UNKNOWN
         # judge_owner takes the lock for free, and says another thing.
         kept = processes.judge_owner(mine.model_copy(update=elsewhere), lock_is_proof=False)
+        assert kept.is_unknown
+        kept = processes.judge_owner(mine.model_copy(update=elsewhere), lock_is_proof=True)
         assert kept.is_dead
     finally:
         identity.let_go(mine)

@@ -10,7 +10,7 @@ from sessionstore import SessionStore
 from sessionstore.model.checkpoint import BEFORE_RESUME, STORE_OWN
 from sessionstore.model.ids import LAST_SAVE, make_checkpoint_id, random_hex
 from sessionstore.process import identity
-from sessionstore.session.checkpoint_limit import CheckpointLimit
+from sessionstore.session.checkpoint_limit import AT_ONCE, CheckpointLimit
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import FilesBackend
 from tests.support.ages import NOW
@@ -140,3 +140,44 @@ def test_a_session_that_is_only_resumed_keeps_no_more_than_the_limit(
         names = store.checkpoint_names("s1")
         assert mine in names
         assert len(names) <= 3
+
+
+@pytest.mark.parametrize("write", ["resume", "checkpoint", "pause", "edit"])
+def test_no_write_removes_more_than_a_few_of_many(backend: FilesBackend, write: str) -> None:
+    with SessionStore(backend).create("goal", session_id="s1") as session:
+        for _ in range(5 * AT_ONCE):
+            session.checkpoint("node")
+        session.fail("down")
+    store = SessionStore(backend, keep_checkpoints=2)  # switched on in a new process
+    names = store.checkpoint_names("s1")
+    if write == "edit":
+        with store.edit("s1") as session:
+            session.state.data_buffer["edited"] = 1
+    else:
+        session = store.resume("s1")
+        after_resume = store.checkpoint_names("s1")
+        assert len(set(names) - set(after_resume)) <= AT_ONCE
+        names = after_resume
+        if write == "resume":
+            session.complete()
+        elif write == "pause":
+            session.pause(node="ask")
+        else:
+            session.checkpoint("node")
+            session.complete()
+    removed = [name for name in names if name not in store.checkpoint_names("s1")]
+    assert removed == names[: len(removed)]  # the oldest
+    assert len(removed) <= AT_ONCE
+
+
+def test_the_limit_is_reached_after_enough_writes(backend: FilesBackend) -> None:
+    with SessionStore(backend).create("goal", session_id="s1") as session:
+        for _ in range(3 * AT_ONCE):
+            session.checkpoint("node")
+        session.fail("down")
+    with SessionStore(backend, keep_checkpoints=2).resume("s1") as session:
+        for _ in range(5):
+            session.checkpoint("node")
+        session.complete()
+    names = SessionStore(backend).checkpoint_names("s1")
+    assert sum(name.startswith("cp_node") for name in names) == 2

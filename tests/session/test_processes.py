@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import SessionClaimed, SessionStore
+from sessionstore import AsyncSessionStore, SessionClaimed, SessionExists, SessionStore
 from tests.support.processes import (
     DEADLINE,
     Child,
@@ -325,3 +326,47 @@ def test_saves_of_many_threads_queue_up(tmp_path: Path) -> None:
     assert session.revision == 81
     assert read_state(tmp_path, "s1")["revision"] == 81
     session.complete()
+
+
+def test_who_holds_a_session_in_this_process_is_told_to_use_that_session(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path)
+    with store.create("goal", session_id="s1") as session:
+        session.checkpoint()
+        for again in (
+            lambda: store.claim("s1"),
+            lambda: store.resume("s1", timeout=0.05),
+            lambda: store.edit("s1", timeout=0.05).__enter__(),
+            lambda: SessionStore(tmp_path).delete("s1"),
+        ):
+            with pytest.raises(SessionClaimed, match="which is this very process") as caught:
+                again()
+            assert caught.value.is_own
+            assert caught.value.advice.startswith("use the Session that holds it")
+        with pytest.raises(SessionExists, match="this very process holds it: use that Session"):
+            store.create("goal", session_id="s1")
+    with pytest.raises(SessionExists) as caught_later:
+        store.create("goal", session_id="s1")
+    assert "this very process" not in str(caught_later.value)
+
+
+def test_a_task_that_holds_a_session_is_this_very_process_too(tmp_path: Path) -> None:
+    async def twice() -> None:
+        async with (
+            AsyncSessionStore(tmp_path) as store,
+            store.create("goal", session_id="s1"),
+        ):
+            with pytest.raises(SessionClaimed, match="which is this very process"):
+                await store.resume("s1")
+
+    asyncio.run(twice())
+
+
+def test_another_process_that_holds_a_session_is_not_called_this_one(tmp_path: Path) -> None:
+    new_session(tmp_path)
+    with Child("act", tmp_path) as holder:
+        holder.hear()
+        assert holder.ask("claim", session_id="s1")["pid"] == holder.pid
+        with pytest.raises(SessionClaimed) as caught:
+            SessionStore(tmp_path).claim("s1")
+        assert not caught.value.is_own
+        assert "this very" not in str(caught.value)

@@ -158,14 +158,19 @@ def _use_inherited(session: Session[SessionState]) -> None:
     session.release()
 
 
-def act(root: str) -> None:
-    actor = Actor(root)
+def serve(actor: object) -> None:
+    """Let ``actor`` do as told over stdin; answer on stdout."""
     say(pid=os.getpid())
     for message in messages():
         try:
             say(**getattr(actor, message.pop("do"))(**message))
         except SessionStoreError as error:
             say(**describe(error))
+
+
+def act(root: str) -> None:
+    actor = Actor(root)
+    serve(actor)
     if actor.session is not None:
         actor.session.release()
 

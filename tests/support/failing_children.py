@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
 import resource
+import signal
+import sys
+import threading
 from pathlib import Path
 
 from sessionstore import (
@@ -157,3 +161,17 @@ def live_through_everything(root: str) -> None:
     session._writer.free()
     store.delete("s1", force=True)
     say(refused=refused, left=os.listdir(Path(root, "sessions")), exists=store.exists("s1"))
+
+
+def hold_lease(path: str, gives_up: str) -> None:
+    """Hold a write lease on a file, until the kernel asks for it or for good."""
+    asked = threading.Event()
+    signal.signal(signal.SIGIO, lambda *_: asked.set())
+    fd = os.open(path, os.O_RDWR)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    say(leased=True)
+    if gives_up == "True":
+        asked.wait()
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        say(asked=True)
+    sys.stdin.read()

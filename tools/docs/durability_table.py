@@ -28,6 +28,7 @@ KINDS = (
     "power cuts",
     "full or read-only file systems",
     "identities",
+    "looks",
     "races",
     "corrupt inputs",
 )

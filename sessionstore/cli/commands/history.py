@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sessionstore.operations.history import History, HistoryEntry
 
 SCHEMA = "sessionstore.history/1"
+_TABLE_LIMIT = 50
 
 
 @click.command(
@@ -33,18 +34,29 @@ Examples:
   sessionstore history session_20260125_17 -o jsonl | jq -r .checkpoint_id"""
 )
 @session_argument
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"Show the newest N checkpoints; 0 means all. Default: {_TABLE_LIMIT} in a table,"
+    " otherwise all.",
+)
 @click.option("--forks", is_flag=True, help="Also list its forks.")
 @output_option("ids of sound checkpoints")
 @shared_options()
 @click.pass_obj
-def history(settings: Settings, session_id: str, form: str, forks: bool) -> int:
+def history(settings: Settings, session_id: str, form: str, limit: int | None, forks: bool) -> int:
     """Show the timeline of a session: its creation, its checkpoints and its current state.
 
     ID is a session id or a unique prefix of one; - reads it from stdin. Exits with 5 if the session
-    or one of its checkpoints is damaged.
+    or a checkpoint that is shown is damaged.
     """
+    if limit is None and form == "table":
+        limit = _TABLE_LIMIT
     with settings.open_store() as store:
-        found = store.history(resolve_one(store, session_id, settings.root))
+        session_id = resolve_one(store, session_id, settings.root)
+        found = store.history(session_id, limit=limit or None)
         children: list[Fork] = []
         if forks:
             with ProgressBar(settings.color) as bar:
@@ -93,6 +105,8 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         colored=settings.colored,
         elsewhere="-o json shows all; r12 names revision 12",
     )
+    if found.older:
+        streams.notice(f"{count_of(found.older, 'older checkpoint')} left out: -n 0 shows all")
     if children:
         streams.write("\n")
         now = settings.now()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sessionstore import clock
 from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.log_handlers import EventCounter
@@ -122,6 +123,7 @@ def prune(
         try:
             with ProgressBar(settings.color) as bar:
                 report = store.prune(policy, apply=apply, progress=bar)
+            takes_all = not apply and 0 < len(report.sessions) == store.count()
         except KeyboardInterrupt:
             if apply:
                 _say_how_far(store, tally.ids, form)
@@ -140,6 +142,9 @@ def prune(
     )
     emit(found, form)
     _say_what_next(report)
+    if takes_all and older_than is not None:
+        now = clock.to_text(settings.now())
+        streams.notice(f"every session would go; the clock says {now}: is that right?")
     if report.failed:
         return Exit.PARTLY
     return Exit.DAMAGE if report.damaged else Exit.OK

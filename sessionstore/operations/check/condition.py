@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sessionstore.errors import SessionCorrupt, StorageError
-from sessionstore.model import checkpoint, codec
+from sessionstore.model import checkpoint, codec, mending
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import is_id
+from sessionstore.model.mending import ForeignValue
 from sessionstore.model.state import SessionState
 from sessionstore.model.stored import Stored
 from sessionstore.storage.backend import Backend
@@ -22,11 +24,16 @@ class SessionCondition:
 
     stored: Stored | None = None
     state: SessionState | None = None
+    """What was read, or what a repair makes of a damaged file by mending single values."""
     damage: SessionCorrupt | None = None
+    values: Sequence[ForeignValue] = ()
+    """What JSON or UTF-8 lacks in the state."""
     sound: list[Checkpoint] = field(default_factory=list)
     damaged: list[tuple[str, SessionCorrupt]] = field(default_factory=list)
     doubled: list[tuple[str, list[str]]] = field(default_factory=list)
     """Files of sound checkpoints with doubled keys, and those keys."""
+    foreign: list[tuple[str, str]] = field(default_factory=list)
+    """Files of sound checkpoints with values that JSON or UTF-8 lacks, and those values."""
     unreadable: list[tuple[str, StorageError]] = field(default_factory=list)
     no_checkpoints: SessionCorrupt | None = None
     """Why checkpoints/ cannot be read at all."""
@@ -85,12 +92,23 @@ def read_condition(backend: Backend, session_id: str, claim: Claim | None) -> Se
         seen.state = codec.decode(stored.payload, SessionState, session_id, stored.file)
     except SessionCorrupt as error:
         seen.damage = error
+    if seen.stored is not None:
+        _mend(seen, session_id, seen.stored)
     try:
         for checkpoint_id in sorted(backend.checkpoint_ids(session_id)):
             _see_checkpoint(seen, backend, session_id, checkpoint_id)
     except SessionCorrupt as error:
         seen.no_checkpoints = error
     return seen
+
+
+def _mend(seen: SessionCondition, session_id: str, stored: Stored) -> None:
+    """Replace what JSON or UTF-8 lacks in the state, if that is all that is wrong with it."""
+    mended = mending.mend(stored.payload, thorough=True)
+    if mended is not None:
+        with suppress(SessionCorrupt):
+            seen.state = codec.decode(mended.payload, SessionState, session_id, stored.file)
+            seen.values = mended.values
 
 
 def _see_checkpoint(
@@ -101,6 +119,8 @@ def _see_checkpoint(
         seen.sound.append(checkpoint.describe(session_id, checkpoint_id, stored))
         if doubled := doubled_keys(stored.payload):
             seen.doubled.append((stored.file, doubled))
+        if values := mending.find(stored.payload):
+            seen.foreign.append((stored.file, mending.say(values)))
     except SessionCorrupt as error:
         # keep_checkpoints may have removed it since.
         if checkpoint_id in backend.checkpoint_ids(session_id):

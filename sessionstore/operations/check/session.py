@@ -17,15 +17,15 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from sessionstore.clock import to_text
-from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
+from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.log import about, logger
-from sessionstore.model import codec
+from sessionstore.model import codec, mending
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.model.stored import Stored
 from sessionstore.operations.check.condition import SessionCondition, doubled_keys, read_condition
-from sessionstore.process import identity, liveness
-from sessionstore.session import outcome
+from sessionstore.process import liveness
+from sessionstore.session import foreign_values, outcome
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -42,6 +42,7 @@ writing it in place or creating the session."""
 # Findings that no repair can mend: a person or the system has to.
 _NOT_OURS = frozenset({FindingKind.ACTIVE_WITHOUT_OWNER, FindingKind.UNREADABLE})
 _GIVEN_BACK = "it had ended, how is lost: the process that ran it had given it back"
+_MENDED = "single values would be replaced by null or by text; the original would be kept"
 _KEPT = "nothing: it loads, and a checkpoint is never changed"
 
 
@@ -50,7 +51,12 @@ def check(backend: Backend, *, repair: bool, progress: Progress | None = None) -
     findings = list(backend.check_place(repair=repair))
     # These cannot be claimed at all.
     judged = {item.session_id for item in findings if item.kind is FindingKind.DAMAGED_STATE}
-    ids = sorted(session_id for session_id in backend.ids() if session_id not in judged)
+    try:
+        ids = sorted(session_id for session_id in backend.ids() if session_id not in judged)
+    except StorageError:
+        if not any(item.kind is FindingKind.UNREADABLE for item in findings):
+            raise
+        ids = []  # a finding says already that the sessions cannot be listed
     for done, session_id in enumerate(ids):
         if progress:
             progress(done, len(ids))
@@ -106,6 +112,8 @@ class _Session:
         for file, doubled in seen.doubled:
             detail = _say_doubled(doubled)
             found.append(self._finding(FindingKind.DOUBLED_KEYS, file, detail, _KEPT))
+        for file, values in seen.foreign:
+            found.append(self._finding(FindingKind.FOREIGN_VALUES, file, values, _KEPT))
         if seen.state is not None and seen.stored is not None:
             found += self._judge_state(seen, seen.stored)
             found += self._judge_owner(seen.state, seen.stored, claim)
@@ -113,6 +121,9 @@ class _Session:
 
     def _damaged_state(self, seen: SessionCondition, error: SessionCorrupt) -> Finding:
         newest = seen.newest(whole=True)
+        if seen.state is not None:
+            detail = f"{error.reason}; {mending.say(seen.values)}"
+            return self._finding(FindingKind.DAMAGED_STATE, error.file, detail, _MENDED, True)
         if newest is None:
             what = "the session would be put into quarantine: it has no sound checkpoint of ours"
         else:
@@ -136,6 +147,9 @@ class _Session:
             found.append(self._finding(kind, stored.file, detail, what, True))
         elif (detail := seen.why_behind(self._load)) is not None:
             found.append(self._finding(FindingKind.OLD_STATE, stored.file, detail, what))
+        if seen.values and seen.damage is None:
+            detail = mending.say(seen.values)
+            found.append(self._finding(FindingKind.FOREIGN_VALUES, stored.file, detail, _MENDED))
         if doubled := doubled_keys(stored.payload):
             detail = _say_doubled(doubled)
             what = "it would be saved with each key once"
@@ -147,7 +161,7 @@ class _Session:
     ) -> list[Finding]:
         if state.status is not SessionStatus.ACTIVE or not _names_nobody(state):
             return []
-        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        verdict = liveness.judge(state, self.backend)
         if not verdict.is_unknown or (claim is None and self.backend.probe(self.session_id).held):
             return []
         what = (
@@ -172,7 +186,7 @@ class _Session:
     def _claim_and_repair(self, found: list[Finding]) -> list[Finding]:
         # Before the claim: it says whether the last holder gave the session back.
         last = self.backend.probe(self.session_id)
-        by = identity.new_owner(self.backend.clock())
+        by = self.backend.new_owner(self.backend.clock())
         try:
             claim = self.backend.claim_for_repair(self.session_id, by)
         except SessionNotFound:
@@ -200,7 +214,7 @@ class _Session:
             time.sleep(_SETTLING)
             if read_condition(self.backend, self.session_id, claim).damage is None:
                 return _untouched([*found, *kept], "it was being written")
-            if seen.newest(whole=True) is None:
+            if seen.state is None and seen.newest(whole=True) is None:
                 return self._put_away([*found, *kept], claim)
         kept = self.backend.check_kept(self.session_id, claim, repair=True)
         return [*self._mend(found, claim, seen, last), *kept]
@@ -227,13 +241,13 @@ class _Session:
         for item in found:
             if _stays(item):
                 mended.append(item)
-            elif item.kind is FindingKind.DAMAGED_STATE:
+            elif item.kind is FindingKind.DAMAGED_STATE and seen.state is None:
                 restore = partial(self._restore, claim, seen, last, item.detail)
                 mended.append(_mended(item, restore))
             elif item.kind is FindingKind.DAMAGED_CHECKPOINT:
                 quarantine = partial(self._quarantine_checkpoint, claim, bad.pop(0), item.detail)
                 mended.append(_mended(item, quarantine))
-            elif rewritten is None:  # dangling, old, doubled: one save mends all
+            elif rewritten is None:  # foreign, dangling, old, doubled: one save mends all
                 mended.append(_mended(item, partial(self._rewrite, claim, seen)))
                 rewritten = mended[-1]
             else:
@@ -260,7 +274,7 @@ class _Session:
     def _may_live(self, state: SessionState) -> str | None:
         if state.status is not SessionStatus.ACTIVE:
             return None
-        verdict = liveness.judge(state, lock_is_proof=self.backend.lock_is_proof)
+        verdict = liveness.judge(state, self.backend)
         return None if verdict.is_dead else f"it is active, and its owner {verdict}"
 
     def _load(self, checkpoint_id: str) -> SessionState:
@@ -320,6 +334,9 @@ class _Session:
                 # A power cut in process mode: no revision may name two states.
                 state.revision = max(state.revision, newest.revision or 0)
             done += f"; its latest checkpoint is {state.latest_checkpoint_id or 'none'} now"
+        claim.foreign_values = seen.values
+        if place := foreign_values.keep_original(claim):
+            done += f"; what was there is in {place}"
         if state.status is SessionStatus.ACTIVE:
             # Owner and times stay: from them a sweep learns who died, and when it last ran.
             state.revision += 1

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 from sessionstore import clock
+from sessionstore.durable import paths
 from sessionstore.operations.check import session
 from sessionstore.storage.files import FilesBackend
 from sessionstore.storage.files.layout import Layout
@@ -35,7 +36,7 @@ def check_store(
     Raises:
         StorageError: there is no store, it is one of a newer format, or it cannot be listed.
     """
-    layout = Layout(os.path.realpath(os.path.expanduser(os.fspath(root))))
+    layout = Layout(paths.real(root, "check"))
     finding = check_marker(layout, repair=repair, now=clock)
     if finding is not None and not finding.is_repaired:
         return CheckReport((finding,), 0, repair)

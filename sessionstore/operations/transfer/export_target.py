@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Self
 
-from sessionstore.durable import replace
+from sessionstore.durable import paths, replace
 from sessionstore.durable.directory import Directory, flush, made_below
 from sessionstore.errors import InvalidQuery, SessionStoreError, StorageError
 from sessionstore.operations.transfer.archive import Target, pieces
@@ -48,15 +48,15 @@ def opened(place: Place) -> Iterator[Target]:
         with _TarTarget(place, compressed=True) as target:
             yield target
         return
-    given = os.path.expanduser(os.fspath(place))
-    path = os.path.abspath(given)
+    given = os.fspath(place)
+    path = paths.absolute(given, "export to")
     parent, name = os.path.split(path)
     is_directory = given.endswith(_SLASHES) or not name.lower().endswith(_ARCHIVES)
     if is_directory and not given.endswith(_SLASHES):
         _refuse_others(name)
     try:
         with (
-            Directory(os.path.realpath(parent)) as directory,
+            Directory(os.path.realpath(parent), in_store=False) as directory,
             _aside(directory, name, is_directory=is_directory) as target,
         ):
             yield target

@@ -23,7 +23,7 @@ from sessionstore.errors import (
     SessionStoreError,
 )
 from sessionstore.log import log_session
-from sessionstore.model import codec
+from sessionstore.model import codec, mending
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.stored import MAX_STATE_BYTES
 from sessionstore.operations.transfer import archive, import_source
@@ -337,7 +337,7 @@ class _MeasuredContent:
 def _with(payload: bytes, **changes: Any) -> bytes:
     """Return a state or checkpoint with other values; unchanged if it cannot be read."""
     try:
-        raw: Any = json.loads(payload)
+        raw: Any = mending.parse(payload)
         if not isinstance(raw, dict):
             return payload
         return json.dumps({**raw, **changes}, ensure_ascii=False).encode()

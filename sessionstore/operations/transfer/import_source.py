@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
+from sessionstore.durable import paths
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import open_below
 from sessionstore.errors import ArchiveRefused, SessionStoreError, StorageError
@@ -66,7 +67,7 @@ def opened(source: Source, max_bytes: int) -> Iterator[tuple[str, Iterator[Membe
         called = name if isinstance(name, str) else "the archive"
         yield called, _guarded(called, _tar_members(called, source, max_bytes))
         return
-    path = os.path.abspath(os.path.expanduser(os.fspath(source)))
+    path = paths.absolute(source, "import from")
     with ExitStack() as stack:
         try:
             if os.path.isdir(path):

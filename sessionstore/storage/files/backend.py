@@ -6,14 +6,16 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
-from sessionstore.durable import mounts
-from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable import paths
+from sessionstore.durable.directory import Directory
+from sessionstore.durable.version import Version
 from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
@@ -23,13 +25,16 @@ from sessionstore.errors import (
 )
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.summary import Matches, SessionSummary
+from sessionstore.process import identity, liveness
 from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import layout as layouts
+from sessionstore.storage.files import root as root_checks
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.index import index_directory
-from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.layout import Layout, refuse_link
+from sessionstore.storage.files.lock_place import LockPlace
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.importer import SessionImporter
@@ -75,14 +80,15 @@ class FilesBackend(FilesReader):
     ) -> None:
         if durability not in ("power", "process"):
             raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
-        super().__init__(Layout(os.path.realpath(os.path.expanduser(os.fspath(root)))))
+        super().__init__(Layout(paths.real(root, "open the store")))
         self.clock = clock
         self._power = durability == "power"
+        self._create = create
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=True)
+        root_checks.check_root(self._layout, warns=True)
         self._prepared = False
         self._copies = False
-        self._local: bool | None = None
+        self._lock_place = LockPlace(self._layout)
         self._own_index: Index | None = None
         self._own_listing: Listing | None = None
         if not create and marker is None and not os.path.isdir(self._layout.sessions):
@@ -95,40 +101,63 @@ class FilesBackend(FilesReader):
     def __str__(self) -> str:
         return self._layout.root
 
-    @property
-    def lock_is_proof(self) -> bool:
-        """Whether the root lies on a local file system, which has one kernel."""
-        if self._local is None:
-            self._local = mounts.is_local(self._layout.root)[0]
-        return self._local
+    def __reduce__(self) -> tuple[Callable[[str], FilesBackend], tuple[str]]:
+        durability: Durability = "power" if self._power else "process"
+        make = partial(type(self), durability=durability, create=self._create, clock=self.clock)
+        return make, (self._layout.root,)
+
+    def lock_is_proof(self, owner: SessionOwner) -> bool:
+        return self._lock_place.lock_is_proof(owner)
+
+    def is_copy(self, owner: SessionOwner) -> bool:
+        return self._lock_place.is_copy(owner)
+
+    def new_owner(self, now: datetime) -> SessionOwner:
+        return identity.new_owner(now, **self._lock_place.last_seen)
+
+    def located(self, owner: SessionOwner) -> SessionOwner:
+        self._prepare()
+        place = self._lock_place.describe()
+        if all(getattr(owner, name) == value for name, value in place.items()):
+            return owner
+        return owner.model_copy(update=place)
 
     def _prepare(self) -> None:
         """Make the store if it is missing, before the first write of this backend."""
         if self._prepared:
             return
         marker = store_marker.read_marker(self._layout)
-        store_marker.check_root(self._layout, warns=False)  # somebody may have made it since
+        root_checks.check_root(self._layout, warns=False)  # somebody may have made it since
         foreign = marker is None and store_marker.holds_foreign_sessions(self._layout)
+        is_new = not os.path.isdir(self._layout.root)
         store_marker.prepare(self._layout, foreign=foreign)
+        if is_new:  # only now its modes are known
+            root_checks.check_root(self._layout, warns=True)
         self._copies = foreign or bool(marker and marker.get("foreign_writers"))
         self._prepared = True
 
     # --- listing ---------------------------------------------------------------------------------
 
     def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
-        return self._listing().find(query, examine, verify=verify)
+        listing = self._listing()
+        if listing is None:
+            return super().find(query, examine, verify=verify)
+        return listing.find(query, examine, verify=verify)
 
     def count(self, query: SessionQuery, examine: Examine) -> int:
-        return self._listing().count(query, examine)
+        listing = self._listing()
+        return super().count(query, examine) if listing is None else listing.count(query, examine)
 
     def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
-        found = self._listing().select(query)
+        listing = self._listing()
+        found = None if listing is None else listing.select(query)
         return super().select(query) if found is None else found
 
     def count_and_list(
         self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
     ) -> CountsAndPages:
-        found = self._listing().count_and_list(counted, listed)
+        listing = self._listing()
+        found = None if listing is None else listing.count_and_list(counted, listed)
         return super().count_and_list(counted, listed) if found is None else found
 
     def _index(self) -> Index:
@@ -141,13 +170,22 @@ class FilesBackend(FilesReader):
     def _fold_released(self, session_id: str, token: str) -> None:
         """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
         with suppress(OSError):  # whoever lists folds it
-            if self._own_index is not None or index_directory.paths(self._layout):
+            if (
+                self._own_index is not None or index_directory.paths(self._layout)
+            ) and self._listing() is not None:
                 self._index().released(session_id, token)
 
-    def _listing(self) -> Listing:
+    def _listing(self) -> Listing | None:
+        """Return what lists from the index; None where Python was built without SQLite."""
+        refuse_link(self._layout.sessions)
+        refuse_link(self._layout.locks)
         if self._own_listing is None:
-            from sessionstore.storage.files.index.lookup import Listing
-
+            try:
+                from sessionstore.storage.files.index.lookup import Listing
+            except ImportError as error:  # also a library that does not load
+                if str(error.name).startswith("sessionstore"):
+                    raise
+                return None
             self._own_listing = Listing(self._layout, self._index(), partial(scan.find, self))
         return self._own_listing
 
@@ -160,12 +198,13 @@ class FilesBackend(FilesReader):
     def probe(self, session_id: str) -> Probe:
         from sessionstore.storage.files import lock as locks
 
+        refuse_link(self._layout.locks)
         path = self._layout.lock(session_id)
         with storage_errors("look at the lock", path):
             held, record = locks.probe(path)
         if record is None:
-            return Probe(held)
-        return Probe(held, record.holder, released=record.released_at is not None)
+            return Probe(held, file=path)
+        return Probe(held, record.holder, released=record.released_at is not None, file=path)
 
     def request_cancellation(self, session_id: str, request: CancelRequest) -> bool:
         from sessionstore.storage.files import cancel_request
@@ -185,8 +224,7 @@ class FilesBackend(FilesReader):
         self, session_id: str, owner: SessionOwner, timeout: float, *, tidy: bool = True
     ) -> FilesClaim:
         self._require(session_id)
-        self._prepare()
-        lock = self._acquire(session_id, owner, timeout)
+        lock = self._acquire(session_id, self.located(owner), timeout)
         try:
             # Look again under the lock: the session may have been deleted since.
             status = self._require(session_id)
@@ -197,6 +235,7 @@ class FilesBackend(FilesReader):
         except BaseException:
             lock.close()
             raise
+        root_checks.follow_session(self._layout, session_id, status.st_mode)
         claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
         if tidy:  # always: the record of the last holder's end is not flushed
             from sessionstore.storage.files import leftovers
@@ -216,6 +255,7 @@ class FilesBackend(FilesReader):
     def _acquire(self, session_id: str, by: SessionOwner, timeout: float) -> locks.HeldLock:
         from sessionstore.storage.files import lock as locks
 
+        refuse_link(self._layout.locks)
         path = self._layout.lock(session_id)
         with storage_errors("claim", path):
             try:
@@ -225,14 +265,14 @@ class FilesBackend(FilesReader):
                     store_marker.prepare(self._layout, foreign=self._copies)
                     return locks.acquire(path, by, timeout=timeout)
             except locks.Held as held:
-                raise SessionClaimed(session_id, held.holder) from None
+                raise _refusal(session_id, held.holder, path) from None
 
     def _claimed(
         self,
         session_id: str,
         lock: locks.HeldLock,
         identity: tuple[int, int],
-        expected: Signature | None = None,
+        state: Version | None = None,
         token: str | None = None,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
@@ -246,7 +286,7 @@ class FilesBackend(FilesReader):
             copies=self._copies,
             clock=self.clock,
             released=self._fold_released,
-            expected=expected,
+            state=state,
             token=token,
         )
 
@@ -257,7 +297,7 @@ class FilesBackend(FilesReader):
 
         self._prepare()
         if self.exists(session_id):
-            raise SessionExists(session_id)
+            raise SessionExists(session_id, is_own=self._is_own(session_id))
         # The lock file is made together with the session: a full disk also stops new locks.
         try:
             lock = self._acquire(session_id, owner, 0.0)
@@ -276,9 +316,16 @@ class FilesBackend(FilesReader):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.signature, built.token)
+        claim = self._claimed(session_id, lock, built.identity, built.state, built.token)
         claim.confirm()  # nobody else can hold a new session
         return claim
+
+    def _is_own(self, session_id: str) -> bool:
+        """Return whether this process is known to hold the session."""
+        try:
+            return identity.is_holding(self.probe(session_id).holder)
+        except StorageError:
+            return False
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -305,8 +352,8 @@ class FilesBackend(FilesReader):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
         with suppress(OSError):  # the check of the store names what is wrong with the root
-            if index_directory.paths(self._layout):
-                self._listing().verify()
+            if index_directory.paths(self._layout) and (listing := self._listing()) is not None:
+                listing.verify()
         from sessionstore.storage.files.repair.store import StoreCheck
 
         return StoreCheck(self._layout, repair=repair, now=self.clock).findings()
@@ -322,24 +369,26 @@ class FilesBackend(FilesReader):
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.restore(self._layout, claim, payload, revision, reason, self.clock)
+        return claimed_session.restore(self._layout, claim, payload, revision, reason, self.clock)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.put_checkpoint(self._layout, claim, checkpoint_id, reason, self.clock)
+        return claimed_session.put_checkpoint(
+            self._layout, claim, checkpoint_id, reason, self.clock
+        )
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         from sessionstore.storage.files.claim import FilesClaim
-        from sessionstore.storage.files.repair import quarantine
+        from sessionstore.storage.files.repair import claimed_session
 
         assert isinstance(claim, FilesClaim)
-        return quarantine.put_session(self._layout, claim, reason, self.clock)
+        return claimed_session.put_session(self._layout, claim, reason, self.clock)
 
     def diagnose(self) -> Sequence[Diagnosis]:
         from sessionstore.storage.files.doctor import (
@@ -385,3 +434,17 @@ class FilesBackend(FilesReader):
             return self.probe(session_id).held
         except StorageError:
             return True
+
+
+def _refusal(session_id: str, holder: SessionOwner | None, path: str) -> SessionClaimed:
+    """Return the error about a lock that is held: by its holder, or by who has it since."""
+    reason = None
+    if holder is not None:
+        reason = liveness.why_orphaned(holder, path, names_heirs=True)
+    return SessionClaimed(
+        session_id,
+        holder,
+        reason=reason or "",
+        is_orphaned=reason is not None,
+        is_own=reason is None and identity.is_holding(holder),
+    )

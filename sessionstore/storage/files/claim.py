@@ -5,26 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature, flush
+from sessionstore.durable.version import Version
 from sessionstore.errors import (
     ClaimLost,
     DurabilityUncertain,
-    RevisionConflict,
     SessionCorrupt,
-    SessionStoreError,
 )
-from sessionstore.model import codec
+from sessionstore.model import mending
 from sessionstore.model.ids import random_hex
 from sessionstore.model.journal import Position
 from sessionstore.model.stored import Stored
 from sessionstore.storage.claim import Claim
-from sessionstore.storage.files import cancel_request, state_file
+from sessionstore.storage.files import cancel_request, quarantine, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
 from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
 from sessionstore.storage.files.index import live_names
@@ -53,7 +52,7 @@ class FilesClaim(Claim):
         copies: bool,
         clock: Clock,
         released: Callable[[str, str], None],
-        expected: Signature | None = None,
+        state: Version | None = None,
         token: str | None = None,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
@@ -61,7 +60,7 @@ class FilesClaim(Claim):
         self._path = layout.session(session_id)
         self._request = layout.request(session_id, str(lock.holder.token))
         self._lock = lock
-        self._claimed = ClaimedDirectory(session_id, self._path, identity, lock)
+        self._claimed = ClaimedDirectory(session_id, self._path, identity, lock, state)
         self._power = power
         self._copies = copies
         self.keeps_last_save: bool = not copies
@@ -71,8 +70,7 @@ class FilesClaim(Claim):
         self._is_live = token is not None
         """Whether every index names the session as live."""
         self._outlives_request = False
-        self._expected = expected
-        self._attempted: tuple[int, Signature] | None = None
+        self._attempted: tuple[int, Version] | None = None
         self._cancellable = False
         self._journals: list[JournalFile] = []
         self._anchored = power  # in power mode every step was flushed as it was made
@@ -95,9 +93,11 @@ class FilesClaim(Claim):
                 raise SessionCorrupt(
                     self.session_id, self._layout.state(self.session_id), "state.json is missing"
                 ) from None
-            if self._expected not in (None, found):
-                raise self._conflict(directory, None)
-            self._expected = found
+            known = self._claimed.state
+            if known is not None and known.signature != found and not known.has(payload):
+                raise self._claimed.conflict(directory, None)
+            self._claimed.state = Version.of(found, payload)
+        self.foreign_values: Sequence[mending.ForeignValue] = mending.find(payload)
         return Stored(payload, self._layout.state(self.session_id))
 
     def write(
@@ -143,22 +143,21 @@ class FilesClaim(Claim):
             self._claimed.check_held()
             if self._cancellable:
                 self._heed_request()
-            self._check_state(directory, revision - 1)
+            expected = self._claimed.check_state(directory, revision - 1)
         except BaseException:
             staged.discard()
             raise
-        assert self._expected is not None
-        # Race: Exception right after the swap. The signature is remembered before it.
-        self._attempted = (revision, staged.signature)
+        # Race: Exception right after the swap. The version is remembered before it.
+        self._attempted = (revision, staged.version)
         try:
-            staged.swap_in(STATE, self._expected)
+            staged.swap_in(STATE, expected)
         except replace.Displaced:
             self._attempted = None
             self._claimed.check_held()
-            raise self._conflict(directory, revision - 1) from None
+            raise self._claimed.conflict(directory, revision - 1) from None
         except replace.Unseen:
             # Either way what we wrote is in place, and a checkpoint of it has to stay.
-            self._expected = staged.signature
+            self._claimed.state = staged.version
             if not self._lock.is_in_place():
                 # Who came after removed what it took for left over. Others may have been
                 # told that they wrote this very revision: nobody is told so twice.
@@ -168,7 +167,7 @@ class FilesClaim(Claim):
             self._attempted = None
             # Who comes after a removed lock file takes ours for left over.
             self._claimed.check_held()
-            self._check_state(directory, revision - 1)
+            self._claimed.check_state(directory, revision - 1)
             raise
         except OSError:
             self._attempted = None
@@ -176,7 +175,7 @@ class FilesClaim(Claim):
         except BaseException:
             self.took_effect(revision)
             raise
-        self._expected = staged.signature
+        self._claimed.state = staged.version
 
     @contextmanager
     def _kept(
@@ -193,7 +192,7 @@ class FilesClaim(Claim):
                     checkpoints.flush()
                     yield
                 except BaseException:
-                    if self._expected != staged.signature:
+                    if self._claimed.state != staged.version:
                         with suppress(OSError):
                             checkpoints.unlink(name)
                     raise
@@ -204,16 +203,17 @@ class FilesClaim(Claim):
     def took_effect(self, revision: int) -> bool:
         if self._attempted is None or self._attempted[0] != revision:
             return False
-        signature = self._attempted[1]
-        if self._expected != signature:
+        written = self._attempted[1]
+        if self._claimed.state != written:
             try:
                 with Directory(self._path) as directory:
-                    found = Signature.of(directory.status(STATE))
+                    found = written.found_at(directory, STATE)
             except OSError:
                 return False
-            if found == signature:
-                self._expected = signature
-        return self._expected == signature
+            if found is None:
+                return False
+            self._claimed.state = written
+        return True
 
     def replace_damaged(
         self, payload: bytes, revision: int, aside: AbstractContextManager[Directory]
@@ -226,16 +226,16 @@ class FilesClaim(Claim):
             self._name_live()
             try:
                 status = directory.status(STATE)
+                if self._claimed.state is not None:
+                    self._claimed.check_state(directory, None)
             except FileNotFoundError:
                 self._write_missing(directory, payload)
                 return ""
-            found = Signature.of(status)
-            if self._expected not in (None, found):
-                raise self._conflict(directory, None)
             with aside as target:
                 if stat.S_ISREG(status.st_mode) and linked(directory, STATE, target, STATE):
                     target.flush()
-                    self._expected = found
+                    if self._claimed.state is None:
+                        self._claimed.state = Version.unread(Signature.of(status))
                     self._replace_linked(directory, payload, revision, target)
                 else:
                     # Meanwhile there is no state: a crash leaves one that is missing, not lost.
@@ -261,14 +261,14 @@ class FilesClaim(Claim):
     def _write_missing(self, directory: Directory, payload: bytes) -> None:
         replace.write_new(directory, STATE, payload, flush_file=True)
         directory.flush()
-        self._expected = Signature.of(directory.status(STATE))
+        self._claimed.state = Version.of(Signature.of(directory.status(STATE)), payload)
 
     # --- checkpoints -----------------------------------------------------------------------------
 
     def keep_current(self, checkpoint_id: str) -> None:
         name = f"{checkpoint_id}.json"
         with self.opened("checkpoint") as directory:
-            self._check_state(directory, None)
+            self._claimed.check_state(directory, None)
             self._anchor(directory)
             with opened_checkpoints(directory) as checkpoints:
                 fd = directory.open(STATE, os.O_RDONLY)
@@ -280,6 +280,12 @@ class FilesClaim(Claim):
                     payload, _ = state_file.read(directory, STATE, self.session_id)
                     replace.write_new(checkpoints, name, payload, flush_file=True)
                 checkpoints.flush()
+
+    def keep_original(self, reason: str) -> str:
+        with self.opened("keep a copy of") as directory:
+            return quarantine.keep_state(
+                self._layout, directory, self.session_id, reason, self._clock
+            )
 
     def checkpoint_ids(self) -> list[str]:
         with self.opened("list the checkpoints of") as directory:
@@ -403,20 +409,3 @@ class FilesClaim(Claim):
         if not self._is_live:
             live_names.add(self._layout, self.session_id, self._token)
             self._is_live = True
-
-    def _check_state(self, directory: Directory, expected_revision: int | None) -> None:
-        try:
-            found = Signature.of(directory.status(STATE))
-        except FileNotFoundError:
-            found = None
-        if found is None or found != self._expected:
-            raise self._conflict(directory, expected_revision)
-
-    def _conflict(self, directory: Directory, expected: int | None) -> RevisionConflict:
-        found = None
-        detail = "state.json was removed"
-        with suppress(OSError, SessionStoreError):
-            payload, _ = state_file.read(directory, STATE, self.session_id)
-            found = codec.peek_revision(payload)
-            detail = "something else, which holds no claim, changed state.json"
-        return RevisionConflict(self.session_id, expected=expected, found=found, detail=detail)

@@ -1,11 +1,22 @@
-"""The directory of a claimed session: each use proves first that the claim on it still holds."""
+"""The directory of a claimed session, and the state in it as the claim left it.
+
+Each use proves first that the claim still holds. Numbers that differ are a reason to look, not a
+proof: see durable/version.py.
+"""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
+from sessionstore.durable import mounts
 from sessionstore.durable.directory import Directory
-from sessionstore.errors import ClaimLost, SessionStoreError, StorageError
+from sessionstore.durable.replace import temporary_name
+from sessionstore.durable.version import Version
+from sessionstore.errors import ClaimLost, RevisionConflict, SessionStoreError, StorageError
+from sessionstore.model import codec
+from sessionstore.storage.files import state_file
+from sessionstore.storage.files.layout import STATE
 from sessionstore.storage.files.lock import HeldLock
 
 
@@ -13,9 +24,16 @@ class ClaimedDirectory:
     """A session's directory under its lock; it stays open between saves where that is cheap."""
 
     def __init__(
-        self, session_id: str, path: str, identity: tuple[int, int], lock: HeldLock
+        self,
+        session_id: str,
+        path: str,
+        identity: tuple[int, int],
+        lock: HeldLock,
+        state: Version | None,
     ) -> None:
         self.path: str = path
+        self.state: Version | None = state
+        """The state file as this claim read or wrote it last; None before that."""
         self._session_id = session_id
         self._identity = identity
         self._lock = lock
@@ -35,6 +53,7 @@ class ClaimedDirectory:
         if self._lock.is_inherited:
             raise ClaimLost(self._session_id, "this is a forked child, the claim is its parent's")
         if not self._lock.is_in_place():
+            self._lock.lose()
             raise ClaimLost(
                 self._session_id,
                 "the claim was released"
@@ -47,7 +66,9 @@ class ClaimedDirectory:
 
         Raises:
             ClaimLost: what is at its path is not, or no longer, the one that was claimed.
+            RevisionConflict: nobody can tell, and the state in it is not the one that was left.
         """
+        was_open = self._directory is not None
         try:
             if self._directory is not None:
                 status = os.lstat(self.path)
@@ -58,9 +79,66 @@ class ClaimedDirectory:
         except (FileNotFoundError, NotADirectoryError):
             raise ClaimLost(self._session_id, "its directory is gone") from None
         if identity != self._identity:
-            self.close()
-            raise ClaimLost(self._session_id, "its directory was replaced by another")
+            is_ours = False
+            try:
+                is_ours = self._is_still_ours(self._directory, was_open=was_open)
+            finally:
+                if not is_ours and not was_open:
+                    self.close()
+            if not is_ours:
+                raise ClaimLost(self._session_id, "its directory was replaced by another")
+            self._identity = identity
         return self._directory
+
+    def _is_still_ours(self, directory: Directory, *, was_open: bool) -> bool:
+        """Return whether the directory at the path is the claimed one under another number.
+
+        A file that is made through the open descriptor shows up below the path, or it does not. A
+        directory that was not kept open is known by its state, on file systems that give out new
+        numbers: elsewhere another number means another directory, perhaps a copy.
+        """
+        # Race: Copy in the place of the original. Only the open directory shows its new file.
+        if os.path.islink(self.path) or os.path.islink(os.path.dirname(self.path)):
+            return False
+        try:
+            if was_open:
+                name = temporary_name()
+                os.close(directory.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                try:
+                    return os.path.lexists(os.path.join(self.path, name))
+                finally:
+                    directory.unlink(name)
+            if mounts.keeps_inodes(self.path):
+                return False
+        except FileNotFoundError:  # it was removed
+            return False
+        # As long as nothing was read, whatever lies under the lock is what was claimed.
+        if self.state is not None:
+            self.check_state(directory, None)
+        return True
+
+    def check_state(self, directory: Directory, expected_revision: int | None) -> Version:
+        """Return the version of the state file; raise RevisionConflict unless we left it so."""
+        try:
+            found = self.state and self.state.found_at(directory, STATE)
+        except FileNotFoundError:
+            found = None
+        if found is None:
+            raise self.conflict(directory, expected_revision)
+        self.state = found
+        return found
+
+    def conflict(self, directory: Directory, expected: int | None) -> RevisionConflict:
+        """Return the error for a state file that is not the one that was left."""
+        found = None
+        detail = "state.json was removed"
+        with suppress(OSError, SessionStoreError):
+            payload, _ = state_file.read(directory, STATE, self._session_id)
+            found = codec.peek_revision(payload)
+            detail = "something else, which holds no claim, changed state.json"
+            if found is not None and found == expected:
+                detail += ": its revision is the same, its content is not"
+        return RevisionConflict(self._session_id, expected=expected, found=found, detail=detail)
 
     def give_back(self) -> None:
         """Keep the directory open for the next save, unless descriptors are getting scarce."""

@@ -15,7 +15,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable.directory import Directory
+from sessionstore.durable.version import Version
 from sessionstore.errors import SessionExists
 from sessionstore.model.ids import random_hex
 from sessionstore.storage.files import state_file
@@ -29,8 +30,8 @@ class Built(NamedTuple):
 
     identity: tuple[int, int]
     """Of its directory."""
-    signature: Signature
-    """Of its state."""
+    state: Version
+    """Of its state file."""
     token: str | None
     """Under which every index names it as live; None if one does not."""
 
@@ -68,7 +69,7 @@ class _NewSession:
         self._aside = f"{replace.temporary_name()}-{session_id}"
         self._identity: tuple[int, int] | None = None
         """Of the directory that was built."""
-        self._written: Signature | None = None
+        self._written: Version | None = None
 
     def build(self, trash: Directory, payload: bytes) -> None:
         """Build it aside, complete."""
@@ -111,11 +112,13 @@ class _NewSession:
         """
         if state_file.holds_session(directory.path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._id)
+        # It may belong to another user, who alone can change it: a check of the store says so.
+        with suppress(OSError):
+            sessions.settle(self._id)
         with suppress(FileExistsError):
             directory.make_directory("checkpoints")
-        for name in (".", "checkpoints"):
-            with suppress(OSError):  # it belongs to another user: a check of the store says so
-                _set_private(directory, name)
+        with suppress(OSError):
+            directory.settle("checkpoints")
         if self._power:
             directory.flush()
             sessions.flush()
@@ -132,15 +135,7 @@ class _NewSession:
         with suppress(OSError), Directory(self._id, sessions) as directory:
             if directory.identity() == self._identity:  # moved in, but not flushed
                 replace.move_new(sessions, self._id, trash, self._aside)
-            elif Signature.of(directory.status(STATE)) == self._written:
+            elif self._written and self._written.found_at(directory, STATE):
                 with Directory(self._aside, trash) as aside:
                     replace.move_new(directory, STATE, aside, STATE)
         shutil.rmtree(os.path.join(trash.path, self._aside), ignore_errors=True)
-
-
-def _set_private(directory: Directory, name: str) -> None:
-    if not hasattr(os, "fchmod"):
-        return
-    with Directory(name, directory) as opened:
-        if opened.fd is not None and stat.S_IMODE(os.fstat(opened.fd).st_mode) != 0o700:
-            os.fchmod(opened.fd, 0o700)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sessionstore.durable import directory, replace
+from sessionstore.durable import directory, making, replace
+from sessionstore.errors import StorageError
 from sessionstore.model.ids import is_id
 
 MARKER = "sessionstore.json"
 STATE = "state.json"
+QUARANTINE = "quarantine"
 _BUILT = re.compile(
     re.escape(replace.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII
 )
@@ -45,6 +47,16 @@ class Layout:
         """Deleted sessions until they are removed, and sessions that are being built."""
         return os.path.join(self.root, "trash")
 
+    @property
+    def quarantine(self) -> str:
+        """What was damaged, each thing with the reason beside it. The first makes it."""
+        return os.path.join(self.root, QUARANTINE)
+
+    @property
+    def directories(self) -> tuple[str, str, str]:
+        """The directories that every store has in its root."""
+        return self.sessions, self.locks, self.trash
+
     def session(self, session_id: str) -> str:
         """The directory of a session."""
         return os.path.join(self.root, "sessions", session_id)
@@ -66,12 +78,27 @@ class Layout:
         return os.path.join(self.root, "locks", f"{session_id}.{token}.cancel")
 
 
+def refuse_link(place: str) -> None:
+    """Refuse a directory of a store, such as sessions/, that is a symbolic link.
+
+    A system call refuses only a link that ends a path, and so not one in the middle.
+
+    Raises:
+        StorageError: ``place`` is a symbolic link.
+    """
+    if os.path.islink(place):
+        raise StorageError("use the store", place, directory.LINK_IN_STORE)
+
+
 @contextmanager
 def opened_trash(layout: Layout) -> Iterator[directory.Directory]:
     """Open trash/; make it again if somebody removed it."""
-    with suppress(FileExistsError):
-        os.mkdir(layout.trash, 0o700)
-    with directory.Directory(layout.trash) as trash:
+    try:
+        trash = directory.Directory(layout.trash)
+    except FileNotFoundError:
+        making.make_directory(layout.trash)
+        trash = directory.Directory(layout.trash)
+    with trash:
         yield trash
 
 

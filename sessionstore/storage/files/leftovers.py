@@ -70,9 +70,7 @@ def _judge(directory: Directory, place: Directory, name: str, session_id: str) -
     Raises:
         OSError: it cannot be read.
     """
-    from pydantic_core import from_json  # rarely needed, and slow to load
-
-    from sessionstore.model import codec
+    from sessionstore.model import codec, mending  # rarely needed, and slow to load
     from sessionstore.model.state import SessionState
 
     leftover = partial(Leftover, place, name)
@@ -81,7 +79,7 @@ def _judge(directory: Directory, place: Directory, name: str, session_id: str) -
     except SessionCorrupt:
         return leftover("it is no regular file")
     try:
-        from_json(payload)
+        mending.parse(payload)
     except ValueError:
         return leftover(None)  # torn: the write never came to its end
     try:

@@ -19,7 +19,6 @@ import os
 import random
 import stat
 import sys
-import threading
 import time
 import warnings
 import weakref
@@ -30,25 +29,34 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable.directory import SAFE_FLAGS, Directory, retry_sharing
+from sessionstore.durable import making
+from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
-from sessionstore.process import identity, liveness
+from sessionstore.process import identity, kernel, liveness
+from sessionstore.process.fork import FORK_GATE, PerProcess
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
 
+_LOOKS_SHARE = kernel.PLATFORM != "win32"
+
 LOOK_GRACE = 2.0
 """Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
 somebody took it and has yet to write its record, reads the state under it to say whether it keeps
-it, or has written that it let go and is about to. Each takes an instant on a machine that is not
-starved; and a claim that the state refuses must not be named as the holder."""
+it, has written that it let go and is about to, or only looks. Each takes an instant on a machine
+that is not starved; and a claim that the state refuses must not be named as the holder."""
 
 PROBE_GRACE = 0.1
-"""Seconds for which a look at a lock, which takes it for an instant, may be taken for a holder."""
+"""Seconds for which a claim that is being decided may be taken for a holder by who looks."""
 
-UNKNOWN_GRACE = 0.003
+UNKNOWN_GRACE = 0.0 if _LOOKS_SHARE else 0.003
 """The same where the lock file names a holder whose process cannot be looked at, as in another PID
-namespace. A look takes microseconds: a lock that stays held longer is the holder's."""
+namespace. Only where a look takes the lock as a claim does, the two have to be told apart by time:
+a look takes microseconds, so a lock that stays held longer is the holder's."""
+
+_TOUCHED = 3600.0
+"""Seconds after which a look at a held lock touches its file: programs such as systemd-tmpfiles
+remove files that are older than some days."""
 
 _RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
 _RECORD_LIMIT = 64 * 1024
@@ -104,14 +112,28 @@ class HeldLock:
         return self._file.closed
 
     def is_in_place(self) -> bool:
-        """Return whether the lock file at the path is still the one that is locked."""
+        """Return whether the lock file at the path is still the one that is locked.
+
+        On FUSE a file may get another inode number while it is locked. The file at the path is
+        then ours if it has our token, and if it is locked: a copy of it is not.
+        """
         if self._file.closed:
             return False
         try:
             status = os.lstat(self.path)
+            if status.st_ino == self._inode:
+                if abs(clock.utc_now().timestamp() - status.st_mtime) > _TOUCHED:
+                    with suppress(OSError):  # only a courtesy, to keep cleaners away
+                        os.utime(self._file.fileno() if os.utime in os.supports_fd else self.path)
+                return True
+            held, record = _look(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return status.st_ino == self._inode
+        return held and record is not None and record.holder.token == self.holder.token
+
+    def lose(self) -> None:
+        """Forget the claim, since its lock file was removed: this process may claim anew."""
+        identity.let_go(self.holder)
 
     def write_record(self) -> None:
         """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""
@@ -153,32 +175,30 @@ class HeldLock:
 
         Safe to call again, and to be called again after an exception came in between.
         """
-        with _mutex:
-            # Closing the last descriptor unlocks. An explicit unlock would also end the
-            # lock of a parent that shares the description with a forked child.
-            self._file.close()
-            identity.let_go(self.holder)
-            _held.discard(self)
+        # Closing the last descriptor unlocks. An explicit unlock would also end the lock of a
+        # parent that shares the description with a forked child.
+        self._file.close()
+        identity.let_go(self.holder)
+        _held.discard(self)
 
 
-_mutex = threading.RLock()
 _held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
 _locked: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
-def _close_in_child() -> None:
-    # A child that kept the descriptor would hold the lock after its parent's death.
+def _close_inherited() -> bool:
+    """Close what a parent holds: a child that kept it would hold the lock after its death."""
     for held in list(_held):
         held.close()
     for file in list(_locked):
         file.close()
-    _mutex.release()
+    return True
 
 
+_inherited = PerProcess(_close_inherited)
+_inherited.get()  # of this process there is nothing yet
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_close_in_child
-    )
+    os.register_at_fork(after_in_child=_inherited.get)
 
 
 def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
@@ -201,8 +221,8 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
                 lock.close()
                 raise
             return lock
-        # Race: Look that seems a claim. Unless it is stopped, whoever has the lock is about to say
-        # so, or to give it back.
+        # Unless it is stopped, whoever has the lock and is not named is about to say so, or to
+        # give it back.
         if time.monotonic() - started >= max(timeout, _grace(record, unnamed=LOOK_GRACE)):
             raise Held(record.holder if record and not record.released_at else None)
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
@@ -210,21 +230,27 @@ def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
 
 
 def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
-    """Return the lock, or else what the lock file says."""
+    """Return the lock, or else what the lock file says: None where others only look at it."""
+    _inherited.get()  # a fork in C runs no code in the child: it is done by now
     lock_descriptor = _lock_descriptor()
     while True:
         keeps = False
         # Race: Fork while a descriptor is opened. It would leak the descriptor into the child.
-        with _mutex:
+        with FORK_GATE:
             # Race: Exception from a signal handler. The FileIO closes the descriptor only once.
             file = io.FileIO(path, "r+", opener=_create)
             try:
                 _require_regular(file)
                 if not lock_descriptor(file.fileno(), blocking=False):
-                    return None, _read_record(file)
+                    # Race: Look that seems a claim. Those who look share the lock: if it can be
+                    # shared, nobody holds it.
+                    return None, _read_record(file) if _is_claimed(file.fileno()) else None
                 lock = HeldLock(path, file, by)
                 # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
+                if not keeps:  # unless its number changes from look to look
+                    lock.write_record()
+                    keeps = lock.is_in_place()
             finally:
                 if not keeps:
                     file.close()
@@ -242,7 +268,7 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
     lock_descriptor = _lock_descriptor()
     give_up = time.monotonic() + timeout
     file: io.FileIO | None = None
-    with suppress(OSError), _mutex:  # a fork in between would leak the descriptor into the child
+    with suppress(OSError), FORK_GATE:  # a fork in between would leak the descriptor into the child
         file = io.FileIO(path, "r+", opener=_create if create else _open_present)
         _locked.add(file)
     if file is None:
@@ -284,7 +310,7 @@ def lock_file(directory: Directory, name: str) -> io.FileIO | None:
 
 
 def _create(path: str, _: int) -> int:
-    return retry_sharing(lambda: os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600))
+    return making.open_or_make(path)
 
 
 def _open_present(path: str, _: int) -> int:
@@ -298,15 +324,14 @@ def _look_at(path: str, _: int) -> int:
 def probe(path: str) -> tuple[bool, Record | None]:
     """Return whether somebody has the lock of ``path``, and what its file says.
 
-    Takes a free lock for an instant; reads only, so that it works on a read-only file system.
+    Shares a free lock for an instant; reads only, so that it works on a read-only file system.
     """
     started = time.monotonic()
     pause = 0.001
     while True:
         held, record = _look(path)
-        # Race: Look that seems a claim. Somebody else's look takes the lock, too. A file that
-        # names a dead holder, or one that let go, is looked at again before the session counts as
-        # held.
+        # Race: Claim that only looks. A file that names a dead holder, or one that let go, is
+        # looked at again before the session counts as held.
         waited = time.monotonic() - started
         if not held or waited >= _grace(record, unnamed=PROBE_GRACE):
             return held, record
@@ -315,8 +340,7 @@ def probe(path: str) -> tuple[bool, Record | None]:
 
 
 def is_free(locks: Directory, session_id: str) -> bool:
-    """Return whether nobody has the lock of a session. False says little: others look, too."""
-    lock_descriptor = _lock_descriptor()
+    """Return whether no claim has the lock of a session."""
 
     def look_at(name: str, _: int) -> int:
         return locks.open(name, os.O_RDONLY)
@@ -324,7 +348,7 @@ def is_free(locks: Directory, session_id: str) -> bool:
     try:
         with io.FileIO(f"{session_id}.lock", opener=look_at) as file:
             # Whatever else than a file it may be: no claim of it is given.
-            return lock_descriptor(file.fileno(), blocking=False)
+            return not _is_claimed(file.fileno())
     except FileNotFoundError:
         return True
     except IsADirectoryError:
@@ -339,12 +363,29 @@ def _lock_descriptor() -> Callable[..., bool]:
     return lock_descriptor
 
 
+def _is_claimed(fd: int) -> bool:
+    """Return whether a claim has the lock of an open file. A look shares it with other looks.
+
+    Where locks cannot be shared (Windows), a look seems a claim, too.
+    """
+    if not _LOOKS_SHARE:
+        return not _lock_descriptor()(fd, blocking=False)
+    import fcntl  # Windows has none
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return True
+        raise
+    return False
+
+
 def _look(path: str) -> tuple[bool, Record | None]:
-    lock_descriptor = _lock_descriptor()
     try:
         with io.FileIO(path, opener=_look_at) as file:
             _require_regular(file)
-            held = not lock_descriptor(file.fileno(), blocking=False)
+            held = _is_claimed(file.fileno())
             return held, _read_record(file)
     except FileNotFoundError:
         return False, None

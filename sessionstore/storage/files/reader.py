@@ -16,8 +16,8 @@ from sessionstore.model.ids import is_id
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.stored import Stored
 from sessionstore.storage.backend import Backend
-from sessionstore.storage.files import state_file
-from sessionstore.storage.files.layout import STATE, Layout
+from sessionstore.storage.files import root, state_file
+from sessionstore.storage.files.layout import STATE, Layout, refuse_link
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.journal import Batch
 from sessionstore.storage.values import ApplicationFile, Usage
@@ -30,6 +30,8 @@ class FilesReader(Backend, ABC):
         self._layout = layout
 
     def ids(self) -> Iterator[str]:
+        refuse_link(self._layout.sessions)
+        refuse_link(self._layout.locks)
         try:
             entries = os.scandir(self._layout.sessions)
         except FileNotFoundError:
@@ -53,6 +55,7 @@ class FilesReader(Backend, ABC):
 
         None where there is neither, and for a directory that holds no session yet.
         """
+        refuse_link(self._layout.sessions)
         path = self._layout.session(session_id)
         try:
             status = os.lstat(path)
@@ -91,6 +94,7 @@ class FilesReader(Backend, ABC):
         return self._opened(session_id)
 
     def _opened(self, session_id: str) -> Directory:
+        refuse_link(self._layout.sessions)
         path = self._layout.session(session_id)
         try:
             return Directory(path)
@@ -103,7 +107,7 @@ class FilesReader(Backend, ABC):
                         session_id, path, "it is a symbolic link, which is not followed"
                     ) from None
                 raise SessionNotFound(session_id, self) from None
-            raise StorageError("open", path, error) from error
+            raise root.closed("open", path, error) from error
 
     def checkpoint_ids(self, session_id: str) -> list[str]:
         with self._found(session_id) as directory, storage_errors("list", directory.path):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.regular_file import read_regular
 from sessionstore.durable.replace import is_temporary
-from sessionstore.errors import SessionCorrupt, SessionStoreError, StorageError
+from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model.ids import is_id
 from sessionstore.model.stored import MAX_STATE_BYTES
+from sessionstore.storage.files import root
 from sessionstore.storage.files.layout import STATE
+
+_LOOKS, _PAUSE = 40, 0.005
+"""How often, and every how many seconds, to look for a state that FUSE is about to replace."""
 
 _DAMAGE = {
     errno.ELOOP: "it is a symbolic link, which is not followed",
@@ -48,11 +53,15 @@ def read_state(directory: Directory, session_id: str) -> tuple[bytes, Signature]
         SessionCorrupt: it is no regular file, or too large.
         OSError: the system refused.
     """
-    try:
-        return read(directory, STATE, session_id)
-    except FileNotFoundError:
-        if not _held_session(directory):
-            return None
+    for _ in range(_LOOKS):
+        try:
+            return read(directory, STATE, session_id)
+        except FileNotFoundError:
+            if not _held_session(directory):
+                return None
+            if not _is_replaced_by_fuse(directory.names()):
+                break
+        time.sleep(_PAUSE)
     # Race: Create in a directory that is read. The state came first, so it is there by now.
     return read(directory, STATE, session_id)
 
@@ -73,13 +82,20 @@ def holds_session(path: str) -> bool:
         return True
 
 
+def _is_replaced_by_fuse(names: Iterable[str]) -> bool:
+    """Return whether a FUSE file system is about to replace a file that somebody has open."""
+    # Race: Replace on FUSE. libfuse renames such a file before it moves the new one in: for an
+    # instant there is none of its name.
+    return any(name.startswith(".fuse_hidden") for name in names)
+
+
 def _held_session(directory: Directory) -> bool:
     """Return whether a directory without a state has a checkpoint or an unfinished write.
 
     Create builds aside, so that it leaves neither.
     """
     names = directory.names()
-    if any(map(is_temporary, names)):
+    if any(map(is_temporary, names)) or _is_replaced_by_fuse(names):
         return True
     if "checkpoints" not in names:
         return False
@@ -109,7 +125,7 @@ def storage_errors(action: str, path: str) -> Iterator[None]:
     except SessionStoreError:
         raise
     except OSError as error:
-        raise StorageError(action, path, error) from error
+        raise root.closed(action, path, error) from error
 
 
 def checkpoint_ids(directory: Directory, session_id: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""sessionstore.json: the file that marks and versions a store, and the modes of its root."""
+"""sessionstore.json: the file that marks and versions a store; and the first write of a store."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import read_regular
 from sessionstore.errors import StorageError
-from sessionstore.log import about, logger
-from sessionstore.storage.files import state_file
+from sessionstore.storage.files import root, state_file
 from sessionstore.storage.files.layout import MARKER, Layout
 
 FORMAT = 1
@@ -47,12 +46,12 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
         StorageError: the root is no directory, or this version cannot use the store.
     """
     try:
-        with Directory(layout.root) as root:
-            data, _ = read_regular(root, MARKER, MARKER_LIMIT)
+        with Directory(layout.root) as directory:
+            data, _ = read_regular(directory, MARKER, MARKER_LIMIT)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StorageError("open the store", layout.root, error) from error
+        raise root.refused("open the store", layout, error) from error
     try:
         marker = json.loads(data)
         version = marker["format"]
@@ -65,38 +64,6 @@ def read_marker(layout: Layout) -> dict[str, Any] | None:
             f"it has format {version}, this version knows up to {FORMAT}: upgrade sessionstore",
         )
     return dict(marker)
-
-
-def check_root(layout: Layout, *, warns: bool) -> None:
-    """Refuse a store that everybody can write to; warn if its group can. No check on Windows.
-
-    Everybody who can write to a directory can add forged states, locks and links. A sticky
-    directory such as /tmp is refused, too: the bit stops others from removing, not from adding.
-
-    Raises:
-        StorageError: everybody can write to the root, or to a directory of the store in it.
-    """
-    if os.name != "posix":
-        return
-    for path in (layout.root, layout.sessions, layout.locks, layout.trash):
-        try:
-            mode = stat.S_IMODE(os.stat(path).st_mode)
-        except OSError:  # not there yet; otherwise opening it fails with the reason
-            continue
-        if mode & stat.S_IWOTH:
-            raise StorageError(
-                "use the store",
-                path,
-                f"everybody can write to it (mode {mode:04o}): `chmod o-w` it after a look at"
-                " what is there, or choose a directory of your own",
-            )
-        if warns and mode & stat.S_IWGRP:
-            logger.warning(
-                "%s: its group can write to it (mode %04o) and so forge sessions: chmod g-w it",
-                path,
-                mode,
-                extra=about("group_can_write", path=path),
-            )
 
 
 def holds_foreign_sessions(layout: Layout) -> bool:
@@ -122,27 +89,28 @@ def prepare(layout: Layout, *, foreign: bool) -> None:
     """
     try:
         _make_directories(layout.root)
-        with Directory(layout.root) as root:
+        with Directory(layout.root) as directory:
             # The marker comes first: sessions/ without one means a foreign store.
-            if not _has_marker(root):
-                write_marker(root, foreign=foreign)
+            if not _has_marker(directory):
+                write_marker(directory, foreign=foreign)
             for name in ("locks", "trash", "sessions"):
                 with suppress(FileExistsError):
-                    os.mkdir(os.path.join(layout.root, name), 0o700)
-            root.flush()
+                    directory.make_directory(name)
+                root.follow(directory, name)
+            directory.flush()
     except OSError as error:
-        raise StorageError("write the store", layout.root, error) from error
+        raise root.refused("write the store", layout, error) from error
 
 
-def _has_marker(root: Directory) -> bool:
+def _has_marker(directory: Directory) -> bool:
     try:
-        root.status(MARKER)
+        directory.status(MARKER)
     except FileNotFoundError:
         return False
     return True
 
 
-def write_marker(root: Directory, *, foreign: bool) -> None:
+def write_marker(directory: Directory, *, foreign: bool) -> None:
     """Write the marker of a store unless there is one. Its name is not flushed yet."""
     marker: dict[str, Any] = {"format": FORMAT}
     if foreign:
@@ -150,18 +118,18 @@ def write_marker(root: Directory, *, foreign: bool) -> None:
         marker["foreign_writers"] = True
     data = json.dumps(marker).encode() + b"\n"
     try:
-        replace.write_new(root, MARKER, data, flush_file=True)
+        replace.write_new(directory, MARKER, data, flush_file=True)
     except FileExistsError:
         return  # another process was faster
     except FileNotFoundError:
         # Once there is a marker, a sweep removes the unfinished markers of other processes.
-        if not _has_marker(root):
+        if not _has_marker(directory):
             raise
 
 
-def unfinished_markers(root: Directory) -> list[str]:
+def unfinished_markers(directory: Directory) -> list[str]:
     """Return the names of half-written markers, if there is a whole one."""
-    return sorted(filter(replace.is_temporary, root.names())) if _has_marker(root) else []
+    return sorted(filter(replace.is_temporary, directory.names())) if _has_marker(directory) else []
 
 
 def remove_unfinished_markers(layout: Layout) -> int:

@@ -41,3 +41,20 @@ def test_history_names_parent_and_forks(root: Path) -> None:
     assert (fork["session_id"], fork["revision"]) == ("f1", 2)
     assert invoke(root, "history", "f1").stdout.startswith("forked from  s1 at cp_node")
     assert "forked from" in invoke(root, "show", "f1").stdout
+
+
+def test_history_shows_a_page_of_the_newest(root: Path) -> None:
+    shown = invoke(root, "history", "s1", "-n", "1")
+    assert len(shown.stdout.splitlines()) == 4
+    assert "1 older checkpoint left out: -n 0 shows all" in shown.stderr
+    assert len(invoke(root, "history", "s1", "-n", "0").stdout.splitlines()) == 5
+    (one,) = invoke(root, "history", "s1", "-n", "1", "-o", "ids").stdout.split()
+    assert one == SessionStore(root).checkpoint_names("s1")[-1]
+
+
+def test_damage_that_is_not_shown_is_not_looked_for(root: Path) -> None:
+    older, _ = SessionStore(root).checkpoint_names("s1")
+    (root / "sessions" / "s1" / "checkpoints" / f"{older}.json").unlink()
+    (root / "sessions" / "s1" / "checkpoints" / f"{older}.json").write_text("{")
+    assert invoke(root, "history", "s1").exit_code == 5
+    assert invoke(root, "history", "s1", "-n", "1").exit_code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -35,6 +36,20 @@ def test_it_deletes_nothing_unless_told_to(tmp_path: Path) -> None:
     assert "would go" in result.stdout
     assert "add --apply" in result.stderr
     assert hashes(tmp_path) == before
+
+
+def test_a_dry_run_that_takes_every_session_names_the_clock(tmp_path: Path) -> None:
+    """As where the clock is ahead: then all is old."""
+    fill(tmp_path)
+    question = "is that right?"
+    every = ["-s", "completed", "-s", "paused"]
+    assert question not in invoke(tmp_path, "prune", "--older-than", "30d", *every).stderr
+    shutil.rmtree(tmp_path / "sessions" / "new")
+    result = invoke(tmp_path, "prune", "--older-than", "30d", *every)
+    assert "every session would go; the clock says" in result.stderr
+    assert question in result.stderr
+    assert question not in invoke(tmp_path, "prune", "--keep-last", "0", *every).stderr
+    assert question not in invoke(tmp_path, "prune", "--older-than", "30d", "-s", "paused").stderr
 
 
 def test_it_deletes_what_the_policy_lets_go(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from sessionstore.durable import directory as directory_
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature
+from sessionstore.durable.version import Version
 from sessionstore.storage.files import claim, create, state_file
 from sessionstore.storage.files.create import Built
 from sessionstore.storage.files.layout import Layout
@@ -102,7 +103,7 @@ def save_in_place() -> None:
         try:
             os.write(fd, payload)
             directory_.flush(fd)
-            self._expected = Signature.of(os.fstat(fd))
+            self._claimed.state = Version.of(Signature.of(os.fstat(fd)), payload)
         finally:
             os.close(fd)
         directory.unlink(staged.name)

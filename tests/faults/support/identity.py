@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sessionstore import SessionOwner, SessionStoreError
+from sessionstore import SessionOwner
 from sessionstore.clock import utc_now
 from sessionstore.process import identity, kernel, liveness
-from tests.support.children import Actor, describe, messages, say
+from tests.support.children import Actor, say, serve
 from tests.support.processes import Child
 
 CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
@@ -176,12 +176,7 @@ def fork_as(pid: int, work: Callable[[], object]) -> int:
 def act(root: str) -> None:
     """Do as told over stdin; answer on stdout."""
     borrower = Borrower(root)
-    say(pid=os.getpid())
-    for message in messages():
-        try:
-            say(**getattr(borrower, message.pop("do"))(**message))
-        except SessionStoreError as error:
-            say(**describe(error))
+    serve(borrower)
     if borrower.session is not None:
         borrower.session.release()
 

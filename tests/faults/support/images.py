@@ -20,15 +20,20 @@ from typing import Self
 _SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32)
 _NO_LOG_FLUSH = 2
 
-SIZES = {"ext4": 64 << 20, "xfs": 320 << 20}
+SIZES = {"ext4": 64 << 20, "xfs": 320 << 20, "btrfs": 128 << 20}
 """Bytes of an image, most of which the file that holds it never has."""
 
-_MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
+_MAKE = {
+    "ext4": ["mkfs.ext4", "-q", "-F"],
+    "xfs": ["mkfs.xfs", "-q", "-f"],
+    "btrfs": ["mkfs.btrfs", "-q", "-f"],
+}
 
 
 _OPTIONS = {
     "ext4": "commit=600",  # seconds; else the kernel flushes all by itself every five (ext4(5))
     "xfs": "nouuid",  # the file system that was cut may still be known to the kernel, see boot()
+    "btrfs": "commit=300",
 }
 
 
@@ -103,7 +108,7 @@ class Image:
 
 @contextmanager
 def image(kind: str) -> Iterator[Image]:
-    """A new, mounted file system of ``kind``: ext4 or xfs.
+    """A new, mounted file system of ``kind``: ext4, xfs or btrfs.
 
     Raises:
         Unavailable: this machine has no such file system, or no loop device.

@@ -16,6 +16,7 @@ from sessionstore import (
     SessionStore,
     SessionStoreError,
     StorageError,
+    diagnose,
 )
 from tests.support.processes import (
     leftovers,
@@ -120,6 +121,108 @@ def test_something_else_in_place_of_a_lock_file_is_refused(tmp_path: Path, kind:
             refused("s1")
     assert store.load("s1").revision == 2
     assert tree(outside) == before
+
+
+# --- links in the place of a directory of the store ----------------------------------------------
+
+
+def link_away(root: Path, part: str, outside: Path) -> None:
+    """Move a part of a store elsewhere, and leave a link to it."""
+    outside.mkdir()
+    shutil.move(root / part, outside / "moved")
+    (root / part).symlink_to(outside / "moved")
+
+
+@needs_linux("links")
+@pytest.mark.parametrize("part", ["sessions", "locks"])
+@pytest.mark.parametrize("is_open", [True, False], ids=["while it is open", "before it is opened"])
+def test_a_linked_part_of_a_store_is_refused_by_every_operation_in_the_same_words(
+    tmp_path: Path, part: str, is_open: bool
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    new_session(root)
+    store = SessionStore(root)
+    if is_open:
+        store.load("s1")
+        store.find()
+        store.claim("s1").release()
+    link_away(root, part, outside)
+    before = tree(outside)
+    if not is_open:
+        store = SessionStore(root)
+    calls: list[Callable[[], object]] = [
+        lambda: store.claim("s1"),
+        lambda: store.resume("s1"),
+        lambda: store.delete("s1"),
+        lambda: store.mark("s1", "failed", reason="test"),
+        lambda: store.create("goal", session_id="s2"),
+        lambda: store.create_or_resume("s1", "goal"),
+        store.find,
+        store.count,
+        store.stats,
+        store.recover,
+        lambda: store.liveness("s1"),
+        lambda: store.explain("s1"),
+    ]
+    if part == "sessions":
+        calls += [
+            lambda: store.load("s1"),
+            lambda: store.exists("s1"),
+            lambda: store.checkpoints("s1"),
+            lambda: store.load_checkpoint("s1"),
+            lambda: store.history("s1"),
+            lambda: list(store.iter_find()),
+        ]
+    for call in calls:
+        with pytest.raises(StorageError, match="links inside a store are not followed") as caught:
+            call()
+        assert "make the root itself the link, or bind-mount" in str(caught.value)
+    assert tree(outside) == before
+
+
+@needs_linux("links")
+@pytest.mark.parametrize("part", ["sessions", "locks", "trash", "quarantine"])
+def test_doctor_and_fsck_know_a_linked_part(tmp_path: Path, part: str) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    new_session(root)
+    (root / "quarantine").mkdir(exist_ok=True)
+    link_away(root, part, outside)
+    before = tree(outside)
+    (found,) = [item for item in diagnose(root) if item.check == "links"]
+    assert found.fitness == "fail"
+    assert f"/{part} is a symbolic link" in found.detail
+    for repair in (False, True):
+        findings = SessionStore(root).check(repair=repair).findings
+        assert [item.file for item in findings if "not followed" in item.detail] == [
+            str(root / part)
+        ]
+    assert tree(outside) == before
+
+
+@needs_linux("links")
+def test_without_its_trash_nothing_is_created_or_deleted(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    new_session(root)
+    link_away(root, "trash", tmp_path / "outside")
+    store = SessionStore(root)
+    for call in (lambda: store.create("goal"), lambda: store.delete("s1")):
+        with pytest.raises(StorageError, match="links inside a store are not followed"):
+            call()
+    assert store.load("s1").revision == 2
+    assert os.listdir(tmp_path / "outside" / "moved") == []
+
+
+@needs_linux("links")
+def test_a_root_that_is_a_link_is_followed_and_resolved_once(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to("real")
+    with SessionStore(tmp_path / "link").create("goal", session_id="s1") as session:
+        session.checkpoint("node")
+        (tmp_path / "link").unlink()
+        session.complete()
+    assert SessionStore(tmp_path / "real").load("s1").revision == 3
+    (tmp_path / "link").symlink_to("real")
+    assert not [item for item in diagnose(tmp_path / "link") if item.fitness == "fail"]
 
 
 IDS = ["", ".", "..", "../s1", "a/b", "/etc", "a\\b", "a\0b", ".new-1", "con", "NUL.txt", "x." * 2]

@@ -13,7 +13,7 @@ from sessionstore.durable import mounts
 from sessionstore.durable.directory import Directory
 from sessionstore.errors import StorageError
 from sessionstore.storage.files import state_file, store_marker
-from sessionstore.storage.files.doctor import trials
+from sessionstore.storage.files.doctor import permissions, trials
 from sessionstore.storage.files.layout import STATE, Layout
 from sessionstore.storage.report import Diagnosis, Fitness
 from sessionstore.text import printable
@@ -44,7 +44,8 @@ def diagnose(root: str, now: clock.Clock = clock.utc_now) -> Sequence[Diagnosis]
     found = [_directory(layout)]
     if found[0].fitness is FAIL:
         return tuple(found)
-    found += [_guarded("permissions", _permissions, layout), _format(layout)]
+    found += [_guarded("permissions", permissions.diagnose, layout), _links(layout)]
+    found += [_format(layout)]
     found += [_guarded("file system", _file_system, layout)]
     found += trials.run(layout.root, now)
     found += [
@@ -84,38 +85,17 @@ def _directory(layout: Layout) -> Diagnosis:
     return Diagnosis(check, OK, name)
 
 
-def _permissions(layout: Layout) -> Diagnosis:
-    check = "permissions"
-    if os.name != "posix":
-        return Diagnosis(check, OK, "not looked at on this system")
-    for path in (layout.root, layout.sessions, layout.locks, layout.trash):
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
-            continue
-        mode, name = stat.S_IMODE(status.st_mode), printable(path, limit=400)
-        if mode & stat.S_IWOTH:
+def _links(layout: Layout) -> Diagnosis:
+    for path in (*layout.directories, layout.quarantine):
+        if os.path.islink(path):
             return Diagnosis(
-                check,
+                "links",
                 FAIL,
-                f"everybody can write to {name} (mode {mode:04o}): a store there is refused",
-                "look at what is there, then chmod o-w; or choose a directory of your own",
+                f"{printable(path, limit=400)} is a symbolic link: links inside a store are not"
+                " followed",
+                "make the root itself the link, or bind-mount the other directory there",
             )
-        if mode & stat.S_IWGRP:
-            return Diagnosis(
-                check,
-                WARN,
-                f"the group can write to {name} (mode {mode:04o}), and so forge sessions",
-                "chmod g-w",
-            )
-        if status.st_uid not in (os.geteuid(), 0):
-            return Diagnosis(
-                check,
-                WARN,
-                f"{name} belongs to uid {status.st_uid}, who can change what is in it",
-                "run as that user, or choose a directory of your own",
-            )
-    return Diagnosis(check, OK, "nobody else can write here")
+    return Diagnosis("links", OK, "no directory of the store is a symbolic link")
 
 
 def _format(layout: Layout) -> Diagnosis:

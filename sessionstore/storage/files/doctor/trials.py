@@ -1,14 +1,15 @@
 """Try what saves and claims need, in a directory of its own that is removed afterwards.
 
-The trials are a flush, an exchange, a hard link, a database, and a lock: a second process must see
-it, and the kernel must free it when its holder is killed. What a killed trial left behind is
-removed after an hour.
+The trials are a flush, an exchange, a hard link, a whole session, a database, and a lock: a second
+process must see it, and the kernel must free it when its holder is killed. What a killed trial left
+behind is removed after an hour.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -21,8 +22,10 @@ from datetime import UTC, datetime
 from sessionstore import clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
+from sessionstore.durable.regular_file import read_regular
 from sessionstore.process import identity
 from sessionstore.storage.files import lock as locks
+from sessionstore.storage.files.doctor.session_trial import try_session
 from sessionstore.storage.report import Diagnosis, Fitness
 
 OK, WARN, FAIL = Fitness.OK, Fitness.WARN, Fitness.FAIL
@@ -45,6 +48,7 @@ def run(root: str, now: clock.Clock) -> list[Diagnosis]:
                 _tried("exchange", _exchange, path),
                 _tried("hard links", _link, path),
                 _tried("locks", lambda where: _locks(where, now), path),
+                _tried("sessions", lambda where: try_session(where, now), path),
                 _tried("its clock", _stamps, path),
                 _tried("database", _database, path),
             ]
@@ -89,13 +93,22 @@ def _tried(check: str, trial: Callable[[str], Diagnosis], path: str) -> Diagnosi
 
 def _flush(path: str) -> Diagnosis:
     took = []
+    flushes_directories = True
     with Directory(path) as directory:
         for number in range(_FLUSHES):
             started = time.perf_counter()
             replace.write_file(directory, f"flushed-{number}", b"{}\n", flush_file=True)
-            directory.flush()
+            flushes_directories = directory.is_flushed() or os.name != "posix"
             took.append(time.perf_counter() - started)
     typical = sorted(took)[_FLUSHES // 2] * 1000
+    if not flushes_directories:
+        return Diagnosis(
+            "flush",
+            WARN,
+            f"files are flushed, in {typical:.1f} ms, but directories cannot be: a loss of power"
+            " may take the newest names, and so the last saves, checkpoints and sessions",
+            "none is needed if only processes die; else choose a local file system",
+        )
     return Diagnosis("flush", OK, f"files and directories are flushed, in {typical:.1f} ms")
 
 
@@ -133,10 +146,22 @@ def _link(path: str) -> Diagnosis:
                 f"there are none here ({error.strerror}): each checkpoint is a copy",
                 "none is needed; another file system takes less space and time",
             )
-        same = directory.status("first").st_ino == directory.status("second").st_ino
-    if same:
-        return Diagnosis("hard links", OK, "a checkpoint shares the bytes of the state")
+        with suppress(FileNotFoundError):
+            if read_regular(directory, "second", 2)[0] == b"{}":
+                same = directory.status("first").st_ino == directory.status("second").st_ino
+                return _linked(is_same=same)
     return Diagnosis("hard links", FAIL, "a link is another file", "choose another root")
+
+
+def _linked(*, is_same: bool) -> Diagnosis:
+    if is_same:
+        return Diagnosis("hard links", OK, "a checkpoint shares the bytes of the state")
+    return Diagnosis(
+        "hard links",
+        WARN,
+        "two names of one file have two inode numbers here: sizes count what they share twice",
+        "none is needed",
+    )
 
 
 # --- locks ----------------------------------------------------------------------------------------
@@ -161,12 +186,13 @@ sys.stdin.readline()
 def _locks(path: str, now: clock.Clock) -> Diagnosis:
     """Hold a lock while another process looks; let it take the lock, kill it, look again."""
     file = os.path.join(path, "trial.lock")
-    if not sys.executable:
-        return Diagnosis("locks", WARN, "not tried: there is no interpreter to start")
     mine = locks.acquire(file, identity.new_owner(now()), timeout=0.0)
     try:
+        python = _interpreter()
+        if python is None:
+            return _not_tried("no Python was found to start: it would be this program once more")
         child = subprocess.Popen(  # noqa: S603 - this very Python, and a constant
-            [sys.executable, "-c", _CHILD, file, json.dumps(sys.path)],
+            [python, "-c", _CHILD, file, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -180,13 +206,34 @@ def _locks(path: str, now: clock.Clock) -> Diagnosis:
         mine.close()
 
 
+_PYTHON = re.compile(r"(python|pypy|graalpy)w?[0-9.]*[td]*(\.exe)?", re.ASCII | re.IGNORECASE)
+
+
+def _interpreter() -> str | None:
+    """Return the Python that runs this, or None where the program that runs it is another.
+
+    In a frozen program, under uWSGI, and where Python is embedded, ``sys.executable`` may be the
+    program itself: it would run, and diagnose, again.
+    """
+    path = sys.executable or ""
+    is_python = _PYTHON.fullmatch(os.path.basename(path)) and os.access(path, os.X_OK)
+    return path if is_python and not hasattr(sys, "frozen") else None
+
+
+def _not_tried(reason: str) -> Diagnosis:
+    return Diagnosis(
+        "locks",
+        WARN,
+        f"not tried with a second process: {reason}",
+        "try it there from a shell: python -m sessionstore --root <root> doctor",
+    )
+
+
 def _judge(file: str, mine: locks.HeldLock, child: subprocess.Popen[bytes]) -> Diagnosis:
     unsafe = "locks do not work here: choose another root, on a local file system"
     seen = _answer(child)
     if seen is None:
-        return Diagnosis(
-            "locks", WARN, "not tried: a second process did not answer", "try again when it is calm"
-        )
+        return _not_tried("it did not answer")
     if seen != "held":
         return Diagnosis("locks", FAIL, "a second process does not see a lock as held", unsafe)
     mine.close()

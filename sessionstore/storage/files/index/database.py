@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from sessionstore.durable import making
 from sessionstore.model.ids import random_hex
+from sessionstore.process.fork import FORK_GATE, Mutex
 from sessionstore.storage.files.index import index_directory, live_names
 from sessionstore.storage.files.index.index_directory import DATABASE, FORMAT
 from sessionstore.storage.files.index.schema import TABLES
@@ -40,43 +41,48 @@ class Unusable(Exception):
     """There is no index to be had here; the message says why."""
 
 
-# --- one mutex, because of fork -----------------------------------------------------------------
-
-# Race: Fork while a descriptor is opened. A forked child must neither use nor close a connection:
-# that ends the locks that the parent believes to have. The child forgets it, open; and no fork
-# comes in the middle of a call.
-MUTEX = threading.RLock()
+# Race: Fork beside an open index. SQLite keeps in memory which locks its process has on a file, and
+# a forked child gets that account without the locks. What it opens of the same file goes unlocked:
+# another process then takes the log away, and never sees what the child writes. So a fork of
+# Python's finds all connections closed. The child of any other fork does without an index, and
+# never closes what it inherited: that would end the locks of its parent.
 _all: weakref.WeakSet[Database] = weakref.WeakSet()
 _left_by_parents: list[Connection] = []
 
 
-def _forget_in_child() -> None:
+def _close_all() -> None:
     for database in list(_all):
-        database.forget_connection()
-    MUTEX.release()
+        database.suspend()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=MUTEX.acquire, after_in_parent=MUTEX.release, after_in_child=_forget_in_child
-    )
+FORK_GATE.before_fork(_close_all)
+
+
+def _has_inherited() -> bool:
+    for database in list(_all):
+        database.forget_inherited()
+    return bool(_left_by_parents)
 
 
 # --- one database -------------------------------------------------------------------------------
 
 
 class Database:
-    """The open database of one index, as this process uses it: one connection, under the mutex."""
+    """The open database of one index, as this process uses it: one connection, under a mutex."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, mutex: Mutex) -> None:
         """Open what is in the directory of an index.
 
         Raises:
             SQLError: it is damaged, or not there.
         """
         self.directory = directory
-        with MUTEX:
-            self._connection: Connection | None = _connect(os.path.join(directory, DATABASE))
+        self._mutex = mutex
+        self._pid = os.getpid()
+        self._connection: Connection | None = None  # also if opening it fails
+        self._is_closed = False
+        with FORK_GATE:
+            self._opened()
             _all.add(self)
 
     def __del__(self) -> None:
@@ -86,26 +92,34 @@ class Database:
     @property
     def is_open(self) -> bool:
         """Whether the connection is there: a forked child has none."""
-        return self._connection is not None
+        self.forget_inherited()
+        return not self._is_closed
 
     @property
     def is_writing(self) -> bool:
         """Whether a transaction is open: under the mutex, that of a caller."""
-        return self._connection is not None and self._connection.in_transaction
+        return self.is_open and self._connection is not None and self._connection.in_transaction
 
     def close(self) -> None:
         """Close the connection."""
-        with MUTEX:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with suppress(SQLError):
-                    connection.close()
+        self.forget_inherited()
+        with self._mutex, FORK_GATE:
+            self._is_closed = True
+            self.suspend()
 
-    def forget_connection(self) -> None:
-        """Let go of the connection without closing it: it is the parent's."""
+    def suspend(self) -> None:
+        """Close the connection until the next use, while nobody uses it."""
+        self.forget_inherited()
         connection, self._connection = self._connection, None
         if connection is not None:
-            _left_by_parents.append(connection)
+            with suppress(SQLError):
+                connection.close()
+
+    def forget_inherited(self) -> None:
+        """Let go of a parent's connection without closing it."""
+        if os.getpid() != self._pid and self._connection is not None:
+            _left_by_parents.append(self._connection)
+            self._connection, self._is_closed = None, True
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return the rows that a query yields.
@@ -113,7 +127,7 @@ class Database:
         Raises:
             SQLError: the database is damaged, or was closed.
         """
-        with MUTEX:
+        with self._mutex, FORK_GATE:
             return self._opened().execute(sql, values).fetchall()
 
     def snapshot(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
@@ -137,7 +151,7 @@ class Database:
 
     @contextmanager
     def _within(self, begin: str, patience: float = PATIENT) -> Iterator[Connection]:
-        with MUTEX:
+        with self._mutex, FORK_GATE:
             connection = self._opened()
             connection.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
             connection.execute(begin)
@@ -150,8 +164,12 @@ class Database:
                 raise
 
     def _opened(self) -> Connection:
-        if self._connection is None:
+        self.forget_inherited()
+        if self._is_closed:
             raise sqlite3.ProgrammingError("the index was closed meanwhile")
+        if self._connection is None:  # it is new, or a fork has closed it
+            self._pid = os.getpid()
+            self._connection = _connect(os.path.join(self.directory, DATABASE))
         return self._connection
 
     def facts(self) -> dict[str, str]:
@@ -181,7 +199,7 @@ def set_facts(connection: Connection, **facts: object) -> None:
 
 
 def _connect(path: str) -> Connection:
-    # The mutex keeps threads apart. A transaction begins and ends where we say so.
+    # A mutex keeps threads apart. A transaction begins and ends where we say so.
     connection = sqlite3.connect(
         f"file:{_quote(path)}?mode=rw",  # a file that was removed must not come back empty
         uri=True,
@@ -204,7 +222,7 @@ def _connect(path: str) -> Connection:
 def _quote(path: str) -> str:
     from urllib.parse import quote
 
-    return quote(path)
+    return quote(os.fsencode(path))  # also a name that is not UTF-8
 
 
 # --- the one that counts ------------------------------------------------------------------------
@@ -219,7 +237,7 @@ def directories(layout: Layout) -> list[str]:
     return list(filter(index_directory.is_ours, index_directory.paths(layout)))
 
 
-def open_index(layout: Layout, *, create: bool) -> Database | None:
+def open_index(layout: Layout, mutex: Mutex, *, create: bool) -> Database | None:
     """Open the index that counts; a damaged one is removed. None if there is none, or a new one.
 
     Raises:
@@ -227,6 +245,11 @@ def open_index(layout: Layout, *, create: bool) -> Database | None:
         Unusable: it cannot be had here.
         OSError: it cannot be known whether there is one.
     """
+    if _has_inherited():
+        raise Unusable(
+            "this process was forked in C while its parent had an index open: close() the store"
+            " before such a fork"
+        )
     is_new = False
     for _ in range(_ATTEMPTS):
         there = directories(layout)
@@ -237,7 +260,7 @@ def open_index(layout: Layout, *, create: bool) -> Database | None:
             is_new = True
             continue
         try:
-            opened = Database(there[0])
+            opened = Database(there[0], mutex)
             opened.facts()
         except SQLError as error:
             if not is_new and os.path.lexists(os.path.join(there[0], DATABASE)):
@@ -272,7 +295,8 @@ def _make(layout: Layout) -> None:
 def _fill(directory: str, layout: Layout) -> None:
     live_names.prepare(directory, layout)
     file = os.path.join(directory, DATABASE)
-    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    # SQLite gives the log beside it the owner and the mode of this file.
+    os.close(making.open_or_make(file))
     connection = _connect(file)
     try:
         connection.execute("PRAGMA synchronous = OFF")
@@ -296,7 +320,7 @@ def try_out(directory: str) -> str:
         Unusable: it does not work there; the message says why.
     """
     try:
-        connection = sqlite3.connect(os.path.join(directory, "trial.sqlite"))
+        connection = sqlite3.connect(os.fsencode(os.path.join(directory, "trial.sqlite")))
         try:
             with connection:
                 connection.execute("CREATE TABLE trial (id TEXT PRIMARY KEY)")

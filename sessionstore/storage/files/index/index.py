@@ -25,10 +25,10 @@ from contextlib import contextmanager, suppress
 from sessionstore.model.ids import random_hex
 from sessionstore.model.summary import SessionSummary
 from sessionstore.process import kernel
+from sessionstore.process.fork import Mutex
 from sessionstore.storage.files.index import database, index_directory, live_names
 from sessionstore.storage.files.index.database import (
     BRIEF,
-    MUTEX,
     PATIENT,
     Connection,
     Database,
@@ -54,6 +54,7 @@ class Index:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._mutex = Mutex()
         self._database: Database | None = None
         self._released: list[tuple[str, str]] = []
         self._folded_at = -math.inf
@@ -61,7 +62,7 @@ class Index:
     def close(self) -> None:
         """Fold what waits, and close the database; the next use opens it again."""
         self._fold_released()
-        with MUTEX:
+        with self._mutex:
             opened, self._database = self._database, None
             if opened is not None:
                 opened.close()
@@ -70,7 +71,7 @@ class Index:
 
     def released(self, session_id: str, token: str) -> None:
         """Fold what a claim of this process has changed, at once or together with others."""
-        with MUTEX:
+        with self._mutex:
             self._released.append((session_id, token))
             now = time.monotonic()
             if len(self._released) < _WAITING and now - self._folded_at < _OFTEN:
@@ -79,7 +80,7 @@ class Index:
         self._fold_released()
 
     def _fold_released(self) -> None:
-        with MUTEX:
+        with self._mutex:
             if self._database is not None and self._database.is_writing:
                 return  # a signal handler released a session in the middle of a transaction
             released, self._released = self._released, []
@@ -113,11 +114,11 @@ class Index:
         return opened
 
     def _opened(self, *, create: bool) -> Database | None:
-        with MUTEX:
+        with self._mutex:
             # One that was removed meanwhile names no live sessions: who lists finds out, and goes
             # on with another. One that another came to stand before is kept as true as that.
             if self._database is None or not self._database.is_open:
-                self._database = database.open_index(self._layout, create=create)
+                self._database = database.open_index(self._layout, self._mutex, create=create)
             return self._database
 
     @contextmanager
@@ -168,7 +169,8 @@ class Index:
         facts = opened.facts()
         if facts.get("complete") != "1":
             return "it is new, or was not finished"
-        if facts.get("boot") != kernel.boot_id():
+        boot = kernel.boot_id()
+        if boot is None or facts.get("boot") != boot:
             return "the machine was started since, or the store comes from another one"
         try:
             is_recorded = live_names.is_recorded(opened.directory, self._layout)
@@ -186,7 +188,7 @@ class Index:
         """
         number = random_hex(8)
         with opened.transaction(PATIENT) as connection:
-            set_facts(connection, complete=number, boot=kernel.boot_id())
+            set_facts(connection, complete=number, boot=kernel.boot_id() or "")
         try:
             live_names.record_sessions(opened.directory, self._layout)
         except OSError as error:

@@ -14,8 +14,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from sessionstore.durable import replace
-from sessionstore.durable.directory import SAFE_FLAGS
+from sessionstore.durable import making, replace
 from sessionstore.model.ids import random_hex
 from sessionstore.storage.files import lock as locks
 from sessionstore.storage.files.index import index_directory
@@ -30,9 +29,14 @@ _PATIENCE = 2.0
 _OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
 
 
+def directory(index: str) -> str:
+    """Return the path of the names of live sessions in an index."""
+    return os.path.join(index, _LIVE)
+
+
 def prepare(index: str, layout: Layout) -> None:
     """Make what writers need in a new index, before it gets its place."""
-    os.mkdir(os.path.join(index, _LIVE), 0o700)
+    making.make_directory(directory(index))
     record_sessions(index, layout)
 
 
@@ -59,8 +63,7 @@ def add_to(index: str, name: str) -> None:
         OSError: it cannot be made.
     """
     with suppress(FileNotFoundError, NotADirectoryError):  # it is being removed
-        flags = os.O_WRONLY | os.O_CREAT | SAFE_FLAGS
-        os.close(os.open(os.path.join(index, _LIVE, name), flags, 0o600))
+        os.close(making.open_or_make(os.path.join(index, _LIVE, name)))
 
 
 def _add_claim(index: str, layout: Layout, session_id: str, token: str) -> None:

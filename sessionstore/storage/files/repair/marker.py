@@ -20,8 +20,9 @@ from sessionstore.model.ids import is_id
 from sessionstore.model.state import SessionState
 from sessionstore.storage.files import state_file, store_marker
 from sessionstore.storage.files.layout import MARKER, STATE, Layout
-from sessionstore.storage.files.repair.quarantine import quarantine
+from sessionstore.storage.files.quarantine import quarantine
 from sessionstore.storage.files.repair.session import mended
+from sessionstore.storage.files.root import check_root
 from sessionstore.storage.files.store_marker import FORMAT, MARKER_LIMIT
 from sessionstore.storage.report import Finding, FindingKind
 
@@ -41,7 +42,7 @@ def check_marker(layout: Layout, *, repair: bool, now: Clock) -> Finding | None:
         StorageError: the store is of a newer format, everybody can write to it, or the marker
             cannot be read.
     """
-    store_marker.check_root(layout, warns=False)
+    check_root(layout, warns=False)
     try:
         store_marker.read_marker(layout)
     except store_marker.DamagedMarker as error:
@@ -79,7 +80,7 @@ def _why_not_ours(layout: Layout) -> str | None:
     try:
         with Directory(layout.root) as root:
             data, _ = read_regular(root, MARKER, MARKER_LIMIT)
-        for path in (layout.sessions, layout.locks, layout.trash):
+        for path in layout.directories:
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
         found = _VERSION.search(data)

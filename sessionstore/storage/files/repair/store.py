@@ -10,20 +10,29 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 from sessionstore.clock import Clock
-from sessionstore.durable.directory import Directory
+from sessionstore.durable import making
+from sessionstore.durable.directory import LINK_IN_STORE, Directory
 from sessionstore.durable.replace import is_temporary
 from sessionstore.errors import StorageError
 from sessionstore.model.ids import is_id
 from sessionstore.process import identity
 from sessionstore.storage.files import cancel_request, store_marker
 from sessionstore.storage.files import lock as locks
-from sessionstore.storage.files.layout import MARKER, Layout, built_session, is_trashed
-from sessionstore.storage.files.repair.quarantine import QUARANTINE, quarantine
-from sessionstore.storage.files.repair.session import check_modes, mended, wrong_mode
+from sessionstore.storage.files.index import index_directory, live_names
+from sessionstore.storage.files.layout import (
+    MARKER,
+    QUARANTINE,
+    Layout,
+    built_session,
+    is_trashed,
+)
+from sessionstore.storage.files.quarantine import quarantine
+from sessionstore.storage.files.repair.access import Places, Rule, check_access
+from sessionstore.storage.files.repair.session import mended
 from sessionstore.storage.report import Finding, FindingKind
 
 _STAYS = 60.0
@@ -41,12 +50,20 @@ class StoreCheck:
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings, repaired if that was asked for and is possible."""
+        parts = (*self._layout.directories, self._layout.quarantine)
+        linked = list(filter(os.path.islink, parts))
+        for part in linked:
+            yield Finding(
+                FindingKind.UNREADABLE, None, part, LINK_IN_STORE, "move it by hand", is_damage=True
+            )
         for look in (self._root, self._sessions, self._locks, self._trash):
             try:
                 yield from look()
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 continue
             except OSError as error:
+                if error.filename in linked:
+                    continue
                 trouble = StorageError("look at", error.filename or self._layout.root, error)
                 yield Finding(
                     FindingKind.UNREADABLE,
@@ -72,7 +89,14 @@ class StoreCheck:
             for name in store_marker.unfinished_markers(root):
                 yield self._leftover(root, name, "left over from writing the marker of the store")
             ours = [MARKER, "sessions", "locks", "trash", QUARANTINE]
-            yield from check_modes([(root, ours)], None, repair=self._repair)
+            indexes = [os.path.basename(path) for path in index_directory.paths(self._layout)]
+            yield from self._check_access([(root, [*ours, *indexes])])
+            for name in indexes:
+                with suppress(FileNotFoundError), Directory(name, root) as index:
+                    yield from self._check_access([(index, index.names())])
+
+    def _check_access(self, places: Places) -> list[Finding]:
+        return check_access(self._layout, places, None, repair=self._repair)
 
     # --- sessions/ -------------------------------------------------------------------------------
 
@@ -125,6 +149,7 @@ class StoreCheck:
     # --- locks/ and trash/ -----------------------------------------------------------------------
 
     def _locks(self) -> Iterator[Finding]:
+        rule = Rule(self._layout)
         with Directory(self._layout.locks) as directory:
             wrong: list[str] = []
             for name in sorted(directory.names()):
@@ -143,11 +168,19 @@ class StoreCheck:
                 if not stat.S_ISREG(status.st_mode):
                     yield self._no_lock(directory, name, session_id)
                 elif os.path.lexists(self._layout.session(session_id)):
-                    if wrong_mode(status) is not None and not self._is_held(session_id):
+                    if rule.is_broken(status) and not self._is_held(session_id):
                         wrong.append(name)
                 elif not self._is_held(session_id):
                     yield self._stray_lock(session_id)
-            yield from check_modes([(directory, wrong)], None, repair=self._repair)
+            with ExitStack() as stack:
+                # The names of live sessions in an index are second names of these files.
+                live = [(place, place.names()) for place in self._live_names(stack)]
+                yield from self._check_access([(directory, wrong), *live])
+
+    def _live_names(self, stack: ExitStack) -> Iterator[Directory]:
+        for index in index_directory.paths(self._layout):
+            with suppress(OSError):
+                yield stack.enter_context(Directory(live_names.directory(index)))
 
     def _request(self, directory: Directory, name: str, session_id: str) -> Iterator[Finding]:
         """Yield a finding if the claim that a request to cancel names has ended."""
@@ -238,8 +271,7 @@ class StoreCheck:
     @contextmanager
     def _locked(self, session_id: str) -> Iterator[locks.HeldLock]:
         path = self._layout.lock(session_id)
-        with suppress(FileExistsError):  # missing where this package has not written yet
-            os.mkdir(self._layout.locks, 0o700)
+        making.make_directory(self._layout.locks)  # other software's store may have none
         try:
             lock = locks.acquire(path, identity.new_owner(self._now()), timeout=0.0)
         except locks.Held:

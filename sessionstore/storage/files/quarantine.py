@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -13,26 +14,31 @@ from sessionstore import clock
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
-from sessionstore.storage.files.claim import FilesClaim
-from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files import state_file
+from sessionstore.storage.files.layout import QUARANTINE, STATE, Layout
 
-QUARANTINE = "quarantine"
 _SCHEMA = "sessionstore.quarantine/1"
 _REASON = "reason.json"
 
 
 @contextmanager
 def quarantine_entry(
-    layout: Layout, session_id: str | None, file: str, reason: str, now: Clock
+    layout: Layout,
+    session_id: str | None,
+    file: str,
+    reason: str,
+    now: Clock,
+    *,
+    token: str | None = None,
 ) -> Iterator[Directory]:
     """Yield a new directory in quarantine, with the reason in it before anything else, durably.
 
     The block puts one thing into it, as its last step that can fail before that thing is safe.
-    If the block fails before, the directory is removed again.
+    If the block fails before, the directory is removed again. ``token`` is the end of its name.
     """
     facts = {"session_id": session_id, "file": file, "reason": reason, "at": clock.to_text(now())}
     text = json.dumps({"schema": _SCHEMA, **facts}, indent=2).encode() + b"\n"
-    name = f"{session_id or 'unnamed'}.{secrets.token_hex(8)}"
+    name = f"{session_id or 'unnamed'}.{token or secrets.token_hex(8)}"
     with _opened_quarantine(layout) as quarantined:
         quarantined.make_directory(name)
         with Directory(name, quarantined) as entry:
@@ -78,36 +84,20 @@ def quarantine(
         return entry.path
 
 
-# --- of a claimed session -----------------------------------------------------------------------
-
-
-def restore(
-    layout: Layout, claim: FilesClaim, payload: bytes, revision: int, reason: str, now: Clock
+def keep_state(
+    layout: Layout, directory: Directory, session_id: str, reason: str, now: Clock
 ) -> str:
-    """Replace a damaged or missing state, which goes into quarantine first; return where."""
-    file = layout.state(claim.session_id)
-    entry = quarantine_entry(layout, claim.session_id, file, reason, now)
-    return claim.replace_damaged(payload, revision, entry)
+    """Copy the state in ``directory`` into quarantine, and return where.
 
-
-def put_checkpoint(
-    layout: Layout, claim: FilesClaim, checkpoint_id: str | None, reason: str, now: Clock
-) -> str:
-    """Move a checkpoint, or what is in the place of all of them, into quarantine."""
-    move = partial(quarantine, layout, session_id=claim.session_id, reason=reason, now=now)
-    with claim.opened("repair") as directory:
-        if checkpoint_id is None:
-            return move(directory, "checkpoints", called="checkpoints")
-        with Directory("checkpoints", directory) as checkpoints:
-            return move(checkpoints, f"{checkpoint_id}.json", called="checkpoint.json")
-
-
-def put_session(layout: Layout, claim: FilesClaim, reason: str, now: Clock) -> str:
-    """Move a whole session into quarantine and end the claim."""
-    file = layout.session(claim.session_id)
-    with (
-        claim.opened("repair"),
-        quarantine_entry(layout, claim.session_id, file, reason, now) as entry,
-    ):
-        claim.move_away("repair", entry, "session")
-        return entry.path
+    The same bytes are kept once: a write that fails, and is tried again, adds nothing.
+    """
+    payload, _ = state_file.read(directory, STATE, session_id)
+    token = hashlib.sha256(payload).hexdigest()[:16]
+    place = os.path.join(layout.quarantine, f"{session_id}.{token}")
+    if os.path.lexists(os.path.join(place, STATE)):
+        return place
+    entry = partial(quarantine_entry, layout, session_id, layout.state(session_id), reason, now)
+    with entry(token=None if os.path.lexists(place) else token) as target:
+        replace.write_new(target, STATE, payload, flush_file=True)
+        target.flush()
+        return target.path
