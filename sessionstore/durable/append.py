@@ -18,7 +18,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 from sessionstore.durable.directory import full_flush
 
-
 T = TypeVar("T")
 """What the writer of a file knows of its end."""
 
@@ -41,12 +40,12 @@ class End(NamedTuple, Generic[T]):
 class AppendFile(Generic[T]):
     """The end of an open file that this process alone appends to."""
 
-    def __init__(self, file: io.FileIO, end: End[T]) -> None:
+    def __init__(self, file: io.FileIO, end: End[T], flushed: End[T]) -> None:
         self._file = file
         self.end: End[T] = end
         """Where the next bytes go. What lies behind it was never acknowledged."""
-        self.flushed: End[T] = end
-        """Up to where the bytes survive a loss of power."""
+        self.flushed: End[T] = flushed
+        """Up to where the bytes are known to survive a loss of power."""
         self.failure: OSError | None = None
         """The error of a flush that failed: this file takes no more bytes."""
         self._attempt: tuple[bytes, End[T]] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sessionstore.model.ids import check_id
 
@@ -16,6 +16,7 @@ MAX_RECORD_BYTES = 16 * 1024 * 1024
 
 MAX_KEY_LENGTH = 1024
 """How many characters the key of a record may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
@@ -31,8 +32,7 @@ class JournalRecord:
     """The key that it was appended under, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a journal ends, as a state remembers it: what is up to here was flushed."""
 
     number: int = 0
@@ -41,15 +41,23 @@ class Position:
     """Of the byte behind it, where the backend keeps files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rewind:
-    """A way back: the records after ``back_to`` up to ``upto`` no longer count."""
+class Rewind(NamedTuple):
+    """A way back: the records after ``back_to`` up to ``upto`` no longer count.
+
+    It is a line of the journal itself, and its number is the one after ``upto``. A later way back
+    that passes over it undoes it: what it left behind counts again.
+    """
 
     back_to: int
     upto: int
 
+    @property
+    def number(self) -> int:
+        """The number of its line."""
+        return self.upto + 1
+
     def hides(self, number: int) -> bool:
-        """Return whether the record ``number`` no longer counts."""
+        """Return whether it leaves the line ``number`` behind."""
         return self.back_to < number <= self.upto
 
 
@@ -66,6 +74,15 @@ def check_name(name: str) -> str:
     return name
 
 
+def in_force(rewinds: Iterable[Rewind]) -> list[Rewind]:
+    """Return the ways back that no later one undoes, the latest first."""
+    kept: list[Rewind] = []
+    for rewind in sorted(rewinds, key=lambda one: one.number, reverse=True):
+        if not is_hidden(rewind.number, kept):
+            kept.append(rewind)
+    return kept
+
+
 def is_hidden(number: int, rewinds: Iterable[Rewind]) -> bool:
-    """Return whether a way back leaves the record ``number`` behind."""
+    """Return whether a way back that is in force leaves the line ``number`` behind."""
     return any(rewind.hides(number) for rewind in rewinds)

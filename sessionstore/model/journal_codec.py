@@ -29,7 +29,7 @@ def check_key(key: str | None) -> str | None:
     if not key or len(key) > MAX_KEY_LENGTH:
         raise ValueError(f"a key has 1 to {MAX_KEY_LENGTH:,} characters, not {len(key):,}")
     if json_values.offence(key):
-        raise ValueError(f"the key {ascii(key)} cannot be stored as UTF-8")
+        raise ValueError(f"the key {key!a} cannot be stored as UTF-8")
     return key
 
 
@@ -52,8 +52,8 @@ def _encode_one(session_id: str, journal: str, index: int, value: Any) -> bytes:
     except json_values.Unstorable as bad:
         raise NotStorable(session_id, _path(journal, index, bad), bad.reason) from None
     except ValueError as error:  # text that UTF-8 cannot carry: pydantic's error has no path
-        bad = json_values.find_bad_text(value) or json_values.Unstorable(str(error))
-        raise NotStorable(session_id, _path(journal, index, bad), bad.reason) from error
+        found = json_values.find_bad_text(value) or json_values.Unstorable(str(error))
+        raise NotStorable(session_id, _path(journal, index, found), found.reason) from error
     if len(payload) > MAX_RECORD_BYTES:
         raise NotStorable(
             session_id,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sessionstore.model import journal_codec
-from sessionstore.model.journal import JournalRecord
+from sessionstore.model.journal import JournalRecord, check_name
 from sessionstore.session.journal_reader import JournalReader
+from sessionstore.storage.journal import Appended
 
 if TYPE_CHECKING:
     from sessionstore.session.writer import SessionWriter
@@ -79,15 +80,14 @@ class Journal(JournalView):
     """
 
     def __init__(self, writer: SessionWriter[Any], name: str) -> None:
-        self._writer = writer
-        self._open = writer.journal(name)
-        super().__init__(writer.session_id, name, self._open.reader)
+        self._journal = OpenedJournal(writer, name)
+        super().__init__(writer.session_id, name, self._journal.reader)
 
     def append(self, *records: Any, key: str | None = None) -> int:
         """Append records, all or none of them; return the number of the last.
 
         Args:
-            records: values that JSON can hold.
+            records: values that JSON can hold, each up to 16 MiB.
             key: names the append. If the journal has a record of this key already, nothing is
                 appended and the number of that record is returned: code that runs again after a
                 crash adds nothing twice.
@@ -104,10 +104,8 @@ class Journal(JournalView):
             TypeError: there is no record, or the key is no text.
             ValueError: the key is empty or too long.
         """
-        if not records:
-            raise TypeError("append() takes at least one record")
-        values = journal_codec.encode(self.session_id, self.name, records)
-        return self._writer.append(self._open, values, journal_codec.check_key(key))
+        journal = self._journal
+        return journal.finish(journal.write(journal.encode(records, key), key))
 
     def rewrite(self, records: Iterable[Any]) -> int:
         """Replace all records by ``records``, at once; return the number of the last.
@@ -115,5 +113,33 @@ class Journal(JournalView):
         It raises what :meth:`append` raises. The old records stay in the file until a prune, as
         long as a checkpoint needs them; ``read(everything=True)`` returns them, too.
         """
-        values = journal_codec.encode(self.session_id, self.name, records)
-        return self._writer.rewrite(self._open, values)
+        journal = self._journal
+        return journal.finish(journal.write(journal.encode(records), anew=True))
+
+
+class OpenedJournal:
+    """The halves of an append: check the values, write them, flush them."""
+
+    def __init__(self, writer: SessionWriter[Any], name: str) -> None:
+        self.session_id: str = writer.session_id
+        self.name: str = check_name(name)
+        self._writer = writer
+        self._open = writer.journal(name)
+        self.reader: JournalReader = self._open.reader
+
+    def encode(self, records: Iterable[Any], key: str | None = None) -> list[bytes]:
+        """Return the values as they are stored; raise unless they and the key can be."""
+        journal_codec.check_key(key)
+        return journal_codec.encode(self.session_id, self.name, records)
+
+    def write(
+        self, values: Sequence[bytes], key: str | None = None, *, anew: bool = False
+    ) -> Appended:
+        """Append values, or replace all records by them with ``anew``."""
+        if not values and not anew:
+            raise TypeError("append() takes at least one record")
+        return self._writer.append(self._open, values, key, anew=anew)
+
+    def finish(self, appended: Appended) -> int:
+        """Have them be as durable as the store promises; return the number of the last."""
+        return self._open.finish(appended)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from sessionstore.model.journal import JournalRecord, Position, Rewind, is_hidden
+from sessionstore.model import codec
+from sessionstore.model.ids import check_id
+from sessionstore.model.journal import JournalRecord, Position, Rewind, in_force, is_hidden
+from sessionstore.model.state import SessionState
 from sessionstore.storage.backend import Backend
+from sessionstore.storage.journal import Batch
 
 
 class JournalReader:
@@ -27,7 +31,7 @@ class JournalReader:
         self._name = name
         self._rewinds = rewinds
         self._seen = Position()
-        """The end of the last batch that :meth:`read` has seen whole."""
+        """The end of the last batch that was read: where a read of later records begins."""
         self._counted = Position()
         self._count = 0
         self._hidden: list[Rewind] = []
@@ -43,15 +47,15 @@ class JournalReader:
             SessionCorrupt: the journal is damaged; what is before the damage was yielded.
             StorageError: the place refused.
         """
-        hidden = [] if everything else self._all_rewinds()
+        known = self._all_rewinds()
+        hidden = [] if everything else in_force(known)
         start = self._seen if after >= self._seen.number else Position()
-        for batch in self._backend.read_journal(self._session_id, self._name, start):
+        for batch in self._batches(start):
             for item in batch.items:
-                if (
-                    isinstance(item, JournalRecord)
-                    and item.number > after
-                    and not is_hidden(item.number, hidden)
-                ):
+                if isinstance(item, Rewind):
+                    if not everything and item not in known:
+                        return  # it came while this read: what was yielded counted until now
+                elif item.number > after and not is_hidden(item.number, hidden):
                     yield item
             if batch.end.number > self._seen.number:
                 self._seen = batch.end
@@ -66,12 +70,14 @@ class JournalReader:
 
     def count(self) -> int:
         """Return how many records count. It reads only what was appended since the last time."""
-        hidden = self._all_rewinds()
+        hidden = in_force(self._all_rewinds())
         if hidden != self._hidden:
             self._counted, self._count, self._hidden = Position(), 0, hidden
-        for batch in self._backend.read_journal(self._session_id, self._name, self._counted):
+        for batch in self._batches(self._counted):
             self._count += sum(
-                isinstance(item, JournalRecord) and not is_hidden(item.number, hidden)
+                isinstance(item, JournalRecord)
+                and item.number > self._counted.number
+                and not is_hidden(item.number, hidden)
                 for item in batch.items
             )
             self._counted = batch.end
@@ -81,6 +87,33 @@ class JournalReader:
         """Return the numbers of the records that have a key, by key."""
         return {one.key: one.number for one in self.records() if one.key is not None}
 
+    def recorded(self) -> list[Rewind]:
+        """Return the ways back that the journal itself holds."""
+        return self._backend.journal_rewinds(self._session_id, self._name)
+
+    def _batches(self, start: Position) -> Iterator[Batch]:
+        return self._backend.read_journal(self._session_id, self._name, start)
+
     def _all_rewinds(self) -> list[Rewind]:
-        known = self._backend.journal_rewinds(self._session_id, self._name)
-        return [*known, *(one for one in self._rewinds() if one not in known)]
+        # The state first: a way back that the journal got meanwhile is found there.
+        told = self._rewinds()
+        known = self.recorded()
+        last = known[-1].number if known else 0
+        return [*known, *(one for one in told if one.number > last)]
+
+
+def open_reader(backend: Backend, session_id: str, name: str) -> JournalReader:
+    """Return a reader of a journal of a stored session, which looks up its ways back itself.
+
+    Raises:
+        InvalidSessionId: the id or the name is not safe.
+    """
+    check_id(session_id)
+    check_id(name, kind="journal name")
+
+    def told() -> list[Rewind]:
+        stored = backend.read(session_id)
+        state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+        return [Rewind(*one) for one in state.rewinds.get(name, ())]
+
+    return JournalReader(backend, session_id, name, told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Generic, NamedTuple
 
 from sessionstore.errors import (
@@ -16,7 +17,7 @@ from sessionstore.log import log_session
 from sessionstore.model import StateT, checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
-from sessionstore.model.journal import Position
+from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionResult, SessionState
 from sessionstore.model.status import FINISHED, SessionStatus
@@ -196,17 +197,21 @@ def _go_back(
     then, rewinds = restored.journals, dict(current.rewinds)
     for name in backend.journal_names(current.session_id) if is_named else ():
         back_to = then[name][0] if name in then else 0
-        last = journal_end(backend, current, name)
+        pending = rewinds.get(name, [])
+        last = max(
+            [_last_number(backend, current, name), *(Rewind(*one).number for one in pending)]
+        )
         if last > back_to:
-            rewinds[name] = [*rewinds.get(name, []), [back_to, last]]
+            rewinds[name] = [*pending, [back_to, last]]
     restored.journals, restored.rewinds = current.journals, rewinds
 
 
-def journal_end(backend: Backend, state: SessionState, name: str) -> int:
-    """Return the number of the last line of a journal."""
+def _last_number(backend: Backend, state: SessionState, name: str) -> int:
+    """Return the number of the last line of a journal; of a damaged one, that before the damage."""
     end = Position(*state.journals.get(name, ()))
-    for batch in backend.read_journal(state.session_id, name, end):
-        end = batch.end
+    with suppress(SessionCorrupt):
+        for batch in backend.read_journal(state.session_id, name, end):
+            end = batch.end
     return end.number
 
 

@@ -10,7 +10,6 @@ from sessionstore.errors import SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.ids import check_id
-from sessionstore.model.journal import check_name
 from sessionstore.model.state import SessionOwner
 from sessionstore.session import verdict
 from sessionstore.session.journal import Journal
@@ -115,7 +114,7 @@ class Session(Generic[StateT]):
             >>> with store.resume("ticket-1") as session:
             ...     number = session.journal("messages").append({"role": "user", "text": "hi"})
         """
-        return Journal(self._writer, check_name(name))
+        return Journal(self._writer, name)
 
     def save(self) -> int:
         """Store the state; return its revision. The session stays claimed.

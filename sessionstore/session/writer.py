@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, NoReturn
+from typing import Generic, NoReturn
 
 from sessionstore import clock
 from sessionstore.errors import (
@@ -19,6 +19,7 @@ from sessionstore.errors import (
     DurabilityUncertain,
     NotStorable,
     SessionStoreError,
+    StorageError,
 )
 from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import RESERVED, Checkpoint
@@ -35,6 +36,7 @@ from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.stamp import Change
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.journal import Appended
 
 
 class SessionWriter(Generic[StateT]):
@@ -46,10 +48,10 @@ class SessionWriter(Generic[StateT]):
         state: StateT,
         *,
         clock: clock.Clock,
+        backend: Backend,
         keep_checkpoints: int | None = None,
         owner: SessionOwner | None = None,
         default: Default | None = None,
-        backend: Backend | None = None,
     ) -> None:
         self._claim = claim
         self._backend = backend
@@ -80,7 +82,7 @@ class SessionWriter(Generic[StateT]):
         """The request to cancel that this claim has met."""
         self._limit = CheckpointLimit(keep_checkpoints)
         self._journals: SessionJournals | None = None
-        """The journals that were appended to in this claim."""
+        """The journals that this claim has used."""
 
     def __str__(self) -> str:
         held = "released" if self.is_released else str(self.state.status)
@@ -125,20 +127,23 @@ class SessionWriter(Generic[StateT]):
 
     def journal(self, name: str) -> OpenJournal:
         """Return a journal of this session; nothing is opened yet."""
-        assert self._backend is not None
-        if self._journals is None:
-            self._journals = SessionJournals(self._backend, self.claim, self.state)
-        return self._journals.named(name)
+        with self._edited.mutex:
+            if self._journals is None:
+                self._journals = SessionJournals(self._backend, self.claim, self.state)
+            return self._journals.named(name)
 
-    def append(self, journal: OpenJournal, values: Sequence[bytes], key: str | None) -> int:
-        """Append values to a journal; return the number of the last."""
+    def append(
+        self, journal: OpenJournal, values: Sequence[bytes], key: str | None, *, anew: bool = False
+    ) -> Appended:
+        """Append values to a journal, or replace its records, to be finished by the journal."""
         self._check_usable()
-        return journal.append(values, key, self.now())
-
-    def rewrite(self, journal: OpenJournal, values: Sequence[bytes]) -> int:
-        """Replace the records of a journal; return the number of the last."""
-        self._check_usable()
-        return journal.rewrite(values, self.now())
+        try:
+            if anew:
+                return journal.rewrite(values, self.now())
+            return journal.append(values, key, self.now())
+        except CancellationRequested as error:
+            self.request = error
+            raise
 
     # --- prepare a write -------------------------------------------------------------------------
 
@@ -239,7 +244,7 @@ class SessionWriter(Generic[StateT]):
                 now=clock.to_text(now),
             )
             if self._journals is not None:
-                stamped += self._journals.stamps(state)
+                stamped += self._journals.stamps(state, flushed=keep is None)
             payload, stored = self._edited.encode_stamped(stamped)
             self._planned += 1
             return PreparedWrite(
@@ -354,6 +359,8 @@ class SessionWriter(Generic[StateT]):
                 prepared.follow(self.revision + 1, self._latest, self._clock())
             if self.claim.foreign_values:
                 foreign_values.keep_original(self.claim)
+            if prepared.keeps:
+                self._flush_journals()
             self._attempt = prepared
             self.claim.write(
                 prepared.payload,
@@ -371,6 +378,16 @@ class SessionWriter(Generic[StateT]):
             raise
         # Any other exception came from outside: whether the write took effect is asked later.
         self._landed(prepared)
+
+    def _flush_journals(self) -> None:
+        """Flush what a checkpoint says of the journals before the checkpoint is written."""
+        if self._journals is not None:
+            try:
+                self._journals.flush()
+            except DurabilityUncertain as error:
+                cause = error.__cause__
+                assert isinstance(cause, OSError)
+                raise StorageError("flush the journals of", self.session_id, cause) from cause
 
     def settle(self) -> int:
         """Find out what became of a write that an exception from outside interrupted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sessionstore.model.journal import JournalRecord, Position, Rewind
 
@@ -22,7 +22,7 @@ class Appended(NamedTuple):
 
     number: int
     """Of its last line."""
-    flush: object = None
+    flush: Any = None
     """What :meth:`JournalAppender.flush` needs to know of it; None if nothing is left to flush."""
 
 
@@ -34,12 +34,12 @@ class JournalAppender(ABC):
 
     @property
     @abstractmethod
-    def last(self) -> int:
-        """The number of the last line, 0 for none."""
+    def end(self) -> Position:
+        """Where the last line ends."""
 
     @property
     @abstractmethod
-    def position(self) -> Position:
+    def flushed(self) -> Position:
         """Where the last line that is known to survive a loss of power ends."""
 
     @abstractmethod
@@ -48,9 +48,9 @@ class JournalAppender(ABC):
     ) -> Appended:
         """Append a batch of values, as JSON, and ways back; its last item gets the key.
 
-        After an error nothing was appended. If the exception came from outside
-        (KeyboardInterrupt), the next call finds out. With ``cancellable`` it is refused once this
-        claim was asked to end.
+        A way back becomes the line :attr:`Rewind.number`, which is behind the last. After an error
+        nothing was appended. If the exception came from outside (KeyboardInterrupt), the next call
+        finds out. With ``cancellable`` it is refused once this claim was asked to end.
 
         Raises:
             ClaimLost: the claim no longer gives the right to write.
@@ -60,9 +60,13 @@ class JournalAppender(ABC):
         """
 
     @abstractmethod
-    def flush(self, appended: Appended | None = None) -> Position:
-        """Have a batch survive a loss of power, or all of them; return :attr:`position`.
+    def flush(self, appended: Appended | None = None) -> None:
+        """Have a batch be as durable as the store promises; without one, all survive a power cut.
+
+        Several threads may flush a batch at once. All are flushed by one, which appends nothing
+        meanwhile.
 
         Raises:
             DurabilityUncertain: it is there, and may not survive.
+            StorageError: the place refused to write a journal anew whose flush has failed.
         """

@@ -314,12 +314,12 @@ class MemoryJournal(JournalAppender):
         self._batches = batches
 
     @property
-    def last(self) -> int:
-        return self.position.number
+    def end(self) -> Position:
+        return self._batches[-1].end if self._batches else Position()
 
     @property
-    def position(self) -> Position:
-        return self._batches[-1].end if self._batches else Position()
+    def flushed(self) -> Position:
+        return self.end
 
     def append(
         self, items: Sequence[bytes | Rewind], key: str | None, at: str, *, cancellable: bool
@@ -327,21 +327,20 @@ class MemoryJournal(JournalAppender):
         claim = self._claim
         with claim._backend._changed:
             claim.check_appends(cancellable=cancellable)
-            first = self.last + 1
-            kept: list[JournalRecord | Rewind] = [
-                item
-                if isinstance(item, Rewind)
-                else JournalRecord(
-                    number, at, from_json(item), key if number == self.last + len(items) else None
+            number, kept = self.end.number, list[JournalRecord | Rewind]()
+            for item in items:
+                number = item.number if isinstance(item, Rewind) else number + 1
+                is_last = len(kept) == len(items) - 1
+                kept.append(
+                    item
+                    if isinstance(item, Rewind)
+                    else JournalRecord(number, at, from_json(item), key if is_last else None)
                 )
-                for number, item in enumerate(items, start=first)
-            ]
-            end = Position(self.last + len(items), len(self._batches) + 1)
-            self._batches.append(Batch(kept, end))
-        return Appended(end.number)
+            self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
+        return Appended(number)
 
-    def flush(self, appended: Appended | None = None) -> Position:
-        return self.position
+    def flush(self, appended: Appended | None = None) -> None:
+        """Memory has nothing to flush."""
 
 
 class MemoryImporter(SessionImporter):

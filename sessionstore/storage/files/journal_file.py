@@ -21,6 +21,7 @@ from sessionstore.errors import (
     SessionClaimed,
     SessionCorrupt,
 )
+from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.storage.files import journal_line, journal_scan, lock
@@ -76,7 +77,9 @@ class JournalFile(JournalAppender):
         self._directory = journals.path
         self._file = self._locked_file(journals)
         try:
-            self._appended = AppendFile(self._file, self._find_end(saved))
+            self._appended = self._find_end(saved)
+            if power and not self._appended.end.offset:  # it may have been made just now
+                journals.flush()
         except BaseException:
             self._file.close()
             raise
@@ -84,11 +87,12 @@ class JournalFile(JournalAppender):
     # --- append ----------------------------------------------------------------------------------
 
     @property
-    def last(self) -> int:
-        return self._appended.settle().known.number
+    def end(self) -> Position:
+        end = self._appended.settle().known
+        return Position(end.number, end.offset)
 
     @property
-    def position(self) -> Position:
+    def flushed(self) -> Position:
         end = self._appended.flushed.known
         return Position(end.number, end.offset)
 
@@ -97,9 +101,8 @@ class JournalFile(JournalAppender):
     ) -> Appended:
         self._check(cancellable)
         with storage_errors("append to", self.path):
-            if self._appended.failure is not None:
-                self._write_anew()
-            elif not self._is_as_left():
+            self._renew_if_failed()
+            if not self._is_as_left():
                 raise RevisionConflict(
                     self.session_id,
                     expected=None,
@@ -108,7 +111,7 @@ class JournalFile(JournalAppender):
                 )
             lines, end = self._compose(items, key, at)
             written = self._appended.append(lines, end)
-        return Appended(end.number, (self._appended, written) if self._power else None)
+        return Appended(end.number, (self._appended, written))
 
     def _is_as_left(self) -> bool:
         try:
@@ -126,8 +129,9 @@ class JournalFile(JournalAppender):
         lines = []
         for index, item in enumerate(items, start=1):
             is_last = index == len(items)
+            number = item.number if isinstance(item, Rewind) else end.number + 1
             line, checksum = journal_line.compose(
-                end.number + 1,
+                number,
                 at,
                 item,
                 key=key if is_last else None,
@@ -135,17 +139,24 @@ class JournalFile(JournalAppender):
                 flushed=flushed,
                 previous=end.checksum,
             )
-            end = LineEnd(end.number + 1, end.offset + len(line), checksum)
+            end = LineEnd(number, end.offset + len(line), checksum)
             lines.append(line)
         return b"".join(lines), end
 
-    def flush(self, appended: Appended | None = None) -> Position:
-        file, end = appended.flush if appended else (self._appended, self._appended.settle())
+    def flush(self, appended: Appended | None = None) -> None:
+        if appended is None:
+            with storage_errors("flush", self.path):
+                self._renew_if_failed()
+            file, end = self._appended, self._appended.settle()
+        elif self._power and appended.flush is not None:
+            file, end = appended.flush
+        else:
+            return
         try:
             file.flush(end)
         except FlushFailed as failed:
-            raise DurabilityUncertain(self.session_id, None, failed.error) from failed.error
-        return self.position
+            error = failed.error
+            raise DurabilityUncertain(self.session_id, None, error, self.name) from error
 
     def close(self) -> None:
         """Give the journal back. Safe to call twice."""
@@ -159,7 +170,11 @@ class JournalFile(JournalAppender):
         while True:
             file = lock.lock_file(journals, name)
             if file is None:
-                raise SessionClaimed(self.session_id, None)
+                raise SessionClaimed(
+                    self.session_id,
+                    None,
+                    reason=f"a process without a claim still holds the lock of {self.path}",
+                )
             keeps = False
             try:
                 here = os.fstat(file.fileno())
@@ -179,28 +194,41 @@ class JournalFile(JournalAppender):
                 if not keeps:
                     file.close()
 
-    def _find_end(self, saved: Position) -> End[LineEnd]:
+    def _find_end(self, saved: Position) -> AppendFile[LineEnd]:
         with open(self._file.fileno(), "rb", closefd=False) as reader:
             start = journal_scan.begin(reader, saved)
             tail = journal_scan.find_tail(reader, start, saved.number)
         if tail.damage is not None:
             raise _damaged(self.session_id, self.path, tail)
+        if tail.end.number < saved.number:
+            logger.warning(
+                "%s: the journal %s ends at number %d, and a save says %d: its end was lost",
+                self.session_id,
+                self.name,
+                tail.end.number,
+                saved.number,
+                extra=about("journal_short", session_id=self.session_id, path=self.path),
+            )
         append.erase_after(self._file, tail.end.offset)
+        flushed = start
         if self._power:
             os.fsync(self._file.fileno())
-        return End(tail.end.offset, tail.end)
+            flushed = tail.end
+        return AppendFile(self._file, End(tail.end.offset, tail.end), End(flushed.offset, flushed))
 
     # --- write anew ------------------------------------------------------------------------------
 
-    def _write_anew(self) -> None:
-        """Write the journal to a new file, since a flush of this one has failed."""
+    def _renew_if_failed(self) -> None:
+        """Write the journal to a new file if a flush of this one has failed."""
+        if self._appended.failure is None:
+            return
         end = self._appended.settle()
         with Directory(self._directory) as journals:
             self._replace(journals, self._file, end.offset)
             file = self._locked_file(journals)
         self._file.close()
         self._file = file
-        self._appended = AppendFile(file, end)
+        self._appended = AppendFile(file, end, end)
 
     def _replace(self, journals: Directory, file: io.FileIO, length: int) -> None:
         data = os.pread(file.fileno(), length, 0)
@@ -230,16 +258,29 @@ def read(directory: Directory, session_id: str, name: str, start: Position) -> I
         SessionCorrupt: it is no regular file, or damaged behind the last batch that was yielded.
         OSError: the system refused.
     """
-    reader = _opened(directory, session_id, name)
-    if reader is None:
-        return
-    with reader:
-        end = journal_scan.begin(reader, start)
-        for batch, end in journal_scan.batches(reader, end):
-            yield batch
-        tail = journal_scan.find_tail(reader, end, start.number)
-    if tail.damage is not None:
-        raise _damaged(session_id, os.path.join(directory.path, JOURNALS, name + SUFFIX), tail)
+    suspect = None
+    while True:
+        reader = _opened(directory, session_id, name)
+        if reader is None:
+            return
+        with reader:
+            try:
+                for batch in journal_scan.batches(reader, journal_scan.begin(reader, start)):
+                    if batch.end.number > start.number:
+                        yield batch
+                        start = batch.end
+                end = journal_scan.begin(reader, start)
+                tail = journal_scan.find_tail(reader, end, start.number)
+            except ValueError as error:
+                tail = Tail(LineEnd.of_nothing(), str(error), start.number + 1)
+        # Race: Reader beside an append. The bytes of one line are not read at one instant: what
+        # looks damaged may be half a line before a whole one. A second look finds it whole.
+        if tail.damage is None:
+            return
+        if tail == suspect:
+            path = os.path.join(directory.path, JOURNALS, name + SUFFIX)
+            raise _damaged(session_id, path, tail)
+        suspect = tail
 
 
 def rewinds(directory: Directory, session_id: str, name: str) -> list[Rewind]:

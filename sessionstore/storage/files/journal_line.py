@@ -90,15 +90,20 @@ def is_whole(line: bytes) -> bool:
 
 
 def next_end(line: bytes, before: LineEnd) -> LineEnd | None:
-    """Return where ``line`` ends if it is whole and comes right after ``before``, else None."""
+    """Return where ``line`` ends if it is whole and comes right after ``before``, else None.
+
+    Numbers may be missing only before a way back that leaves them all behind: the power failed
+    before they were flushed, or their space was freed.
+    """
+    if line[_PREVIOUS_AT : _PREVIOUS_AT + 8] != before.checksum or not is_whole(line):
+        return None
     number = before.number + 1
-    if (
-        line[_PREVIOUS_AT : _PREVIOUS_AT + 8] == before.checksum
-        and line.startswith(b'{"n":%d,' % number)
-        and is_whole(line)
-    ):
-        return LineEnd(number, before.offset + len(line), line[_CHECKSUM_AT + 8 : -3])
-    return None
+    if not line.startswith(b'{"n":%d,' % number):
+        item = parse(line)[0] if may_be_rewind(line) else None
+        if not isinstance(item, Rewind) or not item.back_to < number <= item.upto:
+            return None
+        number = item.number
+    return LineEnd(number, before.offset + len(line), line[_CHECKSUM_AT + 8 : -3])
 
 
 def may_be_rewind(line: bytes) -> bool:
@@ -122,14 +127,10 @@ def link_of(line: bytes) -> Link | None:
     return Link(int(start[1]), int(chain[1]))
 
 
-def checksum_before(tail: bytes) -> bytes | None:
-    """Return the checksum of the line that ends where ``tail`` ends, None if none does."""
-    found = _CHAIN.search(tail)
-    return found[3] if found and found.end() == len(tail) else None
-
-
-TAIL_LENGTH = _CHAIN_LIMIT
-"""How many bytes :func:`checksum_before` needs."""
+def end_of(line: bytes, offset: int) -> LineEnd | None:
+    """Return the end of a line that ends at ``offset``; None unless it is whole."""
+    link = link_of(line)
+    return None if link is None else LineEnd(link.number, offset, line[_CHECKSUM_AT + 8 : -3])
 
 
 def parse(line: bytes) -> tuple[JournalRecord | Rewind, bool]:
@@ -139,14 +140,16 @@ def parse(line: bytes) -> tuple[JournalRecord | Rewind, bool]:
         ValueError: it is no line of a journal, though its checksum is right.
     """
     raw: Any = from_json(line)
-    more = bool(raw.get("more"))
-    rewind = raw.get("rewind")
-    if rewind is not None:
-        return Rewind(*rewind), more
     try:
-        return JournalRecord(raw["n"], raw["at"], raw["value"], raw.get("key")), more
-    except KeyError as error:
-        raise ValueError(f"it has no {error}") from None
+        more = bool(raw.get("more"))
+        if "rewind" not in raw:
+            return JournalRecord(raw["n"], raw["at"], raw["value"], raw.get("key")), more
+        rewind = Rewind(*raw["rewind"])
+        if rewind.number != raw["n"]:
+            raise ValueError(f"it goes back from {rewind.upto}, and is line {raw['n']}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no line of a journal: {error!r}") from None
+    return rewind, more
 
 
 def is_padding(rest: bytes) -> bool:

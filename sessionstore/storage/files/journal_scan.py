@@ -20,6 +20,9 @@ from sessionstore.storage.journal import Batch
 MAX_LINE = MAX_RECORD_BYTES + 16 * 1024
 """No line is longer: the value of a record, its key, and what the store adds."""
 
+_STEP = 4096
+"""How many bytes are read at a time on the way back to the start of a line."""
+
 _SECTOR = 512
 """The least that a disk writes whole (SQLite assumes the same)."""
 
@@ -36,17 +39,36 @@ class Tail(NamedTuple):
 
 
 def begin(file: io.BufferedReader, saved: Position) -> LineEnd:
-    """Return the end of the line that ends at ``saved``; the beginning if none ends there."""
-    length = min(journal_line.TAIL_LENGTH, saved.offset)
-    file.seek(saved.offset - length)
-    checksum = journal_line.checksum_before(file.read(length))
-    if checksum is None or saved.number == 0:
-        return LineEnd.of_nothing()
-    return LineEnd(saved.number, saved.offset, checksum)
+    """Return the end of the line that ends at ``saved``; the beginning if none ends there.
+
+    Another line may end there since space was freed: its number tells.
+    """
+    if saved.number:
+        end = journal_line.end_of(_line_before(file, saved.offset), saved.offset)
+        if end is not None and end.number == saved.number:
+            return end
+    return LineEnd.of_nothing()
 
 
-def batches(file: io.BufferedReader, start: LineEnd) -> Iterator[tuple[Batch, LineEnd]]:
-    """Yield each whole batch from ``start`` on, and its end, up to what is not chained."""
+def _line_before(file: io.BufferedReader, offset: int) -> bytes:
+    """Return what lies between the last two ends of a line up to ``offset``."""
+    found, start = b"", offset
+    while start > 0 and len(found) <= MAX_LINE:
+        length = min(_STEP, start)
+        start -= length
+        file.seek(start)
+        found = file.read(length) + found
+        if (at := found.rfind(b"\n", 0, -1)) >= 0:
+            return found[at + 1 :]
+    return found
+
+
+def batches(file: io.BufferedReader, start: LineEnd) -> Iterator[Batch]:
+    """Yield each whole batch from ``start`` on, up to what is not chained.
+
+    Raises:
+        ValueError: a line is whole, and this version cannot read it.
+    """
     file.seek(start.offset)
     items: list[JournalRecord | Rewind] = []
     end = start
@@ -55,13 +77,10 @@ def batches(file: io.BufferedReader, start: LineEnd) -> Iterator[tuple[Batch, Li
         if found is None:
             return
         end = found
-        try:
-            item, more = journal_line.parse(line)
-        except ValueError:  # whole, and not of this version
-            return
+        item, more = journal_line.parse(line)
         items.append(item)
         if not more:
-            yield Batch(items, Position(end.number, end.offset)), end
+            yield Batch(items, Position(end.number, end.offset))
             items = []
 
 

@@ -29,7 +29,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessionstore import clock
-from sessionstore.durable import making
+from sessionstore.durable import making, replace
 from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, kernel, liveness
@@ -293,10 +293,14 @@ def lock_file(directory: Directory, name: str) -> io.FileIO | None:
     """
 
     def opened(entry: str, _: int) -> int:
-        return directory.open(entry, os.O_RDWR | os.O_CREAT)
+        while True:
+            with suppress(FileNotFoundError):
+                return directory.open(entry, os.O_RDWR)
+            with suppress(FileExistsError):
+                replace.write_new(directory, entry, b"", flush_file=False)
 
     is_ours = False
-    with _mutex:  # a fork in between would leak the descriptor into the child
+    with FORK_GATE:  # a fork in between would leak the descriptor into the child
         file = io.FileIO(name, "r+", opener=opened)
         try:
             _require_regular(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ def value(text: object) -> bytes:
     return json.dumps(text).encode()
 
 
-def opened(place: Path, saved: Position = Position()) -> JournalFile:
+NOTHING = Position()
+
+
+def opened(place: Path, saved: Position = NOTHING) -> JournalFile:
     with Directory(str(place)) as journals:
         return JournalFile("s-1", journals, "main", saved, power=True, check=lambda _: None)
 
@@ -31,7 +35,7 @@ def read(place: Path) -> list[object]:
     with open(place / "main.jsonl", "rb") as file:
         return [
             item.value
-            for batch, _ in journal_scan.batches(file, LineEnd.of_nothing())
+            for batch in journal_scan.batches(file, LineEnd.of_nothing())
             for item in batch.items
             if isinstance(item, JournalRecord)
         ]
@@ -40,8 +44,10 @@ def read(place: Path) -> list[object]:
 def test_what_was_appended_is_read_again_after_a_new_open(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     assert journal.append([value("one")], None, AT, cancellable=False).number == 1
-    assert journal.append([value("two"), value({"three": 3})], "key", AT, cancellable=False).number == 3
-    saved = journal.flush()
+    both = [value("two"), value({"three": 3})]
+    assert journal.append(both, "key", AT, cancellable=False).number == 3
+    journal.flush()
+    saved = journal.flushed
     journal.close()
 
     again = opened(tmp_path, saved)
@@ -55,7 +61,8 @@ def test_what_was_appended_is_read_again_after_a_new_open(tmp_path: Path) -> Non
 def test_a_tail_that_is_torn_at_any_byte_is_erased_and_nothing_before_it(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.append([value("kept")], None, AT, cancellable=False)
-    saved = journal.flush()
+    journal.flush()
+    saved = journal.flushed
     journal.append([value("a" * 600), value("b")], None, AT, cancellable=False)
     journal.close()
     file = tmp_path / "main.jsonl"
@@ -72,7 +79,8 @@ def test_a_tail_that_is_torn_at_any_byte_is_erased_and_nothing_before_it(tmp_pat
 def test_a_lost_sector_of_the_last_line_is_a_torn_tail(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.append([value("kept")], None, AT, cancellable=False)
-    saved = journal.flush()
+    journal.flush()
+    saved = journal.flushed
     journal.append([value("a" * 2000)], None, AT, cancellable=False)
     journal.close()
     file = tmp_path / "main.jsonl"
@@ -84,7 +92,7 @@ def test_a_lost_sector_of_the_last_line_is_a_torn_tail(tmp_path: Path) -> None:
             lost[sector:stop] = filler * (stop - sector)
             file.write_bytes(lost)
             again = opened(tmp_path, saved)
-            assert again.last == 1
+            assert again.end.number == 1
             again.close()
 
 
@@ -98,7 +106,7 @@ def test_a_lost_sector_of_the_last_line_is_a_torn_tail(tmp_path: Path) -> None:
     ids=["in the middle", "extended", "last line edited"],
 )
 def test_a_journal_that_somebody_edited_is_damaged_and_kept(
-    tmp_path: Path, change, says: str
+    tmp_path: Path, change: Callable[[bytes], bytes], says: str
 ) -> None:
     journal = opened(tmp_path)
     for text in ("first", "second", "third"):
