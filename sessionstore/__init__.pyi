@@ -18,6 +18,8 @@ from sessionstore.errors import (
     SessionNotFound as SessionNotFound,
     SessionStoreError as SessionStoreError,
     StateTypeMismatch as StateTypeMismatch,
+    StepChanged as StepChanged,
+    StepUnsettled as StepUnsettled,
     StorageError as StorageError,
     WatchTimedOut as WatchTimedOut,
 )
@@ -38,6 +40,11 @@ from sessionstore.model.state import (
     SessionTimestamps as SessionTimestamps,
 )
 from sessionstore.model.status import SessionStatus as SessionStatus
+from sessionstore.model.step import (
+    Step as Step,
+    StepInfo as StepInfo,
+    StepStatus as StepStatus,
+)
 from sessionstore.model.summary import Page as Page, SessionSummary as SessionSummary
 from sessionstore.operations.cancel import (
     CancelOutcome as CancelOutcome,

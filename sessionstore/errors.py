@@ -243,10 +243,12 @@ class StateTypeMismatch(SessionStoreError, TypeError):
 class NotStorable(SessionStoreError, ValueError):
     """The value at ``path`` would not read back equal; nothing was written.
 
-    ``reason`` says why. A path looks like ``data_buffer.fetch.scores[3]``.
+    ``reason`` says why. A path looks like ``data_buffer.fetch.scores[3]``. ``result`` is what a
+    step returned that cannot be kept.
     """
 
-    def __init__(self, session_id: str, path: str, reason: str) -> None:
+    def __init__(self, session_id: str, path: str, reason: str, result: Any = None) -> None:
+        self.result: Any = result
         self.session_id: str = session_id
         self.path: str = path
         self.reason: str = reason
@@ -302,6 +304,43 @@ class SessionEnded(NotResumable):
             session_id,
             f"it is {state.status}",
             remedy=f'store.resume("{printable(session_id)}", again=True) runs it again',
+        )
+
+
+class StepChanged(SessionStoreError, ValueError):
+    """The step ``step`` is kept, and its arguments or its type are not those of today."""
+
+    def __init__(
+        self, session_id: str, step: str, kept_at: str | None, reason: str | None = None
+    ) -> None:
+        self.session_id: str = session_id
+        self.step: str = step
+        self.kept_at: str | None = kept_at
+        self.reason: str = reason or "it is called with other arguments now"
+        name = printable(step)
+        super().__init__(
+            f"{printable(session_id)}: the step {name!r} was kept at {kept_at}, and {self.reason};"
+            f" give it another name, or run it again with Step({name!r}, rerun=True)"
+        )
+
+
+class StepUnsettled(SessionStoreError, RuntimeError):
+    """The step ``step`` may run at most once, has begun, and nobody knows what came of it."""
+
+    def __init__(
+        self, session_id: str, step: str, began_at: str, pid: int | None, host: str | None
+    ) -> None:
+        self.session_id: str = session_id
+        self.step: str = step
+        self.began_at: str = began_at
+        self.pid: int | None = pid
+        self.host: str | None = host
+        by = f"pid {pid}" if host is None else f"pid {pid} on {printable(host)}"
+        name, session = printable(step), printable(session_id)
+        super().__init__(
+            f"{session}: the step {name!r} was begun at {began_at} by {by}, which died within it;"
+            f" find out what came of it, then `sessionstore steps {session} --settle {name}=JSON`,"
+            f" or `--rerun {name}` if nothing did"
         )
 
 

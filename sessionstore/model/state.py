@@ -279,6 +279,8 @@ class SessionState(Part):
     """Where each journal ended: the number of its last flushed line, and its end in the file."""
     rewinds: dict[str, list[list[int]]] = Field(default_factory=dict)
     """The ways back that a journal may not have yet: pairs of ``back_to`` and the last line."""
+    steps_from: int = 0
+    """The number of the last record of ``steps`` when they were closed."""
 
     @property
     def memory(self) -> dict[str, Any]:

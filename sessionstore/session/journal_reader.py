@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 
+from sessionstore.errors import SessionCorrupt
 from sessionstore.model import codec
 from sessionstore.model.ids import check_id
 from sessionstore.model.journal import JournalRecord, Position, Rewind, in_force, is_hidden
@@ -86,6 +88,17 @@ class JournalReader:
     def keys(self) -> dict[str, int]:
         """Return the numbers of the records that have a key, by key."""
         return {one.key: one.number for one in self.records() if one.key is not None}
+
+    def last_number(self, start: Position) -> int:
+        """Return the number of the last line, looking from ``start`` on.
+
+        Of a damaged journal it is that before the damage.
+        """
+        end = start
+        with suppress(SessionCorrupt):
+            for batch in self._batches(start):
+                end = batch.end
+        return max([end.number, *(one.number for one in self._rewinds())])
 
     def recorded(self) -> list[Rewind]:
         """Return the ways back that the journal itself holds."""

@@ -32,8 +32,11 @@ class OpenJournal:
         """Held while something is written, not while it is flushed."""
         self._appender: JournalAppender | None = None
         self._keys: dict[str, int] | None = None
+        self._last: int | None = None
 
-    def append(self, values: Sequence[bytes], key: str | None, at: str) -> Appended:
+    def append(
+        self, values: Sequence[bytes], key: str | None, at: str, *, cancellable: bool = True
+    ) -> Appended:
         """Append values, to be flushed with :meth:`finish`.
 
         If a record has ``key``, nothing is appended: the number is that of the record.
@@ -43,7 +46,7 @@ class OpenJournal:
             if key is not None and (known := self._numbers().get(key)) is not None:
                 appender.flush()  # the append of that record may not have been flushed
                 return Appended(known)
-            appended = self._write(appender, values, key, at)
+            appended = self._write(appender, values, key, at, cancellable=cancellable)
             if key is not None:
                 self._numbers()[key] = appended.number
             return appended
@@ -72,6 +75,14 @@ class OpenJournal:
             return self._saved
         return self._appender.flushed if flushed else self._appender.end
 
+    def last_number(self) -> int:
+        """Return the number of the last line. It is looked up once if nothing was appended."""
+        if self._appender is not None:
+            return self._appender.end.number
+        if self._last is None:
+            self._last = self.reader.last_number(self._saved)
+        return self._last
+
     @property
     def missing(self) -> list[Rewind]:
         """The ways back that only the state tells: the journal may not have them."""
@@ -88,6 +99,7 @@ class OpenJournal:
         at: str,
         *,
         anew: bool = False,
+        cancellable: bool = True,
     ) -> Appended:
         last = appender.end.number
         ways_back = list[Rewind]()
@@ -98,7 +110,7 @@ class OpenJournal:
         recorded = last
         if anew and last:
             ways_back.append(Rewind(0, last))
-        appended = appender.append([*ways_back, *values], key, at, cancellable=True)
+        appended = appender.append([*ways_back, *values], key, at, cancellable=cancellable)
         if self._recorded is None:
             self._recorded = recorded
         return appended
@@ -179,3 +191,13 @@ def positions(state: SessionState) -> dict[str, Position]:
 def rewinds(state: SessionState) -> dict[str, list[Rewind]]:
     """Return the ways back that the journals may not have yet, by name."""
     return {name: [Rewind(*one) for one in pairs] for name, pairs in state.rewinds.items()}
+
+
+def end_in(state: SessionState, name: str) -> int:
+    """Return the number of the last line of a journal that counted when ``state`` was written.
+
+    A way back that the journal may not have yet is such a line.
+    """
+    ends = [one.number for one in rewinds(state).get(name, ())]
+    saved = positions(state).get(name, Position())
+    return max([saved.number, *ends])

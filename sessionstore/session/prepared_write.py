@@ -51,6 +51,8 @@ class PreparedWrite:
     """The checkpoint that holds this state, or None."""
     keeps: bool = False
     """Whether this write makes that checkpoint; else an earlier write has."""
+    needs_flush: bool = False
+    """Whether the journals have to be flushed before it: it says where they end."""
     replaces: str | None = None
     """The checkpoint that goes once this is stored."""
     ending: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Generic, NamedTuple
 
 from sessionstore.errors import (
@@ -24,6 +23,8 @@ from sessionstore.model.status import FINISHED, SessionStatus
 from sessionstore.process import liveness
 from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
+from sessionstore.session.journal_reader import JournalReader
+from sessionstore.session.open_journal import end_in, rewinds
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 
@@ -194,25 +195,18 @@ def _go_back(
     backend: Backend, current: SessionState, restored: SessionState, *, is_named: bool
 ) -> None:
     """Have the journals go on or, where a checkpoint was named, go back to where they were then."""
-    then, rewinds = restored.journals, dict(current.rewinds)
+    told = rewinds(current)
     for name in backend.journal_names(current.session_id) if is_named else ():
-        back_to = then[name][0] if name in then else 0
-        pending = rewinds.get(name, [])
-        last = max(
-            [_last_number(backend, current, name), *(Rewind(*one).number for one in pending)]
-        )
+        pending = told.get(name, [])
+        back_to = end_in(restored, name)
+        reader = JournalReader(backend, current.session_id, name, pending.copy)
+        last = reader.last_number(Position(*current.journals.get(name, ())))
         if last > back_to:
-            rewinds[name] = [*pending, [back_to, last]]
-    restored.journals, restored.rewinds = current.journals, rewinds
-
-
-def _last_number(backend: Backend, state: SessionState, name: str) -> int:
-    """Return the number of the last line of a journal; of a damaged one, that before the damage."""
-    end = Position(*state.journals.get(name, ()))
-    with suppress(SessionCorrupt):
-        for batch in backend.read_journal(state.session_id, name, end):
-            end = batch.end
-    return end.number
+            told[name] = [*pending, Rewind(back_to, last)]
+    if not is_named:
+        restored.steps_from = current.steps_from
+    restored.journals = current.journals
+    restored.rewinds = {name: [[*one] for one in ones] for name, ones in told.items()}
 
 
 def _begun(state: StateT) -> StateT:
@@ -228,6 +222,7 @@ _ACCOUNT = frozenset(
     {
         "schema_version", "revision", "incarnation", "status", "timestamps", "result", "owner",
         "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled", "journals", "rewinds",
+        "steps_from",
     }
 )  # fmt: skip
 """The fields that the store keeps account in."""

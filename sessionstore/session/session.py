@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self
+from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from sessionstore.errors import SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner
+from sessionstore.model.step import Step, StepInfo, Undeclared
 from sessionstore.session import verdict
 from sessionstore.session.journal import Journal
 from sessionstore.session.position import End
+from sessionstore.session.steps import Replayed, SessionSteps
 from sessionstore.session.writer import SessionWriter
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Session(Generic[StateT]):
@@ -44,6 +51,7 @@ class Session(Generic[StateT]):
 
     def __init__(self, writer: SessionWriter[StateT]) -> None:
         self._writer = writer
+        self._steps = SessionSteps(writer)
 
     def __repr__(self) -> str:
         return f"<Session {self._writer}>"
@@ -115,6 +123,101 @@ class Session(Generic[StateT]):
             ...     number = session.journal("messages").append({"role": "user", "text": "hi"})
         """
         return Journal(self._writer, name)
+
+    @overload
+    def step(
+        self, name: str | Step[Undeclared], fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    def step(
+        self, name: Step[T], fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+
+    def step(
+        self, name: str | Step[Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Call ``fn`` once and keep what it returns: after a crash it is returned, not called.
+
+        The result is durable before it is returned. It is kept as JSON, under the name of the
+        step, until a checkpoint, ``pause(resume_from=...)`` or ``complete()`` closes the step. An
+        exception is not kept: the step can be called again.
+
+        Args:
+            name: what the step is known by, or a :class:`~sessionstore.Step` with options. A name
+                is used once between two checkpoints.
+            fn: what to call. The type that it declares to return
+                is what a replay returns, too; without one the result has to be plain JSON.
+            args: what to call it with; those that JSON can hold are compared with the kept ones.
+            kwargs: the same, by keyword.
+
+        Raises:
+            NotStorable: the declared type cannot be kept as JSON, and nothing was called; or the
+                result cannot be kept, and is in the error.
+            StepChanged: the kept step had other arguments, as far as JSON can hold them.
+            StepUnsettled: it may run at most once, and a process died within it.
+            CancellationRequested: somebody asked that the session ends; nothing was called.
+            ValueError: the name was used already since the last checkpoint.
+            RuntimeError: a step of this session is running in this thread or task.
+            ClaimLost: as for :meth:`save`.
+            DurabilityUncertain: as for :meth:`Journal.append`; the call was made.
+            StorageError: the system refused.
+
+        Examples:
+            >>> with store.resume("ticket-1") as session:
+            ...     plan = session.step("plan", lambda text: {"team": text}, "billing")
+            >>> plan
+            {'team': 'billing'}
+        """
+        call = self._steps.begin(name, fn, args, kwargs)
+        if isinstance(call, Replayed):
+            return call.result
+        return self._steps.keep(call, self._steps.run(call, fn, args, kwargs))
+
+    def steps(self) -> list[StepInfo]:
+        """Return the steps of this session, oldest first, closed ones included.
+
+        Raises:
+            SessionCorrupt: the journal of the steps is damaged.
+            StorageError: the system refused.
+
+        Examples:
+            >>> with store.claim("ticket-1") as session:
+            ...     [(step.name, str(step.status)) for step in session.steps()]
+            [('plan', 'kept')]
+        """
+        return self._steps.listed()
+
+    def settle_step(self, name: str, result: Any) -> None:
+        """Say what came of a step that may run at most once, and whose process died within it.
+
+        A replay returns ``result``, once it is checked against the declared type.
+
+        Raises:
+            ValueError: no step of this name is unsettled.
+            NotStorable: JSON cannot hold the result.
+            ClaimLost: as for :meth:`save`.
+            StorageError: the system refused.
+
+        Examples:
+            >>> with store.claim("ticket-1") as session:
+            ...     session.settle_step("pay", {"paid": 12})
+        """
+        self._steps.settle(name, result)
+
+    def rerun_step(self, name: str) -> None:
+        """Let a step that is kept or unsettled be called again.
+
+        Raises:
+            ValueError: there is no open step of this name.
+            ClaimLost: as for :meth:`save`.
+            StorageError: the system refused.
+
+        Examples:
+            >>> with store.claim("ticket-1") as session:
+            ...     session.rerun_step("plan")
+        """
+        self._steps.allow_rerun(name)
 
     def save(self) -> int:
         """Store the state; return its revision. The session stays claimed.

@@ -23,6 +23,7 @@ Change = tuple[Part, str, Any]
 
 _CARRIED_OVER = (
     "latest_checkpoint_id", "checkpoint_enabled", "recovery", "forked_from", "journals", "rewinds",
+    "steps_from",
 )  # fmt: skip
 
 PartT = TypeVar("PartT", bound=Part)

@@ -22,7 +22,13 @@ def begin_pause(
     changes = outcome.paused(writer.state, node, resume_from, writer.now())
     kept = writer.find_kept() if node is None and resume_from is None else None
     keep = Keep(PAUSE, node) if kept is None else None
-    return writer.prepare(changes, keep=keep, kept=kept, ending="pause() was called")
+    return writer.prepare(
+        changes,
+        keep=keep,
+        kept=kept,
+        ending="pause() was called",
+        closes_steps=resume_from is not None,
+    )
 
 
 def begin_complete(writer: SessionWriter[StateT], output: dict[str, Any] | None) -> PreparedWrite:
@@ -31,7 +37,7 @@ def begin_complete(writer: SessionWriter[StateT], output: dict[str, Any] | None)
     # Only in the place of a last save that this state makes out of date.
     latest = writer.state.latest_checkpoint_id
     keep = writer.last_save() if latest is not None and is_last_save(latest) else None
-    return writer.prepare(changes, keep=keep, ending="complete() was called")
+    return writer.prepare(changes, keep=keep, ending="complete() was called", closes_steps=True)
 
 
 def begin_fail(

@@ -25,6 +25,7 @@ from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import RESERVED, Checkpoint
 from sessionstore.model.conversion import Default
 from sessionstore.model.ids import LAST_SAVE, is_last_save
+from sessionstore.model.journal import STEPS
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.process.fork import Mutex
 from sessionstore.session import foreign_values, position, stamp
@@ -133,17 +134,32 @@ class SessionWriter(Generic[StateT]):
             return self._journals.named(name)
 
     def append(
-        self, journal: OpenJournal, values: Sequence[bytes], key: str | None, *, anew: bool = False
+        self,
+        journal: OpenJournal,
+        values: Sequence[bytes],
+        key: str | None,
+        *,
+        anew: bool = False,
+        cancellable: bool = True,
     ) -> Appended:
         """Append values to a journal, or replace its records, to be finished by the journal."""
         self._check_usable()
         try:
             if anew:
                 return journal.rewrite(values, self.now())
-            return journal.append(values, key, self.now())
+            return journal.append(values, key, self.now(), cancellable=cancellable)
         except CancellationRequested as error:
             self.request = error
             raise
+
+    def steps_from(self) -> int:
+        """Return the number that a step begins under; a write that closes steps is waited for."""
+        with self.queue:
+            return self.state.steps_from
+
+    def _last_step(self) -> int:
+        """Return the number of the last record of ``steps``, which closes them."""
+        return max(self.state.steps_from, self.journal(STEPS).last_number())
 
     # --- prepare a write -------------------------------------------------------------------------
 
@@ -164,7 +180,7 @@ class SessionWriter(Generic[StateT]):
         undo = position.move_on(self.state, node, next_node)
         try:
             keep = Keep(checkpoint_type, node)
-            return self.prepare((), keep=keep, cancellable=True, undo=undo)
+            return self.prepare((), keep=keep, cancellable=True, undo=undo, closes_steps=True)
         except BaseException:
             undo()
             raise
@@ -208,10 +224,12 @@ class SessionWriter(Generic[StateT]):
         cancellable: bool = False,
         if_cancelled: Callable[[CancellationRequested], PreparedWrite] | None = None,
         undo: Callable[[], None] | None = None,
+        closes_steps: bool = False,
     ) -> PreparedWrite:
         """Return the write of the state with ``changes``; its arguments are those of the write.
 
-        ``keep`` makes it a checkpoint; ``kept`` is one that holds the state already.
+        ``keep`` makes it a checkpoint; ``kept`` is one that holds the state already. With
+        ``closes_steps`` code that goes on from there looks for no step before it.
 
         Raises:
             NotStorable: a value would not read back equal.
@@ -243,8 +261,11 @@ class SessionWriter(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
+            needs_flush = keep is not None or closes_steps
+            if closes_steps:
+                stamped.append((state, "steps_from", self._last_step()))
             if self._journals is not None:
-                stamped += self._journals.stamps(state, flushed=keep is None)
+                stamped += self._journals.stamps(state, flushed=not needs_flush)
             payload, stored = self._edited.encode_stamped(stamped)
             self._planned += 1
             return PreparedWrite(
@@ -255,6 +276,7 @@ class SessionWriter(Generic[StateT]):
                 latest=latest,
                 checkpoint=kept,
                 keeps=keep is not None,
+                needs_flush=needs_flush,
                 replaces=keep.replaces if keep else None,
                 ending=ending,
                 cancellable=cancellable or if_cancelled is not None,
@@ -359,7 +381,7 @@ class SessionWriter(Generic[StateT]):
                 prepared.follow(self.revision + 1, self._latest, self._clock())
             if self.claim.foreign_values:
                 foreign_values.keep_original(self.claim)
-            if prepared.keeps:
+            if prepared.needs_flush:
                 self._flush_journals()
             self._attempt = prepared
             self.claim.write(

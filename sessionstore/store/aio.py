@@ -313,6 +313,7 @@ class AsyncSessionStore(Generic[StateT]):
 
     exists: Final = awaited(SessionStore[StateT].exists)
     liveness: Final = awaited(SessionStore[StateT].liveness)
+    steps: Final = awaited(SessionStore[StateT].steps)
 
     def journal(self, session_id: str, name: str = "main") -> AsyncJournalView:
         """Return a journal of a session, to read; a plain method, as it reads nothing yet."""

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from sessionstore.errors import NotStorable, SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner
+from sessionstore.model.step import Step, StepInfo, Undeclared
 from sessionstore.session import verdict
 from sessionstore.session.journal import OpenedJournal
 from sessionstore.session.position import End
 from sessionstore.session.prepared_write import PreparedWrite
+from sessionstore.session.step_result import is_coroutine_function
+from sessionstore.session.steps import Replayed, SessionSteps
 from sessionstore.session.writer import SessionWriter
 from sessionstore.store.aio_journal import AsyncJournal
 from sessionstore.store.threads import Runner
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from sessionstore.operations.recovery import RecoveryReport
     from sessionstore.operations.start_up import SkippedSession, StartUp
     from sessionstore.session.edit import SessionEdit
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 class AsyncSession(Generic[StateT]):
@@ -47,6 +54,7 @@ class AsyncSession(Generic[StateT]):
         self._runner = runner
         self._order = asyncio.Lock()
         self._appends = asyncio.Lock()
+        self._steps = SessionSteps(writer)
 
     def __repr__(self) -> str:
         return f"<AsyncSession {self._writer}>"
@@ -96,6 +104,58 @@ class AsyncSession(Generic[StateT]):
     def journal(self, name: str = "main") -> AsyncJournal:
         """Return a journal of this session; see :meth:`sessionstore.Session.journal`."""
         return AsyncJournal(OpenedJournal(self._writer, name), self._runner, self._appends)
+
+    @overload
+    async def step(
+        self,
+        name: str | Step[Undeclared],
+        fn: Callable[P, Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R: ...
+
+    @overload
+    async def step(
+        self, name: str | Step[Undeclared], fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    async def step(
+        self, name: Step[T], fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+
+    async def step(
+        self, name: str | Step[Any], fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Await or call ``fn`` once and keep its result; see :meth:`sessionstore.Session.step`.
+
+        A plain function is called in a thread. A cancellation is delivered once that thread has
+        ended, and its result is kept.
+        """
+        steps, runner = self._steps, self._runner
+        call = await runner.run(partial(steps.begin, name, fn, args, kwargs))
+        if isinstance(call, Replayed):
+            return call.result
+        keep = partial(steps.keep, call)
+        if is_coroutine_function(fn):
+            with steps.within(call):
+                result = await fn(*args, **kwargs)
+        else:
+            result = await runner.call(partial(steps.run, call, fn, args, kwargs), undo=keep)
+        return await runner.run(partial(keep, result))
+
+    async def steps(self) -> list[StepInfo]:
+        """Return the steps of this session, oldest first, closed ones included."""
+        return await self._runner.run(self._steps.listed)
+
+    async def settle_step(self, name: str, result: Any) -> None:
+        """Say what came of an unsettled step; see :meth:`sessionstore.Session.settle_step`."""
+        await self._runner.run(partial(self._steps.settle, name, result))
+
+    async def rerun_step(self, name: str) -> None:
+        """Let a step that is kept or unsettled be called again."""
+        await self._runner.run(partial(self._steps.allow_rerun, name))
 
     async def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""

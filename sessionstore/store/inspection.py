@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sessionstore.model import codec, step
 from sessionstore.model.ids import check_id, checkpoint_ids_in_order
+from sessionstore.model.journal import STEPS
 from sessionstore.model.liveness import Liveness
+from sessionstore.model.state import SessionState
+from sessionstore.model.step import StepInfo
 from sessionstore.session import inspect
 from sessionstore.session.journal import JournalView
 from sessionstore.session.journal_reader import open_reader
@@ -99,6 +103,23 @@ class StoreInspection:
         """
         names = self._backend.journal_names(check_id(session_id))
         return [self.journal(session_id, name) for name in names]
+
+    def steps(self, session_id: str) -> list[StepInfo]:
+        """Return the steps of a session, oldest first, closed ones included; without a lock.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            SessionCorrupt: its state, or the journal of its steps, is damaged.
+            StorageError: the system refused.
+
+        Examples:
+            >>> [(step.name, str(step.status)) for step in store.steps("ticket-1")]
+            [('plan', 'kept')]
+        """
+        stored = self._backend.read(check_id(session_id))
+        state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+        return step.listed(self.journal(session_id, STEPS), state.steps_from)
 
     def checkpoint_names(self, session_id: str) -> list[str]:
         """Return the ids of a session's checkpoints, oldest first, without reading any of them.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from sessionstore.log import about, logger
@@ -20,7 +22,10 @@ class Runner:
     """Threads that do the I/O of an event loop."""
 
     def __init__(self) -> None:
-        self._pool = PerProcess(_new_pool)  # a forked child has no threads of its parent's
+        # A forked child has no threads of its parent's.
+        self._pool = PerProcess(_new_pool)
+        self._calls = PerProcess(_new_pool)
+        """For the application's own functions, which may take long: no save waits for them."""
 
     def __reduce__(self) -> tuple[type[Runner], tuple[()]]:
         return type(self), ()
@@ -30,7 +35,18 @@ class Runner:
 
         A cancellation is delivered afterwards. Nobody receives the result then: ``undo`` gets it.
         """
-        pool = self._pool.get()
+        return await self._run(self._pool.get(), work, undo)
+
+    async def call(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
+        """Do ``work`` as :meth:`run` does, in the context of the caller: it is not the store's."""
+        return await self._run(self._calls.get(), partial(copy_context().run, work), undo)
+
+    async def _run(
+        self,
+        pool: ThreadPoolExecutor,
+        work: Callable[[], T],
+        undo: Callable[[T], object] | None,
+    ) -> T:
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(pool, work)
         try:
@@ -59,9 +75,9 @@ class Runner:
 
     async def close(self) -> None:
         """End the threads."""
-        pool = self._pool.drop()
-        if pool is not None:
-            await asyncio.get_running_loop().run_in_executor(None, pool.shutdown)
+        for pool in (self._calls.drop(), self._pool.drop()):
+            if pool is not None:
+                await asyncio.get_running_loop().run_in_executor(None, pool.shutdown)
 
 
 def _new_pool() -> ThreadPoolExecutor:
