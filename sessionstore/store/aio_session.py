@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -134,7 +135,9 @@ class AsyncSession(Generic[StateT]):
         ended, and its result is kept.
         """
         steps, runner = self._steps, self._runner
-        call = await runner.run(partial(steps.begin, name, fn, args, kwargs))
+        # The context says whether this task is within a step.
+        begin = partial(copy_context().run, steps.begin, name, fn, args, kwargs)
+        call = await runner.run(begin)
         if isinstance(call, Replayed):
             return call.result
         keep = partial(steps.keep, call)
