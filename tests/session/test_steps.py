@@ -529,14 +529,16 @@ def test_a_cancelled_plain_function_is_waited_for_and_kept(tmp_path: Path) -> No
         return 7
 
     async def cancelled() -> None:
-        async with AsyncSessionStore(tmp_path / "store") as store:
-            async with store.create("goal", session_id="s-1") as session:
-                task = asyncio.create_task(session.step("slow", slow))
-                await asyncio.to_thread(inside.wait)
-                task.cancel()
-                go_on.set()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
+        async with (
+            AsyncSessionStore(tmp_path / "store") as store,
+            store.create("goal", session_id="s-1") as session,
+        ):
+            task = asyncio.create_task(session.step("slow", slow))
+            await asyncio.to_thread(inside.wait)
+            task.cancel()
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
     asyncio.run(cancelled())
     with SessionStore(tmp_path / "store").resume("s-1") as session:
@@ -546,25 +548,29 @@ def test_a_cancelled_plain_function_is_waited_for_and_kept(tmp_path: Path) -> No
 
 def test_a_cancelled_coroutine_is_not_kept(tmp_path: Path) -> None:
     async def run() -> None:
-        async with AsyncSessionStore(tmp_path / "store") as store:
-            async with store.create("goal", session_id="s-1") as session:
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.05):
-                        await session.step("slow", asyncio.sleep, DEADLINE)
-                assert await session.step("slow", asyncio.sleep, 0) is None
+        async with (
+            AsyncSessionStore(tmp_path / "store") as store,
+            store.create("goal", session_id="s-1") as session,
+        ):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await session.step("slow", asyncio.sleep, DEADLINE)
+            assert await session.step("slow", asyncio.sleep, 0) is None
 
     asyncio.run(run())
 
 
 def test_a_nested_step_is_refused_in_the_thread_of_a_plain_function_too(tmp_path: Path) -> None:
     async def run() -> None:
-        async with AsyncSessionStore(tmp_path / "store") as store:
-            async with store.create("goal", session_id="s-1") as session:
+        async with (
+            AsyncSessionStore(tmp_path / "store") as store,
+            store.create("goal", session_id="s-1") as session,
+        ):
 
-                def outer() -> None:
-                    asyncio.run(session.step("inner", Counted(1)))
+            def outer() -> None:
+                asyncio.run(session.step("inner", Counted(1)))
 
-                with pytest.raises(RuntimeError, match="within another step"):
-                    await session.step("outer", outer)
+            with pytest.raises(RuntimeError, match="within another step"):
+                await session.step("outer", outer)
 
     asyncio.run(run())
