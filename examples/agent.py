@@ -55,7 +55,7 @@ class World:
         """Note a call, as a bill would, and die now and then."""
         with open(self._log, "a", encoding="utf-8") as log:
             log.write(name + "\n")
-        if random.random() < self._dies:  # noqa: S311 - it decides when to die, nothing else
+        if random.random() < self._dies:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def think(self, messages: list[dict[str, Any]]) -> Reply:
