@@ -126,11 +126,11 @@ def render(rows: list[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def replace(page: str, table: str) -> str:
+def replace(page: str, table: str, begin: str = BEGIN, end: str = END) -> str:
     """Return the page with ``table`` in the place of its own."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+    before, rest = page.split(begin)
+    _, after = rest.split(end, 1)
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 
 def main(argv: list[str]) -> int:
