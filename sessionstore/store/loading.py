@@ -41,6 +41,7 @@ _MODULES = (
     "sessionstore.operations.transfer.import_",
     "sessionstore.operations.watch",
     "sessionstore.session.edit",
+    "sessionstore.session.journal",
     "sessionstore.session.opener",
     "sessionstore.session.session",
     "sessionstore.storage.files.application_files",
