@@ -28,6 +28,7 @@ _MODULES = (
     "sessionstore.operations.diff",
     "sessionstore.operations.doctor",
     "sessionstore.operations.explain",
+    "sessionstore.operations.follow",
     "sessionstore.operations.fork",
     "sessionstore.operations.history",
     "sessionstore.operations.mark",
