@@ -275,6 +275,9 @@ class SessionState(Part):
     """How the session was last stopped without a verdict, or None."""
     forked_from: dict[str, Any] | None = None
     """The session, checkpoint and revision that a fork was made from, or None."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Texts to find the session by. At most 64; keys as ids, values of up to 256 characters. They
+    go on through a resume, whichever checkpoint it restores, and through a fork."""
 
     @property
     def memory(self) -> dict[str, Any]:

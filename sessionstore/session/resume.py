@@ -184,6 +184,7 @@ def restore(
     restored.revision = current.revision
     restored.incarnation = current.incarnation
     restored.recovery = current.recovery
+    restored.labels = current.labels
     return Restored(_begun(restored), kept, keep_current)
 
 
@@ -199,10 +200,10 @@ def _begun(state: StateT) -> StateT:
 _ACCOUNT = frozenset(
     {
         "schema_version", "revision", "incarnation", "status", "timestamps", "result", "owner",
-        "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled",
+        "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled", "labels",
     }
 )  # fmt: skip
-"""The fields that the store keeps account in."""
+"""The fields that the store keeps account in, and what goes on through a resume."""
 
 
 def is_newer(current: SessionState, restored: SessionState) -> bool:
