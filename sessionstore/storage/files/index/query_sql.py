@@ -97,9 +97,11 @@ def streams(query: SessionQuery, lead: int | None = 0) -> list[RowStream]:
             # A time that is not known lies in no range.
             bounds = updated if order == "updated" else started
             for is_unknown in (False, True) if bounds == (None, None) else (False,):
-                known = f"{table}.{order} IS {'' if is_unknown else 'NOT '}NULL"
                 by_label = table == "labels"  # where those of no known time are in order, too
-                is_few = (is_unknown and not by_label) or (lead is None and order == "started")
+                is_few = lead is None and order == "started"
+                negated = "" if is_unknown else "NOT "
+                known = f"{'+' if is_few else ''}{table}.{order} IS {negated}NULL"
+                is_few = is_few or (is_unknown and not by_label)
                 narrowed = (*where, *extra, known)
                 found.append(RowStream(table, narrowed, bound, order, is_unknown, is_few))
     return found
