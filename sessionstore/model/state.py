@@ -278,6 +278,10 @@ class SessionState(Part):
     labels: dict[str, str] = Field(default_factory=dict)
     """Texts to find the session by. At most 64; keys as ids, values of up to 256 characters. They
     go on through a resume, whichever checkpoint it restores, and through a fork."""
+    journals: dict[str, list[int]] = Field(default_factory=dict)
+    """Where each journal ended: the number of its last flushed line, and its end in the file."""
+    rewinds: dict[str, list[list[int]]] = Field(default_factory=dict)
+    """The ways back that a journal may not have yet: pairs of ``back_to`` and the last line."""
 
     @property
     def memory(self) -> dict[str, Any]:
