@@ -228,9 +228,9 @@ def write_new(directory: Directory, name: str, data: bytes, *, flush_file: bool)
         raise
 
 
-def write_over(directory: Directory, name: str, data: bytes) -> None:
-    """Replace ``name``, whatever it is, by a complete file that is not flushed."""
-    staged = Staged(directory, data, flush_file=False)
+def write_over(directory: Directory, name: str, data: bytes, *, flush_file: bool = False) -> None:
+    """Replace ``name``, whatever it is, by a complete file."""
+    staged = Staged(directory, data, flush_file=flush_file)
     try:
         _move_over(directory, staged.name, name)
     except BaseException:

@@ -275,6 +275,10 @@ class SessionState(Part):
     """How the session was last stopped without a verdict, or None."""
     forked_from: dict[str, Any] | None = None
     """The session, checkpoint and revision that a fork was made from, or None."""
+    journals: dict[str, list[int]] = Field(default_factory=dict)
+    """Where each journal ended: the number of its last flushed line, and its end in the file."""
+    rewinds: dict[str, list[list[int]]] = Field(default_factory=dict)
+    """The ways back that a journal may not have yet: pairs of ``back_to`` and the last line."""
 
     @property
     def memory(self) -> dict[str, Any]:

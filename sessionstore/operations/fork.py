@@ -66,7 +66,9 @@ def fork(
     state.timestamps.completed_at = None
     state.timestamps.paused_at_time = text
     first = create.first_state(SessionState, None, state, {}, now)
-    writer = SessionWriter(None, first, clock=backend.clock, owner=backend.new_owner(now))
+    writer = SessionWriter(
+        None, first, clock=backend.clock, backend=backend, owner=backend.new_owner(now)
+    )
     writer.finish_create(backend, writer.begin_save())
     try:
         # A checkpoint of its own, so that it can be resumed without its parent.

@@ -191,6 +191,7 @@ class SessionOpener(Generic[StateT]):
             keep_checkpoints=self.keep_checkpoints,
             owner=owner,
             default=self.default,
+            backend=self.backend,
         )
 
 

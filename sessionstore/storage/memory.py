@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
+
+from pydantic_core import from_json
 
 from sessionstore import clock
 from sessionstore.errors import (
@@ -19,6 +22,7 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.model import codec, mending
+from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
 from sessionstore.process import identity
@@ -26,6 +30,7 @@ from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.journal import Appended, Batch, JournalAppender
 from sessionstore.storage.values import CancelRequest, Probe
 
 
@@ -35,6 +40,7 @@ class _Kept:
 
     payload: bytes
     checkpoints: dict[str, bytes] = field(default_factory=dict)
+    journals: dict[str, list[Batch]] = field(default_factory=dict)
 
 
 class MemoryBackend(Backend):
@@ -136,6 +142,18 @@ class MemoryBackend(Backend):
     def is_current(self, session_id: str, checkpoint_id: str) -> bool:
         kept = self._kept(session_id)
         return kept.checkpoints.get(checkpoint_id) is kept.payload
+
+    def journal_names(self, session_id: str) -> list[str]:
+        return sorted(self._kept(session_id).journals)
+
+    def journal_rewinds(self, session_id: str, name: str) -> list[Rewind]:
+        batches = self._kept(session_id).journals.get(name, [])
+        return [item for batch in batches for item in batch.items if isinstance(item, Rewind)]
+
+    def read_journal(self, session_id: str, name: str, start: Position) -> Iterator[Batch]:
+        batches = self._kept(session_id).journals.get(name, [])
+        # An item is a copy: what the application does to a value changes nothing that is kept.
+        return (deepcopy(batch) for batch in batches[start.offset :])
 
     def importer(self) -> SessionImporter:
         return MemoryImporter(self)
@@ -239,6 +257,12 @@ class MemoryClaim(Claim):
     def remove_checkpoint(self, checkpoint_id: str) -> None:
         self._kept.checkpoints.pop(checkpoint_id, None)
 
+    def open_journal(self, name: str, saved: Position) -> JournalAppender:
+        del saved  # there is no tail to look for
+        with self._backend._changed:
+            self._check()
+        return MemoryJournal(self, self._kept.journals.setdefault(name, []))
+
     def delete(self) -> None:
         with self._backend._changed:
             self._check_held()
@@ -263,6 +287,12 @@ class MemoryClaim(Claim):
         if self._backend._claims.get(self.session_id) is not self:
             raise ClaimLost(self.session_id, "this claim was released")
 
+    def check_appends(self, *, cancellable: bool) -> None:
+        """Raise unless the claim still gives the right to append."""
+        self._check()
+        if cancellable and self.request is not None:
+            raise self.request.to_error(self.session_id)
+
     def _check(self) -> None:
         self._check_held()
         if self._backend._sessions.get(self.session_id) is not self._kept:
@@ -274,6 +304,43 @@ class MemoryClaim(Claim):
                 found=codec.peek_revision(self._kept.payload),
                 detail="it was changed without a claim",
             )
+
+
+class MemoryJournal(JournalAppender):
+    """A journal of a claim within this process. The offset of a position counts its batches."""
+
+    def __init__(self, claim: MemoryClaim, batches: list[Batch]) -> None:
+        self._claim = claim
+        self._batches = batches
+
+    @property
+    def end(self) -> Position:
+        return self._batches[-1].end if self._batches else Position()
+
+    @property
+    def flushed(self) -> Position:
+        return self.end
+
+    def append(
+        self, items: Sequence[bytes | Rewind], key: str | None, at: str, *, cancellable: bool
+    ) -> Appended:
+        claim = self._claim
+        with claim._backend._changed:
+            claim.check_appends(cancellable=cancellable)
+            number, kept = self.end.number, list[JournalRecord | Rewind]()
+            for item in items:
+                number = item.number if isinstance(item, Rewind) else number + 1
+                is_last = len(kept) == len(items) - 1
+                kept.append(
+                    item
+                    if isinstance(item, Rewind)
+                    else JournalRecord(number, at, from_json(item), key if is_last else None)
+                )
+            self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
+        return Appended(number)
+
+    def flush(self, appended: Appended | None = None) -> None:
+        """Memory has nothing to flush."""
 
 
 class MemoryImporter(SessionImporter):
