@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from sessionstore import RetentionPolicy, SessionStore
+from sessionstore.cli.options.fields import complete_fields
 from tests.support.cli import GONE, HOSTILE, acting, data, invoke, put, run, state
 from tests.support.processes import Child, left_active
 
@@ -144,6 +146,11 @@ def test_a_label_is_a_column_and_all_of_them_are_one(root: Path) -> None:
         ["two", "42", "env=test,", "user=42", "triage"],
     ]
     assert invoke(root, "ls", "--fields", "label:").exit_code == 2
+
+
+def test_a_shell_completes_the_beginning_of_a_label_s_column() -> None:
+    context, option = click.Context(click.Command("ls")), click.Option(["--fields"])
+    assert complete_fields(context, option, "id,lab") == ["id,labels", "id,label:"]
 
 
 def test_json_has_the_labels(root: Path) -> None:
