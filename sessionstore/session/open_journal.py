@@ -43,9 +43,13 @@ class OpenJournal:
             if key is not None and (known := self._numbers().get(key)) is not None:
                 appender.flush()  # the append of that record may not have been flushed
                 return Appended(known)
+            # Race: Exception from a signal handler. It may come right after the write: whether the
+            # record is there, the next append with a key finds out.
+            keys, self._keys = self._keys, None
             appended = self._write(appender, values, key, at)
-            if key is not None:
-                self._numbers()[key] = appended.number
+            if keys is not None and key is not None:
+                keys[key] = appended.number
+            self._keys = keys
             return appended
 
     def rewrite(self, values: Sequence[bytes], at: str) -> Appended:
