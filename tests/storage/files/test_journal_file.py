@@ -139,3 +139,28 @@ def test_a_copy_by_links_keeps_its_bytes(tmp_path: Path) -> None:
     again.close()
     assert (tmp_path / "snapshot.jsonl").read_bytes() == before
     assert read(tmp_path) == ["one", "two"]
+
+
+@pytest.mark.parametrize("filler", [b"", b"\0" * 300, b" " * 300 + b"\n\0"])
+def test_padding_that_a_crash_left_is_erased_and_hides_nothing(
+    tmp_path: Path, filler: bytes
+) -> None:
+    journal = opened(tmp_path)
+    for number in range(5):
+        journal.append([value(number)], None, AT, cancellable=False)
+        journal.flush()
+    file = tmp_path / "main.jsonl"
+    left = file.read_bytes()
+    assert len(left) == 4096
+    assert [json.loads(line)["n"] for line in left.splitlines() if line.strip()] == [1, 2, 3, 4, 5]
+    assert read(tmp_path) == [0, 1, 2, 3, 4]
+    journal.close()
+    lines = file.read_bytes()
+    assert lines == left.rstrip() + b"\n"
+
+    file.write_bytes(left + filler)
+    again = opened(tmp_path)
+    assert file.read_bytes() == lines
+    again.append([value(5)], None, AT, cancellable=False)
+    again.close()
+    assert read(tmp_path) == [0, 1, 2, 3, 4, 5]
