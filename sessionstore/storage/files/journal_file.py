@@ -102,7 +102,7 @@ class JournalFile(JournalAppender):
         self._check(cancellable)
         with storage_errors("append to", self.path):
             self._renew_if_failed()
-            if not self._appended.is_as_left():
+            if not self._appended.is_as_left():  # which settles its end
                 raise RevisionConflict(
                     self.session_id,
                     expected=None,
@@ -116,8 +116,7 @@ class JournalFile(JournalAppender):
     def _compose(
         self, items: Sequence[bytes | Rewind], key: str | None, at: str
     ) -> tuple[bytes, LineEnd]:
-        end = self._appended.settle().known
-        flushed = self._appended.flushed.known.number
+        end, flushed = self._appended.end.known, self._appended.flushed.known.number
         lines = []
         for index, item in enumerate(items, start=1):
             is_last = index == len(items)
