@@ -17,6 +17,7 @@ from benchmarks import (
     concurrency,
     growth,
     imports,
+    journals,
     listing,
     many_checkpoints,
     peers,
@@ -30,6 +31,7 @@ from sessionstore.durable.mounts import is_local
 GROUPS: dict[str, Group] = {
     **save.GROUPS,
     **growth.GROUPS,
+    **journals.GROUPS,
     **concurrency.GROUPS,
     **claims.GROUPS,
     **many_checkpoints.GROUPS,
