@@ -218,9 +218,11 @@ def _measure_process(options: Options, place: str) -> list[Figure]:
 
 
 def _floors(stack: ExitStack, space: Path) -> dict[str, Callable[[], object]]:
-    with SessionStore(space / "floors", durability="process") as store:
-        with store.create("bench") as session:
-            state = session.state
+    with (
+        SessionStore(space / "floors", durability="process") as store,
+        store.create("bench") as session,
+    ):
+        state = session.state
     fill(state, 4 * KIB)
     runs: dict[str, Callable[[], object]] = {}
     for name in (FLOOR, "floor again"):

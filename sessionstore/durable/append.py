@@ -185,8 +185,8 @@ class AppendFile(Generic[T]):
         # Race: Release beside a flush. The number of a closed descriptor may be another file's.
         with self._flushing, self._writing:
             with suppress(OSError):  # the next holder looks at the end
-                end, is_ours = self.settle().offset, self.is_as_left()
-                if is_ours and end < self._size and self._is_padding(end, self._size):
+                end = self.settle().offset
+                if end < self._size and self.is_as_left() and self._is_padding(end, self._size):
                     self._cut()
             self.file.close()
 
