@@ -186,9 +186,12 @@ class JournalFile(JournalAppender):
                     file.close()
 
     def _find_end(self, file: io.FileIO, saved: Position) -> AppendFile[LineEnd]:
-        with open(file.fileno(), "rb", closefd=False) as reader:
+        reader = io.BufferedReader(file)  # open() would look again what kind of file it is
+        try:
             start = journal_scan.begin(reader, saved)
             tail = journal_scan.find_tail(reader, start, saved.number)
+        finally:
+            reader.detach()  # the file stays open
         if tail.damage is not None:
             raise _damaged(self.session_id, self.path, tail)
         if tail.end.number < saved.number:
