@@ -186,7 +186,8 @@ class JournalFile(JournalAppender):
                     file.close()
 
     def _find_end(self, file: io.FileIO, saved: Position) -> AppendFile[LineEnd]:
-        reader = io.BufferedReader(file)  # open() would look again what kind of file it is
+        # open() would look again what kind of file it is.
+        reader: io.BufferedReader = io.BufferedReader(file)
         try:
             start = journal_scan.begin(reader, saved)
             tail = journal_scan.find_tail(reader, start, saved.number)
