@@ -17,6 +17,8 @@ from benchmarks import (
     concurrency,
     growth,
     imports,
+    journal_bytes,
+    journals,
     listing,
     many_checkpoints,
     peers,
@@ -30,6 +32,8 @@ from sessionstore.durable.mounts import is_local
 GROUPS: dict[str, Group] = {
     **save.GROUPS,
     **growth.GROUPS,
+    **journals.GROUPS,
+    **journal_bytes.GROUPS,
     **concurrency.GROUPS,
     **claims.GROUPS,
     **many_checkpoints.GROUPS,

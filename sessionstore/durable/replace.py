@@ -238,6 +238,18 @@ def write_over(directory: Directory, name: str, data: bytes, *, flush_file: bool
         raise
 
 
+def write_over_in_pieces(directory: Directory, name: str, pieces: Iterable[bytes]) -> None:
+    """Replace ``name``, whatever it is, by a complete file of ``pieces``, which is flushed."""
+    temporary = temporary_name()
+    try:
+        write_pieces(directory, temporary, pieces, is_executable=False)
+        _move_over(directory, temporary, name)
+    except BaseException:
+        with suppress(OSError):
+            directory.unlink(temporary)
+        raise
+
+
 def _move_over(directory: Directory, name: str, target_name: str) -> None:
     retry_sharing(
         lambda: os.replace(

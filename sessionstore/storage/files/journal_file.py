@@ -75,13 +75,13 @@ class JournalFile(JournalAppender):
         self._power = power
         self._check = check
         self._directory = journals.path
-        self._file = self._locked_file(journals)
+        file = self._locked_file(journals)
         try:
-            self._appended = self._find_end(saved)
+            self._appended = self._find_end(file, saved)
             if power and not self._appended.end.offset:  # it may have been made just now
                 journals.flush()
         except BaseException:
-            self._file.close()
+            file.close()
             raise
 
     # --- append ----------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class JournalFile(JournalAppender):
         self._check(cancellable)
         with storage_errors("append to", self.path):
             self._renew_if_failed()
-            if not self._is_as_left():
+            if not self._appended.is_as_left():  # which settles its end
                 raise RevisionConflict(
                     self.session_id,
                     expected=None,
@@ -113,19 +113,10 @@ class JournalFile(JournalAppender):
             written = self._appended.append(lines, end)
         return Appended(end.number, (self._appended, written))
 
-    def _is_as_left(self) -> bool:
-        try:
-            there = os.lstat(self.path)
-        except FileNotFoundError:
-            return False
-        here = os.fstat(self._file.fileno())
-        return there.st_ino == here.st_ino and self._appended.is_as_left()
-
     def _compose(
         self, items: Sequence[bytes | Rewind], key: str | None, at: str
     ) -> tuple[bytes, LineEnd]:
-        end = self._appended.settle().known
-        flushed = self._appended.flushed.known.number
+        end, flushed = self._appended.end.known, self._appended.flushed.known.number
         lines = []
         for index, item in enumerate(items, start=1):
             is_last = index == len(items)
@@ -194,10 +185,14 @@ class JournalFile(JournalAppender):
                 if not keeps:
                     file.close()
 
-    def _find_end(self, saved: Position) -> AppendFile[LineEnd]:
-        with open(self._file.fileno(), "rb", closefd=False) as reader:
+    def _find_end(self, file: io.FileIO, saved: Position) -> AppendFile[LineEnd]:
+        # open() would look again what kind of file it is.
+        reader: io.BufferedReader = io.BufferedReader(file)
+        try:
             start = journal_scan.begin(reader, saved)
             tail = journal_scan.find_tail(reader, start, saved.number)
+        finally:
+            reader.detach()  # the file stays open
         if tail.damage is not None:
             raise _damaged(self.session_id, self.path, tail)
         if tail.end.number < saved.number:
@@ -209,30 +204,32 @@ class JournalFile(JournalAppender):
                 saved.number,
                 extra=about("journal_short", session_id=self.session_id, path=self.path),
             )
-        append.erase_after(self._file, tail.end.offset)
-        flushed = start
-        if self._power:
-            os.fsync(self._file.fileno())
-            flushed = tail.end
-        return AppendFile(self._file, End(tail.end.offset, tail.end), End(flushed.offset, flushed))
+        append.erase_after(file, tail.end.offset)
+        # What is behind ``start`` may not have been flushed: the first flush covers it, too.
+        end, flushed = End(tail.end.offset, tail.end), End(start.offset, start)
+        return AppendFile(file, self.path, end, flushed)
 
     # --- write anew ------------------------------------------------------------------------------
 
     def _renew_if_failed(self) -> None:
         """Write the journal to a new file if a flush of this one has failed."""
-        if self._appended.failure is None:
+        before = self._appended
+        if not before.has_failed:
             return
-        end = self._appended.settle()
+        flushed, end = self.flushed, before.settle()
         with Directory(self._directory) as journals:
-            self._replace(journals, self._file, end.offset)
+            self._replace(journals, before.file, end.offset)
             file = self._locked_file(journals)
-        self._file.close()
-        self._file = file
-        self._appended = AppendFile(file, end, end)
+        try:
+            # The system may have dropped what it could not flush: then the end is before it.
+            self._appended = self._find_end(file, flushed)
+        except BaseException:
+            file.close()
+            raise
+        before.close()
 
     def _replace(self, journals: Directory, file: io.FileIO, length: int) -> None:
-        data = os.pread(file.fileno(), length, 0)
-        replace.write_over(journals, self.name + SUFFIX, data, flush_file=True)
+        replace.write_over_in_pieces(journals, self.name + SUFFIX, append.pieces(file, length))
         journals.flush()
 
 
