@@ -178,7 +178,10 @@ def restore(
             remedy="pass from_last_save=True to go on from the stored state",
         ) from error
     keep_current = None
-    if not backend.is_current(current.session_id, chosen) and is_newer(current, restored):
+    goes_back = checkpoint_id is not None and current.journals != restored.journals
+    if not backend.is_current(current.session_id, chosen) and (
+        goes_back or is_newer(current, restored)
+    ):
         node, now = current.progress.current_node, backend.clock()
         keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
     foreign_values.report_checkpoint(current.session_id, stored)
