@@ -228,6 +228,7 @@ class FilesBackend(FilesReader):
         try:
             # Look again under the lock: the session may have been deleted since.
             status = self._require(session_id)
+            in_order = tidy and self._is_clear(session_id, lock)
         except SessionNotFound:
             lock.remove_file()
             lock.close()
@@ -236,12 +237,17 @@ class FilesBackend(FilesReader):
             lock.close()
             raise
         root_checks.follow_session(self._layout, session_id, status.st_mode)
-        claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
-        if tidy:  # always: the record of the last holder's end is not flushed
-            from sessionstore.storage.files import leftovers
+        identity = (status.st_dev, status.st_ino)
+        return self._claimed(session_id, lock, identity, in_order=in_order)
 
-            leftovers.remove(self._layout.session(session_id), session_id)
-        return claim
+    def _is_clear(self, session_id: str, lock: locks.HeldLock) -> bool:
+        from sessionstore.storage.files import leftovers
+
+        last = lock.previous_holder
+        trusts_word = last is not None and self.lock_is_proof(last)
+        return leftovers.clear(
+            self._layout.session(session_id), session_id, lock, trusts_word=trusts_word
+        )
 
     def _require(self, session_id: str) -> os.stat_result:
         status = self._directory_status(session_id)
@@ -274,6 +280,7 @@ class FilesBackend(FilesReader):
         identity: tuple[int, int],
         state: Version | None = None,
         token: str | None = None,
+        in_order: bool = False,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
 
@@ -288,6 +295,7 @@ class FilesBackend(FilesReader):
             released=self._fold_released,
             state=state,
             token=token,
+            in_order=in_order,
         )
 
     # --- creating --------------------------------------------------------------------------------
@@ -316,7 +324,9 @@ class FilesBackend(FilesReader):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.state, built.token)
+        claim = self._claimed(
+            session_id, lock, built.identity, built.state, built.token, in_order=True
+        )
         claim.confirm()  # nobody else can hold a new session
         return claim
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 import os
 import random
 import stat
@@ -26,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sessionstore import clock
 from sessionstore.durable import making
@@ -34,6 +33,8 @@ from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, kernel, liveness
 from sessionstore.process.fork import FORK_GATE, PerProcess
+from sessionstore.storage.files import lock_record
+from sessionstore.storage.files.lock_record import Record
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
@@ -58,9 +59,6 @@ _TOUCHED = 3600.0
 """Seconds after which a look at a held lock touches its file: programs such as systemd-tmpfiles
 remove files that are older than some days."""
 
-_RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
-_RECORD_LIMIT = 64 * 1024
-
 
 class Held(Exception):
     """Somebody else has the lock: ``holder``, as far as the lock file tells."""
@@ -70,15 +68,6 @@ class Held(Exception):
         super().__init__()
 
 
-class Record(NamedTuple):
-    """What a lock file says of who has the lock, or had it last."""
-
-    holder: SessionOwner
-    released_at: str | None = None
-    is_tentative: bool = False
-    """Whether the holder is still looking whether it may keep the lock."""
-
-
 class HeldLock:
     """A lock file whose lock this process has."""
 
@@ -86,12 +75,19 @@ class HeldLock:
         self.path = path
         self.holder = holder
         self._file = file
-        self._inode = os.fstat(file.fileno()).st_ino
+        status = os.fstat(file.fileno())
+        self._inode = status.st_ino
+        self.identity: tuple[int, int] = (status.st_dev, status.st_ino)
+        """Device and inode of the lock file."""
         self._pid = os.getpid()
+        found = lock_record.read_json(file)
         # Race: Claim that only looks. The record before a tentative one stays the last holder's.
-        self._before = _before(_read_json(file))
+        self._before = lock_record.before(found)
+        self.last_word: dict[str, Any] | None = lock_record.last_word(found)
+        """The word of the last holder that it left the session in order; None if it gave none."""
         self._is_tentative = True
-        previous = _to_record(self._before)
+        self._is_ended = False
+        previous = lock_record.parse(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
         identity.hold(holder)
         _held.add(self)
@@ -136,32 +132,49 @@ class HeldLock:
         identity.let_go(self.holder)
 
     def write_record(self) -> None:
-        """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""
+        """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot.
+
+        Raises:
+            OSError: the record of the last holder can neither be replaced nor removed.
+        """
         tentative = {"owner": self.holder.model_dump(), "tentative": True, "before": self._before}
-        self._write(tentative)
+        # Race: Word of an older holder. It is withdrawn before anything else is done, also where
+        # a full disk keeps this holder from naming itself.
+        if not self._write(tentative):
+            self._file.truncate(0)
 
     def confirm(self) -> None:
         """Tell others that the holder keeps the lock."""
         self._is_tentative = False
         self._write({"owner": self.holder.model_dump()})
 
-    def write_end(self, released_at: datetime) -> None:
-        """Tell others who let go; one that only looked leaves the record as it was."""
+    def write_end(self, released_at: datetime, word: dict[str, Any] | None = None) -> None:
+        """Tell others who let go; one that only looked leaves the record as it was.
+
+        ``word`` is that of a holder that leaves the session in order.
+        """
+        self._is_ended = True
         if self._is_tentative:
+            if self._before is not None and word is None:
+                self._before.pop("in_order", None)
             self._write(self._before)
         else:
             ended = clock.to_text(released_at)
-            self._write({"owner": self.holder.model_dump(), "released_at": ended})
+            self._write({"owner": self.holder.model_dump(), "released_at": ended, "in_order": word})
 
-    def _write(self, record: dict[str, Any] | None) -> None:
-        if self._file.closed:
-            return
-        data = b"\n" + json.dumps(record).encode() + b"\n" if record else b""
-        # Only a courtesy to those who are refused: the lock itself holds without it.
-        with suppress(OSError):
-            self._file.seek(_RECORD_OFFSET)
-            os.write(self._file.fileno(), data[_RECORD_OFFSET:])
-            self._file.truncate(len(data))
+    def resume_use(self) -> None:
+        """Withdraw the record of the end, if it was written and the claim is used all the same."""
+        if self._is_ended:
+            # Race: Use after the last word. A release that was interrupted has not let go.
+            self.confirm()
+            self._is_ended = False
+
+    def _write(self, record: dict[str, Any] | None) -> bool:
+        """Replace the record, and return whether that was done.
+
+        To name the holder is a courtesy to those who are refused: the lock holds without it.
+        """
+        return self._file.closed or lock_record.write(self._file, record)
 
     def remove_file(self) -> None:
         """Remove the lock file while it is held, so that nobody can hold it afterwards."""
@@ -244,7 +257,7 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
                 if not lock_descriptor(file.fileno(), blocking=False):
                     # Race: Look that seems a claim. Those who look share the lock: if it can be
                     # shared, nobody holds it.
-                    return None, _read_record(file) if _is_claimed(file.fileno()) else None
+                    return None, lock_record.read(file) if _is_claimed(file.fileno()) else None
                 lock = HeldLock(path, file, by)
                 # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
@@ -363,7 +376,7 @@ def _look(path: str) -> tuple[bool, Record | None]:
         with io.FileIO(path, opener=_look_at) as file:
             _require_regular(file)
             held = _is_claimed(file.fileno())
-            return held, _read_record(file)
+            return held, lock_record.read(file)
     except FileNotFoundError:
         return False, None
 
@@ -371,39 +384,6 @@ def _look(path: str) -> tuple[bool, Record | None]:
 def _require_regular(file: io.FileIO) -> None:
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         raise OSError(errno.EINVAL, "the lock file is no regular file: remove it")
-
-
-def _read_record(file: io.FileIO) -> Record | None:
-    """Return the record, or None where there is none, or it is being written just now."""
-    return _to_record(_read_json(file))
-
-
-def _read_json(file: io.FileIO) -> dict[str, Any] | None:
-    try:
-        file.seek(_RECORD_OFFSET)
-        record = json.loads(file.read(_RECORD_LIMIT))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _before(record: dict[str, Any] | None) -> dict[str, Any] | None:
-    if record and record.get("tentative"):
-        before = record.get("before")
-        return before if isinstance(before, dict) else None
-    return record
-
-
-def _to_record(record: dict[str, Any] | None) -> Record | None:
-    if record is None:
-        return None
-    from sessionstore.model.state import SessionOwner  # it loads pydantic
-
-    try:
-        holder = SessionOwner.model_validate(record["owner"])
-    except (ValueError, KeyError):
-        return None
-    return Record(holder, record.get("released_at"), bool(record.get("tentative")))
 
 
 def _grace(record: Record | None, *, unnamed: float) -> float:
