@@ -38,6 +38,7 @@ from sessionstore.storage.files.lock_place import LockPlace
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.turn import Turn
 from sessionstore.storage.values import CancelRequest, CountsAndPages, Probe
 
 # Loaded when first used: the index loads sqlite3, a claim loads pydantic.
@@ -217,14 +218,29 @@ class FilesBackend(FilesReader):
 
         return cancel_request.find(self._layout, session_id, token)
 
-    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
-        return self._claim(session_id, owner, timeout)
+    def claim(
+        self, session_id: str, owner: SessionOwner, *, timeout: float, turn: Turn | None = None
+    ) -> Claim:
+        return self._claim(session_id, owner, timeout, turn)
+
+    def line_up(self, session_id: str) -> Turn:
+        from sessionstore.storage.files.waiting import FilesTurn
+
+        turn = FilesTurn(self._layout.lock(session_id))
+        turn.join()
+        return turn
 
     def _claim(
-        self, session_id: str, owner: SessionOwner, timeout: float, *, tidy: bool = True
+        self,
+        session_id: str,
+        owner: SessionOwner,
+        timeout: float,
+        turn: Turn | None = None,
+        *,
+        tidy: bool = True,
     ) -> FilesClaim:
         self._require(session_id)
-        lock = self._acquire(session_id, self.located(owner), timeout)
+        lock = self._acquire(session_id, self.located(owner), timeout, turn)
         try:
             # Look again under the lock: the session may have been deleted since.
             status = self._require(session_id)
@@ -258,18 +274,23 @@ class FilesBackend(FilesReader):
             raise SessionCorrupt(session_id, path, "it is a symbolic link, which is not followed")
         return status
 
-    def _acquire(self, session_id: str, by: SessionOwner, timeout: float) -> locks.HeldLock:
+    def _acquire(
+        self, session_id: str, by: SessionOwner, timeout: float, turn: Turn | None = None
+    ) -> locks.HeldLock:
         from sessionstore.storage.files import lock as locks
+        from sessionstore.storage.files.waiting import FilesTurn
+
+        place = turn if isinstance(turn, FilesTurn) else None
 
         refuse_link(self._layout.locks)
         path = self._layout.lock(session_id)
         with storage_errors("claim", path):
             try:
                 try:
-                    return locks.acquire(path, by, timeout=timeout)
+                    return locks.acquire(path, by, timeout=timeout, turn=place)
                 except FileNotFoundError:  # somebody removed locks/
                     store_marker.prepare(self._layout, foreign=self._copies)
-                    return locks.acquire(path, by, timeout=timeout)
+                    return locks.acquire(path, by, timeout=timeout, turn=place)
             except locks.Held as held:
                 raise _refusal(session_id, held.holder, path) from None
 

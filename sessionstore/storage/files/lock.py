@@ -21,25 +21,23 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sessionstore import clock
 from sessionstore.durable import making
 from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
-from sessionstore.process import identity, kernel, liveness
+from sessionstore.process import identity, liveness
 from sessionstore.process.fork import FORK_GATE, PerProcess
-from sessionstore.storage.files import lock_record
+from sessionstore.storage.files import lock_record, os_lock
 from sessionstore.storage.files.lock_record import Record
+from sessionstore.storage.files.waiting import FilesTurn
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
-
-_LOOKS_SHARE = kernel.PLATFORM != "win32"
 
 LOOK_GRACE = 2.0
 """Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
@@ -50,7 +48,7 @@ that is not starved; and a claim that the state refuses must not be named as the
 PROBE_GRACE = 0.1
 """Seconds for which a claim that is being decided may be taken for a holder by who looks."""
 
-UNKNOWN_GRACE = 0.0 if _LOOKS_SHARE else 0.003
+UNKNOWN_GRACE = 0.0 if os_lock.LOOKS_SHARE else 0.003
 """The same where the lock file names a holder whose process cannot be looked at, as in another PID
 namespace. Only where a look takes the lock as a claim does, the two have to be told apart by time:
 a look takes microseconds, so a lock that stays held longer is the holder's."""
@@ -196,14 +194,13 @@ class HeldLock:
 
 
 _held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
-_locked: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
 def _close_inherited() -> bool:
     """Close what a parent holds: a child that kept it would hold the lock after its death."""
     for held in list(_held):
         held.close()
-    for file in list(_locked):
+    for file in list(os_lock.open_files):
         file.close()
     return True
 
@@ -214,38 +211,51 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_inherited.get)
 
 
-def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
+def acquire(
+    path: str, by: SessionOwner, *, timeout: float, turn: FilesTurn | None = None
+) -> HeldLock:
     """Return the lock of ``path``, which is created if it is not there.
 
-    Waits at most ``timeout`` seconds, polling; there is no order among those who wait.
+    Waits at most ``timeout`` seconds, behind those who wait already. With a place in their line,
+    ``turn``, it does not wait: whoever has the place does.
 
     Raises:
         Held: somebody else has it.
         OSError: the file cannot be opened or locked.
     """
     started = time.monotonic()
-    pause = 0.001
-    while True:
-        lock, record = _try(path, by)
-        if lock is not None:
-            try:
-                lock.write_record()
-            except BaseException:
-                lock.close()
-                raise
-            return lock
-        # Unless it is stopped, whoever has the lock and is not named is about to say so, or to
-        # give it back.
-        if time.monotonic() - started >= max(timeout, _grace(record, unnamed=LOOK_GRACE)):
-            raise Held(record.holder if record and not record.released_at else None)
-        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
-        pause = min(pause * 2, 0.05)
+    line = turn or FilesTurn(path)
+    try:
+        while True:
+            lock, record = _try(path, by) if line.is_next() else (None, _held_by(path))
+            if lock is not None:
+                try:
+                    lock.write_record()
+                except BaseException:
+                    lock.close()
+                    raise
+                return lock
+            # Unless it is stopped, whoever has the lock and is not named is about to say so, or to
+            # give it back.
+            waited = time.monotonic() - started
+            if turn or waited >= max(timeout, _grace(record, unnamed=LOOK_GRACE)):
+                raise Held(record.holder if record and not record.released_at else None)
+            line.wait(started + timeout)
+    finally:
+        if turn is None:
+            line.close()
+
+
+def _held_by(path: str) -> Record | None:
+    """Return what the lock file says of who has the lock; None if nobody has it."""
+    held, record = _look(path)
+    return record if held else None
 
 
 def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
     """Return the lock, or else what the lock file says: None where others only look at it."""
     _inherited.get()  # a fork in C runs no code in the child: it is done by now
-    lock_descriptor = _lock_descriptor()
+    lock_descriptor = os_lock.lock_descriptor()
     while True:
         keeps = False
         # Race: Fork while a descriptor is opened. It would leak the descriptor into the child.
@@ -257,7 +267,9 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
                 if not lock_descriptor(file.fileno(), blocking=False):
                     # Race: Look that seems a claim. Those who look share the lock: if it can be
                     # shared, nobody holds it.
-                    return None, lock_record.read(file) if _is_claimed(file.fileno()) else None
+                    return None, lock_record.read(file) if os_lock.is_claimed(
+                        file.fileno()
+                    ) else None
                 lock = HeldLock(path, file, by)
                 # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
@@ -278,12 +290,12 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
 
     Gives None where the file is not there, cannot be opened, or is locked for ``timeout`` seconds.
     """
-    lock_descriptor = _lock_descriptor()
+    lock_descriptor = os_lock.lock_descriptor()
     give_up = time.monotonic() + timeout
     file: io.FileIO | None = None
     with suppress(OSError), FORK_GATE:  # a fork in between would leak the descriptor into the child
         file = io.FileIO(path, "r+", opener=_create if create else _open_present)
-        _locked.add(file)
+        os_lock.open_files.add(file)
     if file is None:
         yield None
         return
@@ -338,44 +350,18 @@ def is_free(locks: Directory, session_id: str) -> bool:
     try:
         with io.FileIO(f"{session_id}.lock", opener=look_at) as file:
             # Whatever else than a file it may be: no claim of it is given.
-            return not _is_claimed(file.fileno())
+            return not os_lock.is_claimed(file.fileno())
     except FileNotFoundError:
         return True
     except IsADirectoryError:
         return False
 
 
-@cache
-def _lock_descriptor() -> Callable[..., bool]:
-    """Return filelock's function: found once, as a new index looks at a million locks."""
-    from filelock import lock_descriptor
-
-    return lock_descriptor
-
-
-def _is_claimed(fd: int) -> bool:
-    """Return whether a claim has the lock of an open file. A look shares it with other looks.
-
-    Where locks cannot be shared (Windows), a look seems a claim, too.
-    """
-    if not _LOOKS_SHARE:
-        return not _lock_descriptor()(fd, blocking=False)
-    import fcntl  # Windows has none
-
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return True
-        raise
-    return False
-
-
 def _look(path: str) -> tuple[bool, Record | None]:
     try:
         with io.FileIO(path, opener=_look_at) as file:
             _require_regular(file)
-            held = _is_claimed(file.fileno())
+            held = os_lock.is_claimed(file.fileno())
             return held, lock_record.read(file)
     except FileNotFoundError:
         return False, None
