@@ -55,7 +55,10 @@ def claim_session(
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
     owner = backend.new_owner(backend.clock())
-    claim = backend.claim(session_id, owner, timeout=timeout, turn=turn)
+    if turn is None:  # always, where a backend keeps no order among those who wait
+        claim = backend.claim(session_id, owner, timeout=timeout)
+    else:
+        claim = backend.claim(session_id, owner, timeout=timeout, turn=turn)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)

@@ -115,7 +115,8 @@ class Backend(ABC):
         - Who waits gets the session in the order of arrival.
         - A claim without a timeout is refused, too, where others wait for a session that is free
           for the moment.
-        - With ``turn``, a place from :meth:`line_up`, the attempt does not wait.
+        - With ``turn``, a place from :meth:`line_up`, the attempt does not wait. A backend that
+          keeps no order is never given one.
 
         Raises:
             SessionNotFound: there is no such session; the attempt creates none.

@@ -245,8 +245,8 @@ MUTANTS = (
         "storage/files/last_word.py",
         (
             (
-                '"boot_id": boot',
-                '"boot_id": ""',
+                "word == give(path, lock)",
+                "{**word, 'boot_id': ''} == {**(give(path, lock) or {}), 'boot_id': ''}",
             ),
         ),
         "tests/storage/files/test_last_word.py::test_a_word_vouches_only_for_what_it_names[of_another_boot]",
@@ -257,8 +257,8 @@ MUTANTS = (
         "storage/files/last_word.py",
         (
             (
-                "    version = sessionstore.__version__\n",
-                "    version = ''\n",
+                "word == give(path, lock)",
+                "{**word, 'version': ''} == {**(give(path, lock) or {}), 'version': ''}",
             ),
         ),
         "tests/storage/files/test_last_word.py::test_a_word_vouches_only_for_what_it_names[of_another_version]",
@@ -382,5 +382,61 @@ MUTANTS = (
             ),
         ),
         "tests/storage/files/test_last_word.py::test_what_a_claim_keeps_for_a_check_is_looked_at_by_the_next_claim_too",
+    ),
+    # --- those who wait ---------------------------------------------------------------------------
+    Mutant(
+        "a waiter does not look who is ahead in the line",
+        5,
+        "storage/files/waiting.py",
+        (
+            (
+                "                self._before = name\n                return False\n",
+                "                pass\n",
+            ),
+        ),
+        "tests/storage/files/test_waiting.py::test_processes_get_a_session_in_the_order_in_which_they_came",
+    ),
+    Mutant(
+        "a stopped waiter keeps the line waiting for ever",
+        5,
+        "storage/files/waiting.py",
+        (("                self._passed.add(first)\n", "                pass\n"),),
+        "tests/storage/files/test_waiting.py::test_a_waiter_that_is_stopped_is_passed_over_and_gets_its_turn_later",
+    ),
+    Mutant(
+        "the place of a dead waiter in the line counts",
+        5,
+        "storage/files/waiting.py",
+        (
+            (
+                "                if os_lock.is_claimed(file.fileno()):\n",
+                "                if True:\n",
+            ),
+        ),
+        "tests/storage/files/test_waiting.py::test_a_waiter_that_was_killed_costs_the_others_nothing",
+    ),
+    Mutant(
+        "a place in the line is not compared with its file",
+        5,
+        "storage/files/waiting.py",
+        (
+            (
+                "is_ours = line.status(str(number)).st_ino == os.fstat(file.fileno()).st_ino",
+                "is_ours = True",
+            ),
+        ),
+        "tests/storage/files/test_waiting.py::test_a_place_that_was_taken_for_deserted_is_taken_again",
+    ),
+    Mutant(
+        "who gave up waiting leaves its place in the line",
+        5,
+        "storage/files/waiting.py",
+        (
+            (
+                "                os.unlink(os.path.join(self._line, str(self._number)))\n",
+                "                pass\n",
+            ),
+        ),
+        "tests/storage/files/test_waiting.py::test_ctrl_c_ends_a_wait_and_leaves_no_place",
     ),
 )
