@@ -15,6 +15,7 @@ import sessionstore
 from benchmarks import (
     claims,
     concurrency,
+    contention,
     growth,
     imports,
     listing,
@@ -32,6 +33,7 @@ GROUPS: dict[str, Group] = {
     **growth.GROUPS,
     **concurrency.GROUPS,
     **claims.GROUPS,
+    **contention.GROUPS,
     **many_checkpoints.GROUPS,
     **imports.GROUPS,
     **listing.GROUPS,
