@@ -26,6 +26,7 @@ from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.turn import Turn
 
 
 class ClaimedState(NamedTuple, Generic[StateT]):
@@ -47,6 +48,7 @@ def claim_session(
     timeout: float,
     expected_revision: int | None,
     force: bool,
+    turn: Turn | None = None,
 ) -> ClaimedState[StateT]:
     """Return the claim on a session and the state under it, if the session may be claimed.
 
@@ -54,7 +56,11 @@ def claim_session(
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
-    claim = backend.claim(session_id, backend.new_owner(backend.clock()), timeout=timeout)
+    owner = backend.new_owner(backend.clock())
+    if turn is None:  # always, where a backend keeps no order among those who wait
+        claim = backend.claim(session_id, owner, timeout=timeout)
+    else:
+        claim = backend.claim(session_id, owner, timeout=timeout, turn=turn)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)
