@@ -375,6 +375,11 @@ class MemoryImporter(SessionImporter):
     def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
         self._kept(session_id).checkpoints[checkpoint_id] = payload
 
+    def put_journal(
+        self, session_id: str, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
+    ) -> None:
+        self._kept(session_id).journals[name] = _batches(batches)
+
     def put_file(
         self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
     ) -> None:
