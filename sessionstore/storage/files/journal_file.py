@@ -78,8 +78,10 @@ class JournalFile(JournalAppender):
         self._file = self._locked_file(journals)
         try:
             self._appended = self._find_end(saved)
-            if power and not self._appended.end.offset:  # it may have been made just now
-                journals.flush()
+            # A state says where it ends only once the names of the file were flushed.
+            self._is_anchored = saved.number > 0
+            if power:
+                self._anchor()
         except BaseException:
             self._file.close()
             raise
@@ -146,6 +148,7 @@ class JournalFile(JournalAppender):
     def flush(self, appended: Appended | None = None) -> None:
         if appended is None:
             with storage_errors("flush", self.path):
+                self._anchor()
                 self._renew_if_failed()
             file, end = self._appended, self._appended.settle()
         elif self._power and appended.flush is not None:
@@ -163,6 +166,17 @@ class JournalFile(JournalAppender):
         self._appended.close()
 
     # --- open ------------------------------------------------------------------------------------
+
+    def _anchor(self) -> None:
+        """Flush the names of the file and of its directory: the bytes alone survive nothing.
+
+        Another holder may have made them, and died before it flushed them, or flushes nothing.
+        """
+        if not self._is_anchored:
+            for path in (self._directory, os.path.dirname(self._directory)):
+                with Directory(path) as directory:
+                    directory.flush()
+            self._is_anchored = True
 
     def _locked_file(self, journals: Directory) -> io.FileIO:
         """Open the file under its lock; make it first if it is missing."""
@@ -237,15 +251,13 @@ class JournalFile(JournalAppender):
 
 
 @contextmanager
-def opened_journals(directory: Directory, *, power: bool) -> Iterator[Directory]:
+def opened_journals(directory: Directory) -> Iterator[Directory]:
     """Open the journals/ of a session; make it if it is missing."""
     try:
         journals = Directory(JOURNALS, directory)
     except FileNotFoundError:
         with suppress(FileExistsError):
             directory.make_directory(JOURNALS)
-        if power:
-            directory.flush()
         journals = Directory(JOURNALS, directory)
     with journals:
         yield journals
