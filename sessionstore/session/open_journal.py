@@ -45,7 +45,9 @@ class OpenJournal:
             if key is not None and (known := self._numbers().get(key)) is not None:
                 appender.flush()  # the append of that record may not have been flushed
                 return Appended(known)
-            keys, self._keys = self._keys, None  # an exception from outside may come anywhere
+            # Race: Exception from a signal handler. It may come right after the write: whether the
+            # record is there, the next append with a key finds out.
+            keys, self._keys = self._keys, None
             appended = self._write(appender, values, key, at)
             if keys is not None and key is not None:
                 keys[key] = appended.number
