@@ -115,7 +115,7 @@ class Staged:
             return
         if not expected.found_at(directory, name):
             raise Displaced
-        _move_over(directory, self.name, name)
+        move_over(directory, self.name, name)
 
     def _swap_back(self, name: str) -> None:
         """Undo the exchange: nobody can tell whether it displaced the expected file."""
@@ -228,17 +228,18 @@ def write_new(directory: Directory, name: str, data: bytes, *, flush_file: bool)
         raise
 
 
-def write_over(directory: Directory, name: str, data: bytes, *, flush_file: bool = False) -> None:
-    """Replace ``name``, whatever it is, by a complete file."""
-    staged = Staged(directory, data, flush_file=flush_file)
+def write_over(directory: Directory, name: str, data: bytes) -> None:
+    """Replace ``name``, whatever it is, by a complete file that is not flushed."""
+    staged = Staged(directory, data, flush_file=False)
     try:
-        _move_over(directory, staged.name, name)
+        move_over(directory, staged.name, name)
     except BaseException:
         staged.discard()
         raise
 
 
-def _move_over(directory: Directory, name: str, target_name: str) -> None:
+def move_over(directory: Directory, name: str, target_name: str) -> None:
+    """Let ``name`` replace ``target_name``, whatever that is."""
     retry_sharing(
         lambda: os.replace(
             directory.at(name),

@@ -315,7 +315,7 @@ class FilesClaim(Claim):
 
     def open_journal(self, name: str, saved: Position) -> JournalAppender:
         with self.opened("open a journal of") as directory:
-            with opened_journals(directory, power=self._power) as journals:
+            with opened_journals(directory) as journals:
                 self._name_live()
                 journal = JournalFile(
                     self.session_id,
