@@ -279,6 +279,14 @@ class MemoryClaim(Claim):
             self._check()
         return MemoryJournal(self, self._kept.journals.setdefault(name, []))
 
+    def rewrite_journal(
+        self, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
+    ) -> None:
+        anew = _batches(batches)
+        with self._backend._changed:
+            self._check()
+            self._kept.journals[name] = anew
+
     def delete(self) -> None:
         with self._backend._changed:
             self._check_held()

@@ -278,7 +278,7 @@ def test_a_journal_that_a_lost_holder_still_locks_is_not_touched(store: Store, f
     with held:
         (found,) = findings(store, repair=True)
         assert not found.is_repaired
-        assert "a process that has lost its claim" in found.repair
+        assert "a process without a claim" in found.repair
         assert file.read_bytes() == damaged
     assert findings(store, repair=True)[0].is_repaired
 

@@ -10,17 +10,17 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 
 from sessionstore.clock import Clock
 from sessionstore.durable import append, replace
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import open_below
-from sessionstore.errors import SessionCorrupt, StorageError
+from sessionstore.errors import SessionCorrupt
 from sessionstore.model import codec
 from sessionstore.model.state import SessionState
-from sessionstore.storage.files import journal_copy, journal_rescue, lock, state_file
+from sessionstore.storage.files import journal_copy, journal_rescue, state_file
 from sessionstore.storage.files.checkpoint_file import linked
 from sessionstore.storage.files.journal_rescue import Condition, Rescue
 from sessionstore.storage.files.layout import JOURNAL_SUFFIX, JOURNALS, STATE, Layout
@@ -87,6 +87,7 @@ class _Check:
         self._repair = repair
         self._in_use = in_use
         self._quarantine = partial(quarantine, layout, session_id=session_id, now=now)
+        self._locked = partial(journal_copy.locked, session_id=session_id)
         self._entry = partial(quarantine_entry, layout, session_id, now=now)
 
     def findings(self, journals: Directory) -> Iterator[Finding]:
@@ -199,7 +200,7 @@ class _Check:
 
     def _keep_whole(self, journals: Directory, name: str, saved: int, condition: Condition) -> str:
         path, reason = os.path.join(journals.path, name), str(condition.damage)
-        with self._locked(journals, name) as file, self._entry(path, reason) as entry:
+        with self._locked(journals, name=name) as file, self._entry(path, reason) as entry:
             if not linked(journals, name, entry, "journal.jsonl"):
                 whole = append.pieces(file, os.fstat(file.fileno()).st_size)
                 replace.write_pieces(entry, "journal.jsonl", whole, is_executable=False)
@@ -210,39 +211,21 @@ class _Check:
 
     def _write_anew(self, journals: Directory, name: str) -> str:
         saved = self._saved[name.removesuffix(JOURNAL_SUFFIX)]
-        with self._locked(journals, name) as file:
+        with self._locked(journals, name=name) as file:
             self._rewrite(journals, name, file, saved)
         return "a line in it says now which records were lost"
 
     def _rewrite(self, journals: Directory, name: str, file: io.FileIO, saved: int) -> None:
         """Replace a journal by one with its whole records, under its lock."""
-        temporary = replace.temporary_name()
         with open(file.fileno(), "rb", closefd=False) as reader:
-            pieces = journal_copy.in_pieces(journal_copy.lines(Rescue(reader).batches(saved)))
-            try:
-                replace.write_pieces(journals, temporary, pieces, is_executable=False)
-                replace.move_over(journals, temporary, name)
-            except BaseException:
-                with suppress(OSError):
-                    journals.unlink(temporary)
-                raise
-        journals.flush()
+            journal_copy.replace_file(journals, name, Rescue(reader).batches(saved))
 
     def _erase(self, journals: Directory, name: str, saved: int) -> str:
-        with self._locked(journals, name) as file:
+        with self._locked(journals, name=name) as file:
             with open(file.fileno(), "rb", closefd=False) as reader:
                 condition = journal_rescue.examine(reader, saved)
             append.erase_after(file, condition.end.offset)
         return "erased"
-
-    @contextmanager
-    def _locked(self, journals: Directory, name: str) -> Iterator[io.FileIO]:
-        file = lock.lock_file(journals, name)
-        if file is None:
-            path = os.path.join(journals.path, name)
-            raise StorageError("repair", path, "a process that has lost its claim appends to it")
-        with file:
-            yield file
 
     def _short(self, file: str, last: int, saved: int) -> Finding:
         return self._finding(
