@@ -329,12 +329,12 @@ def lock_file(directory: Directory, name: str) -> io.FileIO | None:
         file = io.FileIO(name, "r+", opener=opened)
         try:
             _require_regular(file)
-            is_ours = _lock_descriptor()(file.fileno(), blocking=False)
+            is_ours = os_lock.lock_descriptor()(file.fileno(), blocking=False)
         finally:
             if not is_ours:
                 file.close()
         if is_ours:
-            _locked.add(file)
+            os_lock.open_files.add(file)
     return file if is_ours else None
 
 
