@@ -14,7 +14,7 @@ from sessionstore.errors import (
     SessionEnded,
 )
 from sessionstore.log import log_session
-from sessionstore.model import StateT, checkpoint, codec
+from sessionstore.model import StateT, checkpoint, codec, journal_view
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.journal import Position, Rewind
@@ -194,9 +194,9 @@ def _go_back(
     backend: Backend, current: SessionState, restored: SessionState, *, is_named: bool
 ) -> None:
     """Have the journals go on or, where a checkpoint was named, go back to where they were then."""
-    then, rewinds = restored.journals, dict(current.rewinds)
+    rewinds = dict(current.rewinds)
     for name in backend.journal_names(current.session_id) if is_named else ():
-        back_to = then[name][0] if name in then else 0
+        back_to = journal_view.end_seen(restored, name)
         pending = rewinds.get(name, [])
         last = max(
             [_last_number(backend, current, name), *(Rewind(*one).number for one in pending)]

@@ -240,6 +240,7 @@ def _usage(usage: Usage | None) -> list[Fact]:
         f"{label} {labels.size_words(size)}"
         for label, size in (
             ("checkpoints", usage.checkpoint_bytes),
+            ("journals", usage.journal_bytes),
             ("application", usage.application_bytes),
         )
         if size

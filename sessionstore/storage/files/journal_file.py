@@ -27,11 +27,11 @@ from sessionstore.model.journal import Position, Rewind
 from sessionstore.storage.files import journal_line, journal_scan, lock
 from sessionstore.storage.files.journal_line import LineEnd
 from sessionstore.storage.files.journal_scan import Tail
+from sessionstore.storage.files.layout import JOURNAL_SUFFIX as SUFFIX
+from sessionstore.storage.files.layout import JOURNALS
 from sessionstore.storage.files.state_file import describe_damage, storage_errors
 from sessionstore.storage.journal import Appended, Batch, JournalAppender
 
-JOURNALS = "journals"
-SUFFIX = ".jsonl"
 _READ_AHEAD = 128 * 1024
 
 
