@@ -16,7 +16,7 @@ from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.errors import SessionCorrupt
 from sessionstore.storage.files import state_file
-from sessionstore.storage.files.layout import STATE
+from sessionstore.storage.files.layout import JOURNALS, STATE
 
 
 class Leftover(NamedTuple):
@@ -55,6 +55,9 @@ def remove(path: str, session_id: str) -> None:
         _remove_from(directory, directory, session_id)
         with Directory("checkpoints", directory) as checkpoints:
             _remove_from(directory, checkpoints, session_id)
+        with Directory(JOURNALS, directory) as journals:
+            for name in filter(replace.is_temporary, journals.names()):
+                journals.unlink(name)  # a copy of a journal, whose original is in its place
 
 
 def _remove_from(directory: Directory, place: Directory, session_id: str) -> None:
