@@ -13,6 +13,7 @@ from sessionstore.session import verdict
 from sessionstore.session.opener import SessionOpener
 from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.writer import SessionWriter
+from sessionstore.storage.turn import Turn
 
 
 class SessionEdit(Generic[StateT]):
@@ -65,7 +66,12 @@ class SessionEdit(Generic[StateT]):
 
 
 def begin_edit(
-    opener: SessionOpener[StateT], session_id: str, *, create: str | None, timeout: float
+    opener: SessionOpener[StateT],
+    session_id: str,
+    *,
+    create: str | None,
+    timeout: float,
+    turn: Turn | None = None,
 ) -> SessionEdit[StateT]:
     """Claim the session, or create it, PAUSED, for the goal ``create``.
 
@@ -75,7 +81,7 @@ def begin_edit(
     """
     while True:
         try:
-            claim, state, died, asked = opener.claim_found(session_id, timeout)
+            claim, state, died, asked = opener.claim_found(session_id, timeout, turn=turn)
         except SessionNotFound:
             if create is None:
                 raise

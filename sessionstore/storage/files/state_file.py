@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.regular_file import read_regular
@@ -117,15 +117,26 @@ def describe_damage(error: OSError) -> str | None:
     return _DAMAGE.get(error.errno or 0)
 
 
-@contextmanager
-def storage_errors(action: str, path: str) -> Iterator[None]:
+def storage_errors(action: str, path: str) -> AbstractContextManager[None]:
     """Turn an OSError of the block into a StorageError that names ``action`` and ``path``."""
-    try:
-        yield
-    except SessionStoreError:
-        raise
-    except OSError as error:
-        raise root.closed(action, path, error) from error
+    return _StorageErrors(action, path)
+
+
+class _StorageErrors:
+    """A class, because each append would pay for a generator as much as for a system call."""
+
+    __slots__ = ("_action", "_path")
+
+    def __init__(self, action: str, path: str) -> None:
+        self._action = action
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
+            raise root.closed(self._action, self._path, error) from error
 
 
 def checkpoint_ids(directory: Directory, session_id: str) -> list[str]:
