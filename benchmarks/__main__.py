@@ -15,6 +15,7 @@ import sessionstore
 from benchmarks import (
     claims,
     concurrency,
+    contention,
     growth,
     imports,
     journal_bytes,
@@ -36,6 +37,7 @@ GROUPS: dict[str, Group] = {
     **journal_bytes.GROUPS,
     **concurrency.GROUPS,
     **claims.GROUPS,
+    **contention.GROUPS,
     **many_checkpoints.GROUPS,
     **imports.GROUPS,
     **listing.GROUPS,
