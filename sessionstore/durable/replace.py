@@ -110,18 +110,21 @@ class Staged:
             if not is_expected:
                 raise Displaced
             # The new state is in place: the save succeeded even if the old one cannot be removed.
-            with suppress(OSError):
+            try:
                 directory.unlink(self.name)
+            except OSError:
+                directory.has_leftover = True
             return
         if not expected.found_at(directory, name):
             raise Displaced
-        _move_over(directory, self.name, name)
+        move_over(directory, self.name, name)
 
     def _swap_back(self, name: str) -> None:
         """Undo the exchange: nobody can tell whether it displaced the expected file."""
         with suppress(OSError):
             if exchange(self.directory, self.name, name):
                 return
+        self.directory.has_leftover = True
         raise Unseen from None
 
     def _settle(self, name: str, expected: Version) -> None:
@@ -228,17 +231,18 @@ def write_new(directory: Directory, name: str, data: bytes, *, flush_file: bool)
         raise
 
 
-def write_over(directory: Directory, name: str, data: bytes, *, flush_file: bool = False) -> None:
-    """Replace ``name``, whatever it is, by a complete file."""
-    staged = Staged(directory, data, flush_file=flush_file)
+def write_over(directory: Directory, name: str, data: bytes) -> None:
+    """Replace ``name``, whatever it is, by a complete file that is not flushed."""
+    staged = Staged(directory, data, flush_file=False)
     try:
-        _move_over(directory, staged.name, name)
+        move_over(directory, staged.name, name)
     except BaseException:
         staged.discard()
         raise
 
 
-def _move_over(directory: Directory, name: str, target_name: str) -> None:
+def move_over(directory: Directory, name: str, target_name: str) -> None:
+    """Let ``name`` replace ``target_name``, whatever that is."""
     retry_sharing(
         lambda: os.replace(
             directory.at(name),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
+from sessionstore.errors import SessionStoreError
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.state import SessionState
 from sessionstore.process.fork import Mutex
@@ -28,8 +31,8 @@ class OpenJournal:
         """The ways back of the state, which the journal has once :attr:`_recorded` is flushed."""
         self._recorded: int | None = None if rewinds else 0
         """The number of the line that holds the last way back of the state."""
-        self._mutex = Mutex()
-        """Held while something is written, not while it is flushed."""
+        self._mutex = threading.RLock()
+        """Held while something is written, not while it is flushed; never in a forked child."""
         self._appender: JournalAppender | None = None
         self._keys: dict[str, int] | None = None
         self._last: int | None = None
@@ -46,9 +49,13 @@ class OpenJournal:
             if key is not None and (known := self._numbers().get(key)) is not None:
                 appender.flush()  # the append of that record may not have been flushed
                 return Appended(known)
+            # Race: Exception from a signal handler. It may come right after the write: whether the
+            # record is there, the next append with a key finds out.
+            keys, self._keys = self._keys, None
             appended = self._write(appender, values, key, at, cancellable=cancellable)
-            if key is not None:
-                self._numbers()[key] = appended.number
+            if keys is not None and key is not None:
+                keys[key] = appended.number
+            self._keys = keys
             return appended
 
     def rewrite(self, values: Sequence[bytes], at: str) -> Appended:
@@ -101,6 +108,8 @@ class OpenJournal:
         anew: bool = False,
         cancellable: bool = True,
     ) -> Appended:
+        if self._recorded is not None and not anew:
+            return appender.append(values, key, at, cancellable=cancellable)
         last = appender.end.number
         ways_back = list[Rewind]()
         for one in self._rewinds if self._recorded is None else ():
@@ -108,11 +117,22 @@ class OpenJournal:
             ways_back.append(Rewind(min(one.back_to, last), max(one.upto, last)))
             last = ways_back[-1].number
         recorded = last
+        if last < self._saved.number:  # its end was lost: those numbers are not given again
+            ways_back.append(Rewind(last, self._saved.number))
+            last = ways_back[-1].number
         if anew and last:
             ways_back.append(Rewind(0, last))
-        appended = appender.append([*ways_back, *values], key, at, cancellable=cancellable)
-        if self._recorded is None:
-            self._recorded = recorded
+        try:
+            appended = appender.append([*ways_back, *values], key, at, cancellable=cancellable)
+            if self._recorded is None:
+                self._recorded = recorded
+        except BaseException:
+            # Race: Exception from a signal handler. It may come after the ways back were written:
+            # written twice, they would leave behind what has just been appended.
+            if self._recorded is None:
+                with suppress(SessionStoreError):
+                    self._find_recorded()
+            raise
         return appended
 
     def _opened(self) -> JournalAppender:

@@ -13,7 +13,7 @@ from sessionstore.errors import (
     SessionEnded,
 )
 from sessionstore.log import log_session
-from sessionstore.model import StateT, checkpoint, codec
+from sessionstore.model import StateT, checkpoint, codec, journal_view
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.journal import Position, Rewind
@@ -24,9 +24,10 @@ from sessionstore.process import liveness
 from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.session.journal_reader import JournalReader
-from sessionstore.session.open_journal import end_in, rewinds
+from sessionstore.session.open_journal import rewinds
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.turn import Turn
 
 
 class ClaimedState(NamedTuple, Generic[StateT]):
@@ -48,6 +49,7 @@ def claim_session(
     timeout: float,
     expected_revision: int | None,
     force: bool,
+    turn: Turn | None = None,
 ) -> ClaimedState[StateT]:
     """Return the claim on a session and the state under it, if the session may be claimed.
 
@@ -55,7 +57,11 @@ def claim_session(
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
-    claim = backend.claim(session_id, backend.new_owner(backend.clock()), timeout=timeout)
+    owner = backend.new_owner(backend.clock())
+    if turn is None:  # always, where a backend keeps no order among those who wait
+        claim = backend.claim(session_id, owner, timeout=timeout)
+    else:
+        claim = backend.claim(session_id, owner, timeout=timeout, turn=turn)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)
@@ -179,7 +185,10 @@ def restore(
             remedy="pass from_last_save=True to go on from the stored state",
         ) from error
     keep_current = None
-    if not backend.is_current(current.session_id, chosen) and is_newer(current, restored):
+    goes_back = checkpoint_id is not None and current.journals != restored.journals
+    if not backend.is_current(current.session_id, chosen) and (
+        goes_back or is_newer(current, restored)
+    ):
         node, now = current.progress.current_node, backend.clock()
         keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
     foreign_values.report_checkpoint(current.session_id, stored)
@@ -187,6 +196,7 @@ def restore(
     restored.revision = current.revision
     restored.incarnation = current.incarnation
     restored.recovery = current.recovery
+    restored.labels = current.labels
     _go_back(backend, current, restored, is_named=checkpoint_id is not None)
     return Restored(_begun(restored), kept, keep_current)
 
@@ -197,8 +207,8 @@ def _go_back(
     """Have the journals go on or, where a checkpoint was named, go back to where they were then."""
     told = rewinds(current)
     for name in backend.journal_names(current.session_id) if is_named else ():
+        back_to = journal_view.end_seen(restored, name)
         pending = told.get(name, [])
-        back_to = end_in(restored, name)
         reader = JournalReader(backend, current.session_id, name, pending.copy)
         last = reader.last_number(Position(*current.journals.get(name, ())))
         if last > back_to:
@@ -222,10 +232,10 @@ _ACCOUNT = frozenset(
     {
         "schema_version", "revision", "incarnation", "status", "timestamps", "result", "owner",
         "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled", "journals", "rewinds",
-        "steps_from",
+        "steps_from", "labels",
     }
 )  # fmt: skip
-"""The fields that the store keeps account in."""
+"""The fields that the store keeps account in, and what goes on through a resume."""
 
 
 def is_newer(current: SessionState, restored: SessionState) -> bool:

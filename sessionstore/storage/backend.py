@@ -4,20 +4,21 @@ The store above decides what the bytes mean: revisions, statuses, owners. The ba
 only its place has: paths, links, lock descriptors, connections. A backend conforms if it passes
 :class:`sessionstore.testing.BackendContract`.
 
-A backend returns parts that have contracts of their own: claim.py, importer.py and changes.py.
-Values that cross the contract are in values.py and report.py; scan.py lists without an index.
+A backend returns parts that have contracts of their own: claim.py, turn.py, importer.py and
+changes.py. Values that cross the contract are in values.py and report.py; scan.py lists without an
+index.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.journal import Position, Rewind
+from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.stored import Stored
 from sessionstore.model.summary import Matches, SessionSummary
@@ -26,12 +27,14 @@ from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
-from sessionstore.storage.journal import Batch
+from sessionstore.storage.journal import NONE, Batch, Journals
+from sessionstore.storage.turn import Turn
 from sessionstore.storage.values import ApplicationFile, CancelRequest, CountsAndPages, Probe, Usage
 
 if TYPE_CHECKING:  # most programs do not need these
     from pathlib import Path
 
+    from sessionstore.model.journal_view import Item
     from sessionstore.model.state import SessionOwner
     from sessionstore.storage.report import Diagnosis, Finding
 
@@ -97,8 +100,12 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+    def create(
+        self, session_id: str, payload: bytes, owner: SessionOwner, *, journals: Journals = NONE
+    ) -> Claim:
         """Create a session, claimed by ``owner``: it exists complete, or not at all.
+
+        It has ``journals`` from the beginning, durably; their records keep their numbers.
 
         Raises:
             SessionExists: there is one with this id.
@@ -107,14 +114,31 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+    def claim(
+        self, session_id: str, owner: SessionOwner, *, timeout: float, turn: Turn | None = None
+    ) -> Claim:
         """Claim a session, waiting at most ``timeout`` seconds; the session stays unchanged.
+
+        - Who waits gets the session in the order of arrival.
+        - A claim without a timeout is refused, too, where others wait for a session that is free
+          for the moment.
+        - With ``turn``, a place from :meth:`line_up`, the attempt does not wait. A backend that
+          keeps no order is never given one.
 
         Raises:
             SessionNotFound: there is no such session; the attempt creates none.
             SessionClaimed: another claim holds it, in this process or another.
             StorageError: the place refused.
         """
+
+    def line_up(self, session_id: str) -> Turn | None:
+        """Return the last place in the line of those who wait for a session, to be closed.
+
+        It is kept between attempts by those who wait without a thread. None: this backend keeps
+        no order among them.
+        """
+        del session_id
+        return None
 
     @abstractmethod
     def probe(self, session_id: str) -> Probe:
@@ -208,7 +232,23 @@ class Backend(ABC):
         state = len(self.read(session_id).payload)
         ids = self.checkpoint_ids(session_id)
         kept = self.freed_by(session_id, ids)
-        return Usage(state + kept, len(ids), kept)
+        names = self.journal_names(session_id)
+        journals = 0
+        for name in names:
+            batches = self.read_journal(session_id, name, Position())
+            journals += self.journal_bytes(batch.items for batch in batches)
+        every = state + kept + journals
+        return Usage(every, len(ids), kept, journals=len(names), journal_bytes=journals)
+
+    def journal_bytes(self, batches: Iterable[Sequence[Item]]) -> int:
+        """Return the space that a journal which holds ``batches`` takes."""
+        from pydantic_core import to_json  # rarely needed
+
+        return sum(
+            len(to_json(item.value)) if isinstance(item, JournalRecord) else 1
+            for batch in batches
+            for item in batch
+        )
 
     def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
         """Return how many bytes the removal of these checkpoints would free.

@@ -14,8 +14,6 @@ from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionState
 from sessionstore.model.step import StepInfo
 from sessionstore.session import inspect
-from sessionstore.session.journal import JournalView
-from sessionstore.session.journal_reader import open_reader
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Usage
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from sessionstore.operations.diff import StateDiff
     from sessionstore.operations.explanation import Explanation
     from sessionstore.operations.history import History
+    from sessionstore.session.journal import JournalView
 
 
 class StoreInspection:
@@ -87,6 +86,9 @@ class StoreInspection:
             >>> [record.value["role"] for record in store.journal("ticket-1", "messages")]
             ['user', 'assistant']
         """
+        from sessionstore.session.journal import JournalView
+        from sessionstore.session.journal_reader import open_reader
+
         return JournalView(session_id, name, open_reader(self._backend, session_id, name))
 
     def journals(self, session_id: str) -> list[JournalView]:
