@@ -65,9 +65,7 @@ WAYS = (
     Way("`resume` after a crash before the first save", dies, has_checkpoint=False),
     Way("`resume` after an exception", lambda session: session.fail("on purpose")),
     Way("`resume` after `pause()`", lambda session: session.pause()),
-    Way(
-        "`resume` after `pause(resume_from=…)`", lambda session: session.pause(resume_from="next")
-    ),
+    Way("`resume` after `pause(resume_from=…)`", lambda session: session.pause(resume_from="next")),
     Way("`resume` after `edit`", edits),
     Way(
         "`resume` of the checkpoint, named",
