@@ -18,6 +18,8 @@ from benchmarks import (
     contention,
     growth,
     imports,
+    journal_bytes,
+    journals,
     listing,
     many_checkpoints,
     peers,
@@ -31,6 +33,8 @@ from sessionstore.durable.mounts import is_local
 GROUPS: dict[str, Group] = {
     **save.GROUPS,
     **growth.GROUPS,
+    **journals.GROUPS,
+    **journal_bytes.GROUPS,
     **concurrency.GROUPS,
     **claims.GROUPS,
     **contention.GROUPS,

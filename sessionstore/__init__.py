@@ -35,6 +35,7 @@ _PUBLIC = {
     ),
     "model.checkpoint": ("Checkpoint",),
     "model.ids": ("id_for",),
+    "model.journal": ("JournalRecord",),
     "model.legacy": ("ExecutionResult", "LegacyRun"),
     "model.liveness": ("Liveness", "Verdict"),
     "model.plain": ("plain",),
@@ -55,6 +56,7 @@ _PUBLIC = {
     "storage.memory": ("MemoryBackend",),
     "storage.report": ("CheckReport", "Diagnosis", "Finding", "FindingKind", "Fitness"),
     "storage.values": ("Usage",),
+    "session.journal": ("Journal", "JournalView"),
     "session.position": ("END", "End"),
     "session.session": ("Session",),
     "operations.cancel": ("CancelOutcome", "Cancellation"),
@@ -74,6 +76,7 @@ _PUBLIC = {
     "operations.transfer.report": ("TransferredSession",),
     "operations.watch": ("SessionChange",),
     "store.aio": ("AsyncSessionStore",),
+    "store.aio_journal": ("AsyncJournal", "AsyncJournalView"),
     "store.aio_session": ("AsyncInterruptedSessions", "AsyncSession"),
     "store.store": ("SessionStore",),
 }

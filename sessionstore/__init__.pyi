@@ -23,6 +23,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model.checkpoint import Checkpoint as Checkpoint
 from sessionstore.model.ids import id_for as id_for
+from sessionstore.model.journal import JournalRecord as JournalRecord
 from sessionstore.model.legacy import ExecutionResult as ExecutionResult, LegacyRun as LegacyRun
 from sessionstore.model.liveness import Liveness as Liveness, Verdict as Verdict
 from sessionstore.model.plain import plain as plain
@@ -82,6 +83,7 @@ from sessionstore.operations.transfer.export import ExportReport as ExportReport
 from sessionstore.operations.transfer.import_ import ImportReport as ImportReport
 from sessionstore.operations.transfer.report import TransferredSession as TransferredSession
 from sessionstore.operations.watch import SessionChange as SessionChange
+from sessionstore.session.journal import Journal as Journal, JournalView as JournalView
 from sessionstore.session.position import END as END, End as End
 from sessionstore.session.session import Session as Session
 from sessionstore.storage.backend import Backend as Backend
@@ -96,6 +98,10 @@ from sessionstore.storage.report import (
 )
 from sessionstore.storage.values import Usage as Usage
 from sessionstore.store.aio import AsyncSessionStore as AsyncSessionStore
+from sessionstore.store.aio_journal import (
+    AsyncJournal as AsyncJournal,
+    AsyncJournalView as AsyncJournalView,
+)
 from sessionstore.store.aio_session import (
     AsyncInterruptedSessions as AsyncInterruptedSessions,
     AsyncSession as AsyncSession,

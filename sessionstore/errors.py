@@ -349,13 +349,20 @@ class CancellationRequested(SessionStoreError, RuntimeError):
 class DurabilityUncertain(SessionStoreError, OSError):
     """The new ``revision`` is visible, but may not survive a loss of power. Save again.
 
-    ``errno`` is the number of the system's error. The error itself is the ``__cause__``.
+    With ``journal`` it is what was appended to that journal. ``errno`` is the number of the
+    system's error. The error itself is the ``__cause__``.
     """
 
-    def __init__(self, session_id: str, revision: int | None, cause: OSError) -> None:
+    def __init__(
+        self, session_id: str, revision: int | None, cause: OSError, journal: str | None = None
+    ) -> None:
         self.session_id: str = session_id
         self.revision: int | None = revision
-        if revision is None:  # it was deleted, or put into quarantine
+        self.journal: str | None = journal
+        if journal is not None:
+            what = f"what was appended to the journal {printable(journal)} is visible but"
+            advice = "append it again under its key, or go on: the journal is then written anew"
+        elif revision is None:  # it was deleted, or put into quarantine
             what, advice = "it is gone from its place, which", "look again after one"
         else:
             what, advice = f"the new state (revision {revision}) is visible but", "save again"

@@ -231,13 +231,25 @@ def write_new(directory: Directory, name: str, data: bytes, *, flush_file: bool)
         raise
 
 
-def write_over(directory: Directory, name: str, data: bytes) -> None:
-    """Replace ``name``, whatever it is, by a complete file that is not flushed."""
-    staged = Staged(directory, data, flush_file=False)
+def write_over(directory: Directory, name: str, data: bytes, *, flush_file: bool = False) -> None:
+    """Replace ``name``, whatever it is, by a complete file."""
+    staged = Staged(directory, data, flush_file=flush_file)
     try:
         _move_over(directory, staged.name, name)
     except BaseException:
         staged.discard()
+        raise
+
+
+def write_over_in_pieces(directory: Directory, name: str, pieces: Iterable[bytes]) -> None:
+    """Replace ``name``, whatever it is, by a complete file of ``pieces``, which is flushed."""
+    temporary = temporary_name()
+    try:
+        write_pieces(directory, temporary, pieces, is_executable=False)
+        _move_over(directory, temporary, name)
+    except BaseException:
+        with suppress(OSError):
+            directory.unlink(temporary)
         raise
 
 

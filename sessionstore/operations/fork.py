@@ -66,7 +66,9 @@ def fork(
     state.timestamps.completed_at = None
     state.timestamps.paused_at_time = text
     first = create.first_state(SessionState, None, state, {}, now)
-    writer = SessionWriter(None, first, clock=backend.clock, owner=backend.new_owner(now))
+    writer = SessionWriter(
+        None, first, clock=backend.clock, backend=backend, owner=backend.new_owner(now)
+    )
     writer.finish_create(backend, writer.begin_save())
     try:
         # A checkpoint of its own, so that it can be resumed without its parent.
@@ -108,7 +110,10 @@ def _kept_state(
         if latest.is_from_last_save:
             return None, current
         chosen = check_id(latest.checkpoint_id, kind="checkpoint id")
-    return chosen, checkpoint_names.load(backend, session_id, chosen, current)
+    kept = checkpoint_names.load(backend, session_id, chosen, current)
+    if current is not None:
+        kept.labels = current.labels  # as in a resume: whichever checkpoint is taken
+    return chosen, kept
 
 
 def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:

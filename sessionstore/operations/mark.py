@@ -48,7 +48,7 @@ def store_verdict(
         outcome.mark_stopped(state, status, error=error, at=at)
     if status is SessionStatus.PAUSED:  # a person says that it goes on
         state.result.success = state.timestamps.completed_at = None
-    writer = SessionWriter(claim, state, clock=backend.clock)
+    writer = SessionWriter(claim, state, clock=backend.clock, backend=backend)
     revision = writer.run(lambda: verdict.begin_stop(writer)).revision
     log_session(
         "session_marked",

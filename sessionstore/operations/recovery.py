@@ -191,7 +191,7 @@ class _Sweep:
         claim.confirm()
         asked = resume.find_unmet_request(self.backend, state)
         outcome.mark_dead(state, found, self.mark_as, clock.to_text(self.backend.clock()), asked)
-        writer = SessionWriter(claim, state, clock=self.backend.clock)
+        writer = SessionWriter(claim, state, clock=self.backend.clock, backend=self.backend)
         writer.run(lambda: verdict.begin_stop(writer))
         log_session(
             "session_swept",

@@ -21,7 +21,7 @@ def retry(backend: Backend, session_id: str, *, force: bool) -> int:
     try:
         now = clock.to_text(backend.clock())
         owner = claim.previous_owner
-        writer = SessionWriter(claim, state, clock=backend.clock)
+        writer = SessionWriter(claim, state, clock=backend.clock, backend=backend)
         if died is not None:
             outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
         if state.status in FINISHED:

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal
 from sessionstore import clock
 from sessionstore.clock import Clock, utc_now
 from sessionstore.errors import SessionEnded, SessionExists, SessionNotFound, SessionStoreError
-from sessionstore.model import StateT
+from sessionstore.model import StateT, labels
 from sessionstore.model.conversion import Default
 from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
@@ -45,6 +45,7 @@ class SessionOpener(Generic[StateT]):
         """Return the writer of a new session and its first write; the I/O is left to do."""
         owner = self.backend.new_owner(self.clock())
         first = first_state(self.state_type, goal_id, state, fields, self.clock())
+        labels.check(first.session_id, first.labels, {})
         writer = self.writer(None, first, owner)
         return writer, writer.begin_save()
 
@@ -202,6 +203,7 @@ class SessionOpener(Generic[StateT]):
             keep_checkpoints=self.keep_checkpoints,
             owner=owner,
             default=self.default,
+            backend=self.backend,
         )
 
 

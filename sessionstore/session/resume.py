@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Generic, NamedTuple
 
 from sessionstore.errors import (
@@ -16,6 +17,7 @@ from sessionstore.log import log_session
 from sessionstore.model import StateT, checkpoint, codec
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
+from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionResult, SessionState
 from sessionstore.model.status import FINISHED, SessionStatus
@@ -190,7 +192,34 @@ def restore(
     restored.revision = current.revision
     restored.incarnation = current.incarnation
     restored.recovery = current.recovery
+    restored.labels = current.labels
+    _go_back(backend, current, restored, is_named=checkpoint_id is not None)
     return Restored(_begun(restored), kept, keep_current)
+
+
+def _go_back(
+    backend: Backend, current: SessionState, restored: SessionState, *, is_named: bool
+) -> None:
+    """Have the journals go on or, where a checkpoint was named, go back to where they were then."""
+    then, rewinds = restored.journals, dict(current.rewinds)
+    for name in backend.journal_names(current.session_id) if is_named else ():
+        back_to = then[name][0] if name in then else 0
+        pending = rewinds.get(name, [])
+        last = max(
+            [_last_number(backend, current, name), *(Rewind(*one).number for one in pending)]
+        )
+        if last > back_to:
+            rewinds[name] = [*pending, [back_to, last]]
+    restored.journals, restored.rewinds = current.journals, rewinds
+
+
+def _last_number(backend: Backend, state: SessionState, name: str) -> int:
+    """Return the number of the last line of a journal; of a damaged one, that before the damage."""
+    end = Position(*state.journals.get(name, ()))
+    with suppress(SessionCorrupt):
+        for batch in backend.read_journal(state.session_id, name, end):
+            end = batch.end
+    return end.number
 
 
 def _begun(state: StateT) -> StateT:
@@ -205,10 +234,11 @@ def _begun(state: StateT) -> StateT:
 _ACCOUNT = frozenset(
     {
         "schema_version", "revision", "incarnation", "status", "timestamps", "result", "owner",
-        "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled",
+        "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled", "journals", "rewinds",
+        "labels",
     }
 )  # fmt: skip
-"""The fields that the store keeps account in."""
+"""The fields that the store keeps account in, and what goes on through a resume."""
 
 
 def is_newer(current: SessionState, restored: SessionState) -> bool:

@@ -12,6 +12,7 @@ from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner
 from sessionstore.session import verdict
+from sessionstore.session.journal import Journal
 from sessionstore.session.position import End
 from sessionstore.session.writer import SessionWriter
 
@@ -99,6 +100,21 @@ class Session(Generic[StateT]):
     @state.setter
     def state(self, state: StateT) -> None:
         self._writer.state = state
+
+    def journal(self, name: str = "main") -> Journal:
+        """Return a journal of this session: an append-only list of records beside the state.
+
+        Nothing is made before the first append.
+
+        Raises:
+            InvalidSessionId: the name is not safe for a file.
+            ValueError: it is the store's own: ``steps``.
+
+        Examples:
+            >>> with store.resume("ticket-1") as session:
+            ...     number = session.journal("messages").append({"role": "user", "text": "hi"})
+        """
+        return Journal(self._writer, name)
 
     def save(self) -> int:
         """Store the state; return its revision. The session stays claimed.

@@ -21,6 +21,10 @@ from sessionstore.model.state import (
 Change = tuple[Part, str, Any]
 """A part of a state, the name of a field in it, and the new value."""
 
+_CARRIED_OVER = (
+    "latest_checkpoint_id", "checkpoint_enabled", "recovery", "forked_from", "journals", "rewinds",
+)  # fmt: skip
+
 PartT = TypeVar("PartT", bound=Part)
 
 
@@ -82,10 +86,12 @@ def undo(before: list[Change]) -> None:
 
 
 def carry_over(old: SessionState, new: SessionState) -> None:
-    """Give a new state what only the store knows, unless it was set on purpose."""
-    for name in ("latest_checkpoint_id", "checkpoint_enabled", "recovery", "forked_from"):
+    """Give a new state what only the store knows, and labels, unless it was set on purpose."""
+    for name in _CARRIED_OVER:
         if name not in new.model_fields_set:
             new.__dict__[name] = getattr(old, name)
+    if "labels" not in new.model_fields_set and not new.labels:
+        new.__dict__["labels"] = dict(old.labels)
 
 
 def times_of(state: SessionState) -> SessionTimestamps:

@@ -8,7 +8,7 @@ other, :class:`~sessionstore.AsyncSession` awaits between them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, NoReturn
 
@@ -19,6 +19,7 @@ from sessionstore.errors import (
     DurabilityUncertain,
     NotStorable,
     SessionStoreError,
+    StorageError,
 )
 from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import RESERVED, Checkpoint
@@ -29,11 +30,13 @@ from sessionstore.process.fork import Mutex
 from sessionstore.session import foreign_values, position, stamp
 from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older, remove_quietly
 from sessionstore.session.edited_state import EditedState
+from sessionstore.session.open_journal import OpenJournal, SessionJournals
 from sessionstore.session.position import End
 from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.stamp import Change
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.journal import Appended
 
 
 class SessionWriter(Generic[StateT]):
@@ -45,11 +48,13 @@ class SessionWriter(Generic[StateT]):
         state: StateT,
         *,
         clock: clock.Clock,
+        backend: Backend,
         keep_checkpoints: int | None = None,
         owner: SessionOwner | None = None,
         default: Default | None = None,
     ) -> None:
         self._claim = claim
+        self._backend = backend
         self.session_id: str = state.session_id
         self.revision: int = state.revision
         """The revision of the state as it is stored."""
@@ -76,6 +81,8 @@ class SessionWriter(Generic[StateT]):
         self.request: CancellationRequested | None = None
         """The request to cancel that this claim has met."""
         self._limit = CheckpointLimit(keep_checkpoints)
+        self._journals: SessionJournals | None = None
+        """The journals that this claim has used."""
 
     def __str__(self) -> str:
         held = "released" if self.is_released else str(self.state.status)
@@ -115,6 +122,28 @@ class SessionWriter(Generic[StateT]):
             and os.getpid() == self._pid
             and self.state.status is SessionStatus.ACTIVE
         )
+
+    # --- journals --------------------------------------------------------------------------------
+
+    def journal(self, name: str) -> OpenJournal:
+        """Return a journal of this session; nothing is opened yet."""
+        with self._edited.mutex:
+            if self._journals is None:
+                self._journals = SessionJournals(self._backend, self.claim, self.state)
+            return self._journals.named(name)
+
+    def append(
+        self, journal: OpenJournal, values: Sequence[bytes], key: str | None, *, anew: bool = False
+    ) -> Appended:
+        """Append values to a journal, or replace its records, to be finished by the journal."""
+        self._check_usable()
+        try:
+            if anew:
+                return journal.rewrite(values, self.now())
+            return journal.append(values, key, self.now())
+        except CancellationRequested as error:
+            self.request = error
+            raise
 
     # --- prepare a write -------------------------------------------------------------------------
 
@@ -214,6 +243,8 @@ class SessionWriter(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
+            if self._journals is not None:
+                stamped += self._journals.stamps(state, flushed=keep is None)
             payload, stored = self._edited.encode_stamped(stamped)
             self._planned += 1
             return PreparedWrite(
@@ -328,6 +359,8 @@ class SessionWriter(Generic[StateT]):
                 prepared.follow(self.revision + 1, self._latest, self._clock())
             if self.claim.foreign_values:
                 foreign_values.keep_original(self.claim)
+            if prepared.keeps:
+                self._flush_journals()
             self._attempt = prepared
             self.claim.write(
                 prepared.payload,
@@ -345,6 +378,16 @@ class SessionWriter(Generic[StateT]):
             raise
         # Any other exception came from outside: whether the write took effect is asked later.
         self._landed(prepared)
+
+    def _flush_journals(self) -> None:
+        """Flush what a checkpoint says of the journals before the checkpoint is written."""
+        if self._journals is not None:
+            try:
+                self._journals.flush()
+            except DurabilityUncertain as error:
+                cause = error.__cause__
+                assert isinstance(cause, OSError)
+                raise StorageError("flush the journals of", self.session_id, cause) from cause
 
     def settle(self) -> int:
         """Find out what became of a write that an exception from outside interrupted.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
+from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.stored import Stored
 from sessionstore.model.summary import Matches, SessionSummary
@@ -26,6 +27,7 @@ from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.journal import Batch
 from sessionstore.storage.turn import Turn
 from sessionstore.storage.values import ApplicationFile, CancelRequest, CountsAndPages, Probe, Usage
 
@@ -182,6 +184,35 @@ class Backend(ABC):
         """
         del session_id, checkpoint_id  # this place cannot tell
         return False
+
+    @abstractmethod
+    def journal_names(self, session_id: str) -> list[str]:
+        """Return the names of the session's journals, sorted.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            StorageError: the place refused.
+        """
+
+    @abstractmethod
+    def journal_rewinds(self, session_id: str, name: str) -> list[Rewind]:
+        """Return the ways back that a journal holds. It costs less than to read the journal.
+
+        It raises what :meth:`journal_names` raises.
+        """
+
+    @abstractmethod
+    def read_journal(self, session_id: str, name: str, start: Position) -> Iterator[Batch]:
+        """Yield the batches of a journal behind ``start``, which an earlier batch has ended at.
+
+        It ends at what is not whole, or not there. A reader needs no lock; what it has seen
+        stays.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            SessionCorrupt: the journal is damaged behind the last batch that was yielded.
+            StorageError: the place refused.
+        """
 
     def usage(self, session_id: str) -> Usage:
         """Return the space that a session takes, damaged or not.

@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from sessionstore.errors import StorageError
+from sessionstore.model.journal import Position
 from sessionstore.model.stored import Stored
+from sessionstore.storage.journal import JournalAppender
 
 if TYPE_CHECKING:  # what a listing does without
     from collections.abc import Sequence
@@ -123,6 +125,20 @@ class Claim(ABC):
     @abstractmethod
     def remove_checkpoint(self, checkpoint_id: str) -> None:
         """Remove a checkpoint; a missing one is no error."""
+
+    @abstractmethod
+    def open_journal(self, name: str, saved: Position) -> JournalAppender:
+        """Return a journal, open to append to it; it is made if it is missing.
+
+        ``saved`` is where the stored state says that it ends: the look for its end begins there.
+        What follows the last whole batch is erased. It ends with the claim.
+
+        Raises:
+            ClaimLost: this claim no longer gives the right to write.
+            SessionClaimed: another process appends to it, which lost its claim.
+            SessionCorrupt: it is damaged.
+            StorageError: the place refused.
+        """
 
     @abstractmethod
     def delete(self) -> None:

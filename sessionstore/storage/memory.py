@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
+
+from pydantic_core import from_json
 
 from sessionstore import clock
 from sessionstore.errors import (
@@ -19,6 +22,7 @@ from sessionstore.errors import (
     StorageError,
 )
 from sessionstore.model import codec, mending
+from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
 from sessionstore.process import identity
@@ -26,6 +30,8 @@ from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.journal import Appended, Batch, JournalAppender
+from sessionstore.storage.memory_turn import MemoryLines, MemoryTurn
 from sessionstore.storage.turn import LIES_FREE, Turn
 from sessionstore.storage.values import CancelRequest, Probe
 
@@ -36,6 +42,7 @@ class _Kept:
 
     payload: bytes
     checkpoints: dict[str, bytes] = field(default_factory=dict)
+    journals: dict[str, list[Batch]] = field(default_factory=dict)
 
 
 class MemoryBackend(Backend):
@@ -46,11 +53,9 @@ class MemoryBackend(Backend):
         self._sessions: dict[str, _Kept] = {}
         self._claims: dict[str, MemoryClaim] = {}
         self._last_holders: dict[str, SessionOwner] = {}
-        self._lines: dict[str, list[MemoryTurn]] = {}
-        self._freed: dict[str, float] = {}
-        """When each session was released last."""
         self._quarantine: list[tuple[str, str, _Kept]] = []
         self._conditions = PerProcess(threading.Condition)
+        self._lines = MemoryLines(self._conditions.get, self._claims.__contains__)
 
     def lock_is_proof(self, owner: SessionOwner) -> bool:
         """No other process can hold anything here."""
@@ -95,7 +100,7 @@ class MemoryBackend(Backend):
     ) -> Claim:
         started = time.monotonic()
         deadline = started + timeout
-        place = turn if isinstance(turn, MemoryTurn) else MemoryTurn(self, session_id)
+        place = turn if isinstance(turn, MemoryTurn) else MemoryTurn(self._lines, session_id)
         with self._changed:
             try:
                 while True:
@@ -119,7 +124,7 @@ class MemoryBackend(Backend):
                     place.close()
 
     def line_up(self, session_id: str) -> Turn:
-        turn = MemoryTurn(self, session_id)
+        turn = MemoryTurn(self._lines, session_id)
         turn.join()
         return turn
 
@@ -155,6 +160,18 @@ class MemoryBackend(Backend):
     def is_current(self, session_id: str, checkpoint_id: str) -> bool:
         kept = self._kept(session_id)
         return kept.checkpoints.get(checkpoint_id) is kept.payload
+
+    def journal_names(self, session_id: str) -> list[str]:
+        return sorted(self._kept(session_id).journals)
+
+    def journal_rewinds(self, session_id: str, name: str) -> list[Rewind]:
+        batches = self._kept(session_id).journals.get(name, [])
+        return [item for batch in batches for item in batch.items if isinstance(item, Rewind)]
+
+    def read_journal(self, session_id: str, name: str, start: Position) -> Iterator[Batch]:
+        batches = self._kept(session_id).journals.get(name, [])
+        # An item is a copy: what the application does to a value changes nothing that is kept.
+        return (deepcopy(batch) for batch in batches[start.offset :])
 
     def importer(self) -> SessionImporter:
         return MemoryImporter(self)
@@ -258,12 +275,18 @@ class MemoryClaim(Claim):
     def remove_checkpoint(self, checkpoint_id: str) -> None:
         self._kept.checkpoints.pop(checkpoint_id, None)
 
+    def open_journal(self, name: str, saved: Position) -> JournalAppender:
+        del saved  # there is no tail to look for
+        with self._backend._changed:
+            self._check()
+        return MemoryJournal(self, self._kept.journals.setdefault(name, []))
+
     def delete(self) -> None:
         with self._backend._changed:
             self._check_held()
             del self._backend._sessions[self.session_id]
             self._backend._last_holders.pop(self.session_id, None)
-            self._backend._freed.pop(self.session_id, None)
+            self._backend._lines.freed_at.pop(self.session_id, None)
         self.release()
 
     def confirm(self) -> None:
@@ -277,13 +300,19 @@ class MemoryClaim(Claim):
             if self._backend._claims.get(self.session_id) is self:
                 del self._backend._claims[self.session_id]
                 if self.session_id in self._backend._sessions:
-                    self._backend._freed[self.session_id] = time.monotonic()
+                    self._backend._lines.freed_at[self.session_id] = time.monotonic()
                 identity.let_go(self.owner)
                 self._backend._changed.notify_all()
 
     def _check_held(self) -> None:
         if self._backend._claims.get(self.session_id) is not self:
             raise ClaimLost(self.session_id, "this claim was released")
+
+    def check_appends(self, *, cancellable: bool) -> None:
+        """Raise unless the claim still gives the right to append."""
+        self._check()
+        if cancellable and self.request is not None:
+            raise self.request.to_error(self.session_id)
 
     def _check(self) -> None:
         self._check_held()
@@ -298,42 +327,41 @@ class MemoryClaim(Claim):
             )
 
 
-class MemoryTurn(Turn):
-    """A place in the line of those who wait for a session in this process."""
+class MemoryJournal(JournalAppender):
+    """A journal of a claim within this process. The offset of a position counts its batches."""
 
-    def __init__(self, backend: MemoryBackend, session_id: str) -> None:
-        self._backend = backend
-        self._session_id = session_id
+    def __init__(self, claim: MemoryClaim, batches: list[Batch]) -> None:
+        self._claim = claim
+        self._batches = batches
 
-    def is_next(self) -> bool:
-        """Return whether nobody waits ahead; who lets the session lie free is passed over."""
-        backend = self._backend
-        first = next(iter(backend._lines.get(self._session_id, ())), self)
-        freed = backend._freed.get(self._session_id, 0.0)
-        return first is self or time.monotonic() - freed > LIES_FREE
+    @property
+    def end(self) -> Position:
+        return self._batches[-1].end if self._batches else Position()
 
-    def is_due(self) -> bool:
-        with self._backend._changed:
-            return self._session_id not in self._backend._claims and self.is_next()
+    @property
+    def flushed(self) -> Position:
+        return self.end
 
-    def pause(self) -> float:
-        return 0.005
+    def append(
+        self, items: Sequence[bytes | Rewind], key: str | None, at: str, *, cancellable: bool
+    ) -> Appended:
+        claim = self._claim
+        with claim._backend._changed:
+            claim.check_appends(cancellable=cancellable)
+            number, kept = self.end.number, list[JournalRecord | Rewind]()
+            for item in items:
+                number = item.number if isinstance(item, Rewind) else number + 1
+                is_last = len(kept) == len(items) - 1
+                kept.append(
+                    item
+                    if isinstance(item, Rewind)
+                    else JournalRecord(number, at, from_json(item), key if is_last else None)
+                )
+            self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
+        return Appended(number)
 
-    def join(self) -> None:
-        """Take the last place."""
-        with self._backend._changed:
-            line = self._backend._lines.setdefault(self._session_id, [])
-            if self not in line:
-                line.append(self)
-
-    def close(self) -> None:
-        with self._backend._changed:
-            line = self._backend._lines.get(self._session_id, [])
-            if self in line:
-                line.remove(self)
-                self._backend._changed.notify_all()
-            if not line:
-                self._backend._lines.pop(self._session_id, None)
+    def flush(self, appended: Appended | None = None) -> None:
+        """Memory has nothing to flush."""
 
 
 class MemoryImporter(SessionImporter):

@@ -30,9 +30,11 @@ from sessionstore.model.query import Filters, SessionFilters
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary
 from sessionstore.session.create import NewFields, NewSession
+from sessionstore.session.journal_reader import open_reader
 from sessionstore.session.opener import SessionOpener, open_store
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
+from sessionstore.store.aio_journal import AsyncJournalView
 from sessionstore.store.aio_session import (
     AsyncInterruptedSessions,
     AsyncSession,
@@ -299,6 +301,17 @@ class AsyncSessionStore(Generic[StateT]):
 
     exists: Final = awaited(SessionStore[StateT].exists)
     liveness: Final = awaited(SessionStore[StateT].liveness)
+
+    def journal(self, session_id: str, name: str = "main") -> AsyncJournalView:
+        """Return a journal of a session, to read; a plain method, as it reads nothing yet."""
+        reader = open_reader(self._opener.backend, session_id, name)
+        return AsyncJournalView(session_id, name, reader, self._runner)
+
+    async def journals(self, session_id: str) -> list[AsyncJournalView]:
+        """Return the journals of a session, by name."""
+        found = await self._runner.run(partial(self._store.journals, session_id))
+        return [self.journal(session_id, one.name) for one in found]
+
     checkpoints: Final = awaited(SessionStore[StateT].checkpoints)
     checkpoint_names: Final = awaited(SessionStore[StateT].checkpoint_names)
 

@@ -16,9 +16,11 @@ from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner
 from sessionstore.session import verdict
+from sessionstore.session.journal import OpenedJournal
 from sessionstore.session.position import End
 from sessionstore.session.prepared_write import PreparedWrite
 from sessionstore.session.writer import SessionWriter
+from sessionstore.store.aio_journal import AsyncJournal
 from sessionstore.store.threads import Runner
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class AsyncSession(Generic[StateT]):
         self._writer = writer
         self._runner = runner
         self._order = asyncio.Lock()
+        self._appends = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<AsyncSession {self._writer}>"
@@ -89,6 +92,10 @@ class AsyncSession(Generic[StateT]):
     @state.setter
     def state(self, state: StateT) -> None:
         self._writer.state = state
+
+    def journal(self, name: str = "main") -> AsyncJournal:
+        """Return a journal of this session; see :meth:`sessionstore.Session.journal`."""
+        return AsyncJournal(OpenedJournal(self._writer, name), self._runner, self._appends)
 
     async def save(self) -> int:
         """Store the state; return its revision. The session stays claimed."""

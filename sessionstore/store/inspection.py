@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from sessionstore.model.ids import check_id, checkpoint_ids_in_order
 from sessionstore.model.liveness import Liveness
 from sessionstore.session import inspect
+from sessionstore.session.journal import JournalView
+from sessionstore.session.journal_reader import open_reader
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Usage
 
@@ -70,6 +72,33 @@ class StoreInspection:
             ['node_complete', 'pause']
         """
         return inspect.list_checkpoints(self._backend, check_id(session_id))
+
+    def journal(self, session_id: str, name: str = "main") -> JournalView:
+        """Return a journal of a session, to read without a lock; nothing is read yet.
+
+        Raises:
+            InvalidSessionId: the id or the name is not safe.
+
+        Examples:
+            >>> [record.value["role"] for record in store.journal("ticket-1", "messages")]
+            ['user', 'assistant']
+        """
+        return JournalView(session_id, name, open_reader(self._backend, session_id, name))
+
+    def journals(self, session_id: str) -> list[JournalView]:
+        """Return the journals of a session, by name.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            InvalidSessionId: the id is not safe.
+            StorageError: the system refused.
+
+        Examples:
+            >>> {journal.name: journal.count() for journal in store.journals("ticket-1")}
+            {'messages': 2}
+        """
+        names = self._backend.journal_names(check_id(session_id))
+        return [self.journal(session_id, name) for name in names]
 
     def checkpoint_names(self, session_id: str) -> list[str]:
         """Return the ids of a session's checkpoints, oldest first, without reading any of them.

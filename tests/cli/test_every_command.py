@@ -60,6 +60,9 @@ RUNS: dict[str, list[Args]] = {
         ("ls", "--times", "iso"),
         ("ls", "--fields", ",".join(FIELDS)),
         ("ls", "--goal", HOSTILE),
+        ("ls", "--label", HOSTILE),
+        ("ls", "--label", f"title={HOSTILE[:-1]}"),
+        ("ls", "--fields", f"label:{HOSTILE[:-1].replace(',', '')},label:title"),
         ("ls", "-n", "2"),
     ],
     "show": [
@@ -110,6 +113,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content["forked_from"] = {"session_id": HOSTILE, "checkpoint_id": HOSTILE}
         content["active_triggers"] = [HOSTILE]
         content["trigger_tasks"] = {HOSTILE: HOSTILE}
+        content["labels"] = {HOSTILE: HOSTILE, "title": HOSTILE}
         file.write_text(json.dumps(content))
     return root
 
@@ -127,6 +131,7 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "problems": [{"severity": long, "description": long}, {long: long}],
         "latest_checkpoint_id": long,
         "checkpoint_enabled": True,
+        "labels": {long: long, "title": long},
     }
     put(root, "h-huge", state("h-huge") | content)
     return root
@@ -436,7 +441,7 @@ def test_the_version_is_the_package_s() -> None:
     )
 
 
-OURS = ["explain", "history", "diff", "fork", "mark", "retry", "cancel"]
+OURS = ["explain", "history", "diff", "fork", "mark", "retry", "label", "cancel"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -467,6 +472,10 @@ def test_hostile_text_reaches_no_terminal(tmp_path: Path) -> None:
             ["cancel", session_id, "--reason", HOSTILE.replace("\x00", "")],
             ["mark", session_id, "paused", "--force", "--reason", HOSTILE.replace("\x00", "")],
             ["retry", session_id, "--force"],
+            ["label", session_id, HOSTILE, "--remove", HOSTILE],
+            ["label", session_id, "--remove", HOSTILE],
+            ["label", session_id, f"title={HOSTILE}"],
+            ["label", session_id],
             ["fork", session_id],
         ):
             for form in ([], ["--color", "always"], ["-o", "json"]):
@@ -494,6 +503,7 @@ LINES = {
     "recover": "recover",
     "mark": "mark s1 cancelled --reason x",
     "retry": "retry s2",
+    "label": "label s1 user=42",
     "cancel": "cancel s1",
     "fork": "fork s1",
     "export": "export --all -O {new}.tar",

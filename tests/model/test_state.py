@@ -151,6 +151,7 @@ def test_a_new_session_is_written_with_every_field_of_the_schema(
         "owner": owner.model_dump(mode="json"),
         "recovery": None,
         "forked_from": None,
+        "labels": {},
         "duration_ms": 0,
         "is_resumable_from_checkpoint": False,
         "is_resumable": False,

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
     "mark": Entry(ACT, "mark", "Record how an unclaimed session ended."),
     "retry": Entry(ACT, "retry", "Have the start-up loop try sessions again."),
+    "label": Entry(ACT, "label", "Show or change the labels of a session."),
     "cancel": Entry(ACT, "cancel", "Ask the process that runs a session to end it."),
     "fork": Entry(ACT, "fork", "Create a session from a kept state of another."),
     "export": Entry(CARE, "export", "Write sessions to an archive."),

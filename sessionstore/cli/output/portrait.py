@@ -80,6 +80,7 @@ def _header(report: SessionReport, state: SessionState, now: datetime) -> list[F
         ("run", state.current_run_id),
     )
     facts += [(label, _text(value)) for label, value in optional if value]
+    facts += _labels(state)
     facts += [
         ("entry point", _text(state.entry_point)),
         ("revision", f"{state.revision:,} (schema {_text(state.schema_version)})"),
@@ -93,6 +94,12 @@ def _header(report: SessionReport, state: SessionState, now: datetime) -> list[F
         facts.append(("ended", f"{ended}, after {state.duration_ms:,} ms"))
     facts.append(("resumable", resumable))
     return facts
+
+
+def _labels(state: SessionState) -> list[Fact]:
+    """Return a fact for each label; the name of each row but the first is empty."""
+    pairs = [_text(f"{key}={value}") for key, value in sorted(state.labels.items())]
+    return [("" if number else "labels", pair) for number, pair in enumerate(pairs)]
 
 
 def _owner(report: SessionReport, state: SessionState) -> list[Fact]:

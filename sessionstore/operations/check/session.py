@@ -305,7 +305,9 @@ class _Session:
         state.incarnation = secrets.token_hex(8)
         state.latest_checkpoint_id = newest.checkpoint_id
         state.checkpoint_enabled = True
-        first = SessionWriter(claim, state, clock=self.backend.clock).begin_save()
+        first = SessionWriter(
+            claim, state, clock=self.backend.clock, backend=self.backend
+        ).begin_save()
         place = self.backend.restore(claim, first.payload, first.revision, reason)
         logger.warning(
             "%s: %s: %s",
@@ -342,7 +344,7 @@ class _Session:
             state.revision += 1
             claim.write(codec.encode(state), state.revision)
         else:
-            writer = SessionWriter(claim, state, clock=self.backend.clock)
+            writer = SessionWriter(claim, state, clock=self.backend.clock, backend=self.backend)
             writer.run(writer.begin_save)
         return done
 

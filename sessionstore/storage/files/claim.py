@@ -20,14 +20,17 @@ from sessionstore.errors import (
 )
 from sessionstore.model import mending
 from sessionstore.model.ids import random_hex
+from sessionstore.model.journal import Position
 from sessionstore.model.stored import Stored
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import cancel_request, quarantine, state_file
 from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
 from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
 from sessionstore.storage.files.index import live_names
+from sessionstore.storage.files.journal_file import JournalFile, opened_journals
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
+from sessionstore.storage.journal import JournalAppender
 
 _REPLACED_UNSEEN = (
     "its lock file was removed or replaced, so another may hold it; this last save replaced a state"
@@ -72,6 +75,7 @@ class FilesClaim(Claim):
         self._outlives_request = False
         self._attempted: tuple[int, Version] | None = None
         self._cancellable = False
+        self._journals: list[JournalFile] = []
         self._anchored = power  # in power mode every step was flushed as it was made
 
     @property
@@ -310,6 +314,33 @@ class FilesClaim(Claim):
                 parent.flush()
             self._anchored = True
 
+    # --- journals --------------------------------------------------------------------------------
+
+    def open_journal(self, name: str, saved: Position) -> JournalAppender:
+        with self.opened("open a journal of") as directory:
+            with opened_journals(directory, power=self._power) as journals:
+                self._name_live()
+                journal = JournalFile(
+                    self.session_id,
+                    journals,
+                    name,
+                    saved,
+                    power=self._power,
+                    check=self._check_appends,
+                )
+            self._journals.append(journal)
+            return journal
+
+    def _check_appends(self, cancellable: bool) -> None:
+        self._claimed.check_held()
+        if cancellable:
+            self._heed_request()
+
+    def _close_journals(self) -> None:
+        while self._journals:
+            self._journals[-1].close()
+            self._journals.pop()
+
     # --- the end ---------------------------------------------------------------------------------
 
     def delete(self) -> None:
@@ -351,6 +382,7 @@ class FilesClaim(Claim):
         self._outlives_request = True
 
     def release(self) -> None:
+        self._close_journals()
         if self._lock.is_inherited or self._lock.is_closed:
             self._claimed.close()
             self._lock.close()

@@ -27,7 +27,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sessionstore import clock
-from sessionstore.durable import making
+from sessionstore.durable import making, replace
 from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, liveness
@@ -309,6 +309,33 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
         yield file if is_ours else None
     finally:
         file.close()
+
+
+def lock_file(directory: Directory, name: str) -> io.FileIO | None:
+    """Open ``name``, which is made if it is missing, under its lock; None if somebody has it.
+
+    The lock ends when the file is closed, or with the process.
+    """
+
+    def opened(entry: str, _: int) -> int:
+        while True:
+            with suppress(FileNotFoundError):
+                return directory.open(entry, os.O_RDWR)
+            with suppress(FileExistsError):
+                replace.write_new(directory, entry, b"", flush_file=False)
+
+    is_ours = False
+    with FORK_GATE:  # a fork in between would leak the descriptor into the child
+        file = io.FileIO(name, "r+", opener=opened)
+        try:
+            _require_regular(file)
+            is_ours = os_lock.lock_descriptor()(file.fileno(), blocking=False)
+        finally:
+            if not is_ours:
+                file.close()
+        if is_ours:
+            os_lock.open_files.add(file)
+    return file if is_ours else None
 
 
 def _create(path: str, _: int) -> int:

@@ -13,11 +13,13 @@ from typing import BinaryIO
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import is_id
+from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.stored import Stored
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.files import root, state_file
 from sessionstore.storage.files.layout import STATE, Layout, refuse_link
 from sessionstore.storage.files.state_file import storage_errors
+from sessionstore.storage.journal import Batch
 from sessionstore.storage.values import ApplicationFile, Usage
 
 
@@ -110,6 +112,24 @@ class FilesReader(Backend, ABC):
     def checkpoint_ids(self, session_id: str) -> list[str]:
         with self._found(session_id) as directory, storage_errors("list", directory.path):
             return state_file.checkpoint_ids(directory, session_id)
+
+    def journal_names(self, session_id: str) -> list[str]:
+        from sessionstore.storage.files import journal_file
+
+        with self._found(session_id) as directory, storage_errors("list", directory.path):
+            return journal_file.names(directory)
+
+    def journal_rewinds(self, session_id: str, name: str) -> list[Rewind]:
+        from sessionstore.storage.files import journal_file
+
+        with self._found(session_id) as directory, storage_errors("read", directory.path):
+            return journal_file.rewinds(directory, session_id, name)
+
+    def read_journal(self, session_id: str, name: str, start: Position) -> Iterator[Batch]:
+        from sessionstore.storage.files import journal_file
+
+        with self._found(session_id) as directory, storage_errors("read", directory.path):
+            yield from journal_file.read(directory, session_id, name, start)
 
     def read_checkpoint(self, session_id: str, checkpoint_id: str) -> Stored:
         file = os.path.join(self._layout.checkpoints(session_id), f"{checkpoint_id}.json")

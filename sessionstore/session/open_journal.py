@@ -1,0 +1,188 @@
+"""The journals that a claim has open: where they end, and what the state says of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from sessionstore.model.journal import Position, Rewind
+from sessionstore.model.state import SessionState
+from sessionstore.process.fork import Mutex
+from sessionstore.session.journal_reader import JournalReader
+from sessionstore.session.stamp import Change
+from sessionstore.storage.backend import Backend
+from sessionstore.storage.claim import Claim
+from sessionstore.storage.journal import Appended, JournalAppender
+
+
+class OpenJournal:
+    """A journal of a claimed session. The first append opens it."""
+
+    def __init__(
+        self, claim: Claim, name: str, saved: Position, rewinds: list[Rewind], reader: JournalReader
+    ) -> None:
+        self.reader: JournalReader = reader
+        self._claim = claim
+        self._name = name
+        self._saved = saved
+        self._rewinds = rewinds
+        """The ways back of the state, which the journal has once :attr:`_recorded` is flushed."""
+        self._recorded: int | None = None if rewinds else 0
+        """The number of the line that holds the last way back of the state."""
+        self._mutex = threading.RLock()
+        """Held while something is written, not while it is flushed; never in a forked child."""
+        self._appender: JournalAppender | None = None
+        self._keys: dict[str, int] | None = None
+
+    def append(self, values: Sequence[bytes], key: str | None, at: str) -> Appended:
+        """Append values, to be flushed with :meth:`finish`.
+
+        If a record has ``key``, nothing is appended: the number is that of the record.
+        """
+        with self._mutex:
+            appender = self._opened()
+            if key is not None and (known := self._numbers().get(key)) is not None:
+                appender.flush()  # the append of that record may not have been flushed
+                return Appended(known)
+            # Race: Exception from a signal handler. It may come right after the write: whether the
+            # record is there, the next append with a key finds out.
+            keys, self._keys = self._keys, None
+            appended = self._write(appender, values, key, at)
+            if keys is not None and key is not None:
+                keys[key] = appended.number
+            self._keys = keys
+            return appended
+
+    def rewrite(self, values: Sequence[bytes], at: str) -> Appended:
+        """Replace all records by ``values``, at once, to be flushed with :meth:`finish`."""
+        with self._mutex:
+            appended = self._write(self._opened(), values, None, at, anew=True)
+            self._keys = None
+            return appended
+
+    def finish(self, appended: Appended) -> int:
+        """Have a batch be as durable as the store promises; return the number of its last line."""
+        self._opened().flush(appended)
+        return appended.number
+
+    def flush(self) -> None:
+        """Have all that was appended survive a loss of power, also where a save need not."""
+        with self._mutex:
+            if self._appender is not None:
+                self._appender.flush()
+
+    def position(self, *, flushed: bool) -> Position:
+        """Return where it ends, or where what was flushed ends."""
+        if self._appender is None:
+            return self._saved
+        return self._appender.flushed if flushed else self._appender.end
+
+    @property
+    def missing(self) -> list[Rewind]:
+        """The ways back that only the state tells: the journal may not have them."""
+        has_all = (
+            self._recorded is not None and self._recorded <= self.position(flushed=True).number
+        )
+        return [] if has_all else self._rewinds
+
+    def _write(
+        self,
+        appender: JournalAppender,
+        values: Sequence[bytes],
+        key: str | None,
+        at: str,
+        *,
+        anew: bool = False,
+    ) -> Appended:
+        if self._recorded is not None and not anew:
+            return appender.append(values, key, at, cancellable=True)
+        last = appender.end.number
+        ways_back = list[Rewind]()
+        for one in self._rewinds if self._recorded is None else ():
+            # The end of the journal may have been lost, or written, since the state was.
+            ways_back.append(Rewind(min(one.back_to, last), max(one.upto, last)))
+            last = ways_back[-1].number
+        recorded = last
+        if anew and last:
+            ways_back.append(Rewind(0, last))
+        appended = appender.append([*ways_back, *values], key, at, cancellable=True)
+        if self._recorded is None:
+            self._recorded = recorded
+        return appended
+
+    def _opened(self) -> JournalAppender:
+        if self._appender is None:
+            self._appender = self._claim.open_journal(self._name, self._saved)
+            self._find_recorded()
+        return self._appender
+
+    def _find_recorded(self) -> None:
+        """Find out whether the journal has the ways back of the state already.
+
+        They come before any other, together; a save that says so may not have followed.
+        """
+        if self._rewinds:
+            known = self.reader.recorded()
+            if known and known[-1].number >= self._rewinds[-1].number:
+                self._recorded = known[-1].number
+
+    def _numbers(self) -> dict[str, int]:
+        if self._keys is None:
+            self._keys = self.reader.keys()
+        return self._keys
+
+
+class SessionJournals:
+    """The journals of a session that this process holds, and what its state says of them."""
+
+    def __init__(self, backend: Backend, claim: Claim, state: SessionState) -> None:
+        self._backend = backend
+        self._claim = claim
+        self._session_id = state.session_id
+        self._saved = positions(state)
+        self._rewinds = rewinds(state)
+        self._open: dict[str, OpenJournal] = {}
+        self._mutex = Mutex()
+
+    def named(self, name: str) -> OpenJournal:
+        """Return the journal ``name``; nothing is opened yet."""
+        with self._mutex:
+            if name not in self._open:
+                known = self._rewinds.get(name, [])
+                reader = JournalReader(self._backend, self._session_id, name, lambda: known)
+                saved = self._saved.get(name, Position())
+                self._open[name] = OpenJournal(self._claim, name, saved, known, reader)
+            return self._open[name]
+
+    def stamps(self, state: SessionState, *, flushed: bool) -> list[Change]:
+        """Return what a write of ``state`` says of the journals.
+
+        It says where they end; with ``flushed``, where they end for sure. Without it they have to
+        be flushed before the write.
+        """
+        opened = list(self._open.items())
+        places = self._saved | {name: one.position(flushed=flushed) for name, one in opened}
+        ways_back = self._rewinds | {name: one.missing for name, one in opened}
+        return [
+            (state, "journals", {name: [*place] for name, place in places.items() if place.number}),
+            (
+                state,
+                "rewinds",
+                {name: [[*one] for one in ones] for name, ones in ways_back.items() if ones},
+            ),
+        ]
+
+    def flush(self) -> None:
+        """Have all that was appended survive a loss of power, before a state says so."""
+        for journal in list(self._open.values()):
+            journal.flush()
+
+
+def positions(state: SessionState) -> dict[str, Position]:
+    """Return where the journals ended when ``state`` was written, by name."""
+    return {name: Position(*place) for name, place in state.journals.items()}
+
+
+def rewinds(state: SessionState) -> dict[str, list[Rewind]]:
+    """Return the ways back that the journals may not have yet, by name."""
+    return {name: [Rewind(*one) for one in pairs] for name, pairs in state.rewinds.items()}
