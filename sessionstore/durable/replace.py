@@ -117,7 +117,7 @@ class Staged:
             return
         if not expected.found_at(directory, name):
             raise Displaced
-        _move_over(directory, self.name, name)
+        move_over(directory, self.name, name)
 
     def _swap_back(self, name: str) -> None:
         """Undo the exchange: nobody can tell whether it displaced the expected file."""
@@ -231,29 +231,18 @@ def write_new(directory: Directory, name: str, data: bytes, *, flush_file: bool)
         raise
 
 
-def write_over(directory: Directory, name: str, data: bytes, *, flush_file: bool = False) -> None:
-    """Replace ``name``, whatever it is, by a complete file."""
-    staged = Staged(directory, data, flush_file=flush_file)
+def write_over(directory: Directory, name: str, data: bytes) -> None:
+    """Replace ``name``, whatever it is, by a complete file that is not flushed."""
+    staged = Staged(directory, data, flush_file=False)
     try:
-        _move_over(directory, staged.name, name)
+        move_over(directory, staged.name, name)
     except BaseException:
         staged.discard()
         raise
 
 
-def write_over_in_pieces(directory: Directory, name: str, pieces: Iterable[bytes]) -> None:
-    """Replace ``name``, whatever it is, by a complete file of ``pieces``, which is flushed."""
-    temporary = temporary_name()
-    try:
-        write_pieces(directory, temporary, pieces, is_executable=False)
-        _move_over(directory, temporary, name)
-    except BaseException:
-        with suppress(OSError):
-            directory.unlink(temporary)
-        raise
-
-
-def _move_over(directory: Directory, name: str, target_name: str) -> None:
+def move_over(directory: Directory, name: str, target_name: str) -> None:
+    """Let ``name`` replace ``target_name``, whatever that is."""
     retry_sharing(
         lambda: os.replace(
             directory.at(name),

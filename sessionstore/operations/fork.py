@@ -13,7 +13,7 @@ from sessionstore.model import mending
 from sessionstore.model.ids import check_id, make_session_id
 from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
-from sessionstore.operations import checkpoint_names
+from sessionstore.operations import checkpoint_names, journal_copy
 from sessionstore.session import create, inspect
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
@@ -48,7 +48,8 @@ def fork(
     backend: Backend, session_id: str, *, checkpoint_id: str | None, new_id: str | None
 ) -> str:
     """Make the new session; return its id."""
-    chosen, state = _kept_state(backend, session_id, checkpoint_id)
+    chosen, state, current = _kept_state(backend, session_id, checkpoint_id)
+    journals = journal_copy.for_fork(backend, current, state, is_current=chosen is None)
     now = backend.clock()
     text = clock.to_text(now)
     state.forked_from = {
@@ -69,7 +70,7 @@ def fork(
     writer = SessionWriter(
         None, first, clock=backend.clock, backend=backend, owner=backend.new_owner(now)
     )
-    writer.finish_create(backend, writer.begin_save())
+    writer.finish_create(backend, writer.begin_save(), journals)
     try:
         # A checkpoint of its own, so that it can be resumed without its parent.
         writer.run(lambda: writer.begin_checkpoint(FORK, None))
@@ -93,8 +94,11 @@ def fork(
 
 def _kept_state(
     backend: Backend, session_id: str, named: str | None
-) -> tuple[str | None, SessionState]:
-    """Return the state to fork, and the id of its checkpoint; None for the one saved last."""
+) -> tuple[str | None, SessionState, SessionState | None]:
+    """Return the checkpoint to fork, its state, and the stored state, None if that is damaged.
+
+    The id of the checkpoint is None for the state that was saved last.
+    """
     current: SessionState | None = None
     try:
         current = inspect.read_base(backend, session_id)[0]
@@ -108,12 +112,12 @@ def _kept_state(
         assert current is not None  # else it was raised
         latest = inspect.Resumability.named(current)
         if latest.is_from_last_save:
-            return None, current
+            return None, current, current
         chosen = check_id(latest.checkpoint_id, kind="checkpoint id")
     kept = checkpoint_names.load(backend, session_id, chosen, current)
     if current is not None:
         kept.labels = current.labels  # as in a resume: whichever checkpoint is taken
-    return chosen, kept
+    return chosen, kept, current
 
 
 def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:

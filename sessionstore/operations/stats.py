@@ -89,6 +89,8 @@ class StoreStats:
     """The space of all sessions; 0, as the other sizes, without sizes."""
     checkpoint_bytes: int = 0
     application_bytes: int = 0
+    journals: int = 0
+    journal_bytes: int = 0
     unmeasured: int = 0
     """Sessions that could not be measured."""
     days: Sequence[DayCount] = ()
@@ -248,6 +250,8 @@ class _SessionCounter:
         self._seen["checkpoints"] += used.checkpoints
         self._seen["checkpoint_bytes"] += used.checkpoint_bytes
         self._seen["application_bytes"] += used.application_bytes
+        self._seen["journals"] += used.journals
+        self._seen["journal_bytes"] += used.journal_bytes
         measured = SessionSize(item.session_id, item.status, used.bytes, used.checkpoints)
         entry = (used.bytes, item.session_id, measured)
         if len(self._largest) < LARGEST:

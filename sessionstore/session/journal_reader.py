@@ -70,10 +70,13 @@ class JournalReader:
 
     def count(self) -> int:
         """Return how many records count. It reads only what was appended since the last time."""
-        hidden = in_force(self._all_rewinds())
+        known = self._all_rewinds()
+        hidden = in_force(known)
         if hidden != self._hidden:
             self._counted, self._count, self._hidden = Position(), 0, hidden
         for batch in self._batches(self._counted):
+            if any(isinstance(item, Rewind) and item not in known for item in batch.items):
+                break  # it came while this count went on: what was counted counted until now
             self._count += sum(
                 isinstance(item, JournalRecord)
                 and item.number > self._counted.number

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
+from sessionstore.errors import SessionStoreError
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.state import SessionState
 from sessionstore.process.fork import Mutex
@@ -103,11 +105,22 @@ class OpenJournal:
             ways_back.append(Rewind(min(one.back_to, last), max(one.upto, last)))
             last = ways_back[-1].number
         recorded = last
+        if last < self._saved.number:  # its end was lost: those numbers are not given again
+            ways_back.append(Rewind(last, self._saved.number))
+            last = ways_back[-1].number
         if anew and last:
             ways_back.append(Rewind(0, last))
-        appended = appender.append([*ways_back, *values], key, at, cancellable=True)
-        if self._recorded is None:
-            self._recorded = recorded
+        try:
+            appended = appender.append([*ways_back, *values], key, at, cancellable=True)
+            if self._recorded is None:
+                self._recorded = recorded
+        except BaseException:
+            # Race: Exception from a signal handler. It may come after the ways back were written:
+            # written twice, they would leave behind what has just been appended.
+            if self._recorded is None:
+                with suppress(SessionStoreError):
+                    self._find_recorded()
+            raise
         return appended
 
     def _opened(self) -> JournalAppender:

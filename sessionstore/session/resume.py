@@ -14,7 +14,7 @@ from sessionstore.errors import (
     SessionEnded,
 )
 from sessionstore.log import log_session
-from sessionstore.model import StateT, checkpoint, codec
+from sessionstore.model import StateT, checkpoint, codec, journal_view
 from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
 from sessionstore.model.ids import make_checkpoint_id
 from sessionstore.model.journal import Position, Rewind
@@ -184,7 +184,10 @@ def restore(
             remedy="pass from_last_save=True to go on from the stored state",
         ) from error
     keep_current = None
-    if not backend.is_current(current.session_id, chosen) and is_newer(current, restored):
+    goes_back = checkpoint_id is not None and current.journals != restored.journals
+    if not backend.is_current(current.session_id, chosen) and (
+        goes_back or is_newer(current, restored)
+    ):
         node, now = current.progress.current_node, backend.clock()
         keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
     foreign_values.report_checkpoint(current.session_id, stored)
@@ -201,9 +204,9 @@ def _go_back(
     backend: Backend, current: SessionState, restored: SessionState, *, is_named: bool
 ) -> None:
     """Have the journals go on or, where a checkpoint was named, go back to where they were then."""
-    then, rewinds = restored.journals, dict(current.rewinds)
+    rewinds = dict(current.rewinds)
     for name in backend.journal_names(current.session_id) if is_named else ():
-        back_to = then[name][0] if name in then else 0
+        back_to = journal_view.end_seen(restored, name)
         pending = rewinds.get(name, [])
         last = max(
             [_last_number(backend, current, name), *(Rewind(*one).number for one in pending)]

@@ -36,7 +36,7 @@ from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.stamp import Change
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
-from sessionstore.storage.journal import Appended
+from sessionstore.storage.journal import NONE, Appended, Journals
 
 
 class SessionWriter(Generic[StateT]):
@@ -322,8 +322,10 @@ class SessionWriter(Generic[StateT]):
         with self.queue:
             self._limit.enforce(self.claim, newest, latest=self.state.latest_checkpoint_id)
 
-    def finish_create(self, backend: Backend, prepared: PreparedWrite) -> None:
-        """Create the session with the first write that was prepared.
+    def finish_create(
+        self, backend: Backend, prepared: PreparedWrite, journals: Journals = NONE
+    ) -> None:
+        """Create the session with the first write that was prepared, and with ``journals``.
 
         Raises what :meth:`sessionstore.storage.backend.Backend.create` raises.
         """
@@ -333,7 +335,9 @@ class SessionWriter(Generic[StateT]):
             if owner is not self.owner:
                 prepared.name_owner(owner)
                 self.owner = owner
-            self._claim = backend.create(self.session_id, prepared.payload, owner)
+            self._claim = backend.create(
+                self.session_id, prepared.payload, owner, journals=journals
+            )
             self._landed(prepared)
 
     def abandon(self, prepared: PreparedWrite) -> None:

@@ -12,13 +12,13 @@ index.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.clock import Clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
-from sessionstore.model.journal import Position, Rewind
+from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.stored import Stored
 from sessionstore.model.summary import Matches, SessionSummary
@@ -27,13 +27,14 @@ from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
-from sessionstore.storage.journal import Batch
+from sessionstore.storage.journal import NONE, Batch, Journals
 from sessionstore.storage.turn import Turn
 from sessionstore.storage.values import ApplicationFile, CancelRequest, CountsAndPages, Probe, Usage
 
 if TYPE_CHECKING:  # most programs do not need these
     from pathlib import Path
 
+    from sessionstore.model.journal_view import Item
     from sessionstore.model.state import SessionOwner
     from sessionstore.storage.report import Diagnosis, Finding
 
@@ -99,8 +100,12 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+    def create(
+        self, session_id: str, payload: bytes, owner: SessionOwner, *, journals: Journals = NONE
+    ) -> Claim:
         """Create a session, claimed by ``owner``: it exists complete, or not at all.
+
+        It has ``journals`` from the beginning, durably; their records keep their numbers.
 
         Raises:
             SessionExists: there is one with this id.
@@ -227,7 +232,23 @@ class Backend(ABC):
         state = len(self.read(session_id).payload)
         ids = self.checkpoint_ids(session_id)
         kept = self.freed_by(session_id, ids)
-        return Usage(state + kept, len(ids), kept)
+        names = self.journal_names(session_id)
+        journals = 0
+        for name in names:
+            batches = self.read_journal(session_id, name, Position())
+            journals += self.journal_bytes(batch.items for batch in batches)
+        every = state + kept + journals
+        return Usage(every, len(ids), kept, journals=len(names), journal_bytes=journals)
+
+    def journal_bytes(self, batches: Iterable[Sequence[Item]]) -> int:
+        """Return the space that a journal which holds ``batches`` takes."""
+        from pydantic_core import to_json  # rarely needed
+
+        return sum(
+            len(to_json(item.value)) if isinstance(item, JournalRecord) else 1
+            for batch in batches
+            for item in batch
+        )
 
     def freed_by(self, session_id: str, checkpoint_ids: Collection[str]) -> int:
         """Return how many bytes the removal of these checkpoints would free.

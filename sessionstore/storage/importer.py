@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
+
+from sessionstore.model.journal import JournalRecord, Rewind
 
 
 class SessionImporter(ABC):
@@ -27,6 +29,15 @@ class SessionImporter(ABC):
     @abstractmethod
     def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
         """Add a checkpoint."""
+
+    @abstractmethod
+    def put_journal(
+        self, session_id: str, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
+    ) -> None:
+        """Add a journal, read from ``batches`` to the end; its lines keep their numbers.
+
+        Numbers are missing only in front of a way back that leaves them all behind.
+        """
 
     @abstractmethod
     def put_file(

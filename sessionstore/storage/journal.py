@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sessionstore.model.journal import JournalRecord, Position, Rewind
+
+Journals = Mapping[str, Iterable[Sequence[JournalRecord | Rewind]]]
+"""Journals by name, each as the batches that it holds, with their numbers."""
+
+NONE: Journals = {}
+"""No journals."""
 
 
 class Batch(NamedTuple):

@@ -30,7 +30,7 @@ from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
-from sessionstore.storage.journal import Appended, Batch, JournalAppender
+from sessionstore.storage.journal import NONE, Appended, Batch, JournalAppender, Journals
 from sessionstore.storage.memory_turn import MemoryLines, MemoryTurn
 from sessionstore.storage.turn import LIES_FREE, Turn
 from sessionstore.storage.values import CancelRequest, Probe
@@ -43,6 +43,14 @@ class _Kept:
     payload: bytes
     checkpoints: dict[str, bytes] = field(default_factory=dict)
     journals: dict[str, list[Batch]] = field(default_factory=dict)
+
+
+def _batches(batches: Iterable[Sequence[JournalRecord | Rewind]]) -> list[Batch]:
+    """Return a journal that holds ``batches``."""
+    return [
+        Batch(deepcopy([*items]), Position(items[-1].number, index))
+        for index, items in enumerate(batches, start=1)
+    ]
 
 
 class MemoryBackend(Backend):
@@ -85,12 +93,15 @@ class MemoryBackend(Backend):
     def read(self, session_id: str) -> Stored:
         return Stored(self._kept(session_id).payload, f"memory:{session_id}")
 
-    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+    def create(
+        self, session_id: str, payload: bytes, owner: SessionOwner, *, journals: Journals = NONE
+    ) -> Claim:
+        built = {name: _batches(batches) for name, batches in journals.items()}
         with self._changed:
             if session_id in self._sessions:
                 is_own = identity.is_holding(self.probe(session_id).holder)
                 raise SessionExists(session_id, is_own=is_own)
-            self._sessions[session_id] = _Kept(payload)
+            self._sessions[session_id] = _Kept(payload, journals=built)
             claim = self._claimed(session_id, owner)
             claim.confirm()
             return claim
@@ -169,9 +180,14 @@ class MemoryBackend(Backend):
         return [item for batch in batches for item in batch.items if isinstance(item, Rewind)]
 
     def read_journal(self, session_id: str, name: str, start: Position) -> Iterator[Batch]:
-        batches = self._kept(session_id).journals.get(name, [])
+        batches = list(self._kept(session_id).journals.get(name, ()))
+        at = start.offset
+        if start.number and not (0 < at <= len(batches) and batches[at - 1].end == start):
+            # Another batch may end there since space was freed, or the session was imported.
+            batches = [batch for batch in batches if batch.end.number > start.number]
+            at = 0
         # An item is a copy: what the application does to a value changes nothing that is kept.
-        return (deepcopy(batch) for batch in batches[start.offset :])
+        return (deepcopy(batch) for batch in batches[at:])
 
     def importer(self) -> SessionImporter:
         return MemoryImporter(self)
@@ -281,6 +297,14 @@ class MemoryClaim(Claim):
             self._check()
         return MemoryJournal(self, self._kept.journals.setdefault(name, []))
 
+    def rewrite_journal(
+        self, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
+    ) -> None:
+        anew = _batches(batches)
+        with self._backend._changed:
+            self._check()
+            self._kept.journals[name] = anew
+
     def delete(self) -> None:
         with self._backend._changed:
             self._check_held()
@@ -379,6 +403,11 @@ class MemoryImporter(SessionImporter):
 
     def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
         self._kept(session_id).checkpoints[checkpoint_id] = payload
+
+    def put_journal(
+        self, session_id: str, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
+    ) -> None:
+        self._kept(session_id).journals[name] = _batches(batches)
 
     def put_file(
         self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool

@@ -40,7 +40,7 @@ class Usage:
     """The space that a session takes, in bytes; bytes with several names count once."""
 
     bytes: int
-    """State, checkpoints, the application's files and directories together."""
+    """State, checkpoints, journals, the application's files and directories together."""
     checkpoints: int = 0
     """How many checkpoints there are."""
     checkpoint_bytes: int = 0
@@ -49,6 +49,10 @@ class Usage:
     """The space of the application's own files."""
     shared_bytes: int = 0
     """The space that a delete would not free: files that also have names elsewhere."""
+    journals: int = 0
+    """How many journals there are."""
+    journal_bytes: int = 0
+    """The space of the journals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,18 @@ class StorageContract(Harness[BackendT]):
         assert left.checkpoints == 2
         assert found.bytes - left.bytes >= len(_BULK)
 
+    def test_each_journal_counts_with_its_records(self, store: Store) -> None:
+        with store.create("g", session_id="s") as session:
+            without = store.usage("s")
+            session.journal().append(_BULK)
+            session.journal("other").append(_BULK, _BULK)
+            session.complete()
+        found = store.usage("s")
+        assert (without.journals, without.journal_bytes, found.journals) == (0, 0, 2)
+        assert found.journal_bytes >= 3 * len(_BULK)
+        assert found.bytes > found.journal_bytes
+        assert found.application_bytes == 0
+
     def test_a_damaged_session_can_be_measured(self, backend: BackendT, store: Store) -> None:
         with store.create("g", session_id="s") as session:
             session.complete()

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from sessionstore.errors import ArchiveRefused, SessionExists, SessionNotFound
+from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.operations.retention import RetentionPolicy
 from sessionstore.store.store import SessionStore
 from sessionstore.testing.harness import DEADLINE, BackendT, Harness, forget
 
 Store = SessionStore[SessionState]
+
+AT = "2026-11-28T12:00:00Z"
 
 
 def ended(store: Store, session_id: str = "s") -> str:
@@ -53,6 +56,45 @@ class TransferContract(Harness[BackendT]):
         assert not backend.probe("s").held
         with store.claim("s") as session:
             session.save()
+
+    def test_a_journal_comes_in_with_its_numbers_keys_and_ways_back(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        ended(store, "other")
+        payload = backend.read("other").payload.replace(b'"other"', b'"s"')
+        batches: list[list[JournalRecord | Rewind]] = [
+            [JournalRecord(1, AT, {"a": [1, 2.5]}), JournalRecord(2, AT, "two", "k")],
+            [Rewind(1, 4), JournalRecord(6, AT, "six")],
+        ]
+        with backend.importer() as importer:
+            importer.put_state("s", payload)
+            importer.put_journal("s", "main", batches)
+            importer.put_journal("s", "empty", [])
+            importer.publish("s")
+        assert backend.journal_names("s") == ["empty", "main"]
+        assert [one.items for one in backend.read_journal("s", "main", Position())] == batches
+        assert [one.number for one in store.journal("s")] == [1, 6]
+        with store.claim("s") as session:
+            assert session.journal().append("seven", key="k") == 7  # its record no longer counts
+            assert session.journal("empty").append(1) == 1
+
+    def test_journals_move_out_and_in(self, backend: BackendT, store: Store) -> None:
+        with store.create("g", session_id="s") as session:
+            session.journal().append("one", "two", key="k")
+            kept = session.checkpoint("step").checkpoint_id
+            session.journal().append("three")
+            session.journal().rewrite(["four"])
+            session.complete()
+        before = [one.items for one in backend.read_journal("s", "main", Position())]
+        out = io.BytesIO()
+        assert store.export_sessions(out, ["s"]).exported[0].journals == 1
+        store.delete("s")
+        report = store.import_sessions(io.BytesIO(out.getvalue()))
+        assert (report.imported[0].journals, report.imported[0].damage) == (1, ())
+        assert [one.items for one in backend.read_journal("s", "main", Position())] == before
+        with store.resume("s", checkpoint_id=kept, again=True) as session:
+            assert [one.value for one in session.journal()] == ["one", "two"]
+            session.complete()
 
     def test_what_is_not_adopted_is_gone(self, backend: BackendT, store: Store) -> None:
         ended(store, "other")

@@ -115,6 +115,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content["trigger_tasks"] = {HOSTILE: HOSTILE}
         content["labels"] = {HOSTILE: HOSTILE, "title": HOSTILE}
         file.write_text(json.dumps(content))
+    with SessionStore(root).edit("h-paused") as session:
+        session.journal().append({HOSTILE: [HOSTILE]}, key=HOSTILE)
     return root
 
 
@@ -500,6 +502,7 @@ LINES = {
     "stats": "stats",
     "watch": "watch --timeout 0.1",
     "tail": "tail s1",
+    "journal": "journal s1 messages",
     "recover": "recover",
     "mark": "mark s1 cancelled --reason x",
     "retry": "retry s2",
@@ -520,6 +523,8 @@ LINES = {
 def test_every_line_of_json_names_its_schema(paused: Path, name: str) -> None:
     assert ("-o", "jsonl") in forms_of(name)
     new_session(paused, "s2", checkpoint=False)
+    with SessionStore(paused).edit("s1") as session:
+        session.journal("messages").append("hello")
     words = LINES[name].format(new=paused.parent / "new", old=paused.parent / "old").split()
     result = invoke(paused, *words, "-o", "jsonl")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -659,6 +664,9 @@ def long_ids(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with store.create("triage the mail", session_id=session_id) as session:
             for node in ("plan", "fetch"):
                 session.checkpoint("node_complete", node=node)
+            if session_id == IDS[1]:
+                session.journal("messages").append("x" * 200, key="k" * 200)
+                session.journal().append(1)
             session.fail("by itself")
     kept = session_path(root, IDS[1]) / "checkpoints"
     for file, content in ((min(kept.iterdir()), "{"), (state_path(root, IDS[2]), "{")):
@@ -680,6 +688,7 @@ def shown(root: Path, *args: str, columns: int = 80) -> list[str]:
     [
         ("show", IDS[0]), ("show", IDS[1]), ("history", IDS[0]), ("history", IDS[1]), ("fsck",),
         ("recover",), ("ls",), ("explain", IDS[1]), ("stats",), ("doctor",),
+        ("journal", IDS[1]), ("journal", IDS[1], "messages"),
     ],
     ids=" ".join,
 )  # fmt: skip

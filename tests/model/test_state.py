@@ -152,6 +152,8 @@ def test_a_new_session_is_written_with_every_field_of_the_schema(
         "recovery": None,
         "forked_from": None,
         "labels": {},
+        "journals": {},
+        "rewinds": {},
         "duration_ms": 0,
         "is_resumable_from_checkpoint": False,
         "is_resumable": False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -40,6 +41,24 @@ def test_days_are_utc_days_and_the_last_seven_with_today_last(tmp_path: Path) ->
     assert found.sessions == 7
     for day in found.days:
         assert (day.bytes > 0) == (day.started > 0)
+
+
+def test_journals_are_counted_and_measured_on_both_faces(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    with store.create("goal", session_id="s1") as session:
+        session.journal("messages").append("x" * 10_000)
+        session.journal("events").append(1)
+        session.complete()
+    used = store.usage("s1")
+    assert used.journals == 2
+    assert used.journal_bytes >= 10_000
+    assert used.application_bytes == 0
+    found = store.stats()
+    assert (found.journals, found.journal_bytes) == (2, used.journal_bytes)
+    said = invoke(tmp_path, "stats", "-o", "json")
+    assert json.loads(said.stdout)["journal_bytes"] == used.journal_bytes
+    assert re.search(r"^journals +2 ", invoke(tmp_path, "stats").stdout, re.MULTILINE)
+    assert re.search(r"on disk .*journals 1", invoke(tmp_path, "show", "s1").stdout)
 
 
 def test_the_oldest_unfinished_come_in_order_the_unreadable_last(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sessionstore import FilesBackend, NotStorable, SessionClaimed, SessionOwner
 from sessionstore.durable import directory as directory_
 from sessionstore.model.stored import Stored
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.journal import NONE, Journals
 from tests.support.aio import Gate, Store, gated_flush, opened, run
 from tests.support.processes import DEADLINE, Child, read_state
 
@@ -166,9 +167,11 @@ class RecordingBackend(FilesBackend):
         self.note("claim")
         return super().claim(session_id, owner, timeout=timeout)
 
-    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+    def create(
+        self, session_id: str, payload: bytes, owner: SessionOwner, *, journals: Journals = NONE
+    ) -> Claim:
         self.note("create")
-        return super().create(session_id, payload, owner)
+        return super().create(session_id, payload, owner, journals=journals)
 
     def read(self, session_id: str) -> Stored:
         self.note("read")

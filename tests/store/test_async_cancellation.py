@@ -17,6 +17,7 @@ from sessionstore import (
     SessionStore,
 )
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.journal import NONE, Journals
 from tests.support.aio import Gate, Store, gated_flush, opened, run
 from tests.support.processes import Child, leftovers, new_session, read_state, rounds
 
@@ -33,8 +34,10 @@ class GatedBackend(FilesBackend):
         self.gate.passes()
         return claim
 
-    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
-        claim = super().create(session_id, payload, owner)
+    def create(
+        self, session_id: str, payload: bytes, owner: SessionOwner, *, journals: Journals = NONE
+    ) -> Claim:
+        claim = super().create(session_id, payload, owner, journals=journals)
         self.gate.passes()
         return claim
 

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "stats": Entry(LOOK, "stats", "Count sessions and measure their sizes."),
     "watch": Entry(LOOK, "watch", "Show sessions as they change."),
     "tail": Entry(LOOK, "tail", "Show the saves of one session, one a line."),
+    "journal": Entry(LOOK, "journal", "Show the records of a journal, one a line."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
     "mark": Entry(ACT, "mark", "Record how an unclaimed session ended."),
     "retry": Entry(ACT, "retry", "Have the start-up loop try sessions again."),

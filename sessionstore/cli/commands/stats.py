@@ -118,6 +118,7 @@ def _write_sizes(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
         streams.write("\n")
         rows = [
             ["checkpoints", f"{found.checkpoints:,}", labels.size_words(found.checkpoint_bytes)],
+            ["journals", f"{found.journals:,}", labels.size_words(found.journal_bytes)],
             ["application's files", "-", labels.size_words(found.application_bytes)],
             [Cell("all", "bold"), "-", labels.size_words(found.bytes)],
         ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sessionstore.cli import streams
 from sessionstore.cli.options import units
 from sessionstore.cli.output import labels
+from sessionstore.cli.output.journals import write_journals
 from sessionstore.cli.output.tables import Cell, Column, write_facts, write_table
 from sessionstore.model.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.operations.fork import to_fork
@@ -33,6 +34,9 @@ def write_portrait(report: SessionReport, now: datetime, *, colored: bool) -> No
     if report.checkpoints_damaged is not None:
         reason = printable(report.checkpoints_damaged, limit=_TEXT_LIMIT)
         write_facts([("checkpoints", Cell(f"damaged: {reason}", "bold magenta"))], colored=colored)
+    if report.journals:
+        streams.write("\n")
+        write_journals(report.journals, now, colored=colored)
     if report.checkpoints:
         streams.write("\n")
         _write_checkpoints(report, now, colored=colored)
@@ -247,6 +251,7 @@ def _usage(usage: Usage | None) -> list[Fact]:
         f"{label} {labels.size_words(size)}"
         for label, size in (
             ("checkpoints", usage.checkpoint_bytes),
+            ("journals", usage.journal_bytes),
             ("application", usage.application_bytes),
         )
         if size

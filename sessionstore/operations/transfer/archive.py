@@ -4,6 +4,7 @@
 
     sessions/<session id>/state.json
     sessions/<session id>/checkpoints/<checkpoint id>.json
+    sessions/<session id>/journals/<name>.jsonl
     sessions/<session id>/…              the application's own files and directories
     manifest.json                        the last one: an archive without it was cut off
 
@@ -23,6 +24,7 @@ from typing import Any, BinaryIO, Protocol
 from sessionstore.durable.replace import is_temporary
 from sessionstore.errors import ArchiveRefused
 from sessionstore.model.ids import is_id
+from sessionstore.storage.files.layout import JOURNALS
 
 SCHEMA = "sessionstore.export/1"
 MANIFEST = "manifest.json"
@@ -112,7 +114,7 @@ def split(archive: object, name: str) -> tuple[str, str]:
     if len(parts) < 3 or parts[0] != "sessions" or not is_id(parts[1]):
         raise ArchiveRefused(archive, "it belongs to no session", member=name)
     if is_temporary(parts[2]) or (
-        parts[2] == "checkpoints" and len(parts) > 3 and is_temporary(parts[3])
+        parts[2] in ("checkpoints", JOURNALS) and len(parts) > 3 and is_temporary(parts[3])
     ):
         raise ArchiveRefused(archive, "its name is one of the store's own", member=name)
     return parts[1], "/".join(parts[2:])

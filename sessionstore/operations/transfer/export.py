@@ -17,8 +17,10 @@ from typing import BinaryIO, cast
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
 from sessionstore.model.ids import parse_checkpoint_id
+from sessionstore.model.journal import Position
+from sessionstore.model.journal_view import Item
 from sessionstore.model.state import SessionState
-from sessionstore.operations.transfer import archive, export_target
+from sessionstore.operations.transfer import archive, export_target, journal_member
 from sessionstore.operations.transfer.archive import Digest, Listed, Manifest, Target
 from sessionstore.operations.transfer.report import (
     TransferredSession,
@@ -27,6 +29,7 @@ from sessionstore.operations.transfer.report import (
 )
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
+from sessionstore.storage.files import journal_copy
 from sessionstore.storage.report import Progress
 from sessionstore.storage.values import ApplicationFile
 
@@ -121,7 +124,13 @@ class _Snapshot:
     directories: list[ApplicationFile] = field(default_factory=list)
     omitted: list[str] = field(default_factory=list)
     damage: tuple[str, ...] = ()
+    kept: set[str] = field(default_factory=set)
+    """The ids of its checkpoints."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Its checkpoints that cannot be read, and why."""
     checkpoints: int = 0
+    journals: dict[str, int] = field(default_factory=dict)
+    """The number of the last line of each."""
 
     def spool_file(
         self, name: str, pieces: Iterable[bytes], mtime: int, *, is_executable: bool = False
@@ -156,7 +165,8 @@ class _Snapshot:
             status=self.state.status,
             revision=self.state.revision,
             checkpoints=self.checkpoints,
-            files=len(self.files) - self.checkpoints - 1,
+            journals=len(self.journals),
+            files=len(self.files) - self.checkpoints - len(self.journals) - 1,
             bytes=sum(item.digest.size for item in self.files),
             omitted=tuple(self.omitted),
             damage=self.damage,
@@ -168,7 +178,8 @@ def _take(backend: Backend, session_id: str, stack: ExitStack) -> _Snapshot:
 
     - State and checkpoints are of one moment: nothing changed while they were read. If a process
       runs the session, checkpoints newer than its state are left out, and the report says so.
-    - Each file of the application is as of the moment when it is read, after the state.
+    - Each journal, and each file of the application, is as of the moment when it is read, after the
+      state.
     """
     snapshot = None
     for _ in range(_LOOKS):
@@ -181,6 +192,11 @@ def _take(backend: Backend, session_id: str, stack: ExitStack) -> _Snapshot:
         raise StorageError(
             "export", session_id, "its checkpoints come and go faster than they can be read"
         )
+    for name in backend.journal_names(session_id):
+        _spool_journal(backend, session_id, snapshot, name)
+    snapshot.damage = transfer_damage(
+        snapshot.state, snapshot.kept, snapshot.damaged, snapshot.journals
+    )
     _spool_files(backend, session_id, snapshot)
     return snapshot
 
@@ -227,11 +243,28 @@ def _look(backend: Backend, session_id: str, stack: ExitStack) -> tuple[_Snapsho
             kept.discard(left := str(archive.checkpoint_id_of(item.name)))
             damaged.pop(left, None)
     snapshot.checkpoints = len(kept)
-    snapshot.damage = transfer_damage(state, kept, damaged)
+    snapshot.kept, snapshot.damaged = kept, damaged
     # keep_checkpoints may have removed what a resume needs since.
     latest = inspect.Resumability.named(state).checkpoint_id
     is_whole = latest is None or latest in kept
     return (snapshot if is_whole or is_still else None), is_still
+
+
+def _spool_journal(backend: Backend, session_id: str, snapshot: _Snapshot, name: str) -> None:
+    """Spool the batches of a journal that are whole; of a damaged one, those before the damage."""
+    snapshot.journals[name] = 0
+
+    def whole() -> Iterator[Sequence[Item]]:
+        try:
+            for batch in backend.read_journal(session_id, name, Position()):
+                snapshot.journals[name] = batch.end.number
+                yield batch.items
+        except SessionCorrupt as error:
+            snapshot.omitted.append(f"{place}: {error.reason}; what is before it was exported")
+
+    place = journal_member.place_of(name)
+    pieces = journal_copy.in_pieces(journal_copy.lines(whole()))
+    snapshot.files.append(snapshot.spool_file(place, pieces, snapshot.files[0].mtime))
 
 
 def _spool_files(backend: Backend, session_id: str, snapshot: _Snapshot) -> None:

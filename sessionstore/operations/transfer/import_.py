@@ -24,9 +24,10 @@ from sessionstore.errors import (
 )
 from sessionstore.log import log_session
 from sessionstore.model import codec, mending
+from sessionstore.model.journal_view import Item
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.stored import MAX_STATE_BYTES
-from sessionstore.operations.transfer import archive, import_source
+from sessionstore.operations.transfer import archive, import_source, journal_member
 from sessionstore.operations.transfer.archive import MANIFEST, Digest, Manifest, Member
 from sessionstore.operations.transfer.report import (
     TransferredSession,
@@ -94,6 +95,8 @@ class _Arriving:
     """Its checkpoints."""
     damaged: dict[str, str] = field(default_factory=dict)
     """Its checkpoints that cannot be read, and why."""
+    journals: dict[str, int] = field(default_factory=dict)
+    """The number of the last line of each of its journals."""
 
 
 class _Import:
@@ -143,29 +146,33 @@ class _Import:
         arriving = self.arriving.get(session_id) or self._expect(session_id, member)
         if name in arriving.files or name in arriving.directories:
             raise self._refused(member.name, "it is there twice")
+        checkpoint_id = archive.checkpoint_id_of(name)
+        journal = journal_member.journal_of(member, self.called, name)
         if member.content is None:
             arriving.directories.add(name)
             if not arriving.exists:
                 with self._names_of(member):
                     self.importer.put_directory(self._target(session_id), name)
             return
-        checkpoint_id = archive.checkpoint_id_of(name)
         if name == archive.STATE:
             digest = self._take_state(arriving, session_id, member)
         elif checkpoint_id is not None:
             digest = self._take_checkpoint(arriving, session_id, checkpoint_id, member)
+        elif journal is not None:
+            digest = self._take_journal(arriving, session_id, journal, member)
         else:
             digest = self._take_file(arriving, session_id, name, member)
         arriving.files[name] = digest
         if member.is_executable:
             arriving.executable.add(name)
         session = arriving.session
-        is_file = name != archive.STATE and checkpoint_id is None
+        is_file = name != archive.STATE and checkpoint_id is journal is None
         arriving.session = replace(
             session,
             bytes=session.bytes + digest.size,
             files=session.files + is_file,
             checkpoints=session.checkpoints + (checkpoint_id is not None),
+            journals=session.journals + (journal is not None),
         )
 
     def _expect(self, session_id: str, member: Member) -> _Arriving:
@@ -209,6 +216,25 @@ class _Import:
             with self._names_of(member):
                 self.importer.put_checkpoint(self._target(session_id), checkpoint_id, payload)
         return digest
+
+    def _take_journal(
+        self, arriving: _Arriving, session_id: str, name: str, member: Member
+    ) -> Digest:
+        content = _MeasuredContent(self.called, member)
+        arriving.journals[name] = 0
+
+        def batches() -> Iterator[list[Item]]:
+            for batch in journal_member.batches(self.called, member.name, content.pieces()):
+                arriving.journals[name] = batch[-1].number
+                yield batch
+
+        if arriving.exists:
+            for _ in batches():
+                continue
+        else:
+            with self._names_of(member):
+                self.importer.put_journal(self._target(session_id), name, batches())
+        return content.digest()
 
     def _take_file(self, arriving: _Arriving, session_id: str, name: str, member: Member) -> Digest:
         content = _MeasuredContent(self.called, member)
@@ -282,7 +308,9 @@ class _Import:
             self.progress(read + done, 2 * read)
             session = arriving.session
             if arriving.state is not None:
-                damage = transfer_damage(arriving.state, arriving.kept, arriving.damaged)
+                damage = transfer_damage(
+                    arriving.state, arriving.kept, arriving.damaged, arriving.journals
+                )
                 session = replace(session, damage=damage)
             try:
                 if arriving.exists:

@@ -25,16 +25,17 @@ class TransferredSession:
     status: SessionStatus | None = None
     revision: int = 0
     checkpoints: int = 0
+    journals: int = 0
     files: int = 0
     """The number of files of the application."""
     bytes: int = 0
     """The size of all its files, not compressed."""
     omitted: Sequence[str] = ()
-    """The files that were left out, each with the reason: of the application, and checkpoints that
-    a running session kept after the exported state."""
+    """The files that were left out, each with the reason: of the application, checkpoints that a
+    running session kept after the exported state, and what follows the damage of a journal."""
     damage: Sequence[str] = ()
-    """Its checkpoints that cannot be read, each with the reason, and a missing latest one. The copy
-    is as damaged as the original."""
+    """Its checkpoints that cannot be read, each with the reason, a missing latest one, and journals
+    that have lost their ends. The copy is as damaged as the original."""
 
 
 def checkpoint_damage(session_id: str, checkpoint_id: str, payload: bytes) -> str | None:
@@ -47,9 +48,15 @@ def checkpoint_damage(session_id: str, checkpoint_id: str, payload: bytes) -> st
 
 
 def transfer_damage(
-    state: SessionState, kept: Collection[str], damaged: Mapping[str, str]
+    state: SessionState,
+    kept: Collection[str],
+    damaged: Mapping[str, str],
+    journals: Mapping[str, int],
 ) -> tuple[str, ...]:
-    """Return the damage of a session with these checkpoints, each with the reason."""
+    """Return the damage of a session with these checkpoints, each with the reason.
+
+    ``journals`` are the numbers of the last lines of its journals, by name.
+    """
     latest = Resumability.named(state).checkpoint_id
     found = []
     if latest is not None and latest not in kept:
@@ -59,4 +66,8 @@ def transfer_damage(
         if checkpoint_id == latest:
             called = f"its latest checkpoint {checkpoint_id}, without which it cannot be resumed"
         found.append(f"{called}: {reason}")
+    for name, (number, *_) in sorted(state.journals.items()):
+        if journals.get(name, 0) < number:
+            last = journals.get(name, 0)
+            found.append(f"journal {name} ends at number {last:,}, and the state says {number:,}")
     return tuple(found)

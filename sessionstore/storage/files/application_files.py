@@ -11,14 +11,14 @@ from typing import BinaryIO, cast
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import open_below
 from sessionstore.durable.replace import is_temporary
-from sessionstore.storage.files.layout import STATE
+from sessionstore.storage.files.layout import JOURNALS, STATE
 from sessionstore.storage.files.state_file import storage_errors
-from sessionstore.storage.files.usage import is_checkpoint, walk
+from sessionstore.storage.files.usage import is_checkpoint, is_journal, walk
 from sessionstore.storage.values import ApplicationFile
 
 
 def application_files(directory: Directory) -> Iterator[ApplicationFile]:
-    """Yield everything in a session's directory but states, checkpoints and left-overs."""
+    """Yield everything in a session's directory that the store does not keep itself."""
     for _, place, name, status in walk(directory):
         if _belongs_to_the_store(place, name):
             continue
@@ -35,11 +35,13 @@ def application_files(directory: Directory) -> Iterator[ApplicationFile]:
 def _belongs_to_the_store(place: str, name: str) -> bool:
     if is_temporary(place.partition("/")[0]):  # below a directory that is being written
         return True
-    if place not in ("", "checkpoints"):
+    if place not in ("", "checkpoints", JOURNALS):
         return False
     if is_temporary(name):
         return True
-    return is_checkpoint(name) if place else name in (STATE, "checkpoints")
+    if place:
+        return is_journal(name) if place == JOURNALS else is_checkpoint(name)
+    return name in (STATE, "checkpoints", JOURNALS)
 
 
 def _kind(mode: int) -> str:

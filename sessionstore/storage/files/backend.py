@@ -38,6 +38,7 @@ from sessionstore.storage.files.lock_place import LockPlace
 from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.importer import SessionImporter
+from sessionstore.storage.journal import NONE, Journals
 from sessionstore.storage.turn import Turn
 from sessionstore.storage.values import CancelRequest, CountsAndPages, Probe
 
@@ -321,7 +322,9 @@ class FilesBackend(FilesReader):
 
     # --- creating --------------------------------------------------------------------------------
 
-    def create(self, session_id: str, payload: bytes, owner: SessionOwner) -> Claim:
+    def create(
+        self, session_id: str, payload: bytes, owner: SessionOwner, *, journals: Journals = NONE
+    ) -> Claim:
         from sessionstore.storage.files.create import build_session
 
         self._prepare()
@@ -339,7 +342,9 @@ class FilesBackend(FilesReader):
                 time.sleep(0.005)
             raise
         try:
-            built = build_session(self._layout, session_id, payload, power=self._power)
+            built = build_session(
+                self._layout, session_id, payload, power=self._power, journals=journals
+            )
         except BaseException:
             if not self.exists(session_id):
                 lock.remove_file()

@@ -21,8 +21,9 @@ from sessionstore.errors import SessionExists
 from sessionstore.model.ids import random_hex
 from sessionstore.storage.files import state_file
 from sessionstore.storage.files.index import live_names
-from sessionstore.storage.files.layout import STATE, Layout, opened_trash
+from sessionstore.storage.files.layout import JOURNALS, STATE, Layout, opened_trash
 from sessionstore.storage.files.state_file import storage_errors
+from sessionstore.storage.journal import NONE, Journals
 
 
 class Built(NamedTuple):
@@ -36,7 +37,9 @@ class Built(NamedTuple):
     """Under which every index names it as live; None if one does not."""
 
 
-def build_session(layout: Layout, session_id: str, payload: bytes, *, power: bool) -> Built:
+def build_session(
+    layout: Layout, session_id: str, payload: bytes, *, power: bool, journals: Journals = NONE
+) -> Built:
     """Create a session whose lock is held; with ``power`` it survives a power loss.
 
     Raises:
@@ -50,7 +53,7 @@ def build_session(layout: Layout, session_id: str, payload: bytes, *, power: boo
         opened_trash(layout) as trash,
     ):
         try:
-            new.build(trash, payload)
+            new.build(trash, payload, journals)
             return new.move_in(trash, sessions)
         except BaseException as error:
             new.undo(trash, sessions)
@@ -70,14 +73,20 @@ class _NewSession:
         self._identity: tuple[int, int] | None = None
         """Of the directory that was built."""
         self._written: Version | None = None
+        self._has_journals = False
 
-    def build(self, trash: Directory, payload: bytes) -> None:
+    def build(self, trash: Directory, payload: bytes, journals: Journals) -> None:
         """Build it aside, complete."""
         trash.make_directory(self._aside)
         with Directory(self._aside, trash) as directory:
             self._identity = directory.identity()
             directory.make_directory("checkpoints")
             self._written = replace.write_file(directory, STATE, payload, flush_file=self._power)
+            if journals:
+                from sessionstore.storage.files import journal_copy  # only a fork needs it
+
+                journal_copy.write(directory, journals)
+                self._has_journals = True
             if self._power:
                 directory.flush()
 
@@ -125,7 +134,14 @@ class _NewSession:
         # No session comes or goes in sessions/ itself, so the name alone tells the indexes.
         live_names.add(self._layout, self._id, token)
         with Directory(self._aside, trash) as aside:
-            replace.move_new(aside, STATE, directory, STATE)
+            if self._has_journals:
+                replace.move_new(aside, JOURNALS, directory, JOURNALS)
+            try:
+                replace.move_new(aside, STATE, directory, STATE)
+            except BaseException:
+                if self._has_journals:
+                    replace.move_new(directory, JOURNALS, aside, JOURNALS)
+                raise
         if self._power:
             directory.flush()
         shutil.rmtree(os.path.join(trash.path, self._aside), ignore_errors=True)

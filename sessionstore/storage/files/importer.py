@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from sessionstore.clock import Clock
@@ -18,8 +18,10 @@ from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, made_below
 from sessionstore.errors import SessionExists
 from sessionstore.model.ids import random_hex
+from sessionstore.model.journal import JournalRecord, Rewind
 from sessionstore.model.state import SessionOwner
 from sessionstore.process import identity
+from sessionstore.storage.files import journal_copy
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
@@ -76,6 +78,12 @@ class FilesImporter(SessionImporter):
     def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
         with self._below(session_id, ("checkpoints",)) as directory:
             replace.write_file(directory, f"{checkpoint_id}.json", payload, flush_file=True)
+
+    def put_journal(
+        self, session_id: str, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
+    ) -> None:
+        with self._below(session_id, ()) as directory:
+            journal_copy.write(directory, {name: batches})
 
     def put_file(
         self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool

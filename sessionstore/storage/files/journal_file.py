@@ -27,11 +27,11 @@ from sessionstore.model.journal import Position, Rewind
 from sessionstore.storage.files import journal_line, journal_scan, lock
 from sessionstore.storage.files.journal_line import LineEnd
 from sessionstore.storage.files.journal_scan import Tail
+from sessionstore.storage.files.layout import JOURNAL_SUFFIX as SUFFIX
+from sessionstore.storage.files.layout import JOURNALS
 from sessionstore.storage.files.state_file import describe_damage, storage_errors
 from sessionstore.storage.journal import Appended, Batch, JournalAppender
 
-JOURNALS = "journals"
-SUFFIX = ".jsonl"
 _READ_AHEAD = 128 * 1024
 
 
@@ -75,11 +75,13 @@ class JournalFile(JournalAppender):
         self._power = power
         self._check = check
         self._directory = journals.path
+        # A state says where it ends only once the names of the file were flushed.
+        self._is_anchored = saved.number > 0
         file = self._locked_file(journals)
         try:
             self._appended = self._find_end(file, saved)
-            if power and not self._appended.end.offset:  # it may have been made just now
-                journals.flush()
+            if power:
+                self._anchor()
         except BaseException:
             file.close()
             raise
@@ -102,16 +104,21 @@ class JournalFile(JournalAppender):
         self._check(cancellable)
         with storage_errors("append to", self.path):
             self._renew_if_failed()
-            if not self._appended.is_as_left():  # which settles its end
-                raise RevisionConflict(
-                    self.session_id,
-                    expected=None,
-                    found=None,
-                    detail=f"something else, which holds no claim, changed the journal {self.name}",
-                )
+            if self._power:
+                self._anchor()
+            self._require_as_left()
             lines, end = self._compose(items, key, at)
             written = self._appended.append(lines, end)
         return Appended(end.number, (self._appended, written))
+
+    def _require_as_left(self) -> None:
+        if not self._appended.is_as_left():
+            raise RevisionConflict(
+                self.session_id,
+                expected=None,
+                found=None,
+                detail=f"something else, which holds no claim, changed the journal {self.name}",
+            )
 
     def _compose(
         self, items: Sequence[bytes | Rewind], key: str | None, at: str
@@ -138,6 +145,7 @@ class JournalFile(JournalAppender):
         if appended is None:
             with storage_errors("flush", self.path):
                 self._renew_if_failed()
+                self._anchor()
             file, end = self._appended, self._appended.settle()
         elif self._power and appended.flush is not None:
             file, end = appended.flush
@@ -154,6 +162,17 @@ class JournalFile(JournalAppender):
         self._appended.close()
 
     # --- open ------------------------------------------------------------------------------------
+
+    def _anchor(self) -> None:
+        """Flush the names of the file and of its directory: the bytes alone survive nothing.
+
+        Another holder may have made them, and died before it flushed them, or flushes nothing.
+        """
+        if not self._is_anchored:
+            for path in (self._directory, os.path.dirname(self._directory)):
+                with Directory(path) as directory:
+                    directory.flush()
+            self._is_anchored = True
 
     def _locked_file(self, journals: Directory) -> io.FileIO:
         """Open the file under its lock; make it first if it is missing."""
@@ -177,8 +196,9 @@ class JournalFile(JournalAppender):
                     continue
                 if there.st_nlink > 1:
                     # A copy by links (cp -al, a snapshot) shares these bytes: it keeps them.
-                    self._replace(journals, file, here.st_size)
-                    continue
+                    with self._copied(journals, file, here.st_size) as copy:
+                        pass
+                    return copy
                 keeps = True
                 return file
             finally:
@@ -216,33 +236,52 @@ class JournalFile(JournalAppender):
         before = self._appended
         if not before.has_failed:
             return
+        self._check(False)
+        self._require_as_left()
+        # The system may have dropped what it could not flush: then the end is before it.
         flushed, end = self.flushed, before.settle()
-        with Directory(self._directory) as journals:
-            self._replace(journals, before.file, end.offset)
-            file = self._locked_file(journals)
-        try:
-            # The system may have dropped what it could not flush: then the end is before it.
-            self._appended = self._find_end(file, flushed)
-        except BaseException:
-            file.close()
-            raise
+        with (
+            Directory(self._directory) as journals,
+            self._copied(journals, before.file, end.offset) as copy,
+        ):
+            appended = self._find_end(copy, flushed)
+        self._appended = appended
         before.close()
+        self._anchor()
 
-    def _replace(self, journals: Directory, file: io.FileIO, length: int) -> None:
-        replace.write_over_in_pieces(journals, self.name + SUFFIX, append.pieces(file, length))
-        journals.flush()
+    @contextmanager
+    def _copied(self, journals: Directory, file: io.FileIO, length: int) -> Iterator[io.FileIO]:
+        """Put a copy of the first bytes of ``file`` in its place once the block is done with it.
+
+        Race: Journal written anew. The copy is locked before it gets the name, so that no other
+        process ever finds the journal without a lock as long as this one goes on with it.
+        """
+        name = replace.temporary_name()
+        copy: io.FileIO | None = None
+        try:
+            pieces = append.pieces(file, length)
+            replace.write_pieces(journals, name, pieces, is_executable=False)
+            copy = lock.lock_file(journals, name)
+            assert copy is not None, "nobody knows its name"
+            yield copy
+            replace.move_over(journals, name, self.name + SUFFIX)
+        except BaseException:
+            if copy is not None:
+                copy.close()
+            with suppress(OSError):
+                journals.unlink(name)
+            raise
+        self._is_anchored = False
 
 
 @contextmanager
-def opened_journals(directory: Directory, *, power: bool) -> Iterator[Directory]:
+def opened_journals(directory: Directory) -> Iterator[Directory]:
     """Open the journals/ of a session; make it if it is missing."""
     try:
         journals = Directory(JOURNALS, directory)
     except FileNotFoundError:
         with suppress(FileExistsError):
             directory.make_directory(JOURNALS)
-        if power:
-            directory.flush()
         journals = Directory(JOURNALS, directory)
     with journals:
         yield journals

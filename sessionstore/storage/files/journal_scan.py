@@ -58,6 +58,8 @@ def _line_before(file: io.BufferedReader, offset: int) -> bytes:
         start -= length
         file.seek(start)
         found = file.read(length) + found
+        if len(found) != offset - start:
+            return b""  # the file ends before ``offset``
         if (at := found.rfind(b"\n", 0, -1)) >= 0:
             return found[at + 1 :]
     return found
@@ -85,14 +87,32 @@ def batches(file: io.BufferedReader, start: LineEnd) -> Iterator[Batch]:
 
 
 def rewinds(file: io.BufferedReader) -> list[Rewind]:
-    """Return the ways back in the file; only the lines that may hold one are parsed."""
-    found: list[Rewind] = []
-    for line in file:
-        if journal_line.may_be_rewind(line) and journal_line.is_whole(line):
+    """Return the ways back in the file that count; only the lines that may hold one are parsed.
+
+    Raises:
+        ValueError: a line is whole, and this version cannot read it.
+    """
+    # Most journals have none: a quick look spares them the checksums.
+    if not any(map(journal_line.may_be_rewind, iter(lambda: file.readline(MAX_LINE), b""))):
+        return []
+    file.seek(0)
+    counted, batch = list[Rewind](), list[Rewind]()
+    end = LineEnd.of_nothing()
+    # Race: Rewrite under way, or torn. Its first line, a way back, counts only with all the others:
+    # without them every record would be gone.
+    while line := file.readline(MAX_LINE):
+        found = journal_line.next_end(line, end)
+        if found is None:
+            break
+        end = found
+        if journal_line.may_be_rewind(line):
             item, _ = journal_line.parse(line)
             if isinstance(item, Rewind):
-                found.append(item)
-    return found
+                batch.append(item)
+        if not journal_line.goes_on(line):
+            counted += batch
+            batch = []
+    return counted
 
 
 def find_tail(file: io.BufferedReader, start: LineEnd, saved: int) -> Tail:
@@ -146,6 +166,8 @@ def _foreign(line: bytes, number: int, offset: int) -> str | None:
         return None
     if isinstance(value, dict) and value.get("n") == number and "crc" in value:
         return None if journal_line.is_whole(line) else "it was edited: its checksum is another"
+    if (link := journal_line.link_of(line)) is not None and link.number > number:
+        return None  # of the same append, or of one that was not flushed: those before it were lost
     return "it is no line of a journal"
 
 

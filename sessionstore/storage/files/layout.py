@@ -14,6 +14,8 @@ from sessionstore.model.ids import is_id
 
 MARKER = "sessionstore.json"
 STATE = "state.json"
+JOURNALS = "journals"
+JOURNAL_SUFFIX = ".jsonl"
 QUARANTINE = "quarantine"
 _BUILT = re.compile(
     re.escape(replace.TEMPORARY_PREFIX) + r"[0-9a-f]{16}-(?P<session_id>.+)", re.ASCII

@@ -8,6 +8,7 @@ other software had put there without a claim.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.errors import SessionCorrupt
 from sessionstore.storage.files import last_word, state_file
-from sessionstore.storage.files.layout import STATE
+from sessionstore.storage.files.layout import JOURNALS, STATE
 from sessionstore.storage.files.lock import HeldLock
 
 
@@ -66,11 +67,12 @@ def remove(path: str, session_id: str) -> bool:
     try:
         with Directory(path) as directory:
             is_empty = _remove_from(directory, directory, session_id)
-            try:
-                with Directory("checkpoints", directory) as checkpoints:
-                    return _remove_from(directory, checkpoints, session_id) and is_empty
-            except FileNotFoundError:
-                return is_empty
+            with suppress(FileNotFoundError), Directory("checkpoints", directory) as checkpoints:
+                is_empty = _remove_from(directory, checkpoints, session_id) and is_empty
+            with suppress(FileNotFoundError), Directory(JOURNALS, directory) as journals:
+                for name in filter(replace.is_temporary, journals.names()):
+                    journals.unlink(name)  # a copy of a journal, whose original is in its place
+            return is_empty
     except OSError:
         return False
 

@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 from abc import ABC
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError, StorageError
@@ -21,6 +21,9 @@ from sessionstore.storage.files.layout import STATE, Layout, refuse_link
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.journal import Batch
 from sessionstore.storage.values import ApplicationFile, Usage
+
+if TYPE_CHECKING:
+    from sessionstore.model.journal_view import Item
 
 
 class FilesReader(Backend, ABC):
@@ -184,6 +187,11 @@ class FilesReader(Backend, ABC):
             storage_errors("measure", directory.path),
         ):
             return usage.freed_by(directory, checkpoint_ids)
+
+    def journal_bytes(self, batches: Iterable[Sequence[Item]]) -> int:
+        from sessionstore.storage.files import journal_copy
+
+        return journal_copy.on_disk(batches)
 
     def directory(self, session_id: str) -> Path:
         return Path(self._layout.session(session_id))

@@ -12,7 +12,8 @@ from operator import itemgetter
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.replace import is_temporary
 from sessionstore.model.ids import is_id
-from sessionstore.storage.files.layout import STATE
+from sessionstore.storage.files.layout import JOURNAL_SUFFIX as SUFFIX
+from sessionstore.storage.files.layout import JOURNALS, STATE
 from sessionstore.storage.values import Usage
 
 _BLOCK = 512  # stat(2): st_blocks counts these, whatever the file system's own blocks are
@@ -29,13 +30,15 @@ _NAME = itemgetter(0)
 def measure(directory: Directory) -> Usage:
     """Return the space of the session in ``directory``, directories included."""
     seen: dict[tuple[int, int], int] = {}  # inode -> how many of its names were found here
-    every = checkpoints = kept = others = shared = 0
+    every = checkpoints = kept = journals = recorded = others = shared = 0
     for place, name, status in _state_first(directory):
         identity = (status.st_dev, status.st_ino)
         seen[identity] = names = seen.get(identity, 0) + 1
         size = on_disk(status)
         is_kept = place == "checkpoints" and is_checkpoint(name)
         checkpoints += is_kept
+        holds_records = place == JOURNALS and is_journal(name)
+        journals += holds_records
         links = status.st_nlink
         if links > 1 and not stat.S_ISDIR(status.st_mode):
             if names == 1:
@@ -47,9 +50,11 @@ def measure(directory: Directory) -> Usage:
         every += size
         if is_kept:
             kept += size
-        elif place not in ("", "checkpoints") or not _is_ours(place, name):
+        elif holds_records:
+            recorded += size
+        elif place not in ("", "checkpoints", JOURNALS) or not _is_ours(place, name):
             others += size
-    return Usage(every, checkpoints, kept, others, shared)
+    return Usage(every, checkpoints, kept, others, shared, journals, recorded)
 
 
 def freed_by(directory: Directory, checkpoint_ids: Collection[str]) -> int:
@@ -147,8 +152,16 @@ def is_checkpoint(name: str) -> bool:
     return checkpoint_id not in (name, "index") and is_id(checkpoint_id)
 
 
+def is_journal(name: str) -> bool:
+    """Return whether an entry of journals/ has the name of a journal."""
+    stem = name.removesuffix(SUFFIX)
+    return stem != name and is_id(stem)
+
+
 def _is_ours(place: str, name: str) -> bool:
-    """Return whether the package itself made an entry of the session or of its checkpoints."""
+    """Return whether the package itself made an entry of the session or of its directories."""
+    if place == JOURNALS:
+        return is_temporary(name)
     if place == "checkpoints":
         return name == "index.json" or is_temporary(name)
-    return name in (".", STATE, "checkpoints") or is_temporary(name)
+    return name in (".", STATE, "checkpoints", JOURNALS) or is_temporary(name)

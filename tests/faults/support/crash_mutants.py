@@ -15,6 +15,7 @@ from sessionstore.durable.version import Version
 from sessionstore.storage.files import claim, create, state_file
 from sessionstore.storage.files.create import Built
 from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.journal import NONE, Journals
 
 # Each of these changes the package in this process for good: it runs in a child.
 
@@ -82,8 +83,10 @@ def delete_without_flush() -> None:
 
 
 def create_in_place() -> None:
-    def build(layout: Layout, session_id: str, payload: bytes, *, power: bool) -> Built:
-        del power
+    def build(
+        layout: Layout, session_id: str, payload: bytes, *, power: bool, journals: Journals = NONE
+    ) -> Built:
+        del power, journals
         with Directory(layout.sessions) as sessions:
             sessions.make_directory(session_id)
             sessions.flush()

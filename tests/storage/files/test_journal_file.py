@@ -123,6 +123,21 @@ def test_a_journal_that_somebody_edited_is_damaged_and_kept(
     assert file.read_bytes() == edited
 
 
+def test_a_position_behind_the_end_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append([value("one")], None, AT, cancellable=False)
+    end = journal.end
+    journal.close()
+    # The space of other lines was freed since: the last line has the number, but is elsewhere.
+    stale = Position(end.number, end.offset + 100)
+    again = opened(tmp_path, stale)
+    assert again.end == end
+    again.append([value("two")], None, AT, cancellable=False)
+    again.close()
+    assert b"\0" not in (tmp_path / "main.jsonl").read_bytes()
+    assert read(tmp_path) == ["one", "two"]
+
+
 def test_a_journal_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     with pytest.raises(SessionClaimed):
