@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
 
-from sessionstore.model import journal_view
+from sessionstore.errors import SessionCorrupt
+from sessionstore.model import checkpoint, journal_view
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.journal_view import Item
 from sessionstore.model.state import SessionState
@@ -66,6 +69,50 @@ class JournalCopy:
             yield from journal_view.only([batch], lines)
             if batch[-1].number >= last:
                 return
+
+
+class Surplus(NamedTuple):
+    """A journal with records that nobody needs any more."""
+
+    name: str
+    needed: Callable[[], Iterator[list[Item]]]
+    """Yields the batches that somebody needs."""
+    freed: int
+    """The space of the others, in bytes."""
+
+
+def find_surplus(
+    backend: Backend, current: SessionState, removed: Collection[str]
+) -> list[Surplus]:
+    """Return the journals with records that neither ``current`` nor a checkpoint sees.
+
+    ``removed`` are the ids of checkpoints that count no more. What a damaged checkpoint sees is
+    unknown: then there is no surplus.
+
+    Raises:
+        SessionCorrupt: a journal with such records is damaged.
+    """
+    session_id = current.session_id
+    names = backend.journal_names(session_id)
+    copies = {name: JournalCopy(backend, current, name) for name in names}
+    ends = {name: {copy.end()} for name, copy in copies.items() if copy.has_hidden}
+    if not ends:
+        return []  # as most: their checkpoints are not read
+    for checkpoint_id in set(backend.checkpoint_ids(session_id)).difference(removed):
+        stored = backend.read_checkpoint(session_id, checkpoint_id)
+        try:
+            state = checkpoint.load(current, stored, checkpoint_id)
+        except SessionCorrupt:
+            return []
+        for name, seen in ends.items():
+            seen.add(journal_view.end_seen(state, name))
+    found = []
+    for name, seen in ends.items():
+        needed = partial(copies[name].seen, seen)
+        every = backend.journal_bytes(copies[name].everything())
+        if (freed := every - backend.journal_bytes(needed())) > 0:
+            found.append(Surplus(name, needed, freed))
+    return found
 
 
 def for_fork(

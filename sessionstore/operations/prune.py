@@ -17,6 +17,8 @@ from sessionstore.model import codec
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
+from sessionstore.operations import journal_copy
+from sessionstore.operations.journal_copy import Surplus
 from sessionstore.operations.retention import RetentionPolicy
 from sessionstore.process import identity
 from sessionstore.session import inspect
@@ -24,13 +26,14 @@ from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.report import Progress, no_progress
+from sessionstore.text import count_of
 
 _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """A session that was deleted, or lost checkpoints; or the reason why not."""
+    """A session that was deleted, or lost checkpoints or records; or the reason why not."""
 
     session_id: str
     reason: str
@@ -41,6 +44,8 @@ class Pruned:
     count, and bytes with several names count once."""
     checkpoints: Sequence[str] = ()
     """The ids of the removed checkpoints."""
+    journals: Sequence[str] = ()
+    """The journals that lost the records which no state and no checkpoint sees any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class PruneReport:
     sessions: Sequence[Pruned] = ()
     """Deleted sessions."""
     checkpoints: Sequence[Pruned] = ()
-    """Sessions that stay, but lost checkpoints."""
+    """Sessions that stay, but lost checkpoints, or records that nobody needs."""
     spared: Sequence[Pruned] = ()
     """Sessions that a live process holds, or that changed since they were judged."""
     damaged: Sequence[Pruned] = ()
@@ -156,7 +161,10 @@ class _Prune:
         newest, which stay however old they are. Each is as its file says, not as the index says.
         """
         query = make_query(
-            Filters(status=self.policy.statuses), limit=None, cursor=None, order="updated_at"
+            Filters(status=self.policy.statuses, labels=self.policy.labels),
+            limit=None,
+            cursor=None,
+            order="updated_at",
         )
         every = replace(query, keeps_damaged=True)
         if self.policy.max_total_size is not None:
@@ -233,14 +241,10 @@ class _Prune:
 
         def look() -> None:
             going = self._checkpoints_of(item)
-            if going:
+            surplus = self._surplus_of(item, going)
+            if going or surplus:
                 freed = self.backend.freed_by(item.session_id, going)
-                reason = f"{len(going):,} of its checkpoints"
-                plan.append(
-                    _PrunePlan(
-                        item, replace(entry, reason=reason, freed=freed, checkpoints=going), False
-                    )
-                )
+                plan.append(_PrunePlan(item, _trimmed(entry, going, surplus, freed), False))
 
         self._guarded(entry, look)
         return plan[0] if plan else None
@@ -253,6 +257,12 @@ class _Prune:
         kept = inspect.list_checkpoints(self.backend, item.session_id)
         return tuple(self.policy.choose_checkpoints(kept, latest, self.now, revision=item.revision))
 
+    def _surplus_of(self, item: SessionSummary, going: Sequence[str]) -> list[Surplus]:
+        if not self.backend.journal_names(item.session_id):
+            return []
+        current, _ = inspect.read_base(self.backend, item.session_id)
+        return journal_copy.find_surplus(self.backend, current, going)
+
     # --- doing -----------------------------------------------------------------------------------
 
     def _guarded(self, entry: Pruned, work: Callable[..., None], *args: object) -> None:
@@ -262,11 +272,11 @@ class _Prune:
         except SessionNotFound:
             return  # somebody else deleted it
         except SessionClaimed as error:
-            self.spared.append(replace(entry, reason=error.fact, freed=0, checkpoints=()))
+            self.spared.append(_untouched(entry, error.fact))
         except SessionCorrupt as error:
-            self.damaged.append(replace(entry, reason=error.reason, freed=0, checkpoints=()))
+            self.damaged.append(_untouched(entry, error.reason))
         except SessionStoreError as error:
-            self.failed.append(replace(entry, reason=error.fact, freed=0, checkpoints=()))
+            self.failed.append(_untouched(entry, error.fact))
 
     def _preview(self, plan: _PrunePlan) -> None:
         probe = self.backend.probe(plan.entry.session_id)
@@ -284,29 +294,30 @@ class _Prune:
             stored = claim.read()
             state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
             if changed := _changed(plan.seen, summarize(state)):
-                self.spared.append(replace(plan.entry, reason=changed, freed=0, checkpoints=()))
+                self.spared.append(_untouched(plan.entry, changed))
                 return
             entry = self._measured(plan)
             claim.confirm()
             if plan.whole:
                 claim.delete()
             else:
-                entry = self._remove_checkpoints(claim, plan, entry)
+                entry = self._trim(claim, plan, entry)
             log_session("pruned", claim.session_id, "pruned: %s", entry.reason, reason=entry.reason)
             self._record(plan, entry)
         finally:
             claim.release()
 
-    def _remove_checkpoints(self, claim: Claim, plan: _PrunePlan, entry: Pruned) -> Pruned:
-        """Remove the planned checkpoints, except one that became the latest since."""
+    def _trim(self, claim: Claim, plan: _PrunePlan, entry: Pruned) -> Pruned:
+        """Remove the planned checkpoints, except one that became the latest since, and records."""
         still = self._checkpoints_of(plan.seen)
         going = tuple(name for name in entry.checkpoints if name in still)
         freed = self.backend.freed_by(claim.session_id, going)
         for checkpoint_id in going:
             claim.remove_checkpoint(checkpoint_id)
-        return replace(
-            entry, reason=f"{len(going):,} of its checkpoints", freed=freed, checkpoints=going
-        )
+        surplus = self._surplus_of(plan.seen, ())
+        for journal in surplus:
+            claim.rewrite_journal(journal.name, journal.needed())
+        return _trimmed(entry, going, surplus, freed)
 
     def _measured(self, plan: _PrunePlan) -> Pruned:
         if not plan.whole:
@@ -316,6 +327,27 @@ class _Prune:
 
     def _record(self, plan: _PrunePlan, entry: Pruned) -> None:
         (self.sessions if plan.whole else self.checkpoints).append(entry)
+
+
+def _trimmed(
+    entry: Pruned, checkpoints: Sequence[str], surplus: Sequence[Surplus], freed: int
+) -> Pruned:
+    """Return the entry of a session that loses checkpoints, which free so much, and records."""
+    names = tuple(journal.name for journal in surplus)
+    reasons = [f"{len(checkpoints):,} of its checkpoints"] if checkpoints else []
+    if names:
+        reasons.append(f"records of {count_of(len(names), 'journal')} that nothing goes back to")
+    return replace(
+        entry,
+        reason=", and ".join(reasons),
+        freed=freed + sum(journal.freed for journal in surplus),
+        checkpoints=tuple(checkpoints),
+        journals=names,
+    )
+
+
+def _untouched(entry: Pruned, reason: str) -> Pruned:
+    return replace(entry, reason=reason, freed=0, checkpoints=(), journals=())
 
 
 def _changed(seen: SessionSummary, now: SessionSummary) -> str | None:

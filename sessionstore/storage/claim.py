@@ -11,9 +11,10 @@ from sessionstore.model.stored import Stored
 from sessionstore.storage.journal import JournalAppender
 
 if TYPE_CHECKING:  # what a listing does without
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from sessionstore.model.journal import JournalRecord, Rewind
     from sessionstore.model.mending import ForeignValue
     from sessionstore.model.state import SessionOwner
 
@@ -139,6 +140,24 @@ class Claim(ABC):
             SessionCorrupt: it is damaged.
             StorageError: the place refused.
         """
+
+    def rewrite_journal(
+        self, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
+    ) -> None:
+        """Replace a journal, which this claim has not opened, by ``batches`` of its lines.
+
+        - They keep their numbers, keys and times; the space of all other lines is freed.
+        - The journal is the old one or the new one, also after a crash; it is as durable as before.
+        - ``batches`` may be read from that very journal, meanwhile.
+        - A place that keeps no journals in a form of its own may leave this out.
+
+        Raises:
+            ClaimLost: nothing was changed.
+            SessionClaimed: another process appends to it, which lost its claim.
+            StorageError: the place refused; nothing was changed.
+        """
+        del batches
+        raise StorageError("free the space of", f"{self.session_id}/{name}", "this store cannot")
 
     @abstractmethod
     def delete(self) -> None:

@@ -137,6 +137,9 @@ class StoreMaintenance(StoreQueries):
         One that cannot be deleted does not stop the others. After an interruption, the next call
         goes on.
 
+        Where a policy limits checkpoints, the journals of the sessions that stay lose the records
+        that a resume or a rewrite has left behind, once no checkpoint goes back to them.
+
         Args:
             policy: what may go.
             apply: delete; else nothing is changed.

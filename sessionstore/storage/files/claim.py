@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model import mending
 from sessionstore.model.ids import random_hex
-from sessionstore.model.journal import Position
+from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.stored import Stored
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.files import cancel_request, quarantine, state_file
@@ -28,7 +28,7 @@ from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoint
 from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.journal_file import JournalFile, opened_journals
-from sessionstore.storage.files.layout import STATE, Layout, opened_trash
+from sessionstore.storage.files.layout import JOURNALS, STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.journal import JournalAppender
 
@@ -54,13 +54,16 @@ class FilesClaim(Claim):
         released: Callable[[str, str], None],
         state: Version | None = None,
         token: str | None = None,
+        in_order: bool = False,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
         self._path = layout.session(session_id)
         self._request = layout.request(session_id, str(lock.holder.token))
         self._lock = lock
-        self._claimed = ClaimedDirectory(session_id, self._path, identity, lock, state)
+        self._claimed = ClaimedDirectory(
+            session_id, self._path, identity, lock, state, in_order=in_order
+        )
         self._power = power
         self._copies = copies
         self.keeps_last_save: bool = not copies
@@ -328,6 +331,17 @@ class FilesClaim(Claim):
             self._journals.append(journal)
             return journal
 
+    def rewrite_journal(
+        self, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
+    ) -> None:
+        from sessionstore.storage.files import journal_copy  # only a prune needs it
+
+        with (
+            self.opened("free the space of a journal of") as directory,
+            Directory(JOURNALS, directory) as journals,
+        ):
+            journal_copy.rewrite(journals, self.session_id, name, batches)
+
     def _check_appends(self, cancellable: bool) -> None:
         self._claimed.check_held()
         if cancellable:
@@ -384,7 +398,7 @@ class FilesClaim(Claim):
             self._claimed.close()
             self._lock.close()
             return
-        self._lock.write_end(self._clock())
+        self._lock.write_end(self._clock(), self._claimed.last_word())
         self._end()
 
     def _end(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from pydantic_core import to_json
 
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, made_below
+from sessionstore.errors import SessionClaimed
 from sessionstore.model.journal import JournalRecord
 from sessionstore.model.journal_view import Item
-from sessionstore.storage.files import journal_line
+from sessionstore.storage.files import journal_line, lock
 from sessionstore.storage.files.layout import JOURNAL_SUFFIX, JOURNALS
 from sessionstore.storage.journal import Journals
 
@@ -52,6 +56,61 @@ def write(directory: Directory, journals: Journals) -> None:
             pieces = in_pieces(lines(batches))
             replace.write_pieces(place, name + JOURNAL_SUFFIX, pieces, is_executable=False)
         place.flush()
+
+
+def rewrite(
+    journals: Directory, session_id: str, name: str, batches: Iterable[Sequence[Item]]
+) -> None:
+    """Replace the journal ``name`` by one that holds ``batches``, durably, under its lock.
+
+    Raises:
+        SessionClaimed: another process appends to it.
+        OSError: the system refused; nothing was changed.
+    """
+    file = name + JOURNAL_SUFFIX
+    with locked(journals, session_id, file):
+        replace_file(journals, file, batches)
+
+
+@contextmanager
+def locked(journals: Directory, session_id: str, name: str) -> Iterator[io.FileIO]:
+    """Open the file ``name`` under its lock, which a holder of the session has while it appends.
+
+    Raises:
+        SessionClaimed: another process has it.
+    """
+    while True:
+        file = lock.lock_file(journals, name)
+        if file is None:
+            path = os.path.join(journals.path, name)
+            reason = f"a process without a claim still holds the lock of {path}"
+            raise SessionClaimed(session_id, None, reason=reason)
+        with file:
+            try:
+                there = journals.status(name).st_ino
+            except FileNotFoundError:
+                continue
+            if there == os.fstat(file.fileno()).st_ino:  # else it was written anew just now
+                yield file
+                return
+
+
+def replace_file(journals: Directory, name: str, batches: Iterable[Sequence[Item]]) -> None:
+    """Replace the file ``name``, whose lock is held, by one that holds ``batches``, durably.
+
+    Raises:
+        OSError: the system refused; nothing was changed.
+    """
+    temporary = replace.temporary_name()
+    try:
+        pieces = in_pieces(lines(batches))
+        replace.write_pieces(journals, temporary, pieces, is_executable=False)
+        replace.move_over(journals, temporary, name)
+    except BaseException:
+        with suppress(OSError):
+            journals.unlink(temporary)
+        raise
+    journals.flush()
 
 
 def in_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -51,10 +51,8 @@ def begin(file: io.BufferedReader, saved: Position) -> LineEnd:
 
 
 def _line_before(file: io.BufferedReader, offset: int) -> bytes:
-    """Return what lies between the last two ends of a line up to ``offset``, if it is there."""
+    """Return what lies between the last two ends of a line up to ``offset``."""
     found, start = b"", offset
-    if file.seek(0, io.SEEK_END) < offset:
-        return b""
     while start > 0 and len(found) <= MAX_LINE:
         length = min(_STEP, start)
         start -= length

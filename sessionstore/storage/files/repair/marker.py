@@ -21,7 +21,7 @@ from sessionstore.model.state import SessionState
 from sessionstore.storage.files import state_file, store_marker
 from sessionstore.storage.files.layout import MARKER, STATE, Layout
 from sessionstore.storage.files.quarantine import quarantine
-from sessionstore.storage.files.repair.session import mended
+from sessionstore.storage.files.repair.mended import mended
 from sessionstore.storage.files.root import check_root
 from sessionstore.storage.files.store_marker import FORMAT, MARKER_LIMIT
 from sessionstore.storage.report import Finding, FindingKind

@@ -6,17 +6,17 @@ A repair touches only names that this package gives, never the application's own
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from sessionstore.clock import Clock
 from sessionstore.durable.directory import Directory
-from sessionstore.errors import SessionStoreError
 from sessionstore.storage.files import leftovers, state_file
-from sessionstore.storage.files.layout import STATE, Layout
+from sessionstore.storage.files.layout import JOURNALS, STATE, Layout
 from sessionstore.storage.files.quarantine import quarantine
 from sessionstore.storage.files.repair.access import check_access
+from sessionstore.storage.files.repair.journals import check_journals
+from sessionstore.storage.files.repair.mended import mended
+from sessionstore.storage.files.usage import is_journal
 from sessionstore.storage.report import Finding, FindingKind
 
 
@@ -30,11 +30,18 @@ def check_session(
     found: list[Finding] = []
     names = set(directory.names())
     places: list[tuple[Directory, list[str]]] = [(directory, [".", STATE])]
+    found += check_journals(layout, session_id, directory, repair=repair, in_use=in_use, now=now)
     checkpoints: Directory | None = None
+    journals: Directory | None = None
     if "checkpoints" in names:
         with suppress(OSError):  # something else in its place: that is a damaged checkpoint
             checkpoints = Directory("checkpoints", directory)
+    if JOURNALS in names:
+        with suppress(OSError):  # as above
+            journals = Directory(JOURNALS, directory)
     try:
+        if journals is not None:
+            places.append((journals, [".", *sorted(filter(is_journal, journals.names()))]))
         if checkpoints is not None:
             kept = [f"{name}.json" for name in state_file.checkpoint_ids(directory, session_id)]
             places.append((checkpoints, [".", *sorted(kept)]))
@@ -46,8 +53,8 @@ def check_session(
                 ]
         found += check_access(layout, places, session_id, repair=repair)
     finally:
-        if checkpoints is not None:
-            checkpoints.close()
+        for place in filter(None, (checkpoints, journals)):
+            place.close()
     return found
 
 
@@ -72,11 +79,3 @@ def _check_leftover(
     file = os.path.join(item.place.path, item.name)
     finding = Finding(FindingKind.LEFTOVER, session_id, file, detail, would)
     return mended(finding, mend) if repair else finding
-
-
-def mended(finding: Finding, mend: Callable[[], str]) -> Finding:
-    """Return the finding with what ``mend`` did, or with why it failed."""
-    try:
-        return replace(finding, repair=mend(), is_repaired=True)
-    except (OSError, SessionStoreError) as error:
-        return replace(finding, repair=f"not repaired: {error}")

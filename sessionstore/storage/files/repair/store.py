@@ -32,7 +32,7 @@ from sessionstore.storage.files.layout import (
 )
 from sessionstore.storage.files.quarantine import quarantine
 from sessionstore.storage.files.repair.access import Places, Rule, check_access
-from sessionstore.storage.files.repair.session import mended
+from sessionstore.storage.files.repair.mended import mended
 from sessionstore.storage.report import Finding, FindingKind
 
 _STAYS = 60.0
