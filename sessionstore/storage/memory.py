@@ -360,7 +360,8 @@ class MemoryJournal(JournalAppender):
                     if isinstance(item, Rewind)
                     else JournalRecord(number, at, from_json(item), key if is_last else None)
                 )
-            self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
+            if kept:
+                self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
         return Appended(number)
 
     def flush(self, appended: Appended | None = None) -> None:
