@@ -15,8 +15,11 @@ import sessionstore
 from benchmarks import (
     claims,
     concurrency,
+    contention,
     growth,
     imports,
+    journal_bytes,
+    journals,
     listing,
     many_checkpoints,
     peers,
@@ -30,8 +33,11 @@ from sessionstore.durable.mounts import is_local
 GROUPS: dict[str, Group] = {
     **save.GROUPS,
     **growth.GROUPS,
+    **journals.GROUPS,
+    **journal_bytes.GROUPS,
     **concurrency.GROUPS,
     **claims.GROUPS,
+    **contention.GROUPS,
     **many_checkpoints.GROUPS,
     **imports.GROUPS,
     **listing.GROUPS,

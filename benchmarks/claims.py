@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.backends import open_session
 from benchmarks.harness import KIB, SIZES, Group, Options, interleave, raw, say
-from benchmarks.limits import Figure
+from benchmarks.limits import TIMES, Figure
 from sessionstore import Session, SessionState, SessionStore, StorageError
+
+_KEPT = 20_000
 
 
 def measure_claims(options: Options) -> list[Figure]:
@@ -50,7 +53,33 @@ def measure_claims(options: Options) -> list[Figure]:
         name = f"claim + release beyond its writes, {label}"
         figures.append(Figure("claim", name, "ms", [beyond], limit=1.0))
         figures += raw("claim", seen, label)
-    return figures
+    return [*figures, *_measure_kept(options)]
+
+
+def _measure_kept(options: Options) -> list[Figure]:
+    """Claim and release a session that keeps many checkpoints, and one that keeps one."""
+    counts = {"one checkpoint": 1, f"{_KEPT:,} checkpoints": _KEPT}
+    say(f"claim: {_KEPT:,} checkpoints")
+    with options.space() as space:
+        store = SessionStore(space, durability="process")
+        ways = {}
+        for label, count in counts.items():
+            with store.create("bench", session_id=f"of-{count}") as session:
+                kept = session.checkpoint("node_complete", node="node")
+            place = store.directory(session.session_id) / "checkpoints"
+            for number in range(count - 1):  # each of them as a session would have made it
+                copy = place / f"{kept.checkpoint_id}{number:08x}.json"
+                copy.write_bytes(b"{}")
+            ways[label] = partial(_claim_once, store, session.session_id)
+        seen = interleave(ways, rounds=options.rounds(300))
+        store.close()
+    one, many = (seen[label].median for label in counts)
+    name = f"claim + release with {_KEPT:,} checkpoints over one"
+    return [Figure("claim", name, TIMES, [many / one], limit=1.2), *raw("claim", seen, "kept")]
+
+
+def _claim_once(store: SessionStore[SessionState], session_id: str) -> None:
+    store.claim(session_id).release()
 
 
 def measure_holding(options: Options) -> list[Figure]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import Any
 
 from benchmarks import peers
 from benchmarks.backends import Contender, Floor, make_message, open_peers
-from benchmarks.harness import KIB, Group, Options, say
+from benchmarks.harness import KIB, Group, Options, bytes_written, disk_use, say
 from benchmarks.limits import Figure
 from sessionstore import SessionState, SessionStore
 
@@ -74,7 +73,7 @@ def measure_growth(options: Options) -> list[Figure]:
             contenders = open_peers(stack, [*OURS, Floor, *peers.present()], space, first)
             spent, written = _take_steps(contenders, messages)
         # Closed: what a database still had to fold together is done.
-        disk = {name: _disk_use(contender.directory) for name, contender in contenders.items()}
+        disk = {name: disk_use(contender.directory) for name, contender in contenders.items()}
     at = f"{steps} steps"
     figures: list[Figure] = []
     for name, contender in contenders.items():
@@ -119,32 +118,13 @@ def _take_steps(
             say(f"growth: step {number} of {len(messages)}")
         shuffled.shuffle(order)
         for name in order:
-            before = _bytes_written() if written is not None else 0
+            before = bytes_written() if written is not None else 0
             begin = time.perf_counter_ns()
             contenders[name].step(dict(message))
             spent[name] += time.perf_counter_ns() - begin
             if written is not None:
-                written[name] += _bytes_written() - before
+                written[name] += bytes_written() - before
     return spent, written
-
-
-def _bytes_written() -> int:
-    """Return what this process handed to write calls so far (wchar), in all its threads."""
-    with open("/proc/self/io", "rb") as stream:
-        for line in stream:
-            if line.startswith(b"wchar:"):
-                return int(line.split()[1])
-    raise RuntimeError("/proc/self/io has no wchar")
-
-
-def _disk_use(directory: Path) -> int:
-    """Return the bytes of the blocks in use; a file of two names counts once."""
-    seen: dict[int, int] = {}
-    for path, _, names in os.walk(directory):
-        for name in [".", *names]:
-            status = os.lstat(os.path.join(path, name))
-            seen[status.st_ino] = status.st_blocks * 512
-    return sum(seen.values())
 
 
 GROUPS: dict[str, Group] = {"growth": measure_growth}

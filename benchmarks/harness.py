@@ -155,4 +155,40 @@ def raw(
     return figures
 
 
+def bytes_written() -> int:
+    """Return what this process handed to write calls so far (wchar), in all its threads."""
+    with open("/proc/self/io", "rb") as stream:
+        for line in stream:
+            if line.startswith(b"wchar:"):
+                return int(line.split()[1])
+    raise RuntimeError("/proc/self/io has no wchar")
+
+
+def disk_use(directory: Path) -> int:
+    """Return the bytes of the blocks in use; a file of two names counts once."""
+    seen: dict[int, int] = {}
+    for path, _, names in os.walk(directory):
+        for name in [".", *names]:
+            status = os.lstat(os.path.join(path, name))
+            seen[status.st_ino] = status.st_blocks * 512
+    return sum(seen.values())
+
+
+def peak_kib() -> int:
+    """Return the most memory that this process held, in KiB.
+
+    On Linux not from getrusage, as what it tells goes on over exec: a child would inherit the
+    peak of the process that started it.
+    """
+    if sys.platform == "linux":
+        with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
+            for line in stream:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1])
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // KIB if sys.platform == "darwin" else peak
+
+
 Group = Callable[[Options], list[Figure]]

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.fixtures import STALE, Population, lacks_room, populated, standing
-from benchmarks.harness import KIB, Group, Options, Sample, repeat, say
+from benchmarks.harness import KIB, Group, Options, Sample, peak_kib, repeat, say
 from benchmarks.limits import TIMES, Figure
 from sessionstore import SessionStore
 
@@ -192,7 +192,7 @@ def _ask(root: Path, look: str, there: Population, *, once: bool = False) -> dic
 def _answer(root: str, look: str, there: Population, *, once: bool) -> dict[str, Any]:
     """Look once, check what is found, look again for a while; tell the times in microseconds."""
     if look == "nothing":
-        return {"peak": _peak_kib()}
+        return {"peak": peak_kib()}
     # Flushes would only add noise to the sweep's figure, which is what it takes beyond its writes.
     with SessionStore(root, create=False, durability="process") as store:
         looks: dict[str, Callable[[], int]] = {
@@ -222,24 +222,7 @@ def _answer(root: str, look: str, there: Population, *, once: bool) -> dict[str,
             raise AssertionError(f"{look} found {found} sessions, {expected[look]} are there")
         again = not once and look != "recover"
         times = repeat(looks[look], seconds=2).times if again else [first]
-    return {"first": first, "times": times, "peak": _peak_kib()}
-
-
-def _peak_kib() -> int:
-    """Return the most memory that this process held, in KiB.
-
-    On Linux not from getrusage, as what it tells goes on over exec: a child would inherit the
-    peak of the process that started it.
-    """
-    if sys.platform == "linux":
-        with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
-            for line in stream:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1])
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // KIB if sys.platform == "darwin" else peak
+    return {"first": first, "times": times, "peak": peak_kib()}
 
 
 GROUPS: dict[str, Group] = {"listing": measure_listing}

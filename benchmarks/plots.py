@@ -46,6 +46,7 @@ def draw_all(results: Results, directory: Path) -> list[Path]:
     pictures: dict[str, Callable[[Results], Drawing | None]] = {
         "save-power": lambda found: _draw_saves(found, "save, power"),
         "save-process": lambda found: _draw_saves(found, "save, process"),
+        "append-power": lambda found: _draw_saves(found, "append, power"),
         "growth": _draw_growth,
         "together": _draw_together,
         "listing": _draw_listing,
@@ -137,8 +138,8 @@ def _draw_saves(results: Results, plot: str) -> Drawing | None:
     for axes, size in zip(drawing.subplots(len(sizes), 1, squeeze=False).flat, sizes, strict=True):
         here = sorted((one for one in figures if one.at == size), key=lambda one: one.value)
         _rows(axes, here, "µs")
-        axes.set_title(f"state of {size}", loc="left")
-    axes.set_xlabel("time of a save, log scale; dot: median, line: the middle half")
+        axes.set_title(f"state of {size}" if plot.startswith("save") else size, loc="left")
+    axes.set_xlabel("time, log scale; dot: median, line: the middle half")
     return drawing
 
 

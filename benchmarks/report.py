@@ -106,6 +106,13 @@ def as_markdown(results: Results) -> str:
             _matrix(results, "save, process"),
         ),
         _pictured(
+            "Appending to a journal",
+            "append-power",
+            "What an append of 1 KiB costs that is flushed, by the length of what is appended to"
+            f" ({_MICROSECONDS}).",
+            _matrix(results, "append, power"),
+        ),
+        _pictured(
             "A session that grows",
             "growth",
             "Steps of 1 KiB, each saved. *Written* is what was handed to write calls (`wchar` of"
@@ -187,10 +194,28 @@ def _goal_table(results: Results) -> str:
     return "## Against the limits\n\n" + table(heads, rows)
 
 
+_COMPARED = (
+    "save, power",
+    "save, process",
+    "append, power",
+    "growth, time",
+    "growth, disk",
+    "together",
+)
+"""The plots that show peers."""
+
+
 def _losses(results: Results) -> str:
     """Name everything in which a peer is ahead of us, in the plots' own figures."""
     lines = []
-    for plot in ("save, power", "save, process", "growth, time", "growth, disk", "together"):
+    for plot in (
+        "save, power",
+        "save, process",
+        "append, power",
+        "growth, time",
+        "growth, disk",
+        "together",
+    ):
         more_is_better = plot == "together"
         figures = [figure for figure in results.figures if figure.plot == plot]
         for at in dict.fromkeys(figure.at for figure in figures):

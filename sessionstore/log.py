@@ -23,6 +23,7 @@ EVENTS: dict[str, str] = {
     "start_up_skipped": "A start-up did not resume an interrupted session (reason).",
     "state_repaired": "A check replaced a damaged state by a checkpoint (reason: the damage).",
     "foreign_values": "A write replaces what JSON lacks in foreign files (reason: the values).",
+    "journal_short": "The end of a journal that a save counted was lost (path).",
     "checkpoints_kept": "Old checkpoints could not be removed, and exceed the limit (reason).",
     "cancelled_work_failed": "An operation failed after its task was cancelled (reason).",
     "cancelled_undo_failed": "Rolling back a cancelled operation failed (reason).",

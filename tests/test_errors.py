@@ -199,9 +199,15 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
     ),
     (
         DurabilityUncertain("s-1", 7, OSError(errno.EIO, "Input/output error")),
-        {"session_id": "s-1", "revision": 7, "errno": errno.EIO},
+        {"session_id": "s-1", "revision": 7, "journal": None, "errno": errno.EIO},
         OSError,
         "revision 7",
+    ),
+    (
+        DurabilityUncertain("s-1", None, OSError(errno.EIO, "Input/output error"), "messages"),
+        {"session_id": "s-1", "revision": None, "journal": "messages", "errno": errno.EIO},
+        OSError,
+        "append it again under its key",
     ),
     (
         StorageError("write", Path("state.json"), FULL_DISK),
@@ -251,7 +257,11 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
         "available checkpoint_id session_id",
     ),
     "ClaimLost": ("RuntimeError", "session_id reason", "reason session_id"),
-    "DurabilityUncertain": ("OSError", "session_id revision cause", "errno revision session_id"),
+    "DurabilityUncertain": (
+        "OSError",
+        "session_id revision cause journal",
+        "errno journal revision session_id",
+    ),
     "InvalidQuery": ("ValueError", "parameter reason", "parameter reason"),
     "InvalidSessionId": ("ValueError", "session_id reason *kind", "reason session_id"),
     "NotResumable": (

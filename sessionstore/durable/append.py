@@ -6,6 +6,11 @@ those that are due at once share one. Nothing here knows what the bytes mean.
 After a failed flush Linux may mark the pages clean: a second flush of the same file proves nothing
 ("Can Applications Recover from fsync Failures?", USENIX ATC '20). Such a file takes no more bytes:
 it is written anew, under a new inode.
+
+An append that makes a file longer has the file system commit its journal. One that overwrites bytes
+of before changes neither length nor extents, and is flushed two to four times as fast. So padding
+is written ahead of the end, with an append that is flushed anyway. It is spaces and newlines, so
+that a file of lines stays one: empty lines, or spaces before a line. A crash can leave NULs, too.
 """
 
 from __future__ import annotations
@@ -25,6 +30,14 @@ T = TypeVar("T")
 """What the writer of a file knows of its end."""
 
 _PIECE = 1024 * 1024
+
+PADDING = b" \n\0"
+"""Bytes that may lie behind the end: written ahead, or left by a crash."""
+
+_BLOCK = 4096
+_PADDING_LIMIT = 256 * 1024
+_FLUSHES_BEFORE_PADDING = 2
+"""Most claims append once or twice: for them padding would only be more to write and to cut off."""
 
 
 class FlushFailed(Exception):
@@ -47,6 +60,10 @@ class AppendFile(Generic[T]):
 
     def __init__(self, file: io.FileIO, path: str, end: End[T], flushed: End[T]) -> None:
         """Append to ``file``, which is at ``path`` and ends at ``end``: nothing is behind it."""
+        self._size = end.offset
+        """How long the file is, padding included."""
+        self._flushes = 0
+        self._step = _BLOCK
         self.file: io.FileIO = file
         self._path = path
         self._inode = os.fstat(file.fileno()).st_ino
@@ -85,7 +102,7 @@ class AppendFile(Generic[T]):
             # On FUSE an open file may get another number.
             if there.st_ino != self._inode and there.st_ino != os.fstat(self._fd()).st_ino:
                 return False
-            return there.st_size == self.end.offset
+            return there.st_size == self._size
 
     def append(self, data: bytes, known: T) -> End[T]:
         """Write ``data`` at the end; return the new end, for :meth:`flush`.
@@ -112,7 +129,7 @@ class AppendFile(Generic[T]):
     def settle(self) -> End[T]:
         """Return the end, once it is found out what became of an append that was interrupted.
 
-        What it wrote whole is in the file; what it did not is cut off.
+        What it wrote whole is in the file; what it did not is cut off, and the padding with it.
         """
         with self._writing:  # of another thread that appends, it waits for the end
             if self._attempt is not None:
@@ -120,9 +137,13 @@ class AppendFile(Generic[T]):
                 at = self.end.offset
                 if end is not None and (end is self.end or _read(self.file, len(data), at) == data):
                     self.end = end
-                os.ftruncate(self._fd(), self.end.offset)
+                self._cut()
                 self._attempt = None
             return self.end
+
+    def _cut(self) -> None:
+        os.ftruncate(self._fd(), self.end.offset)
+        self._size = self.end.offset
 
     def flush(self, upto: End[T]) -> None:
         """Have the bytes up to ``upto`` survive a loss of power.
@@ -147,21 +168,30 @@ class AppendFile(Generic[T]):
                 self._failure = error
                 raise FlushFailed(error) from error
             self.flushed = covered
+            self._flushes += 1
 
     def _look_at_outcome(self) -> None:
         if self._failure is None and not self._outcome:
             self._failure = OSError(errno.EIO, "the flush before was interrupted")
 
     def close(self) -> None:
-        """Close the file, which gives its lock back. Safe to call twice."""
+        """Cut off the padding, and close the file, which gives its lock back.
+
+        Safe to call twice.
+        """
         if self.file.closed or os.getpid() != self._pid:  # a forked child has no part in it
             self.file.close()
             return
         # Race: Release beside a flush. The number of a closed descriptor may be another file's.
         with self._flushing, self._writing:
             with suppress(OSError):  # the next holder looks at the end
-                self.settle()
+                end = self.settle().offset
+                if end < self._size and self.is_as_left() and self._is_padding(end, self._size):
+                    self._cut()
             self.file.close()
+
+    def _is_padding(self, start: int, stop: int) -> bool:
+        return not any(piece.strip(PADDING) for piece in pieces(self.file, stop, start=start))
 
     def _fd(self) -> int:
         if self.file.closed:
@@ -170,11 +200,33 @@ class AppendFile(Generic[T]):
 
     def _write(self, data: bytes) -> None:
         self._fd()
-        at, rest = self.end.offset, memoryview(data)
+        at = self.end.offset
+        rest = memoryview(data)
+        if padding := self._padding(at + len(data)):
+            try:
+                written = _write_some(self.file, memoryview(data + padding), at)
+            except OSError:
+                written = 0  # perhaps there is no room for the padding: try without
+            at += written
+            rest = rest[written:]
         while rest:
             written = _write_some(self.file, rest, at)
             at += written
             rest = rest[written:]
+        self._size = max(self._size, at)
+
+    def _padding(self, end: int) -> bytes:
+        """Return what to write behind ``end``: up to the next step, which doubles each time."""
+        if end <= self._size or self._flushes < _FLUSHES_BEFORE_PADDING:
+            return b""
+        length = -end % self._step
+        self._step = min(self._step * 2, _PADDING_LIMIT)
+        # Lines end where blocks do.
+        first = length % _BLOCK
+        lines = [b" " * (_BLOCK - 1)] * (length // _BLOCK)
+        if first:
+            lines.insert(0, b" " * (first - 1))
+        return b"".join(line + b"\n" for line in lines)
 
 
 def erase_after(file: io.FileIO, end: int) -> None:
@@ -184,10 +236,10 @@ def erase_after(file: io.FileIO, end: int) -> None:
         flush(file.fileno())
 
 
-def pieces(file: io.FileIO, length: int) -> Iterator[bytes]:
-    """Yield the first ``length`` bytes of ``file``, or as many as it has."""
-    at = 0
-    while at < length and (piece := _read(file, min(_PIECE, length - at), at)):
+def pieces(file: io.FileIO, stop: int, *, start: int = 0) -> Iterator[bytes]:
+    """Yield the bytes of ``file`` from ``start`` to ``stop``, or to where it ends."""
+    at = start
+    while at < stop and (piece := _read(file, min(_PIECE, stop - at), at)):
         yield piece
         at += len(piece)
 

@@ -83,6 +83,8 @@ class Directory:
         """
         self.path: str = os.path.join(inside.path, path) if inside else path
         self.in_store: bool = in_store and (inside is None or inside.in_store)
+        self.has_leftover: bool = False
+        """Whether a temporary file in here could not be removed."""
         self._access: Access | None = None
         if _HAS_DIRECTORIES:
             flags = os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW

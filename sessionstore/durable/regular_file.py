@@ -54,14 +54,26 @@ def read_regular(directory: Directory, name: str, limit: int) -> tuple[bytes, Si
     """
     fd, status = open_regular(directory, name)
     try:
-        if status.st_size > limit:
+        if status.st_size > limit and _has_bytes_from(fd, limit):
             raise OSError(errno.EFBIG, f"{status.st_size:,} bytes are more than {limit:,}")
-        data = os.read(fd, status.st_size + 1)
+        data = os.read(fd, min(status.st_size, limit) + 1)
         if len(data) != status.st_size:
             data = _read_on(fd, data, limit)
         return data, Signature.of(status)
     finally:
         os.close(fd)
+
+
+def _has_bytes_from(fd: int, limit: int) -> bool:
+    """Return whether there is a byte at ``limit``, whatever size the file system tells.
+
+    gocryptfs answers a link with the size of the encrypted file, and the kernel tells that size
+    for a second.
+    """
+    os.lseek(fd, limit, os.SEEK_SET)
+    found = os.read(fd, 1)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return bool(found)
 
 
 def _read_on(fd: int, data: bytes, limit: int) -> bytes:

@@ -110,8 +110,10 @@ class Staged:
             if not is_expected:
                 raise Displaced
             # The new state is in place: the save succeeded even if the old one cannot be removed.
-            with suppress(OSError):
+            try:
                 directory.unlink(self.name)
+            except OSError:
+                directory.has_leftover = True
             return
         if not expected.found_at(directory, name):
             raise Displaced
@@ -122,6 +124,7 @@ class Staged:
         with suppress(OSError):
             if exchange(self.directory, self.name, name):
                 return
+        self.directory.has_leftover = True
         raise Unseen from None
 
     def _settle(self, name: str, expected: Version) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,6 +72,11 @@ def check_name(name: str) -> str:
     if name.lower() == STEPS:
         raise ValueError(f"the journal {name!r} is the store's own: choose another name")
     return name
+
+
+def last_numbers(places: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Return the number of the last record in each journal, as a state remembers it."""
+    return {name: place[0] for name, place in places.items() if place}
 
 
 def in_force(rewinds: Iterable[Rewind]) -> list[Rewind]:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict
@@ -32,6 +32,8 @@ class SessionFilters(TypedDict, total=False):
     """Exactly this correlation id."""
     stream_id: str | None
     """Exactly this stream."""
+    labels: Mapping[str, str] | None
+    """All of these labels, with exactly these values."""
     id_prefix: str | None
     """Session ids that begin so."""
     resumable: bool | None
@@ -80,6 +82,7 @@ class SessionQuery:
 
     statuses: frozenset[SessionStatus] | None = None
     equal: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
     id_prefix: str | None = None
     resumable: bool | None = None
     stale: bool | None = None
@@ -102,6 +105,7 @@ class SessionQuery:
         return bool(
             self.statuses is not None
             or self.equal
+            or self.labels
             or self.resumable is not None
             or self.stale is not None
             or self.interrupted is not None
@@ -158,6 +162,8 @@ class SessionQuery:
         if self.statuses is not None and item.status not in self.statuses:
             return False
         if any(getattr(item, name) != value for name, value in self.equal):
+            return False
+        if any(item.labels.get(key) != value for key, value in self.labels):
             return False
         if self.interrupted is not None and item.is_interrupted is not self.interrupted:
             return False
@@ -248,6 +254,7 @@ def make_query(
     return SessionQuery(
         statuses=_statuses(given.get("status"), _flag(given, "unfinished")),
         equal=tuple((name, given[name]) for name in _EQUAL if name in given),
+        labels=label_pairs(given.get("labels", {})),
         id_prefix=given.get("id_prefix"),
         resumable=_flag(given, "resumable"),
         stale=_flag(given, "stale"),
@@ -271,6 +278,24 @@ def _is_storable_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def label_pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    """Return the labels that a filter asks for.
+
+    Raises:
+        InvalidQuery: it is no dict of text, or of text that cannot be stored.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidQuery("labels", f"{value!r} is not a dict of text by key")
+    for key, text in value.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise InvalidQuery("labels", f"{key!r}: {text!r} is not text by a key that is text")
+        if not _is_storable_text(key + text):
+            raise InvalidQuery(
+                "labels", f"{key!r}: {text!r} is not UTF-8: nothing that is stored can match it"
+            )
+    return tuple(value.items())
 
 
 def _statuses(value: Any, unfinished: bool | None) -> frozenset[SessionStatus] | None:

@@ -183,10 +183,7 @@ class SessionOwner(Part):
 
 
 class SessionRecovery(Part):
-    """How a session was last stopped without a verdict. It survives a resume.
-
-    Its process died, or a cancelled task, Ctrl-C or SystemExit stopped it.
-    """
+    """How a session was last stopped without a verdict. It survives a resume."""
 
     count: int = 0
     """How many times a process died while it ran this session."""
@@ -275,6 +272,8 @@ class SessionState(Part):
     """How the session was last stopped without a verdict, or None."""
     forked_from: dict[str, Any] | None = None
     """The session, checkpoint and revision that a fork was made from, or None."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Texts to find the session by. They go on through a resume of any checkpoint, and a fork."""
     journals: dict[str, list[int]] = Field(default_factory=dict)
     """Where each journal ended: the number of its last flushed line, and its end in the file."""
     rewinds: dict[str, list[list[int]]] = Field(default_factory=dict)
@@ -292,10 +291,7 @@ class SessionState(Part):
     @computed_field  # type: ignore[prop-decorator]  # pydantic documents this order for mypy
     @property
     def duration_ms(self) -> int:
-        """``completed_at`` minus ``started_at`` in milliseconds; 0 without ``completed_at``.
-
-        It is 0, too, where the clock was set back in between.
-        """
+        """``completed_at`` minus ``started_at`` in milliseconds; 0 without one, and never less."""
         if self.timestamps.completed_at is None:
             return 0
         times = self.timestamps
@@ -408,10 +404,7 @@ class SessionState(Part):
         )
 
     def to_session_state_dict(self) -> dict[str, Any]:
-        """Return what callers of the original framework resume from.
-
-        :meth:`SessionStore.resume` replaces it: resume from a checkpoint instead.
-        """
+        """Return what the original framework resumed from, in the place of a checkpoint."""
         progress = self.progress
         last = progress.path[-1] if progress.path else None
         resume_from = progress.resume_from or progress.paused_at or last

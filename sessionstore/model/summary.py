@@ -6,8 +6,8 @@ JSON; they become models when somebody asks for them, which most listings never 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sessionstore.model.liveness import Liveness
@@ -44,6 +44,8 @@ class SessionSummary:
     """The stream of events that it belongs to."""
     correlation_id: str = ""
     """An id that it shares with related sessions."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Its labels: texts to find it by."""
     forked_from: str | None = None
     """The session that this one was forked from. ``forks`` tells which state was taken."""
     entry_point: str = ""
@@ -145,6 +147,7 @@ def summarize(state: SessionState) -> SessionSummary:
         agent_id=state.agent_id,
         stream_id=state.stream_id,
         correlation_id=state.correlation_id,
+        labels=dict(state.labels),
         forked_from=parent_of(state.forked_from),
         entry_point=state.entry_point,
         revision=state.revision,

@@ -26,6 +26,8 @@ BOOKKEEPING = frozenset(
         ("recovery",),
         ("checkpoint_enabled",),
         ("latest_checkpoint_id",),
+        ("journals",),
+        ("rewinds",),
         ("timestamps", "updated_at"),
         ("duration_ms",),
         ("is_resumable",),

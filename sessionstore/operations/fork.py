@@ -114,7 +114,10 @@ def _kept_state(
         if latest.is_from_last_save:
             return None, current, current
         chosen = check_id(latest.checkpoint_id, kind="checkpoint id")
-    return chosen, checkpoint_names.load(backend, session_id, chosen, current), current
+    kept = checkpoint_names.load(backend, session_id, chosen, current)
+    if current is not None:
+        kept.labels = current.labels  # as in a resume: whichever checkpoint is taken
+    return chosen, kept, current
 
 
 def forks(backend: Backend, session_id: str, progress: Progress | None = None) -> list[Fork]:

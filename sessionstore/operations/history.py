@@ -7,7 +7,7 @@ little more than their names. A file is read when somebody looks at what only it
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -19,6 +19,7 @@ from sessionstore.errors import (
 )
 from sessionstore.model import checkpoint, mending
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.journal import last_numbers
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.operations.fork import Fork, to_fork
 from sessionstore.operations.journal_counts import JournalCounts
@@ -42,8 +43,9 @@ class HistoryEntryKind(StrEnum):
 class HistoryEntry:
     """One entry of a history.
 
-    ``at``, ``steps``, ``size``, ``damaged`` and ``records`` of a checkpoint are read from its file
-    when one of them is first looked at. They are empty if the checkpoint was removed meanwhile.
+    ``at``, ``steps``, ``size``, ``journals``, ``damaged`` and ``records`` of a checkpoint are read
+    from its file when one of them is first looked at. They are empty if the checkpoint was removed
+    meanwhile.
     """
 
     kind: HistoryEntryKind
@@ -58,6 +60,8 @@ class HistoryEntry:
     """Steps executed by then; nodes visited if the application counts no steps."""
     size: int | None = None
     """Of the stored state, in bytes."""
+    journals: dict[str, int] = field(default_factory=dict)
+    """The number of the last record that was in each journal for sure, by name."""
     status: SessionStatus | None = None
     """The present status; None for a checkpoint."""
     is_latest: bool = False
@@ -78,19 +82,20 @@ class _Unread:
 
     def read(
         self, checkpoint_id: str
-    ) -> tuple[str, int | None, int | None, str | None, int | None]:
-        """Return the time, the steps, the size, the damage and the records of the checkpoint."""
+    ) -> tuple[str, int | None, int | None, dict[str, int], str | None, int | None]:
+        """Return the time, steps, size, journals, damage and records of the checkpoint."""
         try:
             stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
             item = checkpoint.describe(self.session_id, checkpoint_id, stored)
             raw: Any = mending.parse(stored.payload)
+            steps, journals = _progress(raw)
             records = self.counts.at(raw)
-            return item.created_at, _steps(raw), len(stored.payload), None, records
+            return item.created_at, steps, len(stored.payload), journals, None, records
         except (SessionCorrupt, SessionNotFound, StorageError) as error:
             if not self._is_there(checkpoint_id):
-                return "", None, None, None, None  # keep_checkpoints may have removed it since
+                return "", None, None, {}, None, None  # keep_checkpoints may have removed it
             reason = error.reason if isinstance(error, SessionCorrupt) else str(error)
-            return "", None, None, reason, None
+            return "", None, None, {}, reason, None
 
     def _is_there(self, checkpoint_id: str) -> bool:
         try:
@@ -121,7 +126,7 @@ def _make_lazy(*names: str) -> None:
         setattr(HistoryEntry, name, make(slot))
 
 
-_make_lazy("at", "steps", "size", "damaged", "records")
+_make_lazy("at", "steps", "size", "journals", "damaged", "records")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +208,7 @@ def _present(state: SessionState, size: int, records: int | None) -> HistoryEntr
         node=progress.current_node or progress.paused_at,
         steps=progress.steps_executed or len(progress.path),
         size=size,
+        journals=last_numbers(state.journals),
         status=state.status,
         records=records,
     )
@@ -218,14 +224,21 @@ def _kept(unread: Any, item: Checkpoint, latest: str | None) -> HistoryEntry:
         node=item.node,
         steps=unread,
         size=unread,
+        journals=unread,
         is_latest=item.checkpoint_id == latest,
         damaged=unread,
         records=unread,
     )
 
 
-def _steps(raw: Any) -> int | None:
-    """Return the steps that a checkpoint of this package, or a foreign one, has counted."""
+def _progress(raw: Any) -> tuple[int | None, dict[str, int]]:
+    """Return the steps and the journals that a checkpoint, which may be foreign, has counted."""
+    is_ours = "checkpoint_id" not in raw
+    return _steps(raw), last_numbers(raw.get("journals", {})) if is_ours else {}
+
+
+def _steps(raw: dict[str, Any]) -> int | None:
+    """Return the steps that the fields of a checkpoint count."""
     progress = raw.get("progress", raw)  # a foreign one has no parts
     if not isinstance(progress, dict):
         return None

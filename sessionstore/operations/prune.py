@@ -161,7 +161,10 @@ class _Prune:
         newest, which stay however old they are. Each is as its file says, not as the index says.
         """
         query = make_query(
-            Filters(status=self.policy.statuses), limit=None, cursor=None, order="updated_at"
+            Filters(status=self.policy.statuses, labels=self.policy.labels),
+            limit=None,
+            cursor=None,
+            order="updated_at",
         )
         every = replace(query, keeps_damaged=True)
         if self.policy.max_total_size is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sessionstore import clock
+from sessionstore.model.query import label_pairs
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.summary import SessionSummary
 
@@ -42,10 +43,12 @@ class RetentionPolicy:
     older_than: timedelta | float | None = None
     """A timedelta, or seconds."""
     keep_last: int | None = None
-    """How many sessions stay: the last updated of those with these ``statuses``."""
+    """How many sessions stay: the last updated of those with these ``statuses`` and ``labels``."""
     statuses: Iterable[SessionStatus | str] = _ENDED
     """The statuses of the sessions that may be deleted: by default those that have ended.
     ``"paused"`` can be added; an ACTIVE session is never pruned."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Only sessions with all of these labels may be deleted; by default they do not matter."""
     max_total_size: int | None = None
     """The bytes on disk that all sessions of the store may take together."""
     keep_checkpoints: int | None = None
@@ -62,6 +65,7 @@ class RetentionPolicy:
         if not statuses:
             raise ValueError("statuses: there is none, so nothing would ever go")
         object.__setattr__(self, "statuses", statuses)
+        object.__setattr__(self, "labels", dict(label_pairs(self.labels)))
         for name in ("older_than", "checkpoints_older_than"):
             object.__setattr__(self, name, _age(name, getattr(self, name)))
         for name in ("keep_last", "max_total_size", "keep_checkpoints"):

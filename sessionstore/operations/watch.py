@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
@@ -40,6 +40,7 @@ class Watched(TypedDict, total=False):
     agent_id: str | None
     correlation_id: str | None
     stream_id: str | None
+    labels: Mapping[str, str] | None
     id_prefix: str | None
     resumable: bool | None
     interrupted: bool | None

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sessionstore import clock
 from sessionstore.errors import StateTypeMismatch
-from sessionstore.model import StateT, codec
+from sessionstore.model import StateT, codec, labels
 from sessionstore.model.conversion import copied
 from sessionstore.model.ids import check_id, make_session_id, random_hex
 from sessionstore.model.state import SessionTimestamps
@@ -29,6 +29,8 @@ class NewFields(TypedDict, total=False):
     """Which other work it belongs to."""
     input_data: dict[str, Any] | None
     """The input, for debugging and replay."""
+    labels: dict[str, str] | None
+    """Texts to find it by: at most 64; keys as ids, values of up to 256 characters."""
     checkpoint_enabled: bool
     """Whether it is meant to be checkpointed; the first checkpoint sets this anyway."""
 
@@ -55,6 +57,7 @@ def first_state(
         TypeError: a field is none of :class:`NewSession`.
         StateTypeMismatch: it cannot be made from these arguments.
         InvalidSessionId: the id is not safe.
+        NotStorable: a label is not allowed.
     """
     check_fields(fields)
     if state is None:
@@ -84,7 +87,9 @@ def _made(
         name: copied(value, deep=False) for name, value in fields.items() if value is not None
     }
     # 32 random bits within one second: a collision is refused, not overwritten.
-    given["session_id"] = check_id(given.get("session_id", make_session_id(now)))
+    session_id = check_id(given.get("session_id", make_session_id(now)))
+    labels.check(session_id, given.get("labels", {}), {})
+    given["session_id"] = session_id
     text = clock.to_text(now)
     given["timestamps"] = SessionTimestamps(started_at=text, updated_at=text)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic
 
 from sessionstore.errors import SessionExists, SessionNotFound
-from sessionstore.model import StateT
+from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import EDIT
 from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.state import SessionStatus
@@ -13,6 +13,7 @@ from sessionstore.session import verdict
 from sessionstore.session.opener import SessionOpener
 from sessionstore.session.prepared_write import Keep, PreparedWrite
 from sessionstore.session.writer import SessionWriter
+from sessionstore.storage.turn import Turn
 
 
 class SessionEdit(Generic[StateT]):
@@ -22,6 +23,7 @@ class SessionEdit(Generic[StateT]):
         self.writer: SessionWriter[StateT] = writer
         self._is_new = is_new
         self._before = writer.encode()
+        self._labels = dict(writer.state.labels)
         self._end: PreparedWrite | None = None
 
     def prepare(self) -> PreparedWrite | None:
@@ -37,9 +39,17 @@ class SessionEdit(Generic[StateT]):
         name = parse_checkpoint_id(latest) if latest is not None else None
         # Nothing was written since that edit: nobody has resumed it.
         is_unread = name is not None and name[::2] == (EDIT, writer.revision)
-        keep = Keep(EDIT, replaces=latest if is_unread else None)
+        # Labels go on through every resume. They do not change where the next one goes on from.
+        if self._changed_labels_alone() and not is_unread:
+            keep = writer.last_save()
+        else:
+            keep = Keep(EDIT, replaces=latest if is_unread else None)
         self._end = writer.prepare((), keep=keep, ending="its edit() ended")
         return self._end
+
+    def _changed_labels_alone(self) -> bool:
+        with_old_labels = self.writer.state.model_copy(update={"labels": self._labels})
+        return codec.encode(with_old_labels) == self._before
 
     def discard(self) -> None:
         """End the claim and store nothing; a session that was made for this edit is deleted.
@@ -56,7 +66,12 @@ class SessionEdit(Generic[StateT]):
 
 
 def begin_edit(
-    opener: SessionOpener[StateT], session_id: str, *, create: str | None, timeout: float
+    opener: SessionOpener[StateT],
+    session_id: str,
+    *,
+    create: str | None,
+    timeout: float,
+    turn: Turn | None = None,
 ) -> SessionEdit[StateT]:
     """Claim the session, or create it, PAUSED, for the goal ``create``.
 
@@ -66,7 +81,7 @@ def begin_edit(
     """
     while True:
         try:
-            claim, state, died, asked = opener.claim_found(session_id, timeout)
+            claim, state, died, asked = opener.claim_found(session_id, timeout, turn=turn)
         except SessionNotFound:
             if create is None:
                 raise

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Generic
 
 from sessionstore.errors import StateTypeMismatch
-from sessionstore.model import StateT, codec
+from sessionstore.model import StateT, codec, labels
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.conversion import Default
 from sessionstore.process.fork import Mutex
@@ -26,6 +26,7 @@ class EditedState(Generic[StateT]):
         self.value: StateT = state
         self.state_type: type[StateT] = type(state)
         self._default = default
+        self._stored_labels = dict(state.labels)
         self._before: list[Change] = []
         """What was in the state before the stamps that are in it. An exception from outside may
         keep them there until the next use."""
@@ -59,7 +60,9 @@ class EditedState(Generic[StateT]):
         Raises:
             NotStorable: a value would not read back equal.
         """
-        return codec.encode(self.value, self._default)
+        payload = codec.encode(self.value, self._default)
+        labels.check(self.value.session_id, self.value.labels, self._stored_labels)
+        return payload
 
     def encode_stamped(self, changes: Sequence[Change]) -> tuple[bytes, tuple[Change, ...]]:
         """Return the bytes of the state with ``changes``, and the changes as they were stored."""
@@ -67,7 +70,7 @@ class EditedState(Generic[StateT]):
             self.unstamp()
             try:
                 stamp.apply(changes, self._before)
-                payload = codec.encode(self.value, self._default)
+                payload = self.encode()
                 # A value may have been converted: the output of a session, say.
                 stored = [(part, name, part.__dict__[name]) for part, name, _ in changes]
                 return payload, tuple(stored)

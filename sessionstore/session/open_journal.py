@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -30,8 +31,8 @@ class OpenJournal:
         """The ways back of the state, which the journal has once :attr:`_recorded` is flushed."""
         self._recorded: int | None = None if rewinds else 0
         """The number of the line that holds the last way back of the state."""
-        self._mutex = Mutex()
-        """Held while something is written, not while it is flushed."""
+        self._mutex = threading.RLock()
+        """Held while something is written, not while it is flushed; never in a forked child."""
         self._appender: JournalAppender | None = None
         self._keys: dict[str, int] | None = None
 
@@ -95,6 +96,8 @@ class OpenJournal:
         *,
         anew: bool = False,
     ) -> Appended:
+        if self._recorded is not None and not anew:
+            return appender.append(values, key, at, cancellable=True)
         last = appender.end.number
         ways_back = list[Rewind]()
         for one in self._rewinds if self._recorded is None else ():

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal
 from sessionstore import clock
 from sessionstore.clock import Clock, utc_now
 from sessionstore.errors import SessionEnded, SessionExists, SessionNotFound, SessionStoreError
-from sessionstore.model import StateT
+from sessionstore.model import StateT, labels
 from sessionstore.model.conversion import Default
 from sessionstore.model.ids import check_id
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
@@ -23,6 +23,7 @@ from sessionstore.session.resume import ClaimedState, Restored
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.turn import Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,22 @@ class SessionOpener(Generic[StateT]):
         """Return the writer of a new session and its first write; the I/O is left to do."""
         owner = self.backend.new_owner(self.clock())
         first = first_state(self.state_type, goal_id, state, fields, self.clock())
+        labels.check(first.session_id, first.labels, {})
         writer = self.writer(None, first, owner)
         return writer, writer.begin_save()
 
     def claim(
-        self, session_id: str, *, timeout: float = 0.0, expected_revision: int | None, force: bool
+        self,
+        session_id: str,
+        *,
+        timeout: float = 0.0,
+        expected_revision: int | None,
+        force: bool,
+        turn: Turn | None = None,
     ) -> SessionWriter[StateT]:
         """Claim a session as it is; record that its process died, if it did."""
-        claim, state, died, asked = self.claim_found(session_id, timeout, expected_revision, force)
+        found = self.claim_found(session_id, timeout, expected_revision, force, turn)
+        claim, state, died, asked = found
         writer = self.writer(claim, state)
         if died is not None:
             now = clock.to_text(self.clock())
@@ -72,13 +81,14 @@ class SessionOpener(Generic[StateT]):
         expected_revision: int | None = None,
         again: bool = False,
         force: bool = False,
+        turn: Turn | None = None,
     ) -> SessionWriter[StateT]:
         """Claim a session, restore a state of it, and make it ACTIVE."""
         if checkpoint_id is not None:
             if from_last_save:
                 raise TypeError("resume() takes checkpoint_id= or from_last_save=True, not both")
             check_id(checkpoint_id, kind="checkpoint id")
-        found = self.claim_found(session_id, timeout, expected_revision, force)
+        found = self.claim_found(session_id, timeout, expected_revision, force, turn)
         claim, state = found.claim, found.state
         try:
             self._mark_dead(found)
@@ -169,6 +179,7 @@ class SessionOpener(Generic[StateT]):
         timeout: float = 0.0,
         expected_revision: int | None = None,
         force: bool = False,
+        turn: Turn | None = None,
     ) -> ClaimedState[StateT]:
         """Claim a session, and return it as it was found; its death is not recorded yet."""
         return resume.claim_session(
@@ -178,6 +189,7 @@ class SessionOpener(Generic[StateT]):
             timeout=timeout,
             expected_revision=expected_revision,
             force=force,
+            turn=turn,
         )
 
     def writer(

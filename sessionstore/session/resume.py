@@ -26,6 +26,7 @@ from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.turn import Turn
 
 
 class ClaimedState(NamedTuple, Generic[StateT]):
@@ -47,6 +48,7 @@ def claim_session(
     timeout: float,
     expected_revision: int | None,
     force: bool,
+    turn: Turn | None = None,
 ) -> ClaimedState[StateT]:
     """Return the claim on a session and the state under it, if the session may be claimed.
 
@@ -54,7 +56,11 @@ def claim_session(
 
     Raises what :meth:`sessionstore.SessionStore.claim` raises.
     """
-    claim = backend.claim(session_id, backend.new_owner(backend.clock()), timeout=timeout)
+    owner = backend.new_owner(backend.clock())
+    if turn is None:  # always, where a backend keeps no order among those who wait
+        claim = backend.claim(session_id, owner, timeout=timeout)
+    else:
+        claim = backend.claim(session_id, owner, timeout=timeout, turn=turn)
     try:
         stored = claim.read()
         state = codec.decode(stored.payload, state_type, session_id, stored.file)
@@ -178,7 +184,10 @@ def restore(
             remedy="pass from_last_save=True to go on from the stored state",
         ) from error
     keep_current = None
-    if not backend.is_current(current.session_id, chosen) and is_newer(current, restored):
+    goes_back = checkpoint_id is not None and current.journals != restored.journals
+    if not backend.is_current(current.session_id, chosen) and (
+        goes_back or is_newer(current, restored)
+    ):
         node, now = current.progress.current_node, backend.clock()
         keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
     foreign_values.report_checkpoint(current.session_id, stored)
@@ -186,6 +195,7 @@ def restore(
     restored.revision = current.revision
     restored.incarnation = current.incarnation
     restored.recovery = current.recovery
+    restored.labels = current.labels
     _go_back(backend, current, restored, is_named=checkpoint_id is not None)
     return Restored(_begun(restored), kept, keep_current)
 
@@ -228,9 +238,10 @@ _ACCOUNT = frozenset(
     {
         "schema_version", "revision", "incarnation", "status", "timestamps", "result", "owner",
         "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled", "journals", "rewinds",
+        "labels",
     }
 )  # fmt: skip
-"""The fields that the store keeps account in."""
+"""The fields that the store keeps account in, and what goes on through a resume."""
 
 
 def is_newer(current: SessionState, restored: SessionState) -> bool:

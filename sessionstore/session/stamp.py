@@ -86,10 +86,12 @@ def undo(before: list[Change]) -> None:
 
 
 def carry_over(old: SessionState, new: SessionState) -> None:
-    """Give a new state what only the store knows, unless it was set on purpose."""
+    """Give a new state what only the store knows, and labels, unless it was set on purpose."""
     for name in _CARRIED_OVER:
         if name not in new.model_fields_set:
             new.__dict__[name] = getattr(old, name)
+    if "labels" not in new.model_fields_set and not new.labels:
+        new.__dict__["labels"] = dict(old.labels)
 
 
 def times_of(state: SessionState) -> SessionTimestamps:

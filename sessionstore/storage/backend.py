@@ -4,8 +4,9 @@ The store above decides what the bytes mean: revisions, statuses, owners. The ba
 only its place has: paths, links, lock descriptors, connections. A backend conforms if it passes
 :class:`sessionstore.testing.BackendContract`.
 
-A backend returns parts that have contracts of their own: claim.py, importer.py and changes.py.
-Values that cross the contract are in values.py and report.py; scan.py lists without an index.
+A backend returns parts that have contracts of their own: claim.py, turn.py, importer.py and
+changes.py. Values that cross the contract are in values.py and report.py; scan.py lists without an
+index.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.journal import NONE, Batch, Journals
+from sessionstore.storage.turn import Turn
 from sessionstore.storage.values import ApplicationFile, CancelRequest, CountsAndPages, Probe, Usage
 
 if TYPE_CHECKING:  # most programs do not need these
@@ -112,14 +114,31 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+    def claim(
+        self, session_id: str, owner: SessionOwner, *, timeout: float, turn: Turn | None = None
+    ) -> Claim:
         """Claim a session, waiting at most ``timeout`` seconds; the session stays unchanged.
+
+        - Who waits gets the session in the order of arrival.
+        - A claim without a timeout is refused, too, where others wait for a session that is free
+          for the moment.
+        - With ``turn``, a place from :meth:`line_up`, the attempt does not wait. A backend that
+          keeps no order is never given one.
 
         Raises:
             SessionNotFound: there is no such session; the attempt creates none.
             SessionClaimed: another claim holds it, in this process or another.
             StorageError: the place refused.
         """
+
+    def line_up(self, session_id: str) -> Turn | None:
+        """Return the last place in the line of those who wait for a session, to be closed.
+
+        It is kept between attempts by those who wait without a thread. None: this backend keeps
+        no order among them.
+        """
+        del session_id
+        return None
 
     @abstractmethod
     def probe(self, session_id: str) -> Probe:

@@ -31,6 +31,7 @@ from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.journal import NONE, Appended, Batch, JournalAppender, Journals
+from sessionstore.storage.turn import LIES_FREE, Turn
 from sessionstore.storage.values import CancelRequest, Probe
 
 
@@ -59,6 +60,9 @@ class MemoryBackend(Backend):
         self._sessions: dict[str, _Kept] = {}
         self._claims: dict[str, MemoryClaim] = {}
         self._last_holders: dict[str, SessionOwner] = {}
+        self._lines: dict[str, list[MemoryTurn]] = {}
+        self._freed: dict[str, float] = {}
+        """When each session was released last."""
         self._quarantine: list[tuple[str, str, _Kept]] = []
         self._conditions = PerProcess(threading.Condition)
 
@@ -103,23 +107,38 @@ class MemoryBackend(Backend):
             claim.confirm()
             return claim
 
-    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+    def claim(
+        self, session_id: str, owner: SessionOwner, *, timeout: float, turn: Turn | None = None
+    ) -> Claim:
         started = time.monotonic()
         deadline = started + timeout
+        place = turn if isinstance(turn, MemoryTurn) else MemoryTurn(self, session_id)
         with self._changed:
-            while True:
-                self._kept(session_id)
-                holder = self._claims.get(session_id)
-                if holder is None:
-                    return self._claimed(session_id, owner)
-                # An unconfirmed holder is about to confirm its claim or to release it.
-                wait_until = deadline if holder.is_confirmed else max(deadline, started + 2.0)
-                left = wait_until - time.monotonic()
-                if left <= 0:
-                    raise SessionClaimed(
-                        session_id, holder.owner, is_own=identity.is_holding(holder.owner)
-                    )
-                self._changed.wait(left)
+            try:
+                while True:
+                    self._kept(session_id)
+                    holder = self._claims.get(session_id)
+                    if holder is None and place.is_next():
+                        return self._claimed(session_id, owner)
+                    # An unconfirmed holder is about to confirm its claim or to release it, and a
+                    # waiter that is next is about to take the session.
+                    is_named = holder is not None and holder.is_confirmed
+                    wait_until = deadline if is_named else max(deadline, started + 2.0)
+                    left = wait_until - time.monotonic()
+                    if left <= 0 or place is turn:
+                        by = holder.owner if holder is not None else None
+                        raise SessionClaimed(session_id, by, is_own=identity.is_holding(by))
+                    if timeout > 0:
+                        place.join()
+                    self._changed.wait(min(left, LIES_FREE))
+            finally:
+                if place is not turn:
+                    place.close()
+
+    def line_up(self, session_id: str) -> Turn:
+        turn = MemoryTurn(self, session_id)
+        turn.join()
+        return turn
 
     def probe(self, session_id: str) -> Probe:
         with self._changed:
@@ -292,6 +311,7 @@ class MemoryClaim(Claim):
             self._check_held()
             del self._backend._sessions[self.session_id]
             self._backend._last_holders.pop(self.session_id, None)
+            self._backend._freed.pop(self.session_id, None)
         self.release()
 
     def confirm(self) -> None:
@@ -304,6 +324,8 @@ class MemoryClaim(Claim):
         with self._backend._changed:
             if self._backend._claims.get(self.session_id) is self:
                 del self._backend._claims[self.session_id]
+                if self.session_id in self._backend._sessions:
+                    self._backend._freed[self.session_id] = time.monotonic()
                 identity.let_go(self.owner)
                 self._backend._changed.notify_all()
 
@@ -366,6 +388,44 @@ class MemoryJournal(JournalAppender):
 
     def flush(self, appended: Appended | None = None) -> None:
         """Memory has nothing to flush."""
+
+
+class MemoryTurn(Turn):
+    """A place in the line of those who wait for a session in this process."""
+
+    def __init__(self, backend: MemoryBackend, session_id: str) -> None:
+        self._backend = backend
+        self._session_id = session_id
+
+    def is_next(self) -> bool:
+        """Return whether nobody waits ahead; who lets the session lie free is passed over."""
+        backend = self._backend
+        first = next(iter(backend._lines.get(self._session_id, ())), self)
+        freed = backend._freed.get(self._session_id, 0.0)
+        return first is self or time.monotonic() - freed > LIES_FREE
+
+    def is_due(self) -> bool:
+        with self._backend._changed:
+            return self._session_id not in self._backend._claims and self.is_next()
+
+    def pause(self) -> float:
+        return 0.005
+
+    def join(self) -> None:
+        """Take the last place."""
+        with self._backend._changed:
+            line = self._backend._lines.setdefault(self._session_id, [])
+            if self not in line:
+                line.append(self)
+
+    def close(self) -> None:
+        with self._backend._changed:
+            line = self._backend._lines.get(self._session_id, [])
+            if self in line:
+                line.remove(self)
+                self._backend._changed.notify_all()
+            if not line:
+                self._backend._lines.pop(self._session_id, None)
 
 
 class MemoryImporter(SessionImporter):

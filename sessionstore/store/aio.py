@@ -23,7 +23,7 @@ from typing import (
 )
 
 from sessionstore import clock
-from sessionstore.errors import SessionClaimed, SessionStoreError
+from sessionstore.errors import SessionStoreError
 from sessionstore.model import StateT
 from sessionstore.model.ids import check_id
 from sessionstore.model.query import Filters, SessionFilters
@@ -42,6 +42,7 @@ from sessionstore.store.aio_session import (
     edited,
     interrupt_cancelled,
 )
+from sessionstore.store.aio_wait import in_turn
 from sessionstore.store.store import SessionStore
 from sessionstore.store.threads import Runner
 
@@ -187,7 +188,8 @@ class AsyncSessionStore(Generic[StateT]):
             again=again,
             force=force,
         )
-        return PendingSession(lambda: self._claimed(attempt, timeout, interrupt_cancelled))
+        undo = interrupt_cancelled
+        return PendingSession(lambda: self._claimed(session_id, attempt, timeout, undo))
 
     def create_or_resume(
         self,
@@ -247,7 +249,9 @@ class AsyncSessionStore(Generic[StateT]):
         from sessionstore.session.edit import SessionEdit, begin_edit
 
         attempt = partial(begin_edit, self._opener, session_id, create=create, timeout=0.0)
-        edit = await self._patiently(attempt, timeout, SessionEdit[StateT].discard)
+        undo = SessionEdit[StateT].discard
+        backend, runner = self._opener.backend, self._runner
+        edit = await in_turn(backend, runner, session_id, attempt, timeout, undo)
         async with edited(edit, self._runner) as session:
             yield session
 
@@ -263,35 +267,19 @@ class AsyncSessionStore(Generic[StateT]):
         attempt = partial(
             self._opener.claim, session_id, expected_revision=expected_revision, force=force
         )
-        return PendingSession(lambda: self._claimed(attempt, timeout, lambda writer: writer.free()))
+        undo = SessionWriter[StateT].free
+        return PendingSession(lambda: self._claimed(session_id, attempt, timeout, undo))
 
     async def _claimed(
         self,
-        attempt: Callable[[], SessionWriter[StateT]],
-        timeout: float,  # noqa: ASYNC109 - as for _patiently
+        session_id: str,
+        attempt: Callable[..., SessionWriter[StateT]],
+        timeout: float,  # noqa: ASYNC109 - as for in_turn
         undo: Callable[[SessionWriter[StateT]], None],
     ) -> AsyncSession[StateT]:
-        return AsyncSession(await self._patiently(attempt, timeout, undo), self._runner)
-
-    async def _patiently(
-        self,
-        attempt: Callable[[], R],
-        timeout: float,  # noqa: ASYNC109 - part of the surface: it is the lock's, not the task's
-        undo: Callable[[R], None],
-    ) -> R:
-        """Try until the session is free, waiting without a thread."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        pause = 0.005
-        while True:
-            try:
-                return await self._runner.run(attempt, undo=undo)
-            except SessionClaimed:
-                left = deadline - loop.time()
-                if left <= 0:
-                    raise
-                await asyncio.sleep(min(pause, left))
-                pause = min(pause * 2, 0.1)
+        backend, runner = self._opener.backend, self._runner
+        writer = await in_turn(backend, runner, session_id, attempt, timeout, undo)
+        return AsyncSession(writer, runner)
 
     load: Final = awaited(SessionStore[StateT].load)
     load_checkpoint: Final = awaited(SessionStore[StateT].load_checkpoint)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from sessionstore.model.ids import check_id, checkpoint_ids_in_order
 from sessionstore.model.liveness import Liveness
 from sessionstore.session import inspect
-from sessionstore.session.journal import JournalView
-from sessionstore.session.journal_reader import open_reader
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Usage
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from sessionstore.operations.diff import StateDiff
     from sessionstore.operations.explanation import Explanation
     from sessionstore.operations.history import History
+    from sessionstore.session.journal import JournalView
 
 
 class StoreInspection:
@@ -83,6 +82,9 @@ class StoreInspection:
             >>> [record.value["role"] for record in store.journal("ticket-1", "messages")]
             ['user', 'assistant']
         """
+        from sessionstore.session.journal import JournalView
+        from sessionstore.session.journal_reader import open_reader
+
         return JournalView(session_id, name, open_reader(self._backend, session_id, name))
 
     def journals(self, session_id: str) -> list[JournalView]:

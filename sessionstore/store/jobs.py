@@ -124,7 +124,8 @@ class StoreJobs(Generic[StateT]):
             session_id: which one.
             create: the goal of the session if it has to be created; it is PAUSED then. None: it
                 has to be there.
-            timeout: how many seconds to wait for a live holder to release it.
+            timeout: how many seconds to wait for a live holder to release it, behind those who wait
+                already. With 0 it is refused while others wait.
 
         Raises:
             SessionNotFound: there is no such session, and ``create`` is None.

@@ -173,7 +173,8 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
             checkpoint_id: which checkpoint; by default the latest.
             from_last_save: go on from the state that was saved last, though there is an older
                 checkpoint. It becomes the latest checkpoint.
-            timeout: how many seconds to wait for a live holder to release it.
+            timeout: how many seconds to wait for a live holder to release it, behind those who wait
+                already. With 0 it is refused while others wait.
             expected_revision: of any number of processes that saw this revision and resume,
                 exactly one wins.
             again: also resume a session that is COMPLETED or CANCELLED.
@@ -224,7 +225,8 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
 
         Args:
             session_id: which one.
-            timeout: how many seconds to wait for a live holder to release it.
+            timeout: how many seconds to wait for a live holder to release it, behind those who wait
+                already. With 0 it is refused while others wait.
             expected_revision: refuse the session if it has moved on since you saw it.
             force: also claim an ACTIVE session whose owner may live, which cannot be known from
                 here. A session whose owner is known to live is never taken away.

@@ -102,6 +102,26 @@ class AsyncContract(Harness[BackendT]):
         assert (raw["status"], raw["revision"]) == ("completed", 6)
         assert not backend.probe("s").held
 
+    def test_labels_are_given_found_and_changed_awaited(self, backend: BackendT) -> None:
+        async def main() -> None:
+            async with AsyncSessionStore(backend) as store:
+                for name in ("a", "b"):
+                    session = await store.create("g", session_id=name, labels={"user": name})
+                    await session.pause()
+                async with store.create_or_resume("c", "g", labels={"user": "a"}) as session:
+                    session.state.labels["stage"] = "two"
+                    await session.complete()
+                async with store.edit("b") as session:
+                    session.state.labels["user"] = "a"
+                page = await store.find(labels={"user": "a"}, order="session_id")
+                assert [item.session_id for item in page] == ["a", "b", "c"]
+                assert await store.count(labels={"user": "a", "stage": "two"}) == 1
+                found = store.iter_find(labels={"user": "b"})
+                assert [item.session_id async for item in found] == []
+
+        asyncio.run(main())
+        assert self.raw(backend, "b")["labels"] == {"user": "a"}
+
     def test_leaving_is_a_verdict(self, backend: BackendT) -> None:
         async def stumble(store: AsyncSessionStore[SessionState], error: BaseException) -> None:
             async with store.create("g", session_id=type(error).__name__):

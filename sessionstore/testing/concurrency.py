@@ -118,6 +118,23 @@ class ConcurrencyContract(Harness[BackendT]):
         raw = self.raw(backend, "s")
         assert (raw["data_buffer"], raw["revision"]) == ({"count": 20}, 22)
 
+    def test_who_waits_gets_a_session_in_the_order_of_arrival(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        session = store.create("g", session_id="s")
+        places = [backend.line_up("s") for _ in range(3)]
+        session.pause()
+        if places[0] is None:
+            pytest.skip("this backend keeps no order among those who wait")
+        by = backend.new_owner(backend.clock())
+        assert [place.is_due() for place in places if place] == [True, False, False]
+        with pytest.raises(SessionClaimed):
+            backend.claim("s", by, timeout=0.0, turn=places[1])
+        backend.claim("s", by, timeout=0.0, turn=places[0]).release()
+        for place in reversed(places):
+            if place:
+                place.close()
+
     def test_what_does_not_exist_is_not_waited_for(self, store: Store) -> None:
         with pytest.raises(SessionNotFound):
             store.claim("s", timeout=DEADLINE)

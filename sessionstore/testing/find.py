@@ -29,6 +29,22 @@ FOUND: tuple[tuple[dict[str, Any], str], ...] = (
     ({"agent_id": "a1"}, "paused"),
     ({"stream_id": "s1"}, "done"),
     ({"correlation_id": "c1"}, "failed"),
+    ({"labels": {}}, "crashed done failed paused stale swept torn unknown"),
+    ({"labels": {"user": "42"}}, "done paused"),
+    ({"labels": {"user": "42", "env": "test"}}, "paused"),
+    ({"labels": {"user": "42", "env": "prod"}}, ""),
+    ({"labels": {"user": "4"}}, ""),
+    ({"labels": {"title": ""}}, "done"),
+    ({"labels": {"user": "42"}, "status": "completed"}, "done"),
+    ({"labels": {"user": "42"}, "goal_id": "g1", "agent_id": "a1"}, "paused"),
+    ({"labels": {"user": "42"}, "interrupted": True}, ""),
+    ({"labels": {"user": "7"}, "interrupted": True, "max_recoveries": 1}, "swept"),
+    ({"labels": {"user": "42"}, "id_prefix": "p"}, "paused"),
+    ({"labels": {"user": "7"}, "stale": True}, "stale"),
+    (
+        {"labels": {"user": "7"}, "resumable": True, "unfinished": True},
+        "crashed stale swept unknown",
+    ),
     ({"id_prefix": "s"}, "stale swept"),
     ({"resumable": True}, "crashed done failed paused stale swept unknown"),
     ({"unfinished": True}, "crashed failed paused stale swept unknown"),
@@ -54,11 +70,16 @@ class FindContract(Harness[BackendT]):
     @pytest.fixture
     def zoo(self, backend: BackendT, store: Store) -> Store:
         """Return the store with one session of each kind."""
-        store.create("g1", session_id="paused", agent_id="a1").pause()
-        store.create("g1", session_id="done", stream_id="s1").complete()
+        labels = {"user": "42"}
+        store.create(
+            "g1", session_id="paused", agent_id="a1", labels={**labels, "env": "test"}
+        ).pause()
+        store.create(
+            "g1", session_id="done", stream_id="s1", labels={**labels, "title": ""}
+        ).complete()
         store.create("g2", session_id="failed", correlation_id="c1").fail("no such city")
         for name in ("stale", "swept", "crashed", "unknown"):
-            session = store.create("g3", session_id=name)
+            session = store.create("g3", session_id=name, labels={"user": "7"})
             session.checkpoint("step")
             self.abandon(backend, session)
             if name == "swept":
@@ -126,6 +147,53 @@ class FindContract(Harness[BackendT]):
                 assert list(first) == expected[:2], filters
                 assert list(all_of_them) == expected, filters
 
+    def test_a_session_is_found_by_the_labels_that_are_stored_held_or_not(
+        self, store: Store
+    ) -> None:
+        def found(**labels: str) -> list[str]:
+            items = store.find(labels=labels).items
+            assert store.count(labels=labels) == len(items)
+            assert all({**item.labels, **labels} == item.labels for item in items)
+            return sorted(item.session_id for item in items)
+
+        store.create("g", session_id="other", labels={"user": "42"}).complete()
+        session = store.create("g", session_id="s", labels={"user": "42", "stage": "one"})
+        assert found(user="42") == ["other", "s"]
+        session.state.labels["stage"] = "two"
+        assert found(stage="one") == ["s"]
+        session.save()
+        assert (found(stage="one"), found(stage="two")) == ([], ["s"])
+        session.pause()
+        assert (found(stage="one"), found(stage="two")) == ([], ["s"])
+        with store.edit("s") as edited:
+            del edited.state.labels["user"]
+        assert (found(user="42"), found(stage="two")) == (["other"], ["s"])
+        with store.edit("s") as edited:
+            edited.state.labels.clear()
+        assert found(stage="two") == []
+        store.delete("other")
+        assert found(user="42") == []
+
+    def test_pages_of_a_label_neither_repeat_nor_skip(self, backend: BackendT) -> None:
+        now = datetime(2026, 1, 2, tzinfo=UTC)
+        store = SessionStore(backend, clock=lambda: now)
+        for number in range(12):
+            now += timedelta(seconds=number % 2)  # some at the same time
+            session = store.create("g", session_id=f"s{number}", labels={"odd": str(number % 2)})
+            session.complete() if number % 3 else session.pause()
+        for order in ("updated_at", "-updated_at", "-started_at", "session_id", "-session_id"):
+            every = store.find(order=order, limit=None)
+            odd = [item.session_id for item in every if item.labels["odd"] == "1"]
+            seen: list[str] = []
+            cursor = None
+            while cursor is not None or not seen:
+                page = store.find(order=order, limit=2, cursor=cursor, labels={"odd": "1"})
+                seen += [item.session_id for item in page]
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+            assert (order, seen) == (order, odd)
+
     def test_a_listing_changes_nothing(self, backend: BackendT, zoo: Store) -> None:
         before = {name: self.read_raw(backend, name) for name in backend.ids()}
         list(zoo.iter_find(resumable=True))
@@ -190,6 +258,9 @@ class FindContract(Harness[BackendT]):
             {"cursor": "made up"},
             {"since": "yesterday"},
             {"owner": "me"},
+            {"labels": "user=42"},
+            {"labels": {"user": 42}},
+            {"labels": {"user": "a\ud800"}},
             *({name: "a\ud800"} for name in ("goal_id", "agent_id", "stream_id", "id_prefix")),
         ]
         for question in questions:

@@ -102,6 +102,22 @@ class ResumeContract(Harness[BackendT]):
             assert resumed.state.data_buffer == {"n": 1}
         assert set(kept) <= set(backend.checkpoint_ids("s"))
 
+    def test_labels_go_on_whichever_checkpoint_is_restored(self, store: Store) -> None:
+        with store.create("g", session_id="s", labels={"user": "1", "old": ""}) as session:
+            first = session.checkpoint("step").checkpoint_id
+            session.state.labels = {"user": "2"}
+            session.save()
+        with store.resume("s", checkpoint_id=first) as session:
+            assert session.state.labels == {"user": "2"}
+        assert store.load("s").labels == {"user": "2"}
+        assert store.load_checkpoint("s", first).labels == {"user": "1", "old": ""}
+        store.fork("s", checkpoint_id=first, new_id="fork")
+        assert store.load("fork").labels == {"user": "2"}
+        started = store.create_or_resume("job", "g", labels={"user": "3"})
+        started.pause()
+        with store.create_or_resume("job", "g", labels={"user": "ignored"}) as session:
+            assert session.state.labels == {"user": "3"}
+
     def test_the_recovery_survives(self, backend: BackendT, store: Store) -> None:
         session = store.create("g", session_id="s")
         session.checkpoint("step")

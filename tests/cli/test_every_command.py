@@ -60,6 +60,9 @@ RUNS: dict[str, list[Args]] = {
         ("ls", "--times", "iso"),
         ("ls", "--fields", ",".join(FIELDS)),
         ("ls", "--goal", HOSTILE),
+        ("ls", "--label", HOSTILE),
+        ("ls", "--label", f"title={HOSTILE[:-1]}"),
+        ("ls", "--fields", f"label:{HOSTILE[:-1].replace(',', '')},label:title"),
         ("ls", "-n", "2"),
     ],
     "show": [
@@ -110,7 +113,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content["forked_from"] = {"session_id": HOSTILE, "checkpoint_id": HOSTILE}
         content["active_triggers"] = [HOSTILE]
         content["trigger_tasks"] = {HOSTILE: HOSTILE}
+        content["labels"] = {HOSTILE: HOSTILE, "title": HOSTILE}
         file.write_text(json.dumps(content))
+    with SessionStore(root).edit("h-paused") as session:
+        session.journal().append({HOSTILE: [HOSTILE]}, key=HOSTILE)
     return root
 
 
@@ -127,6 +133,7 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "problems": [{"severity": long, "description": long}, {long: long}],
         "latest_checkpoint_id": long,
         "checkpoint_enabled": True,
+        "labels": {long: long, "title": long},
     }
     put(root, "h-huge", state("h-huge") | content)
     return root
@@ -436,7 +443,7 @@ def test_the_version_is_the_package_s() -> None:
     )
 
 
-OURS = ["explain", "history", "diff", "fork", "mark", "retry", "cancel"]
+OURS = ["explain", "history", "diff", "fork", "mark", "retry", "label", "cancel"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -467,6 +474,10 @@ def test_hostile_text_reaches_no_terminal(tmp_path: Path) -> None:
             ["cancel", session_id, "--reason", HOSTILE.replace("\x00", "")],
             ["mark", session_id, "paused", "--force", "--reason", HOSTILE.replace("\x00", "")],
             ["retry", session_id, "--force"],
+            ["label", session_id, HOSTILE, "--remove", HOSTILE],
+            ["label", session_id, "--remove", HOSTILE],
+            ["label", session_id, f"title={HOSTILE}"],
+            ["label", session_id],
             ["fork", session_id],
         ):
             for form in ([], ["--color", "always"], ["-o", "json"]):
@@ -491,9 +502,11 @@ LINES = {
     "stats": "stats",
     "watch": "watch --timeout 0.1",
     "tail": "tail s1",
+    "journal": "journal s1 messages",
     "recover": "recover",
     "mark": "mark s1 cancelled --reason x",
     "retry": "retry s2",
+    "label": "label s1 user=42",
     "cancel": "cancel s1",
     "fork": "fork s1",
     "export": "export --all -O {new}.tar",
@@ -510,6 +523,8 @@ LINES = {
 def test_every_line_of_json_names_its_schema(paused: Path, name: str) -> None:
     assert ("-o", "jsonl") in forms_of(name)
     new_session(paused, "s2", checkpoint=False)
+    with SessionStore(paused).edit("s1") as session:
+        session.journal("messages").append("hello")
     words = LINES[name].format(new=paused.parent / "new", old=paused.parent / "old").split()
     result = invoke(paused, *words, "-o", "jsonl")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -649,6 +664,9 @@ def long_ids(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with store.create("triage the mail", session_id=session_id) as session:
             for node in ("plan", "fetch"):
                 session.checkpoint("node_complete", node=node)
+            if session_id == IDS[1]:
+                session.journal("messages").append("x" * 200, key="k" * 200)
+                session.journal().append(1)
             session.fail("by itself")
     kept = session_path(root, IDS[1]) / "checkpoints"
     for file, content in ((min(kept.iterdir()), "{"), (state_path(root, IDS[2]), "{")):
@@ -670,6 +688,7 @@ def shown(root: Path, *args: str, columns: int = 80) -> list[str]:
     [
         ("show", IDS[0]), ("show", IDS[1]), ("history", IDS[0]), ("history", IDS[1]), ("fsck",),
         ("recover",), ("ls",), ("explain", IDS[1]), ("stats",), ("doctor",),
+        ("journal", IDS[1]), ("journal", IDS[1], "messages"),
     ],
     ids=" ".join,
 )  # fmt: skip

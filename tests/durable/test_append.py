@@ -17,6 +17,7 @@ import pytest
 
 from sessionstore.durable import append
 from sessionstore.durable.append import AppendFile, End, FlushFailed
+from tests.support.processes import needs_linux
 
 NOTHING = End(0, 0)
 
@@ -331,6 +332,152 @@ def test_a_closed_file_takes_and_flushes_nothing(log: AppendFile[int], path: Pat
     with pytest.raises(FlushFailed, match="closed"):
         log.flush(end)
     assert path.read_bytes() == b"line\n"
+
+
+# --- padding -------------------------------------------------------------------------------------
+
+KIB = 1024
+
+
+def append_flushed(log: AppendFile[int], data: bytes = b"line\n") -> None:
+    log.flush(log.append(data, 0))
+
+
+def padded(path: Path, data: bytes = b"line\n") -> AppendFile[int]:
+    """Return a file that has been padded: three appends are in it."""
+    log = open_log(path)
+    for _ in range(3):
+        append_flushed(log, data)
+    assert path.stat().st_size == 4 * KIB
+    return log
+
+
+def test_padding_begins_with_the_third_append_that_is_flushed(
+    log: AppendFile[int], path: Path
+) -> None:
+    append_flushed(log)
+    append_flushed(log)
+    assert path.read_bytes() == b"line\n" * 2
+    append_flushed(log)
+    assert path.read_bytes() == (b"line\n" * 3).ljust(4 * KIB - 1) + b"\n"
+
+
+def test_appends_that_nobody_flushes_write_no_padding(log: AppendFile[int], path: Path) -> None:
+    for _ in range(10):
+        log.append(b"line\n", 0)
+    assert path.read_bytes() == b"line\n" * 10
+
+
+def test_padding_grows_from_a_block_to_256_kib_and_is_written_once(
+    log: AppendFile[int], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    written = 0
+
+    def write(file: io.FileIO, data: memoryview | bytes, at: int) -> int:
+        nonlocal written
+        written += len(data)
+        return os.pwrite(file.fileno(), data, at)
+
+    monkeypatch.setattr(append, "_write_some", write)
+    line = b"x" * 999 + b"\n"
+    for _ in range(1200):
+        append_flushed(log, line)
+        if (size := path.stat().st_size) not in sizes:
+            sizes.append(size)
+        assert log.is_as_left()
+    assert [size // KIB for size in sizes[2:]] == [4, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280]
+    assert written <= 1_200_000 + sizes[-1]
+    assert [line for line in path.read_bytes().splitlines() if line.strip()] == [line[:-1]] * 1200
+    log.close()
+    assert path.read_bytes() == line * 1200
+
+
+def test_an_append_that_is_longer_than_the_padding_goes_beyond_it(path: Path) -> None:
+    log = padded(path)
+    long = b"y" * 5 * KIB + b"\n"
+    append_flushed(log, long)
+    assert path.stat().st_size == 8 * KIB
+    log.close()
+    assert path.read_bytes() == b"line\n" * 3 + long
+
+
+def test_a_close_cuts_off_the_padding(path: Path) -> None:
+    padded(path).close()
+    assert path.read_bytes() == b"line\n" * 3
+
+
+@pytest.mark.parametrize("change", ["extended", "written into", "replaced"])
+def test_a_close_cuts_nothing_that_somebody_else_left(path: Path, change: str) -> None:
+    log = padded(path)
+    if change == "extended":
+        with path.open("ab") as file:
+            file.write(b"\n")
+    elif change == "written into":
+        with path.open("r+b") as file:
+            file.seek(2 * KIB)
+            file.write(b"x")
+    else:
+        path.rename(path.with_name("elsewhere"))
+        path.write_bytes((path.with_name("elsewhere")).read_bytes())
+    before = path.read_bytes()
+    log.close()
+    assert path.read_bytes() == before
+
+
+@needs_linux("it forks")
+def test_a_forked_child_leaves_the_padding_to_its_parent(path: Path) -> None:
+    log = padded(path)
+    child = os.fork()
+    if not child:
+        log.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert log.is_as_left()
+    append_flushed(log)
+    log.close()
+    assert path.read_bytes() == b"line\n" * 4
+
+
+@pytest.mark.parametrize("room", [0, 5, 100])
+def test_a_disk_too_full_for_padding_takes_an_append_that_fits(
+    log: AppendFile[int], path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    append_flushed(log)
+    append_flushed(log)
+
+    def write(file: io.FileIO, data: memoryview | bytes, at: int) -> int:
+        if len(data) > 5 and not room:
+            raise OSError(errno.ENOSPC, "full")
+        return os.pwrite(file.fileno(), data[: max(room, 5)], at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(append, "_write_some", write)
+        append_flushed(log)
+    assert path.stat().st_size == 10 + max(room, 5)
+    assert log.is_as_left()
+    append_flushed(log)
+    log.close()
+    assert path.read_bytes() == b"line\n" * 4
+
+
+@pytest.mark.parametrize(("parts", "is_there"), [(1, False), (2, True)])
+def test_an_append_over_padding_that_was_interrupted_leaves_nothing_of_it_or_all(
+    path: Path, monkeypatch: pytest.MonkeyPatch, parts: int, is_there: bool
+) -> None:
+    log = padded(path)
+
+    def interrupt(calls: int) -> None:
+        if calls == parts:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        write_in_parts(patch, 10, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            log.append(b"a longer line\n", 0)
+    append_flushed(log, b"new\n")
+    log.close()
+    assert path.read_bytes() == b"line\n" * 3 + b"a longer line\n" * is_there + b"new\n"
 
 
 # --- before and after ----------------------------------------------------------------------------

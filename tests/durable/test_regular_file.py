@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.regular_file import open_below, open_regular, read_regular
+from sessionstore.durable.version import Version
 from tests.support.processes import needs_linux
 
 
@@ -89,6 +91,27 @@ def test_a_file_of_exactly_the_limit_is_read_and_one_more_byte_refused(
         with pytest.raises(OSError, match="bytes are more than") as refused:
             read_regular(directory, "file", size)
         assert refused.value.errno == errno.EFBIG
+
+
+def test_a_size_that_is_told_too_large_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on gocryptfs for a second after a link."""
+    (tmp_path / "file").write_bytes(b"data")
+    real = os.fstat
+
+    def fstat(fd: int) -> os.stat_result:
+        status = list(real(fd))
+        status[stat.ST_SIZE] += 50
+        return os.stat_result(status)
+
+    with Directory(str(tmp_path)) as directory, monkeypatch.context() as patch:
+        left = Version.of(Signature.of(directory.status("file")), b"data")
+        patch.setattr(os, "fstat", fstat)
+        assert read_regular(directory, "file", 4)[0] == b"data"
+        assert left._replace(signature=Signature(0, 0, 0)).found_at(directory, "file")
+        with pytest.raises(OSError, match="bytes are more than"):
+            read_regular(directory, "file", 3)
 
 
 def test_short_reads_go_on_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "fsync": ("EIO", *_SPACE),
     "fdatasync": ("EIO", *_SPACE),
     "rename": ("EIO", *_SPACE, "EACCES", "EROFS"),
+    "renameat": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "renameat2": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "link": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "linkat": ("EIO", *_SPACE, "EACCES", "EROFS"),

@@ -22,6 +22,7 @@ from sessionstore import Session, SessionState, SessionStore, SessionStoreError
 from tests.faults.support.tally import tally
 from tests.support.index import (
     ACTIONS,
+    LABELLED,
     OPERATIONS,
     POINTS,
     QUERIES,
@@ -39,7 +40,7 @@ LOOKS = st.tuples(
     st.sampled_from([0, 1]), st.integers(0, len(QUERIES) - 1), st.sampled_from(OPERATIONS)
 )
 """Through which store to look, with which query, after COUNTS, and with which operation."""
-COUNTS = range(6)
+COUNTS = (*range(6), *LABELLED)
 """Queries that are counted from the rows alone. A listing in order compares its rows with their
 files, and so mends what it comes across, before anybody else can see it; a count mends nothing."""
 
@@ -123,6 +124,7 @@ class Listings(RuleBasedStateMachine):
         if session is None:
             return
         session.state.goal_id = goal
+        session.state.labels = {"user": "42", "goal": goal}
         try:
             session.checkpoint("step")
         except SessionStoreError:
@@ -201,6 +203,7 @@ class Listings(RuleBasedStateMachine):
         except ValueError:
             return
         state["goal_id"] = "theirs"
+        state["labels"] = {"user": "theirs", "a key, that = no save accepts": "g1"}
         state["timestamps"]["updated_at"] = "2026-01-01T00:00:00+00:00"
         new = path.with_name("theirs.tmp")
         new.write_text("{" if damaged else json.dumps(state))

@@ -32,6 +32,8 @@ SAVES, LOOKS = (300, 200) if RECORD else (30, 10)
 LOCAL = Outcome()
 MEMORY = Outcome(doctor=("file system: warn",))
 FUSE = Outcome(doctor=("file system: warn", "exchange: warn"))
+PATHS = replace(FUSE, doctor=(*FUSE.doctor, "hard links: warn", "sessions: warn"))
+"""FUSE that gives each path an inode number of its own, and another one once it was forgotten."""
 TWO_MOUNTS: dict[str, Any] = {"holder": "alive, by the process table", "mounts": DECIDED}
 
 EXPECTED = {
@@ -42,6 +44,8 @@ EXPECTED = {
     "overlay": MEMORY,
     "overlay and its upper directory": replace(MEMORY, **TWO_MOUNTS),
     "bindfs, twice over one directory": replace(FUSE, **TWO_MOUNTS),
+    "unionfs-fuse": PATHS,
+    "sshfs": PATHS,
     "encfs": FUSE,
     "/proc with `hidepid=2`, seen by another user": replace(
         MEMORY, doctor=("permissions: warn", "file system: warn")
@@ -68,6 +72,11 @@ ANSWERS = {
     "full": (
         "StorageError: cannot create <root>/sessions/<id>: No space left on device; free some"
         " space or inodes, then try again (nothing was changed)"
+    ),
+    "gocryptfs": (
+        "doctor: file system: unfit: fuse.gocryptfs: it mixes up files that are replaced while"
+        " somebody looks at them: a reader may get half a state, and a save a RevisionConflict;"
+        " choose another root: encfs, or a file system on an encrypted disk"
     ),
 }
 
@@ -112,6 +121,8 @@ def answer_row(name: str, answer: str) -> Row:
     if answer == WORKS:
         return Row(name, "all", "", "")
     error, _, words = answer.partition(": ")
+    if error == "doctor":
+        return Row(name, "a whole life, alone", f"`doctor` fails: {words}", "not fit")
     if not words:
         return Row(name, "all once the child has ended", answer, "the lock proves")
     return Row(name, "reading", f"`{error}`: {words}".replace("<", "&lt;"), "")

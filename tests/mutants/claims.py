@@ -238,4 +238,205 @@ MUTANTS = (
         (("                owner=claim.previous_owner,\n", ""),),
         FILES + "test_a_revision_that_has_passed_is_refused",
     ),
+    # --- the word of a holder that left in order --------------------------------------------------
+    Mutant(
+        "a word of another boot counts",
+        5,
+        "storage/files/last_word.py",
+        (
+            (
+                "word == give(path, lock)",
+                "{**word, 'boot_id': ''} == {**(give(path, lock) or {}), 'boot_id': ''}",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_a_word_vouches_only_for_what_it_names[of_another_boot]",
+    ),
+    Mutant(
+        "a word of another version counts",
+        5,
+        "storage/files/last_word.py",
+        (
+            (
+                "word == give(path, lock)",
+                "{**word, 'version': ''} == {**(give(path, lock) or {}), 'version': ''}",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_a_word_vouches_only_for_what_it_names[of_another_version]",
+    ),
+    Mutant(
+        "a word counts for another lock file",
+        5,
+        "storage/files/last_word.py",
+        (
+            (
+                '"lock": list(lock)',
+                '"lock": []',
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_a_lock_file_that_was_put_back_from_a_copy_vouches_for_nothing",
+    ),
+    Mutant(
+        "a word counts whatever came into the directories since",
+        5,
+        "storage/files/last_word.py",
+        (
+            (
+                "status.st_mtime_ns, status.st_ctime_ns]",
+                "0, 0]",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_a_file_that_came_after_the_word_is_found[checkpoints]",
+    ),
+    Mutant(
+        "the word before a tentative record counts",
+        5,
+        "storage/files/lock_record.py",
+        (
+            (
+                ' or record.get("tentative") or not record.get("released_at"):',
+                ' or not record.get("released_at"):',
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_a_word_vouches_only_for_what_it_names[of_one_that_died_while_it_looked]",
+    ),
+    Mutant(
+        "a word counts without a release",
+        5,
+        "storage/files/lock_record.py",
+        (
+            (
+                ' or not record.get("released_at"):',
+                ":",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_a_word_vouches_only_for_what_it_names[of_a_holder_that_died]",
+    ),
+    Mutant(
+        "a word counts where a free lock proves nothing",
+        5,
+        "storage/files/backend.py",
+        (
+            (
+                "trusts_word = last is not None and self.lock_is_proof(last)\n",
+                "trusts_word = last is not None\n",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_a_word_counts_nothing_where_a_free_lock_proves_nothing",
+    ),
+    Mutant(
+        "the old word stays where no record can be written",
+        5,
+        "storage/files/lock.py",
+        (
+            (
+                "        if not self._write(tentative):\n            self._file.truncate(0)\n",
+                "        self._write(tentative)\n",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_on_a_full_disk_the_old_word_is_withdrawn_all_the_same",
+    ),
+    Mutant(
+        "a claim that is used after its last word leaves it",
+        5,
+        "storage/files/claimed_directory.py",
+        (
+            (
+                "        self._lock.resume_use()\n",
+                "",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_a_claim_that_is_used_after_an_interrupted_release_takes_its_word_back",
+    ),
+    Mutant(
+        "who was interrupted in a save says that it left in order",
+        5,
+        "storage/files/claimed_directory.py",
+        (
+            (
+                "        claimed.is_in_order = False  # until this use has come to a good end\n",
+                "",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_who_was_interrupted_in_a_save_gives_no_word",
+    ),
+    Mutant(
+        "who could not remove what a save replaced says that it left in order",
+        5,
+        "durable/replace.py",
+        (
+            (
+                "                directory.has_leftover = True\n",
+                "                pass\n",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_who_could_not_remove_what_a_save_replaced_says_so",
+    ),
+    Mutant(
+        "what a claim keeps for a check is vouched for",
+        5,
+        "storage/files/leftovers.py",
+        (
+            (
+                "        else:\n            is_empty = False\n",
+                "",
+            ),
+        ),
+        "tests/storage/files/test_last_word.py::test_what_a_claim_keeps_for_a_check_is_looked_at_by_the_next_claim_too",
+    ),
+    # --- those who wait ---------------------------------------------------------------------------
+    Mutant(
+        "a waiter does not look who is ahead in the line",
+        5,
+        "storage/files/waiting.py",
+        (
+            (
+                "                self._before = name\n                return False\n",
+                "                pass\n",
+            ),
+        ),
+        "tests/storage/files/test_waiting.py::test_processes_get_a_session_in_the_order_in_which_they_came",
+    ),
+    Mutant(
+        "a stopped waiter keeps the line waiting for ever",
+        5,
+        "storage/files/waiting.py",
+        (("                self._passed.add(first)\n", "                pass\n"),),
+        "tests/storage/files/test_waiting.py::test_a_waiter_that_is_stopped_is_passed_over_and_gets_its_turn_later",
+    ),
+    Mutant(
+        "the place of a dead waiter in the line counts",
+        5,
+        "storage/files/waiting.py",
+        (
+            (
+                "                if os_lock.is_claimed(file.fileno()):\n",
+                "                if True:\n",
+            ),
+        ),
+        "tests/storage/files/test_waiting.py::test_a_waiter_that_was_killed_costs_the_others_nothing",
+    ),
+    Mutant(
+        "a place in the line is not compared with its file",
+        5,
+        "storage/files/waiting.py",
+        (
+            (
+                "is_ours = line.status(str(number)).st_ino == os.fstat(file.fileno()).st_ino",
+                "is_ours = True",
+            ),
+        ),
+        "tests/storage/files/test_waiting.py::test_a_place_that_was_taken_for_deserted_is_taken_again",
+    ),
+    Mutant(
+        "who gave up waiting leaves its place in the line",
+        5,
+        "storage/files/waiting.py",
+        (
+            (
+                "                os.unlink(os.path.join(self._line, str(self._number)))\n",
+                "                pass\n",
+            ),
+        ),
+        "tests/storage/files/test_waiting.py::test_ctrl_c_ends_a_wait_and_leaves_no_place",
+    ),
 )

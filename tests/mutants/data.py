@@ -109,8 +109,8 @@ MUTANTS = (
         "storage/files/index/query_sql.py",
         (
             (
-                "{self.order} {sign}= ? AND ({self.order} {sign} ? OR id {sign} ?)",
-                "{self.order} {sign} ?",
+                "{time} {sign}= ? AND ({time} {sign} ? OR {session} {sign} ?)",
+                "{time} {sign} ?",
             ),
             (
                 "                values += [moment, moment, session_id]\n",

@@ -83,8 +83,8 @@ MUTANTS = (
         _INDEX + "index.py",
         (
             (
-                "executemany(REMOVE, [(session_id,) for session_id in gone])",
-                "executemany(REMOVE, [])",
+                "for sql in (REMOVE, REMOVE_LABELS):",
+                "for sql in (REMOVE_LABELS,):",
             ),
         ),
         _NAMES + "test_a_session_leaves_the_index_as_it_leaves_the_store",

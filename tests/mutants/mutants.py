@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import claims, data, index, index_queries, liveness, reach, saves
+from tests.mutants import claims, data, index, index_queries, labels, liveness, reach, saves
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -12,5 +12,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *data.MUTANTS,
     *index.MUTANTS,
     *index_queries.MUTANTS,
+    *labels.MUTANTS,
     *reach.MUTANTS,
 )

@@ -151,9 +151,8 @@ MUTANTS = (
         "durable/replace.py",
         (
             (
-                "            with suppress(OSError):\n                directory.unlink(self.name)\n"
-                "            return\n",
-                "            return\n",
+                "                directory.unlink(self.name)\n            except OSError:\n",
+                "                pass\n            except OSError:\n",
             ),
         ),
         "tests/durable/test_replace.py::test_the_expected_file_is_replaced[exchange]",

@@ -275,6 +275,17 @@ def test_links_with_numbers_of_their_own_are_a_warning_and_one_without_the_bytes
     assert (found["hard links"].fitness, found["sessions"].fitness) == ("fail", "fail")
 
 
+@pytest.mark.parametrize(
+    ("kind", "fitness"), [("fuse.gocryptfs", "fail"), ("fuse.encfs", "warn"), ("ext4", "ok")]
+)
+def test_a_kind_of_file_system_that_mixes_up_files_is_unfit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, fitness: str
+) -> None:
+    monkeypatch.setattr(mounts, "kind_of", lambda _: kind)
+    found = by_check(diagnose(tmp_path))["file system"]
+    assert (found.fitness, found.detail.startswith("unfit")) == (fitness, fitness == "fail")
+
+
 # --- a whole session ------------------------------------------------------------------------------
 
 

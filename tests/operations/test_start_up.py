@@ -47,6 +47,26 @@ def resumed(store: Store, **options: Any) -> list[str]:
     return ids
 
 
+def test_labels_choose_what_the_loop_resumes(store: Store) -> None:
+    for name, labels in (("a", {"env": "prod"}), ("b", {"env": "test"}), ("c", {})):
+        interrupt(store, name)
+        with store.edit(name) as session:
+            session.state.labels.update(labels)
+    assert store.count(interrupted=True) == 3, "an edit of labels is no run"
+    assert resumed(store, labels={"env": "prod", "user": "42"}) == []
+    assert resumed(store, labels={"env": "prod"}) == ["a"]
+
+    async def awaited() -> list[str]:
+        ids = []
+        async with AsyncSessionStore(store._backend) as other:
+            async for session in other.resume_interrupted(labels={"env": "test"}):
+                async with session:
+                    ids.append(session.session_id)
+        return ids
+
+    assert asyncio.run(awaited()) == ["b"]
+
+
 def test_the_loop_sweeps_and_goes_on_with_what_died_and_what_was_stopped(
     store: Store, tmp_path: Path
 ) -> None:

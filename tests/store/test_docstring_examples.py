@@ -32,6 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
         with store.create("triage", session_id="ticket-1") as session:
             session.state.data_buffer["team"] = "billing"
             session.checkpoint("node_complete", node="classify")
+            session.journal("messages").append({"role": "user"}, {"role": "assistant"})
             session.pause("ask")
         yield {"store": store, "SessionStore": SessionStore, "sessionstore": sessionstore}
 

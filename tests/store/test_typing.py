@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import assert_type
 
@@ -124,12 +124,14 @@ def test_the_async_face_infers_the_same(tmp_path: Path) -> None:
 
 def test_what_a_store_finds_is_typed(tmp_path: Path) -> None:
     store = SessionStore(tmp_path, durability="process")
-    with store.create("triage", session_id="s-1") as session:
+    with store.create("triage", session_id="s-1", labels={"user": "42"}) as session:
         session.pause()
-    page = store.find(status="paused")
+        assert_type(session.state.labels, dict[str, str])
+    page = store.find(status="paused", labels={"user": "42"})
     assert_type(page, Page)
     for item in page:
         assert_type(item, SessionSummary)
+        assert_type(item.labels, Mapping[str, str])
         assert_type(item.status, SessionStatus | None)
     for item in store.iter_find():
         assert_type(item, SessionSummary)
@@ -198,7 +200,13 @@ WRONG = """\
     typed.create("g").state.budget = "3"  # wrong
     typed.create("g").state.budgte = 3  # wrong
     typed.create("g", sesion_id="s-1")  # wrong
+    typed.create("g", labels={"user": 42})  # wrong
+    typed.create_or_resume("s-1", "g", labels={"user": 42})  # wrong
     typed.find(stauts="paused")  # wrong
+    typed.find(labels={"user": 42})  # wrong
+    typed.count(labels="user=42")  # wrong
+    typed.resume_interrupted(labels=["user"])  # wrong
+    typed.find(labels={"user": "42"})
     typed.find(goal_id="g", status=["paused"])
     SessionStore("root", state_type=int)  # wrong
     SessionStore("root", durability="perhaps")  # wrong

@@ -57,7 +57,15 @@ QUERIES: list[dict[str, Any]] = [
     {"until": "2026-01-02T00:00:00+00:00"},
     {"started_since": "2026-01-02T00:00:00+00:00"},
     {"started_until": "2026-01-02T00:00:00+00:00", "resumable": True},
+    {"labels": {"user": "42"}},
+    {"labels": {"user": "42", "goal": "g1"}},
+    {"labels": {"goal": "g1"}, "status": ["paused", "failed"]},
+    {"labels": {"user": "42"}, "goal_id": "g1"},
+    {"labels": {"user": "42"}, "interrupted": True},
+    {"labels": {"user": "theirs"}, "since": "2026-01-01T00:00:00+00:00"},
+    {"labels": {"goal": "g1", "user": "42"}, "agent_id": "a1", "id_prefix": "s"},
 ]
+LABELLED = [number for number, filters in enumerate(QUERIES) if "labels" in filters]
 ORDERS = ("-updated_at", "updated_at", "-started_at", "started_at", "session_id", "-session_id")
 
 
@@ -65,7 +73,12 @@ def fill(root: Path, count: int = 8) -> None:
     """Make sessions of every kind."""
     with SessionStore(root, durability="process") as store:
         for number in range(count):
-            session = store.create(f"g{number % 3}", session_id=f"s{number}", agent_id="a1")
+            session = store.create(
+                f"g{number % 3}",
+                session_id=f"s{number}",
+                agent_id="a1",
+                labels={"user": "42", "goal": f"g{number % 2}"} if number % 3 else {},
+            )
             if number % 4 == 0:
                 session.pause("ask")
             elif number % 4 == 1:
@@ -310,7 +323,10 @@ def _arm(point: str, when: str) -> None:
 def act(store: Store, action: str, session_id: str, goal: str) -> None:
     """Do one thing that an orchestrator does, from the claim to the release."""
     if action == "create":
-        store.create(goal, session_id=session_id, agent_id="a1", stream_id="s").pause()
+        labels = {"user": "42", "goal": goal}
+        store.create(
+            goal, session_id=session_id, agent_id="a1", stream_id="s", labels=labels
+        ).pause()
     elif action == "delete":
         store.delete(session_id)
     elif action == "fork":
@@ -325,6 +341,7 @@ def act(store: Store, action: str, session_id: str, goal: str) -> None:
         session = store.claim(session_id)
         session.state.goal_id = goal
         session.state.correlation_id = "c"
+        session.state.labels = {} if action == "fail" else {"goal": goal}
         session.save()
         getattr(session, action)(*(["oops"] if action == "fail" else []))
 

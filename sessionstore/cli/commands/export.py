@@ -50,7 +50,7 @@ Examples:
     " directory otherwise; - is stdout. Other kinds of archives, such as .zip, are refused.",
 )
 @click.option("--all", "everything", is_flag=True, help="Export all sessions.")
-@filter_options("status", "goal_id", "agent_id", "since", "until")
+@filter_options("status", "goal_id", "agent_id", "labels", "since", "until")
 @output_option("ids of exported sessions")
 @shared_options()
 @click.pass_obj

@@ -98,7 +98,10 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         Column("CHECKPOINT", drop_order=3),  # r and its revision name it, too
         Column("REMARK", wraps=True),
     ]
-    rows = [_row(moment, settings) for moment in found]
+    shows_journals = any(moment.journals for moment in found)
+    if shows_journals:
+        columns.insert(-2, Column("JOURNALS", wraps=True, drop_order=1))
+    rows = [_row(moment, settings, shows_journals=shows_journals) for moment in found]
     write_table(
         columns,
         rows,
@@ -125,8 +128,8 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.notice(count_of(len(children), "fork"))
 
 
-def _row(moment: HistoryEntry, settings: Settings) -> Row:
-    from sessionstore.cli.output.labels import REASON_LIMIT, size_words, where
+def _row(moment: HistoryEntry, settings: Settings, *, shows_journals: bool) -> Row:
+    from sessionstore.cli.output.labels import REASON_LIMIT, journals_words, size_words, where
     from sessionstore.cli.output.tables import Cell
 
     what = moment.status or moment.checkpoint_type or moment.kind
@@ -143,6 +146,7 @@ def _row(moment: HistoryEntry, settings: Settings) -> Row:
         where(moment.node),
         "-" if moment.steps is None else f"{moment.steps:,}",
         "-" if moment.size is None else size_words(moment.size),
+        *([journals_words(moment.journals) or "-"] if shows_journals else []),
         printable(moment.checkpoint_id or "-"),
         Cell("; ".join(remarks), "magenta" if moment.damaged is not None else "green"),
     ]

@@ -26,6 +26,7 @@ _EVERY = 2.0
 Examples:
   sessionstore ls --status failed --interrupted --since 2h
   sessionstore ls --stale --fields id,owner,liveness,updated --times iso
+  sessionstore ls --label user=42 --fields id,status,label:user
   sessionstore ls -w 5 --status active
   sessionstore ls --resumable --unfinished -o ids | xargs -n 1 ./resume.sh
   sessionstore ls -o jsonl | jq -r 'select(.is_stale) | .session_id'""",
@@ -52,7 +53,7 @@ Examples:
     metavar="LIST",
     callback=read_fields,
     shell_complete=complete_fields,
-    help=f"The columns of a table or the keys of JSON: some of {','.join(FIELDS)}.",
+    help=f"The columns of a table or the keys of JSON: some of {','.join(FIELDS)},label:KEY.",
 )
 @click.option(
     "--times",
@@ -87,6 +88,8 @@ def ls(
     filters: Filters,
 ) -> int:
     """List sessions, the most recently updated first; damaged ones with the reason.
+
+    A session with the label title shows it in the place of its goal.
 
     Filters leave damaged sessions out, because their fields cannot be read, and count them on
     stderr.

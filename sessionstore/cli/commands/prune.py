@@ -13,6 +13,7 @@ from sessionstore import clock
 from sessionstore.cli import streams
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.log_handlers import EventCounter
+from sessionstore.cli.options.label_pairs import label_option
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import AGE, SIZE, relative_time
@@ -36,6 +37,7 @@ _OUTCOMES = ("sessions", "checkpoints", "spared", "damaged", "failed")
 Examples:
   sessionstore prune --older-than 30d --keep-last 100
   sessionstore prune --older-than 90d --status paused --apply
+  sessionstore prune --older-than 1d --label env=test --apply
   sessionstore prune --max-size 10G --keep-checkpoints 5 --apply
   sessionstore prune --older-than 30d -o json | jq .freed"""
 )
@@ -59,6 +61,7 @@ Examples:
     known=("paused", "completed", "failed", "cancelled"),
     default="  [default: all but paused]",
 )
+@label_option("Only sessions with this label")
 @click.option(
     "--max-size",
     metavar="SIZE",
@@ -88,6 +91,7 @@ def prune(
     older_than: timedelta | None,
     keep_last: int | None,
     statuses: tuple[str, ...],
+    labels: dict[str, str] | None,
     max_size: int | None,
     keep_checkpoints: int | None,
     checkpoints_older_than: timedelta | None,
@@ -112,6 +116,7 @@ def prune(
             max_total_size=max_size,
             keep_checkpoints=keep_checkpoints,
             checkpoints_older_than=checkpoints_older_than,
+            labels=labels or {},
             **chosen,
         )
     except ValueError:  # each value was checked, so no limit was given

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,8 @@ from sessionstore.cli.options.session_ids import resolve_one, session_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
 from sessionstore.cli.output.formats import Report, emit, flushed
-from sessionstore.errors import SessionCorrupt, SessionNotFound
+from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
+from sessionstore.model.journal import last_numbers
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class Line:
     """The checkpoint that kept it; None for the current state."""
     unseen: int = 0
     """How many saves since the line before came too fast to be seen."""
+    journals: dict[str, int] = field(default_factory=dict)
+    """The number of the last record that was in each journal for sure, by name."""
 
 
 @click.command(
@@ -61,7 +65,8 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
     """Show the last kept saves of a session: its checkpoints and its current state.
 
     With -f, also show each later save until the session is deleted. Of several quick saves only the
-    last is shown, with the number of those before it. -o json writes an object a line, as jsonl
+    last is shown, with the number of those before it. A line tells the number of the last record of
+    each journal; the command journal shows the records. -o json writes an object a line, as jsonl
     does. ID is a session id or a unique prefix of one; - reads it from stdin.
 
     Exits with 5 if the state is damaged.
@@ -81,7 +86,7 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
             if last is not None and _is_shown(last, new):
                 continue
             unseen, last = _unseen(last, new), new
-            yield Line(new, unseen=unseen)
+            yield Line(new, unseen=unseen, journals=_numbers_now(store, chosen))
 
     with settings.open_store() as store:
         chosen = resolve_one(store, session_id, settings.root)
@@ -119,10 +124,11 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     if count == 0:
         return
     try:
-        current = summarize(store.load(session_id))
+        present = store.load(session_id)
     except SessionCorrupt as error:
         yield Line(SessionSummary(session_id, damaged=error.reason))
         return
+    current = summarize(present)
     kept = []
     for checkpoint in store.checkpoints(session_id):
         if checkpoint.damaged is not None:
@@ -136,14 +142,23 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
             state = store.load_checkpoint(session_id, checkpoint.checkpoint_id)
         except (SessionCorrupt, SessionNotFound):  # keep_checkpoints has removed it since
             continue
-        yield Line(summarize(state), checkpoint.checkpoint_id)
-    yield Line(current)
+        yield Line(
+            summarize(state), checkpoint.checkpoint_id, journals=last_numbers(state.journals)
+        )
+    yield Line(current, journals=last_numbers(present.journals))
+
+
+def _numbers_now(store: SessionStore[Any], session_id: str) -> dict[str, int]:
+    with suppress(SessionStoreError):  # it was deleted, or damaged: the next change tells
+        return last_numbers(store.load(session_id).journals)
+    return {}
 
 
 def _item(line: Line) -> json.Item:
     return {
         "checkpoint_id": line.checkpoint_id,
         "unseen": line.unseen,
+        "journals": line.journals,
         "session": json.summary_item(line.summary),
     }
 
@@ -169,6 +184,7 @@ def _write_line(line: Line, settings: Settings) -> None:
             f"{item.steps_executed:,} steps",
             status,
             "kept" if line.checkpoint_id else "",
+            labels.journals_words(line.journals),
             f"{count_of(line.unseen, 'save')} before it not seen" if line.unseen else "",
         ]
     write_row(row, colored=settings.colored)

@@ -42,7 +42,7 @@ Examples:
     type=Duration(),
     help="End after TIME (30, 30s, 5m); with --until the exit code is then 7.",
 )
-@filter_options("status", "goal_id", "agent_id")
+@filter_options("status", "goal_id", "agent_id", "labels")
 @click.option(
     "--no-events",
     is_flag=True,

@@ -1,4 +1,4 @@
-"""The types of what a shell completes: ids of sessions and checkpoints, files and directories.
+"""The types of what a shell completes: ids of sessions and checkpoints, journals, files.
 
 Ids come from the names of directories and files alone, so that a key press is answered at once
 in a store of any size. What cannot be listed completes to nothing: errors are not for a shell.
@@ -30,7 +30,7 @@ LIMIT = 50
 _MANY = 500
 """How many names at each end of the order are checked, so that enough of them are ids."""
 
-_CHECKPOINT = ".json"
+_CHECKPOINT, _JOURNAL = ".json", ".jsonl"
 
 
 def complete_session(
@@ -48,6 +48,19 @@ def complete_checkpoint(
 ) -> list[str]:
     """Return the checkpoint ids of the named sessions that begin with ``incomplete``."""
     del parameter
+    return _kept(context, "checkpoints", _CHECKPOINT, incomplete)
+
+
+def complete_journal(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the names of the journals of the named session that begin with ``incomplete``."""
+    del parameter
+    return _kept(context, "journals", _JOURNAL, incomplete)
+
+
+def _kept(context: click.Context, kind: str, suffix: str, incomplete: str) -> list[str]:
+    """Return the names of the files that the named sessions keep in the directory ``kind``."""
     found: set[str] = set()
     sessions = _sessions(context)
     for given in _named_sessions(context):
@@ -56,8 +69,8 @@ def complete_checkpoint(
         else:
             of = _names(sessions, given) if given else []
         if len(of) == 1:
-            files = _names(os.path.join(sessions, of[0], "checkpoints"), incomplete)
-            found |= {file.removesuffix(_CHECKPOINT) for file in files if _CHECKPOINT in file}
+            files = _names(os.path.join(sessions, of[0], kind), incomplete)
+            found |= {file.removesuffix(suffix) for file in files if file.endswith(suffix)}
     return _some(found)
 
 
@@ -85,6 +98,18 @@ class CheckpointId(_Text):
         return [CompletionItem(name) for name in complete_checkpoint(ctx, param, incomplete)]
 
 
+class JournalName(_Text):
+    """The name of a journal of a session that is named before it."""
+
+    name = "name"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that it may become."""
+        return [CompletionItem(name) for name in complete_journal(ctx, param, incomplete)]
+
+
 class Place(_Text):
     """The name of a file or a directory, which the shell completes itself."""
 
@@ -99,7 +124,7 @@ class Place(_Text):
         return [CompletionItem(incomplete, type=self._kind)]
 
 
-SESSION_ID, CHECKPOINT_ID = SessionId(), CheckpointId()
+SESSION_ID, CHECKPOINT_ID, JOURNAL_NAME = SessionId(), CheckpointId(), JournalName()
 FILE, DIRECTORY = Place("file"), Place("dir")
 
 

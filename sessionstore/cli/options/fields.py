@@ -12,6 +12,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "agent": ("agent_id",),
     "stream": ("stream_id",),
     "correlation": ("correlation_id",),
+    "labels": ("labels",),
     "entry": ("entry_point",),
     "node": ("current_node", "paused_at"),
     "steps": ("steps_executed",),
@@ -29,6 +30,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "remark": ("damaged", "unresumable", "error"),
 }
 """Each name, and its keys in the JSON of a listing."""
+LABEL = "label:"
+"""The beginning of a name that ends in the key of a label; in JSON it stands for ``labels``."""
 
 USUAL = (
     "id", "status", "goal", "node", "steps", "updated", "resumable", "liveness", "remark",
@@ -43,16 +46,18 @@ def read_fields(
     if value is None:
         return None
     names = tuple(name.strip() for name in value.split(",") if name.strip())
+    known = f"the fields are {', '.join(FIELDS)} and {LABEL}KEY"
     for name in names:
-        if name not in FIELDS:
-            raise click.BadParameter(
-                f"{name!r} is not a field; the fields are {', '.join(FIELDS)}", context, option
-            )
+        if name not in FIELDS and not (name.startswith(LABEL) and name != LABEL):
+            raise click.BadParameter(f"{name!r} is not a field; {known}", context, option)
     if not names:
-        raise click.BadParameter(
-            f"no field is named; the fields are {', '.join(FIELDS)}", context, option
-        )
+        raise click.BadParameter(f"no field is named; {known}", context, option)
     return names
+
+
+def json_keys(name: str) -> tuple[str, ...]:
+    """Return the keys in the JSON of a listing that a field stands for."""
+    return FIELDS["labels"] if name.startswith(LABEL) else FIELDS[name]
 
 
 def complete_fields(
@@ -62,4 +67,8 @@ def complete_fields(
     del context, parameter
     before, comma, last = incomplete.rpartition(",")
     named = before.split(",")
-    return [before + comma + name for name in FIELDS if name.startswith(last) and name not in named]
+    return [
+        before + comma + name
+        for name in (*FIELDS, LABEL)
+        if name.startswith(last) and name not in named
+    ]

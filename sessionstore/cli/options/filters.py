@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sessionstore.cli.options.label_pairs import label_option
 from sessionstore.cli.options.shared import Settings
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import ParamType, parse_moment
@@ -59,6 +60,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "agent_id": _id("agent"),
     "correlation_id": _id("correlation"),
     "stream_id": _id("stream"),
+    "labels": label_option("Only sessions with this label"),
     "since": _time("since", "since"),
     "until": _time("until", "before"),
 }

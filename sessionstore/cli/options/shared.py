@@ -16,6 +16,7 @@ from sessionstore.cli.completion.ids import DIRECTORY
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionState
+    from sessionstore.storage.files.backend import FilesBackend
     from sessionstore.store.maintenance import StoreMaintenance
     from sessionstore.store.store import SessionStore
 
@@ -49,13 +50,19 @@ class Settings:
 
         A SessionStore can do more but loads pydantic, which doubles the time of a short command.
         """
+        backend = self.open_backend()
+        from sessionstore.store.maintenance import StoreMaintenance
+
+        return StoreMaintenance(backend)
+
+    def open_backend(self) -> FilesBackend:
+        """Open what a store keeps its sessions in, which must exist."""
         root = self.require_root()
         from sessionstore.cli import log_handlers
         from sessionstore.storage.files.backend import FilesBackend
-        from sessionstore.store.maintenance import StoreMaintenance
 
         log_handlers.show(click.get_current_context())
-        return StoreMaintenance(FilesBackend(root, create=False, clock=self.clock))
+        return FilesBackend(root, create=False, clock=self.clock)
 
     def require_root(self) -> str:
         """Return the root; without one the command was called wrongly."""

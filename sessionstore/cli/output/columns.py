@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sessionstore.cli.options import units
-from sessionstore.cli.options.fields import USUAL
+from sessionstore.cli.options.fields import LABEL, USUAL
 from sessionstore.cli.output import labels
 from sessionstore.cli.output.tables import Cell, Column
+from sessionstore.model.labels import TITLE
 from sessionstore.model.summary import SessionSummary
 from sessionstore.text import printable
 
 _NOTHING = "-"
+_LABEL_LIMIT = 256
 _HIDDEN_IF_EMPTY = ("liveness", "remark")
 
 
@@ -61,6 +63,19 @@ def _owner(item: SessionSummary, _: TimeFormat) -> str:
     return printable((owner.describe() if owner else "") or _NOTHING, limit=labels.REASON_LIMIT)
 
 
+def _label(key: str) -> Show:
+    return lambda item, _: printable(item.labels.get(key, _NOTHING), limit=_LABEL_LIMIT)
+
+
+def _labels(item: SessionSummary, _: TimeFormat) -> str:
+    pairs = ", ".join(f"{key}={value}" for key, value in sorted(item.labels.items()))
+    return printable(pairs or _NOTHING, limit=labels.REASON_LIMIT)
+
+
+def _title_or_goal(item: SessionSummary, _: TimeFormat) -> str:
+    return printable(item.labels.get(TITLE) or item.goal_id or _NOTHING, limit=80)
+
+
 _COLUMNS: dict[str, tuple[Column, Show]] = {
     "id": (Column("ID"), lambda item, _: item.session_id),
     "status": (Column("STATUS"), _status),
@@ -69,6 +84,7 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
     "agent": (Column("AGENT", wraps=True), _text("agent_id")),
     "stream": (Column("STREAM", wraps=True), _text("stream_id")),
     "correlation": (Column("CORRELATION", wraps=True), _text("correlation_id")),
+    "labels": (Column("LABELS", wraps=True), _labels),
     "entry": (Column("ENTRY", wraps=True), _text("entry_point")),
     "node": (
         Column("NODE", wraps=True),
@@ -93,7 +109,15 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
 }
 _DROP_ORDER = ("steps", "node", "resumable", "liveness", "goal")
 """The columns that a narrow terminal leaves out, in this order; the status tells staleness."""
+_USUAL_GOAL = (Column("GOAL", wraps=True), _title_or_goal)
 _KNOWN_IF_DAMAGED = ("id", "status", "remark")
+
+
+def _column(name: str, *, is_usual: bool) -> tuple[Column, Show]:
+    if name.startswith(LABEL):
+        key = name.removeprefix(LABEL)
+        return Column(printable(key.upper(), limit=60), wraps=True), _label(key)
+    return _USUAL_GOAL if is_usual and name == "goal" else _COLUMNS[name]
 
 
 def table_of(
@@ -101,9 +125,10 @@ def table_of(
 ) -> tuple[list[Column], list[list[Cell | str]]]:
     """Return columns and rows; without ``fields`` the usual columns, without empty ones."""
     names = list(fields or USUAL)
+    shown = {name: _column(name, is_usual=fields is None) for name in names}
     rows = [
         [
-            _COLUMNS[name][1](item, look)
+            shown[name][1](item, look)
             if item.damaged is None or name in _KNOWN_IF_DAMAGED
             else _NOTHING
             for name in names
@@ -117,7 +142,7 @@ def table_of(
                 del names[place]
                 for row in rows:
                     del row[place]
-    columns = [_COLUMNS[name][0] for name in names]
+    columns = [shown[name][0] for name in names]
     if fields is None:
         columns = [
             replace(column, drop_order=_DROP_ORDER.index(name) + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sessionstore.cli.output.tables import Cell
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
@@ -72,6 +74,11 @@ def resumable(item: SessionSummary) -> Cell:
     if item.is_resumable and item.is_finished:
         return Cell("again", "bright_black")
     return yes_or_no(item.is_resumable)
+
+
+def journals_words(numbers: Mapping[str, int]) -> str:
+    """Return how far each journal had come: ``main 12, messages 4``."""
+    return printable(", ".join(f"{name} {last:,}" for name, last in sorted(numbers.items())))
 
 
 def size_words(count: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sessionstore.cli import streams
 from sessionstore.cli.options import units
 from sessionstore.cli.output import labels
+from sessionstore.cli.output.journals import write_journals
 from sessionstore.cli.output.tables import Cell, Column, write_facts, write_table
 from sessionstore.model.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.operations.fork import to_fork
@@ -33,6 +34,9 @@ def write_portrait(report: SessionReport, now: datetime, *, colored: bool) -> No
     if report.checkpoints_damaged is not None:
         reason = printable(report.checkpoints_damaged, limit=_TEXT_LIMIT)
         write_facts([("checkpoints", Cell(f"damaged: {reason}", "bold magenta"))], colored=colored)
+    if report.journals:
+        streams.write("\n")
+        write_journals(report.journals, now, colored=colored)
     if report.checkpoints:
         streams.write("\n")
         _write_checkpoints(report, now, colored=colored)
@@ -80,6 +84,7 @@ def _header(report: SessionReport, state: SessionState, now: datetime) -> list[F
         ("run", state.current_run_id),
     )
     facts += [(label, _text(value)) for label, value in optional if value]
+    facts += _labels(state)
     facts += [
         ("entry point", _text(state.entry_point)),
         ("revision", f"{state.revision:,} (schema {_text(state.schema_version)})"),
@@ -93,6 +98,12 @@ def _header(report: SessionReport, state: SessionState, now: datetime) -> list[F
         facts.append(("ended", f"{ended}, after {state.duration_ms:,} ms"))
     facts.append(("resumable", resumable))
     return facts
+
+
+def _labels(state: SessionState) -> list[Fact]:
+    """Return a fact for each label; the name of each row but the first is empty."""
+    pairs = [_text(f"{key}={value}") for key, value in sorted(state.labels.items())]
+    return [("" if number else "labels", pair) for number, pair in enumerate(pairs)]
 
 
 def _owner(report: SessionReport, state: SessionState) -> list[Fact]:

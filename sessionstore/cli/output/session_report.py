@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from sessionstore.cli.output import json
+from sessionstore.cli.output.journals import JournalReport, read_journals
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
@@ -31,6 +32,7 @@ class SessionReport:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     checkpoints_damaged: str | None = None
     """Why the checkpoints cannot be listed."""
+    journals: list[JournalReport] = field(default_factory=list)
     usage: Usage | None = None
     at: str | None = None
     """The checkpoint that ``state`` was read from; None if it is the current one."""
@@ -73,6 +75,7 @@ class SessionReport:
             or self.checkpoints_damaged is not None
             or self._is_dangling
             or any(checkpoint.damaged is not None for checkpoint in self.checkpoints)
+            or any(journal.damaged is not None for journal in self.journals)
         )
 
     def sizes(self) -> dict[str, int] | None:
@@ -103,6 +106,7 @@ class SessionReport:
             "unresumable": self.unresumable,
             "checkpoints": json.view(self.checkpoints),
             "checkpoints_damaged": self.checkpoints_damaged,
+            "journals": json.view(self.journals),
             "sizes": self.sizes(),
             "usage": json.view(self.usage),
             "at": self.at,
@@ -126,6 +130,7 @@ def read_report(
         report.checkpoints = store.checkpoints(session_id)
     except SessionCorrupt as error:
         report.checkpoints_damaged = error.reason
+    report.journals = read_journals(store, session_id)
     with suppress(SessionCorrupt):
         report.usage = store.usage(session_id)
     return report

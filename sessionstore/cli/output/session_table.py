@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessionstore.cli import streams
-from sessionstore.cli.options.fields import FIELDS
+from sessionstore.cli.options.fields import json_keys
 from sessionstore.cli.options.shared import Settings
 from sessionstore.cli.output import json
 from sessionstore.cli.output.formats import Report, emit
@@ -69,7 +69,7 @@ class Listing:
             streams.warning(_unjudged(found.damaged))
 
     def _items(self, found: Page | Matches) -> Iterator[json.Item]:
-        keys = [key for name in self.fields or () for key in FIELDS[name]]
+        keys = [key for name in self.fields or () for key in json_keys(name)]
         for summary in found:
             item = json.summary_item(summary)
             yield {key: item[key] for key in keys} if keys else item

@@ -39,6 +39,7 @@ from sessionstore.storage.files.reader import FilesReader
 from sessionstore.storage.files.state_file import storage_errors
 from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.journal import NONE, Journals
+from sessionstore.storage.turn import Turn
 from sessionstore.storage.values import CancelRequest, CountsAndPages, Probe
 
 # Loaded when first used: the index loads sqlite3, a claim loads pydantic.
@@ -218,17 +219,33 @@ class FilesBackend(FilesReader):
 
         return cancel_request.find(self._layout, session_id, token)
 
-    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
-        return self._claim(session_id, owner, timeout)
+    def claim(
+        self, session_id: str, owner: SessionOwner, *, timeout: float, turn: Turn | None = None
+    ) -> Claim:
+        return self._claim(session_id, owner, timeout, turn)
+
+    def line_up(self, session_id: str) -> Turn:
+        from sessionstore.storage.files.waiting import FilesTurn
+
+        turn = FilesTurn(self._layout.lock(session_id))
+        turn.join()
+        return turn
 
     def _claim(
-        self, session_id: str, owner: SessionOwner, timeout: float, *, tidy: bool = True
+        self,
+        session_id: str,
+        owner: SessionOwner,
+        timeout: float,
+        turn: Turn | None = None,
+        *,
+        tidy: bool = True,
     ) -> FilesClaim:
         self._require(session_id)
-        lock = self._acquire(session_id, self.located(owner), timeout)
+        lock = self._acquire(session_id, self.located(owner), timeout, turn)
         try:
             # Look again under the lock: the session may have been deleted since.
             status = self._require(session_id)
+            in_order = tidy and self._is_clear(session_id, lock)
         except SessionNotFound:
             lock.remove_file()
             lock.close()
@@ -237,12 +254,17 @@ class FilesBackend(FilesReader):
             lock.close()
             raise
         root_checks.follow_session(self._layout, session_id, status.st_mode)
-        claim = self._claimed(session_id, lock, (status.st_dev, status.st_ino))
-        if tidy:  # always: the record of the last holder's end is not flushed
-            from sessionstore.storage.files import leftovers
+        identity = (status.st_dev, status.st_ino)
+        return self._claimed(session_id, lock, identity, in_order=in_order)
 
-            leftovers.remove(self._layout.session(session_id), session_id)
-        return claim
+    def _is_clear(self, session_id: str, lock: locks.HeldLock) -> bool:
+        from sessionstore.storage.files import leftovers
+
+        last = lock.previous_holder
+        trusts_word = last is not None and self.lock_is_proof(last)
+        return leftovers.clear(
+            self._layout.session(session_id), session_id, lock, trusts_word=trusts_word
+        )
 
     def _require(self, session_id: str) -> os.stat_result:
         status = self._directory_status(session_id)
@@ -253,18 +275,23 @@ class FilesBackend(FilesReader):
             raise SessionCorrupt(session_id, path, "it is a symbolic link, which is not followed")
         return status
 
-    def _acquire(self, session_id: str, by: SessionOwner, timeout: float) -> locks.HeldLock:
+    def _acquire(
+        self, session_id: str, by: SessionOwner, timeout: float, turn: Turn | None = None
+    ) -> locks.HeldLock:
         from sessionstore.storage.files import lock as locks
+        from sessionstore.storage.files.waiting import FilesTurn
+
+        place = turn if isinstance(turn, FilesTurn) else None
 
         refuse_link(self._layout.locks)
         path = self._layout.lock(session_id)
         with storage_errors("claim", path):
             try:
                 try:
-                    return locks.acquire(path, by, timeout=timeout)
+                    return locks.acquire(path, by, timeout=timeout, turn=place)
                 except FileNotFoundError:  # somebody removed locks/
                     store_marker.prepare(self._layout, foreign=self._copies)
-                    return locks.acquire(path, by, timeout=timeout)
+                    return locks.acquire(path, by, timeout=timeout, turn=place)
             except locks.Held as held:
                 raise _refusal(session_id, held.holder, path) from None
 
@@ -275,6 +302,7 @@ class FilesBackend(FilesReader):
         identity: tuple[int, int],
         state: Version | None = None,
         token: str | None = None,
+        in_order: bool = False,
     ) -> FilesClaim:
         from sessionstore.storage.files.claim import FilesClaim
 
@@ -289,6 +317,7 @@ class FilesBackend(FilesReader):
             released=self._fold_released,
             state=state,
             token=token,
+            in_order=in_order,
         )
 
     # --- creating --------------------------------------------------------------------------------
@@ -321,7 +350,9 @@ class FilesBackend(FilesReader):
                 lock.remove_file()
             lock.close()
             raise
-        claim = self._claimed(session_id, lock, built.identity, built.state, built.token)
+        claim = self._claimed(
+            session_id, lock, built.identity, built.state, built.token, in_order=True
+        )
         claim.confirm()  # nobody else can hold a new session
         return claim
 

@@ -14,14 +14,14 @@ from typing import Any
 from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
 from sessionstore.storage.changes import ChangeNotifier
-from sessionstore.storage.files.layout import Layout
+from sessionstore.storage.files.layout import JOURNALS, Layout
 
 _STEP_MS = 10
 """Events that follow each other faster than this are one burst."""
 _BURST_MS = 100
 """A burst is reported at the latest after this."""
 _MANY = 10_000
-"""With more sessions than this no events are used: each session takes two watches of the system,
+"""With more sessions than this no events are used: each session takes three watches of the system,
 which has some 100,000. Looking at all sessions takes a fraction of a second."""
 _MOMENT_MS = 50
 """The shortest wait for events."""
@@ -82,7 +82,7 @@ class FilesNotifier(ChangeNotifier):
                 if is_id(name):
                     ids.add(name)
             elif name in self._named:
-                if len(inside) == 1:  # created or removed: its directory is another one now
+                if inside[1:] in ([], [JOURNALS]):  # made or removed: it is another directory now
                     self._stop()
                     self._listen()
                     return None
@@ -105,7 +105,8 @@ class FilesNotifier(ChangeNotifier):
                 return False
         else:  # not all of a large store
             there = (os.path.join(self._sessions, name) for name in sorted(self._named))
-            paths += [path for path in there if os.path.isdir(path)]
+            for path in there:
+                paths += filter(os.path.isdir, (path, os.path.join(path, JOURNALS)))
         self._notify = watchfiles.watch(
             *paths,
             watch_filter=None,

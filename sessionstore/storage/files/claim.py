@@ -54,13 +54,16 @@ class FilesClaim(Claim):
         released: Callable[[str, str], None],
         state: Version | None = None,
         token: str | None = None,
+        in_order: bool = False,
     ) -> None:
         super().__init__(session_id, lock.holder, lock.previous_holder)
         self._layout = layout
         self._path = layout.session(session_id)
         self._request = layout.request(session_id, str(lock.holder.token))
         self._lock = lock
-        self._claimed = ClaimedDirectory(session_id, self._path, identity, lock, state)
+        self._claimed = ClaimedDirectory(
+            session_id, self._path, identity, lock, state, in_order=in_order
+        )
         self._power = power
         self._copies = copies
         self.keeps_last_save: bool = not copies
@@ -395,7 +398,7 @@ class FilesClaim(Claim):
             self._claimed.close()
             self._lock.close()
             return
-        self._lock.write_end(self._clock())
+        self._lock.write_end(self._clock(), self._claimed.last_word())
         self._end()
 
     def _end(self) -> None:

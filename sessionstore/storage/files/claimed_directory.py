@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import Any
 
 from sessionstore.durable import mounts
 from sessionstore.durable.directory import Directory
@@ -15,7 +16,7 @@ from sessionstore.durable.replace import temporary_name
 from sessionstore.durable.version import Version
 from sessionstore.errors import ClaimLost, RevisionConflict, SessionStoreError, StorageError
 from sessionstore.model import codec
-from sessionstore.storage.files import state_file
+from sessionstore.storage.files import last_word, state_file
 from sessionstore.storage.files.layout import STATE
 from sessionstore.storage.files.lock import HeldLock
 
@@ -30,8 +31,12 @@ class ClaimedDirectory:
         identity: tuple[int, int],
         lock: HeldLock,
         state: Version | None,
+        *,
+        in_order: bool,
     ) -> None:
         self.path: str = path
+        self.is_in_order: bool = in_order
+        """Whether no temporary file lies about, as far as this claim knows."""
         self.state: Version | None = state
         """The state file as this claim read or wrote it last; None before that."""
         self._session_id = session_id
@@ -47,6 +52,10 @@ class ClaimedDirectory:
             StorageError: the system refused ``action``, now or in the block.
         """
         return Use(self, action, checks_lock=checks_lock)
+
+    def last_word(self) -> dict[str, Any] | None:
+        """Return the word that the session is left in order; None if it is not."""
+        return last_word.give(self.path, self._lock.identity) if self.is_in_order else None
 
     def check_held(self) -> None:
         """Raise ClaimLost unless the lock is ours, and the one at its path."""
@@ -68,6 +77,7 @@ class ClaimedDirectory:
             ClaimLost: what is at its path is not, or no longer, the one that was claimed.
             RevisionConflict: nobody can tell, and the state in it is not the one that was left.
         """
+        self._lock.resume_use()
         was_open = self._directory is not None
         try:
             if self._directory is not None:
@@ -166,14 +176,20 @@ class Use:
         self._checks_lock = checks_lock
 
     def __enter__(self) -> Directory:
+        claimed = self._claimed
+        self._was_in_order = claimed.is_in_order
+        claimed.is_in_order = False  # until this use has come to a good end
         try:
             if self._checks_lock:
-                self._claimed.check_held()
-            return self._claimed.take()
+                claimed.check_held()
+            self._directory = claimed.take()
+            return self._directory
         except OSError as error:
             raise StorageError(self._action, self._claimed.path, error) from error
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if kind is None and not self._directory.has_leftover:
+            self._claimed.is_in_order = self._was_in_order
         self._claimed.give_back()
         if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
             if isinstance(error, FileNotFoundError):

@@ -123,8 +123,7 @@ class JournalFile(JournalAppender):
     def _compose(
         self, items: Sequence[bytes | Rewind], key: str | None, at: str
     ) -> tuple[bytes, LineEnd]:
-        end = self._appended.settle().known
-        flushed = self._appended.flushed.known.number
+        end, flushed = self._appended.end.known, self._appended.flushed.known.number
         lines = []
         for index, item in enumerate(items, start=1):
             is_last = index == len(items)
@@ -207,9 +206,13 @@ class JournalFile(JournalAppender):
                     file.close()
 
     def _find_end(self, file: io.FileIO, saved: Position) -> AppendFile[LineEnd]:
-        with open(file.fileno(), "rb", closefd=False) as reader:
+        # open() would look again what kind of file it is.
+        reader: io.BufferedReader = io.BufferedReader(file)
+        try:
             start = journal_scan.begin(reader, saved)
             tail = journal_scan.find_tail(reader, start, saved.number)
+        finally:
+            reader.detach()  # the file stays open
         if tail.damage is not None:
             raise _damaged(self.session_id, self.path, tail)
         if tail.end.number < saved.number:

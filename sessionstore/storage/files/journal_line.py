@@ -20,6 +20,7 @@ from zlib import crc32
 
 from pydantic_core import from_json, to_json
 
+from sessionstore.durable.append import PADDING
 from sessionstore.model.journal import JournalRecord, Rewind
 
 START = b"00000000"
@@ -31,9 +32,6 @@ _CHAIN = re.compile(rb'"flushed":([0-9]+),"prev":"([0-9a-f]{8})","crc":"([0-9a-f
 _CHAIN_LIMIT = 100
 _MORE = b',"more":true,"flushed":'
 _NUMBER = re.compile(rb'\{"n":([0-9]+),')
-
-PADDING = b" \n\0"
-"""Bytes that may follow the last line: written ahead, or left by a crash."""
 
 
 class LineEnd(NamedTuple):

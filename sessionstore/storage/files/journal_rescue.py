@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from sessionstore.durable.append import PADDING
 from sessionstore.model.journal import JournalRecord, Rewind
 from sessionstore.model.journal_view import Item
 from sessionstore.storage.files import journal_line, journal_scan
@@ -49,7 +50,7 @@ def examine(file: io.BufferedReader, saved: int) -> Condition:
     else:
         file.seek(tail.end.offset)
         while piece := file.read(MAX_LINE):
-            condition.torn += len(piece.strip(journal_line.PADDING))
+            condition.torn += len(piece.strip(PADDING))
     return condition
 
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.errors import SessionCorrupt
-from sessionstore.storage.files import state_file
-from sessionstore.storage.files.layout import STATE
+from sessionstore.storage.files import last_word, state_file
+from sessionstore.storage.files.layout import JOURNALS, STATE
+from sessionstore.storage.files.lock import HeldLock
 
 
 class Leftover(NamedTuple):
@@ -45,23 +46,48 @@ def find(directory: Directory, place: Directory, session_id: str) -> Iterator[Le
             yield Leftover(place, name, f"it cannot be read ({error.strerror})")
 
 
-def remove(path: str, session_id: str) -> None:
+def clear(path: str, session_id: str, lock: HeldLock, *, trusts_word: bool) -> bool:
+    """Remove what is no data from a session whose lock is held; return whether nothing is left.
+
+    With ``trusts_word`` there is no look where the last holder said that it left in order.
+    """
+    if trusts_word and last_word.counts(lock.last_word, path, lock.identity):
+        return True
+    return remove(path, session_id)
+
+
+def remove(path: str, session_id: str) -> bool:
     """Remove what is no data from the session's directory ``path``, whose claim is held.
 
     A later save goes, too: its writer may only be slow, and must find nothing to swap in once
     another has the claim. Everything else that may be data waits for a check of the store.
+
+    Returns whether nothing is left.
     """
-    with suppress(OSError), Directory(path) as directory:
-        _remove_from(directory, directory, session_id)
-        with Directory("checkpoints", directory) as checkpoints:
-            _remove_from(directory, checkpoints, session_id)
+    try:
+        with Directory(path) as directory:
+            is_empty = _remove_from(directory, directory, session_id)
+            with suppress(FileNotFoundError), Directory("checkpoints", directory) as checkpoints:
+                is_empty = _remove_from(directory, checkpoints, session_id) and is_empty
+            with suppress(FileNotFoundError), Directory(JOURNALS, directory) as journals:
+                for name in filter(replace.is_temporary, journals.names()):
+                    journals.unlink(name)  # a copy of a journal, whose original is in its place
+            return is_empty
+    except OSError:
+        return False
 
 
-def _remove_from(directory: Directory, place: Directory, session_id: str) -> None:
+def _remove_from(directory: Directory, place: Directory, session_id: str) -> bool:
+    is_empty = True
     for item in find(directory, place, session_id):
         if item.holds is None or item.is_later:
-            with suppress(OSError):
+            try:
                 place.unlink(item.name)
+            except OSError:
+                is_empty = False
+        else:
+            is_empty = False
+    return is_empty
 
 
 def _judge(directory: Directory, place: Directory, name: str, session_id: str) -> Leftover:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 import os
 import random
 import stat
@@ -22,23 +21,23 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sessionstore import clock
 from sessionstore.durable import making, replace
 from sessionstore.durable.directory import SAFE_FLAGS, Directory
 from sessionstore.model.liveness import Verdict
-from sessionstore.process import identity, kernel, liveness
+from sessionstore.process import identity, liveness
 from sessionstore.process.fork import FORK_GATE, PerProcess
+from sessionstore.storage.files import lock_record, os_lock
+from sessionstore.storage.files.lock_record import Record
+from sessionstore.storage.files.waiting import FilesTurn
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
-
-_LOOKS_SHARE = kernel.PLATFORM != "win32"
 
 LOOK_GRACE = 2.0
 """Seconds for which a refused claim waits while the lock file names nobody who keeps the lock:
@@ -49,7 +48,7 @@ that is not starved; and a claim that the state refuses must not be named as the
 PROBE_GRACE = 0.1
 """Seconds for which a claim that is being decided may be taken for a holder by who looks."""
 
-UNKNOWN_GRACE = 0.0 if _LOOKS_SHARE else 0.003
+UNKNOWN_GRACE = 0.0 if os_lock.LOOKS_SHARE else 0.003
 """The same where the lock file names a holder whose process cannot be looked at, as in another PID
 namespace. Only where a look takes the lock as a claim does, the two have to be told apart by time:
 a look takes microseconds, so a lock that stays held longer is the holder's."""
@@ -57,9 +56,6 @@ a look takes microseconds, so a lock that stays held longer is the holder's."""
 _TOUCHED = 3600.0
 """Seconds after which a look at a held lock touches its file: programs such as systemd-tmpfiles
 remove files that are older than some days."""
-
-_RECORD_OFFSET = 1  # Windows lets nobody else read the locked byte, which is the first one
-_RECORD_LIMIT = 64 * 1024
 
 
 class Held(Exception):
@@ -70,15 +66,6 @@ class Held(Exception):
         super().__init__()
 
 
-class Record(NamedTuple):
-    """What a lock file says of who has the lock, or had it last."""
-
-    holder: SessionOwner
-    released_at: str | None = None
-    is_tentative: bool = False
-    """Whether the holder is still looking whether it may keep the lock."""
-
-
 class HeldLock:
     """A lock file whose lock this process has."""
 
@@ -86,12 +73,19 @@ class HeldLock:
         self.path = path
         self.holder = holder
         self._file = file
-        self._inode = os.fstat(file.fileno()).st_ino
+        status = os.fstat(file.fileno())
+        self._inode = status.st_ino
+        self.identity: tuple[int, int] = (status.st_dev, status.st_ino)
+        """Device and inode of the lock file."""
         self._pid = os.getpid()
+        found = lock_record.read_json(file)
         # Race: Claim that only looks. The record before a tentative one stays the last holder's.
-        self._before = _before(_read_json(file))
+        self._before = lock_record.before(found)
+        self.last_word: dict[str, Any] | None = lock_record.last_word(found)
+        """The word of the last holder that it left the session in order; None if it gave none."""
         self._is_tentative = True
-        previous = _to_record(self._before)
+        self._is_ended = False
+        previous = lock_record.parse(self._before)
         self.previous_holder: SessionOwner | None = previous.holder if previous else None
         identity.hold(holder)
         _held.add(self)
@@ -136,32 +130,49 @@ class HeldLock:
         identity.let_go(self.holder)
 
     def write_record(self) -> None:
-        """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot."""
+        """Tell others who has the lock, for now. Not flushed: a lock does not outlive a reboot.
+
+        Raises:
+            OSError: the record of the last holder can neither be replaced nor removed.
+        """
         tentative = {"owner": self.holder.model_dump(), "tentative": True, "before": self._before}
-        self._write(tentative)
+        # Race: Word of an older holder. It is withdrawn before anything else is done, also where
+        # a full disk keeps this holder from naming itself.
+        if not self._write(tentative):
+            self._file.truncate(0)
 
     def confirm(self) -> None:
         """Tell others that the holder keeps the lock."""
         self._is_tentative = False
         self._write({"owner": self.holder.model_dump()})
 
-    def write_end(self, released_at: datetime) -> None:
-        """Tell others who let go; one that only looked leaves the record as it was."""
+    def write_end(self, released_at: datetime, word: dict[str, Any] | None = None) -> None:
+        """Tell others who let go; one that only looked leaves the record as it was.
+
+        ``word`` is that of a holder that leaves the session in order.
+        """
+        self._is_ended = True
         if self._is_tentative:
+            if self._before is not None and word is None:
+                self._before.pop("in_order", None)
             self._write(self._before)
         else:
             ended = clock.to_text(released_at)
-            self._write({"owner": self.holder.model_dump(), "released_at": ended})
+            self._write({"owner": self.holder.model_dump(), "released_at": ended, "in_order": word})
 
-    def _write(self, record: dict[str, Any] | None) -> None:
-        if self._file.closed:
-            return
-        data = b"\n" + json.dumps(record).encode() + b"\n" if record else b""
-        # Only a courtesy to those who are refused: the lock itself holds without it.
-        with suppress(OSError):
-            self._file.seek(_RECORD_OFFSET)
-            os.write(self._file.fileno(), data[_RECORD_OFFSET:])
-            self._file.truncate(len(data))
+    def resume_use(self) -> None:
+        """Withdraw the record of the end, if it was written and the claim is used all the same."""
+        if self._is_ended:
+            # Race: Use after the last word. A release that was interrupted has not let go.
+            self.confirm()
+            self._is_ended = False
+
+    def _write(self, record: dict[str, Any] | None) -> bool:
+        """Replace the record, and return whether that was done.
+
+        To name the holder is a courtesy to those who are refused: the lock holds without it.
+        """
+        return self._file.closed or lock_record.write(self._file, record)
 
     def remove_file(self) -> None:
         """Remove the lock file while it is held, so that nobody can hold it afterwards."""
@@ -183,14 +194,13 @@ class HeldLock:
 
 
 _held: weakref.WeakSet[HeldLock] = weakref.WeakSet()
-_locked: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
 def _close_inherited() -> bool:
     """Close what a parent holds: a child that kept it would hold the lock after its death."""
     for held in list(_held):
         held.close()
-    for file in list(_locked):
+    for file in list(os_lock.open_files):
         file.close()
     return True
 
@@ -201,38 +211,51 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_inherited.get)
 
 
-def acquire(path: str, by: SessionOwner, *, timeout: float) -> HeldLock:
+def acquire(
+    path: str, by: SessionOwner, *, timeout: float, turn: FilesTurn | None = None
+) -> HeldLock:
     """Return the lock of ``path``, which is created if it is not there.
 
-    Waits at most ``timeout`` seconds, polling; there is no order among those who wait.
+    Waits at most ``timeout`` seconds, behind those who wait already. With a place in their line,
+    ``turn``, it does not wait: whoever has the place does.
 
     Raises:
         Held: somebody else has it.
         OSError: the file cannot be opened or locked.
     """
     started = time.monotonic()
-    pause = 0.001
-    while True:
-        lock, record = _try(path, by)
-        if lock is not None:
-            try:
-                lock.write_record()
-            except BaseException:
-                lock.close()
-                raise
-            return lock
-        # Unless it is stopped, whoever has the lock and is not named is about to say so, or to
-        # give it back.
-        if time.monotonic() - started >= max(timeout, _grace(record, unnamed=LOOK_GRACE)):
-            raise Held(record.holder if record and not record.released_at else None)
-        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the waiters
-        pause = min(pause * 2, 0.05)
+    line = turn or FilesTurn(path)
+    try:
+        while True:
+            lock, record = _try(path, by) if line.is_next() else (None, _held_by(path))
+            if lock is not None:
+                try:
+                    lock.write_record()
+                except BaseException:
+                    lock.close()
+                    raise
+                return lock
+            # Unless it is stopped, whoever has the lock and is not named is about to say so, or to
+            # give it back.
+            waited = time.monotonic() - started
+            if turn or waited >= max(timeout, _grace(record, unnamed=LOOK_GRACE)):
+                raise Held(record.holder if record and not record.released_at else None)
+            line.wait(started + timeout)
+    finally:
+        if turn is None:
+            line.close()
+
+
+def _held_by(path: str) -> Record | None:
+    """Return what the lock file says of who has the lock; None if nobody has it."""
+    held, record = _look(path)
+    return record if held else None
 
 
 def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
     """Return the lock, or else what the lock file says: None where others only look at it."""
     _inherited.get()  # a fork in C runs no code in the child: it is done by now
-    lock_descriptor = _lock_descriptor()
+    lock_descriptor = os_lock.lock_descriptor()
     while True:
         keeps = False
         # Race: Fork while a descriptor is opened. It would leak the descriptor into the child.
@@ -244,7 +267,9 @@ def _try(path: str, by: SessionOwner) -> tuple[HeldLock | None, Record | None]:
                 if not lock_descriptor(file.fileno(), blocking=False):
                     # Race: Look that seems a claim. Those who look share the lock: if it can be
                     # shared, nobody holds it.
-                    return None, _read_record(file) if _is_claimed(file.fileno()) else None
+                    return None, lock_record.read(file) if os_lock.is_claimed(
+                        file.fileno()
+                    ) else None
                 lock = HeldLock(path, file, by)
                 # Race: Lock file removed before it is locked. Its session may be gone, too.
                 keeps = lock.is_in_place()
@@ -265,12 +290,12 @@ def locked(path: str, *, timeout: float, create: bool = False) -> Iterator[io.Fi
 
     Gives None where the file is not there, cannot be opened, or is locked for ``timeout`` seconds.
     """
-    lock_descriptor = _lock_descriptor()
+    lock_descriptor = os_lock.lock_descriptor()
     give_up = time.monotonic() + timeout
     file: io.FileIO | None = None
     with suppress(OSError), FORK_GATE:  # a fork in between would leak the descriptor into the child
         file = io.FileIO(path, "r+", opener=_create if create else _open_present)
-        _locked.add(file)
+        os_lock.open_files.add(file)
     if file is None:
         yield None
         return
@@ -304,12 +329,12 @@ def lock_file(directory: Directory, name: str) -> io.FileIO | None:
         file = io.FileIO(name, "r+", opener=opened)
         try:
             _require_regular(file)
-            is_ours = _lock_descriptor()(file.fileno(), blocking=False)
+            is_ours = os_lock.lock_descriptor()(file.fileno(), blocking=False)
         finally:
             if not is_ours:
                 file.close()
         if is_ours:
-            _locked.add(file)
+            os_lock.open_files.add(file)
     return file if is_ours else None
 
 
@@ -352,45 +377,19 @@ def is_free(locks: Directory, session_id: str) -> bool:
     try:
         with io.FileIO(f"{session_id}.lock", opener=look_at) as file:
             # Whatever else than a file it may be: no claim of it is given.
-            return not _is_claimed(file.fileno())
+            return not os_lock.is_claimed(file.fileno())
     except FileNotFoundError:
         return True
     except IsADirectoryError:
         return False
 
 
-@cache
-def _lock_descriptor() -> Callable[..., bool]:
-    """Return filelock's function: found once, as a new index looks at a million locks."""
-    from filelock import lock_descriptor
-
-    return lock_descriptor
-
-
-def _is_claimed(fd: int) -> bool:
-    """Return whether a claim has the lock of an open file. A look shares it with other looks.
-
-    Where locks cannot be shared (Windows), a look seems a claim, too.
-    """
-    if not _LOOKS_SHARE:
-        return not _lock_descriptor()(fd, blocking=False)
-    import fcntl  # Windows has none
-
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return True
-        raise
-    return False
-
-
 def _look(path: str) -> tuple[bool, Record | None]:
     try:
         with io.FileIO(path, opener=_look_at) as file:
             _require_regular(file)
-            held = _is_claimed(file.fileno())
-            return held, _read_record(file)
+            held = os_lock.is_claimed(file.fileno())
+            return held, lock_record.read(file)
     except FileNotFoundError:
         return False, None
 
@@ -398,39 +397,6 @@ def _look(path: str) -> tuple[bool, Record | None]:
 def _require_regular(file: io.FileIO) -> None:
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         raise OSError(errno.EINVAL, "the lock file is no regular file: remove it")
-
-
-def _read_record(file: io.FileIO) -> Record | None:
-    """Return the record, or None where there is none, or it is being written just now."""
-    return _to_record(_read_json(file))
-
-
-def _read_json(file: io.FileIO) -> dict[str, Any] | None:
-    try:
-        file.seek(_RECORD_OFFSET)
-        record = json.loads(file.read(_RECORD_LIMIT))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _before(record: dict[str, Any] | None) -> dict[str, Any] | None:
-    if record and record.get("tentative"):
-        before = record.get("before")
-        return before if isinstance(before, dict) else None
-    return record
-
-
-def _to_record(record: dict[str, Any] | None) -> Record | None:
-    if record is None:
-        return None
-    from sessionstore.model.state import SessionOwner  # it loads pydantic
-
-    try:
-        holder = SessionOwner.model_validate(record["owner"])
-    except (ValueError, KeyError):
-        return None
-    return Record(holder, record.get("released_at"), bool(record.get("tentative")))
 
 
 def _grace(record: Record | None, *, unnamed: float) -> float:

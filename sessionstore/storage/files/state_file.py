@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.regular_file import read_regular
@@ -57,9 +57,10 @@ def read_state(directory: Directory, session_id: str) -> tuple[bytes, Signature]
         try:
             return read(directory, STATE, session_id)
         except FileNotFoundError:
-            if not _held_session(directory):
-                return None
-            if not _is_replaced_by_fuse(directory.names()):
+            names = directory.names()
+            if not _is_replaced_by_fuse(names):
+                if not _held_session(directory, names):
+                    return None
                 break
         time.sleep(_PAUSE)
     # Race: Create in a directory that is read. The state came first, so it is there by now.
@@ -75,26 +76,25 @@ def holds_session(path: str) -> bool:
         return True
     try:
         with Directory(path) as directory:
-            return _held_session(directory)
+            return _held_session(directory, directory.names())
     except FileNotFoundError:
         return False
     except OSError:  # in doubt it may be damaged, and is not hidden
         return True
 
 
-def _is_replaced_by_fuse(names: Iterable[str]) -> bool:
-    """Return whether a FUSE file system is about to replace a file that somebody has open."""
+def _is_replaced_by_fuse(names: Collection[str]) -> bool:
+    """Return whether a FUSE file system replaces a state that somebody has open, or just did."""
     # Race: Replace on FUSE. libfuse renames such a file before it moves the new one in: for an
-    # instant there is none of its name.
-    return any(name.startswith(".fuse_hidden") for name in names)
+    # instant there is none of its name. A listing after that instant has the new one.
+    return any(name == STATE or name.startswith(".fuse_hidden") for name in names)
 
 
-def _held_session(directory: Directory) -> bool:
+def _held_session(directory: Directory, names: Collection[str]) -> bool:
     """Return whether a directory without a state has a checkpoint or an unfinished write.
 
     Create builds aside, so that it leaves neither.
     """
-    names = directory.names()
     if any(map(is_temporary, names)) or _is_replaced_by_fuse(names):
         return True
     if "checkpoints" not in names:
@@ -117,15 +117,26 @@ def describe_damage(error: OSError) -> str | None:
     return _DAMAGE.get(error.errno or 0)
 
 
-@contextmanager
-def storage_errors(action: str, path: str) -> Iterator[None]:
+def storage_errors(action: str, path: str) -> AbstractContextManager[None]:
     """Turn an OSError of the block into a StorageError that names ``action`` and ``path``."""
-    try:
-        yield
-    except SessionStoreError:
-        raise
-    except OSError as error:
-        raise root.closed(action, path, error) from error
+    return _StorageErrors(action, path)
+
+
+class _StorageErrors:
+    """A class, because each append would pay for a generator as much as for a system call."""
+
+    __slots__ = ("_action", "_path")
+
+    def __init__(self, action: str, path: str) -> None:
+        self._action = action
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
+            raise root.closed(self._action, self._path, error) from error
 
 
 def checkpoint_ids(directory: Directory, session_id: str) -> list[str]:

@@ -107,6 +107,17 @@ def test_checkpoints_are_completed_for_both_states_of_a_diff(tmp_path: Path) -> 
     assert complete(tmp_path, "diff", "cp_") == []  # of which session?
 
 
+def test_journals_are_completed_for_the_session_that_is_named(tmp_path: Path) -> None:
+    with SessionStore(tmp_path).create("a-goal", session_id="one") as session:
+        for name in ("main", "messages", "events"):
+            session.journal(name).append(1)
+        session.complete()
+    assert complete(tmp_path, "journal", "one", "m") == ["main", "messages"]
+    assert complete(tmp_path, "journal", "on", "ev") == ["events"]  # an id by its beginning
+    assert complete(tmp_path, "journal", "-f", "one", "me") == ["messages"]
+    assert complete(tmp_path, "journal", "none", "m") == []
+
+
 def test_statuses_fields_and_commands_are_completed(root: Path) -> None:
     assert complete(root, "ls", "--status", "pa") == ["paused"]
     assert complete(root, "ls", "-s", "") == [

@@ -235,8 +235,9 @@ class SweepFailed(SessionStoreError):
 
 
 Prepare = Callable[[Stage], None]
+Operations = dict[str, tuple[Prepare, Prepare]]
 
-OPERATIONS: dict[str, tuple[Prepare, Prepare]] = {
+OPERATIONS: Operations = {
     "first create": (Stage.nothing, Stage.create),
     "create": (Stage.other_session, Stage.create),
     "save": (Stage.held_session, Stage.save),
@@ -292,9 +293,9 @@ def check_listing(store: SessionStore[Any], turn: int) -> None:
 # --- the server ---------------------------------------------------------------------------------
 
 
-def serve(scratch: str) -> None:
+def serve(scratch: str, operations: Operations = OPERATIONS) -> None:
     """Fork a worker for each order, and say how it ended."""
-    for number, (prepare, perform) in enumerate(OPERATIONS.values()):
+    for number, (prepare, perform) in enumerate(operations.values()):
         stage = Stage(os.path.join(scratch, str(number)), "power")
         prepare(stage)
         perform(stage)  # whatever is imported late is imported now
@@ -304,7 +305,7 @@ def serve(scratch: str) -> None:
         child = os.fork()
         if child == 0:
             try:
-                work(**order)
+                work(operations, **order)
             except BaseException as error:
                 say(trouble=repr(error))
             finally:
@@ -324,13 +325,14 @@ def hear() -> dict[str, Any] | None:
 
 
 def work(
+    operations: Operations,
     do: str,
     root: str,
     durability: Literal["power", "process"],
     short: tuple[int, str] | None = None,
 ) -> None:
     """Prepare for an operation, perform it once told to, and answer questions about it."""
-    prepare, perform = OPERATIONS[do]
+    prepare, perform = operations[do]
     stage = Stage(root, durability)
     prepare(stage)
     before = descriptors()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ DECIDED = "one of two goes on, the other one is refused, at the latest when it s
 
 REFUSALS = {"SessionClaimed", "RevisionConflict", "ClaimLost", "StorageError"}
 """What the loser gets: overlay calls a file stale (ESTALE) that its upper directory replaced."""
+
+
+PATIENCE = 120.0
+"""Seconds after which a reader gives up on a writer that does not come to its end."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ class Inhabitant(Borrower):
         """Read until the session is complete, past the store and through it."""
         last = reads = 0
         path = self.root / "sessions" / session_id / "state.json"
-        while True:
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
             try:
                 raw = json.loads(path.read_bytes())
             except FileNotFoundError:
@@ -122,6 +128,7 @@ class Inhabitant(Borrower):
             if loaded.status == "completed":
                 self.agree(self.store)
                 return {"text": WORKS, "reads": reads}
+        return {"text": f"not complete after {PATIENCE:.0f} seconds, at revision {last}"}
 
     def look(self, session_id: str, count: int) -> dict[str, Any]:
         """Judge a session that is held, again and again, in every way that may end it."""

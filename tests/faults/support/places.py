@@ -86,7 +86,8 @@ def on_gocryptfs() -> Iterator[Place]:
     with directories("cipher", "clear") as (cipher, clear):
         password = ["-extpass", f"echo {_PASSWORD}"]
         run("gocryptfs", "-q", "-init", "-scryptn", "10", *password, str(cipher))
-        with served(clear, ["gocryptfs", "-q", "-fg", *password, str(cipher), str(clear)]):
+        command = ["gocryptfs", "-q", "-fg", *password, str(cipher), str(clear)]
+        with served(clear, command):
             yield Place(clear / "store")
 
 
@@ -172,7 +173,6 @@ PLACES: dict[str, Callable[[], AbstractContextManager[Place]]] = {
     "unionfs-fuse": on_unionfs,
     "sshfs": on_sshfs,
     "encfs": on_encfs,
-    "gocryptfs": on_gocryptfs,
     "/proc with `hidepid=2`, seen by another user": on_hidden,
     "/proc with `subset=pid`": lambda: on_plain(over_proc("-t proc -o subset=pid proc")),
     "no /proc (tmpfs over it)": lambda: on_plain(over_proc("-t tmpfs tmpfs")),

@@ -15,6 +15,7 @@ from sessionstore import SessionStore, SessionStoreError
 from tests.faults.support.identity import HIDDEN
 from tests.faults.support.images import memory, read_only
 from tests.faults.support.place_life import WORKS, Inhabitant, give_to_nobody
+from tests.faults.support.places import on_gocryptfs
 from tests.support.children import serve
 from tests.support.processes import Child, until
 
@@ -182,6 +183,16 @@ def full_place() -> str:
         return said
 
 
+def on_gocryptfs_itself() -> str:
+    """Ask the doctor where a reader beside a writer may get half a state."""
+    with on_gocryptfs() as place, SessionStore(place.root) as store:
+        with Child("faults.support.place_life.inhabit", place.root) as alone:
+            alone.hear()
+            assert alone.ask("live", session_id="life") == {"text": WORKS}
+        (found,) = (one for one in store.diagnose() if one.fitness == "fail")
+        return f"doctor: {found.check}: {found.detail}; {found.advice}"
+
+
 def refusal(attempt: Callable[[], object], path: Path) -> str:
     """Return the error with which a store refuses."""
     try:
@@ -199,4 +210,5 @@ SITUATIONS: dict[str, Callable[[], str]] = {
     "a lock that a child in C inherited": orphaned_lock,
     "mounted read-only": read_only_place,
     "full": full_place,
+    "gocryptfs": on_gocryptfs_itself,
 }

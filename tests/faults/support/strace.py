@@ -160,8 +160,8 @@ def traced(pid: int, log: Path, *injections: str) -> Iterator[None]:
 class Server(Child):
     """A warm process that forks a worker for each operation; see ``operations.serve``."""
 
-    def __init__(self, scratch: Path) -> None:
-        super().__init__("faults.support.operations.serve", scratch)
+    def __init__(self, scratch: Path, serves: str = "faults.support.operations.serve") -> None:
+        super().__init__(serves, scratch)
         assert self.hear() == {"warm": True}
         self.settle()
 

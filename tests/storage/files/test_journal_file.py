@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from sessionstore.durable import append
 from sessionstore.durable.directory import Directory
+from sessionstore.durable.regular_file import open_below
 from sessionstore.errors import SessionClaimed, SessionCorrupt
 from sessionstore.model.journal import JournalRecord, Position
-from sessionstore.storage.files import journal_scan
+from sessionstore.storage.files import journal_file, journal_scan
 from sessionstore.storage.files.journal_file import JournalFile
 from sessionstore.storage.files.journal_line import LineEnd
 
@@ -154,3 +157,99 @@ def test_a_copy_by_links_keeps_its_bytes(tmp_path: Path) -> None:
     again.close()
     assert (tmp_path / "snapshot.jsonl").read_bytes() == before
     assert read(tmp_path) == ["one", "two"]
+
+
+@pytest.mark.parametrize("filler", [b"", b"\0" * 300, b" " * 300 + b"\n\0"])
+def test_padding_that_a_crash_left_is_erased_and_hides_nothing(
+    tmp_path: Path, filler: bytes
+) -> None:
+    journal = opened(tmp_path)
+    for number in range(5):
+        journal.append([value(number)], None, AT, cancellable=False)
+        journal.flush()
+    file = tmp_path / "main.jsonl"
+    left = file.read_bytes()
+    assert len(left) == 4096
+    assert [json.loads(line)["n"] for line in left.splitlines() if line.strip()] == [1, 2, 3, 4, 5]
+    assert read(tmp_path) == [0, 1, 2, 3, 4]
+    journal.close()
+    lines = file.read_bytes()
+    assert lines == left.rstrip() + b"\n"
+
+    file.write_bytes(left + filler)
+    again = opened(tmp_path)
+    assert file.read_bytes() == lines
+    again.append([value(5)], None, AT, cancellable=False)
+    again.close()
+    assert read(tmp_path) == [0, 1, 2, 3, 4, 5]
+
+
+# --- readers beside a writer ---------------------------------------------------------------------
+
+
+def padded(place: Path) -> JournalFile:
+    """Return a journal of five records, and padding behind them."""
+    (place / "journals").mkdir()
+    journal = opened(place / "journals")
+    for number in range(1, 6):
+        journal.append([value(number)], None, AT, cancellable=False)
+        journal.flush()
+    return journal
+
+
+def numbers(place: Path) -> list[int]:
+    with Directory(str(place)) as session:
+        return [
+            item.number
+            for batch in journal_file.read(session, "s-1", "main", NOTHING)
+            for item in batch.items
+        ]
+
+
+def test_a_reader_beside_an_append_over_padding_sees_all_of_it_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = padded(tmp_path)
+    seen = list[list[int]]()
+
+    def write(file: io.FileIO, data: memoryview, at: int) -> int:
+        written = os.pwrite(file.fileno(), data[:100], at)
+        seen.append(numbers(tmp_path))
+        return written
+
+    monkeypatch.setattr(append, "_write_some", write)
+    journal.append([value("x" * 1000)], None, AT, cancellable=False)
+    journal.close()
+    assert seen[:-1] == [[1, 2, 3, 4, 5]] * (len(seen) - 1)
+    assert len(seen) > 10
+    assert seen[-1] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("stays", [False, True], ids=["once", "twice"])
+def test_half_a_line_before_a_whole_one_is_damage_only_at_a_second_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool
+) -> None:
+    journal = padded(tmp_path)
+    file = tmp_path / "journals" / "main.jsonl"
+    before = file.read_bytes()
+    for number in (6, 7):
+        journal.append([value(number)], None, AT, cancellable=False)
+        journal.flush()
+    # What a reader gets whose bytes are copied while line 6 is being written, and then line 7.
+    start = len(before.rstrip()) + 1
+    mixed = bytearray(file.read_bytes())
+    mixed[start + 10 : start + 40] = before[start + 10 : start + 40]
+    (tmp_path / "journals" / "mixed").write_bytes(mixed)
+    looks = ["journals/mixed"] * (1 + stays)
+
+    def open_mixed(directory: Directory, place: str) -> tuple[io.FileIO, os.stat_result]:
+        return open_below(directory, looks.pop() if looks else place)
+
+    monkeypatch.setattr(journal_file, "open_below", open_mixed)
+    if stays:
+        with pytest.raises(SessionCorrupt, match="line 6 is damaged"):
+            numbers(tmp_path)
+    else:
+        assert numbers(tmp_path) == [1, 2, 3, 4, 5, 6, 7]
+    assert not looks
+    journal.close()

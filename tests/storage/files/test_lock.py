@@ -27,7 +27,7 @@ from sessionstore.clock import utc_now
 from sessionstore.model.liveness import Verdict
 from sessionstore.process import identity, liveness
 from sessionstore.storage.files import lock as locks
-from sessionstore.storage.files import store_marker
+from sessionstore.storage.files import os_lock, store_marker, waiting
 from sessionstore.storage.files.layout import Layout
 from tests.support.processes import Child, needs_linux, needs_root, new_session, until
 
@@ -137,6 +137,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     # Of this module alone: others wait for other things.
     clock = SimpleNamespace(sleep=pause, monotonic=time.monotonic)
     monkeypatch.setattr(locks, "time", clock)
+    monkeypatch.setattr(waiting, "time", clock)
     return made
 
 
@@ -186,7 +187,7 @@ def test_any_number_of_looks_at_once_see_a_free_lock_as_free(
     with ExitStack() as looks:
         for _ in range(3):
             file = looks.enter_context(open(path, "rb"))
-            assert not locks._is_claimed(file.fileno())
+            assert not os_lock.is_claimed(file.fileno())
             assert not locks.probe(path)[0]
     assert pauses == []
 
@@ -202,13 +203,13 @@ def test_a_look_never_refuses_a_claim_whoever_the_lock_file_names(
     dead.confirm()
     dead.close()
     looking = open(path, "rb")  # noqa: SIM115 - closed in the middle of the claim
-    assert not locks._is_claimed(looking.fileno())
+    assert not os_lock.is_claimed(looking.fileno())
 
     def pause(seconds: float) -> None:
         looking.close()
         time.sleep(seconds)
 
-    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=pause, monotonic=time.monotonic))
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(sleep=pause, monotonic=time.monotonic))
     locks.acquire(path, identity.new_owner(utc_now()), timeout=0.0).close()
     assert looking.closed
 

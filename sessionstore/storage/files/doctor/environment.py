@@ -25,6 +25,10 @@ _VOLATILE = {
     "ramfs": "it is in memory, and gone after a reboot: choose a disk for what must survive one",
     "overlay": "if it is the layer of a container it goes with the container: mount a volume",
 }
+_UNFIT = {
+    "fuse.gocryptfs": "it mixes up files that are replaced while somebody looks at them: a reader"
+    " may get half a state, and a save a RevisionConflict",
+}
 _LOW_SPACE, _NO_SPACE = 1 << 30, 64 << 20
 _LOW_INODES, _NO_INODES = 10_000, 100
 _LOW_SHARE = 0.05
@@ -119,6 +123,9 @@ def _format(layout: Layout) -> Diagnosis:
 def _file_system(layout: Layout) -> Diagnosis:
     local, kind = mounts.is_local(layout.root)
     name = printable(kind, limit=40)
+    if kind in _UNFIT:
+        advice = "choose another root: encfs, or a file system on an encrypted disk"
+        return Diagnosis("file system", FAIL, f"unfit: {name}: {_UNFIT[kind]}", advice)
     if kind in _VOLATILE:
         return Diagnosis("file system", WARN, name, _VOLATILE[kind])
     if local:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from sessionstore.model.ids import random_hex
@@ -38,7 +38,15 @@ from sessionstore.storage.files.index.database import (
     set_facts,
 )
 from sessionstore.storage.files.index.observation import Observation, SessionObserver
-from sessionstore.storage.files.index.schema import INDEXES, REMOVE, STORE, Row
+from sessionstore.storage.files.index.schema import (
+    INDEXES,
+    REMOVE,
+    REMOVE_LABELS,
+    STORE,
+    STORE_LABEL,
+    Row,
+    label_rows,
+)
 from sessionstore.storage.files.layout import Layout
 
 _BATCH = 500
@@ -237,14 +245,24 @@ def _fold(
     return found
 
 
-def store(connection: Connection, rows: Iterable[Row], gone: Sequence[str]) -> None:
+def store(connection: Connection, rows: list[Row], gone: Sequence[str]) -> None:
     """Store what was read in this transaction, and remove the rows of sessions that are gone."""
     connection.executemany(STORE, rows)
+    connection.executemany(REMOVE_LABELS, [(row.id,) for row in rows])
+    connection.executemany(STORE_LABEL, label_rows(rows))
     if gone:
-        connection.executemany(REMOVE, [(session_id,) for session_id in gone])
-        count_removal(connection)
+        remove(connection, gone)
 
 
-def count_removal(connection: Connection) -> None:
-    """Record that rows were removed, for a comparison that counts them meanwhile."""
+def remove(connection: Connection, gone: Sequence[str]) -> None:
+    """Remove the rows of these sessions, and record that, for a comparison that counts rows."""
+    for sql in (REMOVE, REMOVE_LABELS):
+        connection.executemany(sql, [(session_id,) for session_id in gone])
     set_facts(connection, removals=random_hex(8))
+
+
+def remove_all(connection: Connection) -> None:
+    """Remove the rows of all sessions."""
+    connection.execute("DELETE FROM sessions")
+    connection.execute("DELETE FROM labels")
+    remove(connection, ())

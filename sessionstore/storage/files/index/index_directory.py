@@ -16,7 +16,7 @@ from sessionstore.log import about, logger
 from sessionstore.model.ids import random_hex
 from sessionstore.storage.files.layout import Layout, opened_trash
 
-FORMAT = 2
+FORMAT = 3
 """Of the index that this version makes. One of another format is another version's, and stays."""
 DATABASE = "rows.sqlite"
 UNUSED = 30 * 86400.0

@@ -225,6 +225,16 @@ def _as_it_is(item: SessionSummary) -> SessionSummary:
     return item
 
 
+def _lead(opened: Database, query: SessionQuery) -> int | None:
+    """Return the number of the label that lets the fewest pass; None if another filter does."""
+    asked = query_sql.leads(query) if query.labels else []
+    if len(asked) < 2:
+        return 0
+    counts = [count for ((count,),) in opened.snapshot(asked)]
+    rarest = counts.index(min(counts))
+    return rarest if rarest < len(query.labels) else None
+
+
 class _Changed(Exception):
     """Something else than a claim has changed the file of a row."""
 
@@ -269,10 +279,15 @@ class _ListingRun:
         self._read_live()
         ids = list(self._live)
         some = [ids[start : start + _ASKED] for start in range(0, len(ids), _ASKED)]
+        leads = [_lead(self._opened, query) for query in queries]
         found = iter(
             # All of one moment: a session that is claimed in between is counted once.
             self._opened.snapshot(
-                [query_sql.count_sql(query, among) for query in queries for among in (None, *some)]
+                [
+                    query_sql.count_sql(query, among, lead)
+                    for query, lead in zip(queries, leads, strict=True)
+                    for among in (None, *some)
+                ]
             )
         )
         numbers = []
@@ -327,10 +342,11 @@ class _ListingRun:
     ) -> Iterator[tuple[Position, SessionSummary | None]]:
         """Yield what may match, with its position in the order; None for what no longer does."""
         query = replace(self._query, after=after)
+        lead = _lead(self._opened, query)
         live = [item for item in self._live.values() if item is not None and query.matches(item)]
         sources: list[Iterator[_Positioned]] = [
             ((query.position(item), item) for item in query.sort(live)),
-            *(self._rows(stream, after) for stream in query_sql.streams(query)),
+            *(self._rows(stream, after) for stream in query_sql.streams(query, lead)),
         ]
         merged = heapq.merge(*sources, key=lambda one: query.sort_key(one[0]))
         size = _FIRST

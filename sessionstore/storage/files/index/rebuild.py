@@ -17,9 +17,9 @@ from sessionstore.log import about, logger
 from sessionstore.model.ids import is_id
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.index.database import PATIENT, Database, SQLError
-from sessionstore.storage.files.index.index import Index, count_removal, store
+from sessionstore.storage.files.index.index import Index, remove, remove_all, store
 from sessionstore.storage.files.index.observation import SessionObserver
-from sessionstore.storage.files.index.schema import REMOVE, Row, signature_values
+from sessionstore.storage.files.index.schema import Row, signature_values
 from sessionstore.storage.files.layout import Layout
 
 _WINDOW = 100_000
@@ -90,8 +90,7 @@ class _Comparison:
                     self._remove_gone(observer)
         except FileNotFoundError:  # a store without sessions yet
             with self._opened.transaction(PATIENT) as connection:
-                connection.execute("DELETE FROM sessions")
-                count_removal(connection)
+                remove_all(connection)
         self._index.end_comparison(self._opened, number)
         outcome = Outcome(self._seen, self._changed, self._removed)
         taken = time.monotonic() - self._begin
@@ -185,9 +184,8 @@ class _Comparison:
             if any(not observer.is_there(session_id) for session_id in found):
                 with self._opened.transaction(PATIENT) as connection:
                     # Looked at again in here: one that is made anew meanwhile may have a row.
-                    gone = [(one,) for one in found if not observer.is_there(one)]
-                    connection.executemany(REMOVE, gone)
-                    count_removal(connection)
+                    gone = [one for one in found if not observer.is_there(one)]
+                    remove(connection, gone)
                 self._removed += len(gone)
             self._say()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +38,8 @@ class Row(NamedTuple):
     started: float | None
     interrupted: int
     recoveries: int
+    labels: str | None
+    """As JSON; None if it has none. Table ``labels`` has them one by one."""
     shown: str | None
     """What a listing shows, as JSON; None if it was too long."""
 
@@ -55,30 +57,40 @@ TABLES = (
         id TEXT PRIMARY KEY, inode INTEGER, size INTEGER, mtime_ns INTEGER,
         status TEXT, goal_id TEXT, agent_id TEXT, stream_id TEXT, correlation_id TEXT,
         forked_from TEXT, updated REAL, started REAL,
-        interrupted INTEGER, recoveries INTEGER, shown TEXT
+        interrupted INTEGER, recoveries INTEGER, labels TEXT, shown TEXT
     )""",
+    """CREATE TABLE labels (
+        id TEXT, key TEXT, value TEXT, status TEXT, updated REAL, started REAL,
+        PRIMARY KEY (id, key)
+    ) WITHOUT ROWID""",
 )
 
 # Made once the first rows are in: sorting them all at once is faster than placing each.
 INDEXES = tuple(
-    f"CREATE INDEX IF NOT EXISTS {name} ON sessions {what}"
+    f"CREATE INDEX IF NOT EXISTS {name} ON {what}"
     for name, what in (
-        ("by_updated", "(updated)"),
-        ("by_started", "(started)"),
-        ("by_status", "(status, updated)"),
-        ("by_status_started", "(status, started)"),
-        ("by_status_id", "(status, id)"),
-        ("by_interrupted", "(updated) WHERE interrupted = 1"),
-        ("by_goal", "(goal_id, updated) WHERE goal_id <> ''"),
-        ("by_agent", "(agent_id, updated) WHERE agent_id <> ''"),
-        ("by_stream", "(stream_id, updated) WHERE stream_id <> ''"),
-        ("by_correlation", "(correlation_id, updated) WHERE correlation_id <> ''"),
-        ("by_parent", "(forked_from) WHERE forked_from <> ''"),
+        ("by_updated", "sessions (updated)"),
+        ("by_started", "sessions (started)"),
+        ("by_status", "sessions (status, updated)"),
+        ("by_status_started", "sessions (status, started)"),
+        ("by_status_id", "sessions (status, id)"),
+        ("by_interrupted", "sessions (updated) WHERE interrupted = 1"),
+        ("by_goal", "sessions (goal_id, updated) WHERE goal_id <> ''"),
+        ("by_agent", "sessions (agent_id, updated) WHERE agent_id <> ''"),
+        ("by_stream", "sessions (stream_id, updated) WHERE stream_id <> ''"),
+        ("by_correlation", "sessions (correlation_id, updated) WHERE correlation_id <> ''"),
+        ("by_parent", "sessions (forked_from) WHERE forked_from <> ''"),
+        # SQLite adds the id to each: the rows of one status come in the order of the listing.
+        ("by_label", "labels (key, value, status, updated)"),
+        ("by_label_started", "labels (key, value, status, started)"),
+        ("by_label_id", "labels (key, value, status)"),
     )
 )
 
 STORE = f"INSERT OR REPLACE INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - only question marks
 REMOVE = "DELETE FROM sessions WHERE id = ?"
+STORE_LABEL = "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?)"
+REMOVE_LABELS = "DELETE FROM labels WHERE id = ?"
 
 
 def signature_values(signature: Signature) -> tuple[int, int, int]:
@@ -98,7 +110,7 @@ def row_of(state: SessionState, signature: Signature) -> Row:
         state.is_interrupted,
     )
     latest = state.latest_checkpoint_id if state.is_resumable else None
-    shown = _to_json()(  # the fields of a summary, in their order, from the status on
+    shown = _to_json()(  # the fields of a summary, in their order, from the status on, no labels
         (
             status, state.goal_id, state.agent_id, state.stream_id, state.correlation_id, parent,
             state.entry_point, state.revision, state.incarnation, times.started_at,
@@ -120,6 +132,7 @@ def row_of(state: SessionState, signature: Signature) -> Row:
         clock.seconds(times.started_at),
         interrupted,
         min(recovery.count, LARGEST) if recovery else 0,
+        _to_json()(state.labels).decode() if state.labels else None,
         shown.decode() if len(shown) <= _SHOWN_LIMIT else None,
     )
 
@@ -136,5 +149,27 @@ def summary_of(row: Row) -> SessionSummary | None:
     """Return the summary that a row keeps, or None if it was too long for it."""
     if row.shown is None:
         return None
-    status, *others = json.loads(row.shown)
-    return SessionSummary(row.id, None, SessionStatus(status), *others)
+    status, goal_id, agent_id, stream_id, correlation_id, *others = json.loads(row.shown)
+    return SessionSummary(
+        row.id,
+        None,
+        SessionStatus(status),
+        goal_id,
+        agent_id,
+        stream_id,
+        correlation_id,
+        _labels_of(row),
+        *others,
+    )
+
+
+def label_rows(rows: list[Row]) -> Iterator[tuple[str | float | None, ...]]:
+    """Yield what the table of labels has of these sessions."""
+    for row in rows:
+        for key, value in _labels_of(row).items():
+            yield row.id, key, value, row.status, row.updated, row.started
+
+
+def _labels_of(row: Row) -> dict[str, str]:
+    found: dict[str, str] = json.loads(row.labels) if row.labels else {}
+    return found
