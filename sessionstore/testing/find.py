@@ -33,6 +33,8 @@ FOUND: tuple[tuple[dict[str, Any], str], ...] = (
     ({"labels": {"user": "42"}}, "done paused"),
     ({"labels": {"user": "42", "env": "test"}}, "paused"),
     ({"labels": {"user": "42", "env": "prod"}}, ""),
+    ({"labels": {"user": "7", "env": "test"}}, ""),
+    ({"labels": {"env": "42"}}, ""),
     ({"labels": {"user": "4"}}, ""),
     ({"labels": {"title": ""}}, "done"),
     ({"labels": {"user": "42"}, "status": "completed"}, "done"),

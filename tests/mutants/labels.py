@@ -7,7 +7,7 @@ from tests.mutants.mutant import FILES, Mutant
 _INDEX = "storage/files/index/"
 _ROWS = "tests/storage/files/index/test_labels.py::"
 _LABELS = "tests/model/test_labels.py::"
-_AS_SCANNED = _ROWS + "test_labels_find_what_a_scan_finds_whichever_filter_leads"
+_COUNTED = FILES + "test_what_the_states_say_is_selected_counted_and_listed"
 _FOLLOWS = _ROWS + "test_the_table_follows_every_change_and_removal"
 
 MUTANTS = (
@@ -34,7 +34,7 @@ MUTANTS = (
                 'f"(EXISTS (SELECT 1 FROM labels AS other WHERE {same}) OR 1)"',
             ),
         ),
-        _AS_SCANNED,
+        _COUNTED,
     ),
     Mutant(
         "the index looks for a value of any key",
@@ -46,14 +46,14 @@ MUTANTS = (
                 '"(labels.key = ? OR 1) AND labels.value = ?"',
             ),
         ),
-        _AS_SCANNED,
+        _COUNTED,
     ),
     Mutant(
         "a dirty row is listed by its old labels",
         10,
         _INDEX + "lookup.py",
         (("if row.id not in self._live:", "if row.id not in self._live or self._query.labels:"),),
-        FILES + "test_a_session_is_found_by_the_labels_that_are_stored_held_or_not",
+        _ROWS + "test_a_held_session_is_found_once_and_by_what_its_file_says",
     ),
     Mutant(
         "a dirty row is counted by its old labels",
@@ -65,7 +65,7 @@ MUTANTS = (
                 "total - sum(number for (number,) in live if not query.labels)",
             ),
         ),
-        FILES + "test_a_session_is_found_by_the_labels_that_are_stored_held_or_not",
+        _ROWS + "test_a_held_session_is_found_once_and_by_what_its_file_says",
     ),
     Mutant(
         "the last label of a session stays in the index",

@@ -116,6 +116,25 @@ def test_the_table_follows_every_change_and_removal(tmp_path: Path) -> None:
     assert rows(tmp_path) == set()
 
 
+def test_a_held_session_is_found_once_and_by_what_its_file_says(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path, durability="process")
+    store.create("g", session_id="s", labels={"user": "1", "stage": "one"}).pause()
+
+    def found(**labels: str) -> list[str]:
+        ids = [item.session_id for item in store.find(labels=labels)]
+        assert store.count(labels=labels) == len(ids)
+        return ids
+
+    assert found(user="1") == ["s"]
+    assert rows(tmp_path) == {("s", "user", "1"), ("s", "stage", "one")}
+    with store.claim("s") as session:
+        session.state.labels["stage"] = "two"
+        session.save()
+        assert rows(tmp_path) == {("s", "user", "1"), ("s", "stage", "one")}
+        assert (found(user="1"), found(stage="one"), found(stage="two")) == (["s"], [], ["s"])
+    assert (found(user="1"), found(stage="one"), found(stage="two")) == (["s"], [], ["s"])
+
+
 def test_a_status_that_changes_changes_with_its_labels(tmp_path: Path) -> None:
     store = SessionStore(tmp_path, durability="process")
     store.create("g", session_id="s", labels={"user": "1"}).pause()
