@@ -33,6 +33,8 @@ _TOPICS = (
     "concurrency",
     "find",
     "harness",
+    "journal",
+    "journal_refusals",
     "lifecycle",
     "recovery",
     "resume",
@@ -48,6 +50,8 @@ from sessionstore.testing.claim import ClaimContract  # noqa: E402
 from sessionstore.testing.concurrency import ConcurrencyContract  # noqa: E402
 from sessionstore.testing.find import FindContract  # noqa: E402
 from sessionstore.testing.harness import BackendT, Harness  # noqa: E402
+from sessionstore.testing.journal import JournalContract  # noqa: E402
+from sessionstore.testing.journal_refusals import JournalRefusalContract  # noqa: E402
 from sessionstore.testing.lifecycle import LifecycleContract  # noqa: E402
 from sessionstore.testing.recovery import RecoveryContract  # noqa: E402
 from sessionstore.testing.resume import ResumeContract  # noqa: E402
@@ -67,6 +71,8 @@ class BackendContract(
     RecoveryContract[BackendT],
     CheckContract[BackendT],
     CancelContract[BackendT],
+    JournalContract[BackendT],
+    JournalRefusalContract[BackendT],
     AsyncContract[BackendT],
 ):
     """Everything that a backend, and a store over it, has to do."""

@@ -391,6 +391,29 @@ def test_a_worker_waits_for_the_answer_and_then_goes_on_with_it(
     assert ended["progress"]["path"] == ["draft", "discard"]
 
 
+# --- transcript.py -------------------------------------------------------------------------------
+
+
+def test_a_chat_that_is_killed_has_each_message_once(examples: Examples) -> None:
+    *lines, kills = examples.run("transcript.py")
+    assert re.fullmatch(r"killed [1-9]\d* times", kills)
+    questions = [line.partition(": ")[2] for line in lines if " user: " in line]
+    answers = [line.partition(": ")[2] for line in lines if " assistant: " in line]
+    assert len(questions) == len(set(questions)) == 5
+    assert answers == [f"You said: {question}" for question in questions]
+    assert len(lines) == 10
+
+
+def test_a_transcript_is_read_while_its_worker_is_gone(examples: Examples, root: Path) -> None:
+    worker = examples.start("transcript.py", "work", "--root", root)
+    file = root / "sessions/chat-1/journals/messages.jsonl"
+    worker.until(lambda: file.exists() and b"assistant" in file.read_bytes())
+    worker.kill()
+    lines = examples.run("transcript.py", "read", "--root", root)
+    assert lines[0].split(":")[0].split() == ["1", "user"]
+    assert stored(root)["chat-1"]["revision"] == 1  # no state was saved
+
+
 # --- ops_list_resumable.sh -----------------------------------------------------------------------
 
 

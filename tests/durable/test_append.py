@@ -17,7 +17,8 @@ import pytest
 
 from sessionstore.durable import append
 from sessionstore.durable.append import AppendFile, End, FlushFailed
-from tests.support.processes import needs_linux
+from tests.faults.support.images import Unavailable, image
+from tests.support.processes import needs_linux, needs_root
 
 NOTHING = End(0, 0)
 
@@ -478,6 +479,38 @@ def test_an_append_over_padding_that_was_interrupted_leaves_nothing_of_it_or_all
     append_flushed(log, b"new\n")
     log.close()
     assert path.read_bytes() == b"line\n" * 3 + b"a longer line\n" * is_there + b"new\n"
+
+
+@needs_root("it mounts an image")
+def test_a_flush_of_an_append_over_padding_commits_no_journal() -> None:
+    try:
+        with image("ext4") as disk:
+            [source] = [
+                line.split()[0]
+                for line in Path("/proc/mounts").read_text().splitlines()
+                if line.split()[1] == str(disk.path)
+            ]
+            [journal] = Path("/proc/fs/jbd2").glob(f"{Path(source).name}-*")
+
+            def commits() -> int:
+                return int((journal / "info").read_text().split()[0])
+
+            path = disk.path / "log"
+            path.touch()
+            log = open_log(path)
+            line = b"x" * 499 + b"\n"
+            grown = commits()
+            for _ in range(35):  # the file has 32 KiB by then
+                append_flushed(log, line)
+            before = commits()
+            assert before > grown
+            for _ in range(20):
+                append_flushed(log, line)
+            assert path.stat().st_size == 32 * KIB
+            assert commits() == before
+            log.close()
+    except Unavailable as error:
+        pytest.skip(str(error))
 
 
 # --- before and after ----------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_killed_before_any_change_every_append_is_there_whole_or_not_at_all(
         reached = views.index(found, reached)  # what was there once never goes back
         check_others_go_on(root, found, resumes=tried % 2 == 0)
     assert reached == len(views) - 1, "an operation that did everything but answer is not there"
-    tally("kill points of journals", promise=1, cases=len(changing))
+    tally("journals: kill points", promise=1, cases=len(changing))
 
 
 def check_others_go_on(root: Path, found: View, *, resumes: bool) -> None:
@@ -140,7 +140,7 @@ def test_a_call_that_fails_gives_a_typed_error_and_the_next_append_is_there(
                 check_others_go_on(root, view(root), resumes=tried % 2 == 0)
             except AssertionError as error:
                 wrong.append(f"{answer} from {call}: {result}: {error}")
-    tally("injected errors of journals", promise=3, cases=tried, violations=len(wrong))
+    tally("journals: injected errors", promise=3, cases=tried, violations=len(wrong))
     assert not wrong, "\n".join(wrong)
     assert outcomes >= {
         "StorageError",
@@ -155,7 +155,9 @@ def check_outcome(
     if outcome == "returned":
         assert found == views[-1], "it returned without having worked"
         # A flush that a signal interrupted has not failed: it goes on. What stays is cleaned up.
-        assert answer == "EINTR" or call.name == "unlinkat", "passed over"
+        # An append for whose padding there is no room is written without.
+        is_too_full = call.name == "pwrite64" and answer in ("ENOSPC", "EDQUOT")
+        assert answer == "EINTR" or call.name == "unlinkat" or is_too_full, "passed over"
     elif outcome == "DurabilityUncertain":
         assert found == views[-1], "told of an append that is not there"
         assert call.name == "fdatasync", "uncertain without reason"

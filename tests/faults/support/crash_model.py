@@ -4,7 +4,8 @@ The model is harsher than any one file system: a name operation is durable once 
 flushed and not before, and what was not flushed may have happened or not, in any combination.
 A rename or an exchange within one directory is atomic; one between two directories is two
 operations. Bytes are durable once their file was flushed; until then a file may be empty, too
-short, full of zeros, or have one half of what was written.
+short, full of zeros, or have one half of what was written. Where bytes were written at an offset,
+any sectors of 512 bytes may be lost.
 
 What only the store's own cleaning looks at (temporary names, lock files, trash) varies along with
 the rest instead of being multiplied with it, unless everything is asked for.
@@ -14,9 +15,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
+from math import prod
 from pathlib import Path
 
 from tests.faults.support.crash_calls import Call
@@ -36,6 +39,8 @@ class File:
     durable: bytes = b""
     now: bytes = b""
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)  # None: truncate
+    in_place: bool = False
+    """Whether bytes are written at offsets: then each sector survives or is lost by itself."""
     number: int = field(default_factory=_numbers.__next__)
 
     def write(self, offset: int, data: bytes) -> None:
@@ -51,6 +56,8 @@ class File:
 
     def options(self) -> list[bytes]:
         """Return every content that a power cut may leave."""
+        if self.in_place:
+            return in_place_options(self.durable, self.pending)
         found = [self.durable]
         for offset, data in self.pending:
             before = found[-1]
@@ -69,6 +76,34 @@ def _written(content: bytes, offset: int, data: bytes | None) -> bytes:
     if data is None:
         return content[:offset].ljust(offset, b"\0")
     return content[:offset].ljust(offset, b"\0") + data + content[offset + len(data) :]
+
+
+SECTOR = 512
+_SAMPLE = 64  # of the ways in which sectors may survive, where there are more
+
+
+def in_place_options(durable: bytes, pending: list[tuple[int, bytes | None]]) -> list[bytes]:
+    """Return what may be left of a file: any size that it had, in each sector any content of it.
+
+    A sector that was never written holds zeros.
+    """
+    steps = [durable]
+    for offset, data in pending:
+        steps.append(_written(steps[-1], offset, data))
+    sizes = list(dict.fromkeys(map(len, steps)))
+    longest = max(sizes)
+    contents = [
+        list(dict.fromkeys(step[at : at + SECTOR].ljust(SECTOR, b"\0") for step in steps))
+        for at in range(0, longest, SECTOR)
+    ]
+    ways = prod(map(len, contents))
+    chosen: Iterable[tuple[bytes, ...]] = product(*contents)
+    if ways > _SAMPLE:
+        chance = random.Random(ways)
+        chosen = [tuple(map(chance.choice, contents)) for _ in range(_SAMPLE)]
+        chosen += [tuple(one[0] for one in contents), tuple(one[-1] for one in contents)]
+    found = [b"".join(sectors)[:size] for sectors in chosen for size in sizes]
+    return list(dict.fromkeys([durable, *found, steps[-1]]))
 
 
 Names = dict[str, "File | Folder | None"]
@@ -213,6 +248,12 @@ class Disk:
         file.write(self._offsets[fd], data[:result])
         self._offsets[fd] += result
 
+    def _do_pwrite64(self, result: int, fd: int, data: bytes, _: int, offset: int) -> None:
+        if isinstance(file := self._open.get(fd), File):
+            assert len(data) >= result, "strace has to record all bytes (-s)"
+            file.in_place = True
+            file.write(offset, data[:result])
+
     def _do_ftruncate(self, _: int, fd: int, size: int) -> None:
         file = self._open.get(fd)
         if isinstance(file, File) and len(file.now) != size:
@@ -293,7 +334,7 @@ class Disk:
         options: list[bytes] | list[Names]
         if isinstance(inode, File):
             options = inode.options()
-            if not everything and len(options) > 2:
+            if not everything and len(options) > 2 and not inode.in_place:
                 self._turn += 1  # one of the ways to be damaged: all are damage alike
                 options = [options[0], options[1 + self._turn % (len(options) - 2)], options[-1]]
         elif everything:

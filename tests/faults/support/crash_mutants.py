@@ -8,12 +8,13 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from sessionstore.durable import append, replace
 from sessionstore.durable import directory as directory_
-from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.version import Version
 from sessionstore.storage.files import claim, create, state_file
 from sessionstore.storage.files.create import Built
+from sessionstore.storage.files.journal_file import JournalFile
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.journal import NONE, Journals
 
@@ -153,6 +154,14 @@ def copies() -> None:
     claim.linked = linked  # type: ignore[attr-defined, assignment]
 
 
+def journal_not_flushed() -> None:
+    append._flush_data = lambda fd: None
+
+
+def journal_names_not_flushed() -> None:
+    JournalFile._anchor = lambda self: None  # type: ignore[method-assign]
+
+
 def nothing() -> None:
     pass
 
@@ -172,4 +181,6 @@ MUTANTS: dict[str, Callable[[], None]] = {
     "checkpoint without an anchor": no_anchor,
     "checkpoint name not flushed": checkpoint_name_not_flushed,
     "checkpoint bytes not flushed": checkpoint_bytes_not_flushed,
+    "journal not flushed": journal_not_flushed,
+    "journal names not flushed": journal_names_not_flushed,
 }

@@ -127,15 +127,15 @@ def _checkpoints(root: str) -> dict[str, str | None]:
 
 
 def record(
-    root: Path, trace: Path, durability: str, *, mutant: str = "none", steps: str = LIFE
+    root: Path, trace: Path, durability: str, *, mutant: str = "none", steps: str = LIFE, **by: str
 ) -> list[crash_calls.Call]:
-    """Run ``live`` under strace; return its system calls."""
+    """Run ``live``, of another module ``by``, under strace; return its system calls."""
     subprocess.run(
         [
             *("strace", "-f", "-qq", "-y", "-s", "1000000", "--seccomp-bpf", "-o", str(trace)),
             *("-e", f"trace={crash_calls.CALLS}", "-e", "signal=none"),
             *(sys.executable, "-c"),
-            "import sys; from tests.faults.support.crash_record import live; live(*sys.argv[1:])",
+            f"import sys; from {by.get('module', __name__)} import live; live(*sys.argv[1:])",
             *(str(root), durability, mutant, steps),
         ],
         check=True,
