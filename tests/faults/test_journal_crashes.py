@@ -35,7 +35,7 @@ def test_what_was_appended_is_there_whole_and_in_order_whatever_a_power_cut_leav
     tried = crash(tmp_path, "power", "none")
     assert tried.crashes >= 100
     assert tried.torn >= 10, "no append was torn"
-    tally("crash states of journals", promise=2, cases=tried.crashes)
+    tally("journals: crash states", promise=2, cases=tried.crashes)
 
 
 @linux
@@ -43,7 +43,7 @@ def test_what_was_appended_is_there_whole_and_in_order_whatever_a_power_cut_leav
 def test_in_process_mode_a_checkpoint_keeps_what_was_appended_before_it(tmp_path: Path) -> None:
     tried = crash(tmp_path, "process", "none")
     assert tried.crashes >= 200  # less is flushed, so more may be left
-    tally("crash states of journals", promise=2, cases=tried.crashes)
+    tally("journals: crash states", promise=2, cases=tried.crashes)
 
 
 @linux

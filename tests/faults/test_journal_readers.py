@@ -38,7 +38,7 @@ def test_readers_beside_a_fast_writer_miss_nothing_see_nothing_torn_and_never_go
     read = sum(item["read"] for item in told)
     assert read >= RECORDS
     assert SessionStore(tmp_path).journal(SESSION).count() == appended
-    tally("records read beside a writer", promise=4, cases=read)
+    tally("journals: records read beside a writer", promise=4, cases=read)
 
 
 def test_a_reader_beside_a_rewrite_sees_the_old_records_or_the_new_and_counts_one_of_them(
@@ -58,7 +58,7 @@ def test_a_reader_beside_a_rewrite_sees_the_old_records_or_the_new_and_counts_on
             assert len(values) == 5 + values[0][0] % 3
             assert view.count() in (5, 6, 7)
         writer.join()
-    tally("records read beside a writer", promise=4, cases=looks)
+    tally("journals: records read beside a writer", promise=4, cases=looks)
 
 
 def appended_by(worker: int, turn: int) -> list[list[int]]:
@@ -99,7 +99,7 @@ def test_appends_of_many_threads_are_whole_and_what_returned_is_read(tmp_path: P
     store = SessionStore(tmp_path)
     last = store.journal(SESSION).read(everything=True)[-1].number
     assert store.load(SESSION).journals["main"][0] == last
-    tally("races of journals", promise=1, cases=workers * turns)
+    tally("journals: races", promise=1, cases=workers * turns)
 
 
 def test_appends_of_many_tasks_are_whole_also_where_tasks_are_cancelled(tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ def test_appends_of_many_tasks_are_whole_also_where_tasks_are_cancelled(tmp_path
     wavering = [record for record in records if record.value[0] == workers]
     assert len(wavering) <= turns
     assert [record.number for record in records] == list(range(1, len(records) + 1))
-    tally("races of journals", promise=1, cases=len(records))
+    tally("journals: races", promise=1, cases=len(records))

@@ -31,6 +31,13 @@ KINDS = (
     "looks",
     "races",
     "corrupt inputs",
+    "journals: kill points",
+    "journals: injected errors",
+    "journals: crash states",
+    "journals: power cuts",
+    "journals: races",
+    "journals: records read beside a writer",
+    "journals: corrupt inputs",
 )
 PROMISES = range(1, 13)
 

@@ -2,8 +2,8 @@
 
     python -m tools.docs.step_table docs/how-to/steps.md
 
-In each way a process makes a step, a checkpoint and a step, and stops. Another one goes on and makes
-both steps again.
+In each way a process makes a step, a checkpoint and a step, and stops. Another one goes on and
+makes both steps again.
 """
 
 from __future__ import annotations
@@ -30,22 +30,27 @@ Run = Session[SessionState]
 
 
 def dies(_: Run) -> None:
+    """End the process as a crash does."""
     os._exit(0)
 
 
 def resumes(store: Store) -> Run:
+    """Resume the latest."""
     return store.resume(ID)
 
 
 def first(store: Store) -> str:
+    """Return the id of the first checkpoint."""
     return store.checkpoint_names(ID)[0]
 
 
 def forks(store: Store) -> Run:
+    """Fork, and resume the fork."""
     return store.resume(store.fork(ID, new_id="copy"))
 
 
 def edits(session: Run) -> None:
+    """Pause, and edit the session."""
     session.pause()
     with SessionStore(session.directory.parents[1]).edit(ID) as edited:
         edited.state.data_buffer["edited"] = True
