@@ -15,6 +15,7 @@ from sessionstore.model.query import SessionQuery
 from sessionstore.model.state import SessionResult, SessionState, SessionStatus
 from sessionstore.operations import checkpoint_names, journal_copy
 from sessionstore.session import create, inspect
+from sessionstore.session.prepared_write import Keep
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.report import Progress
@@ -73,7 +74,7 @@ def fork(
     writer.finish_create(backend, writer.begin_save(), journals)
     try:
         # A checkpoint of its own, so that it can be resumed without its parent.
-        writer.run(lambda: writer.begin_checkpoint(FORK, None))
+        writer.run(lambda: writer.prepare((), keep=Keep(FORK)))
     except BaseException:
         with suppress(SessionStoreError):  # whole or not at all
             writer.claim.delete()
