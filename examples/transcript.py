@@ -80,8 +80,8 @@ def main() -> None:
     store = SessionStore(given.root, create=given.role == "work")
     try:
         work(store) if given.role == "work" else read(store)
-    except SessionEnded as ended:
-        print(f"nothing to do: {ended}")
+    except SessionEnded:
+        pass  # it is done: the last worker was killed right after its end
 
 
 if __name__ == "__main__":
