@@ -94,7 +94,7 @@ class OpenJournal:
         *,
         anew: bool = False,
     ) -> Appended:
-        if self._recorded is not None and not anew:
+        if self._recorded is not None and not anew and not self._is_short:
             return appender.append(values, key, at, cancellable=True)
         last = appender.end.number
         ways_back = list[Rewind]()
@@ -103,13 +103,14 @@ class OpenJournal:
             ways_back.append(Rewind(min(one.back_to, last), max(one.upto, last)))
             last = ways_back[-1].number
         recorded = last
-        if last < self._saved.number:  # its end was lost: those numbers are not given again
+        if self._is_short and last < self._saved.number:  # what was lost keeps its numbers
             ways_back.append(Rewind(last, self._saved.number))
             last = ways_back[-1].number
         if anew and last:
             ways_back.append(Rewind(0, last))
         try:
             appended = appender.append([*ways_back, *values], key, at, cancellable=True)
+            self._is_short = False
             if self._recorded is None:
                 self._recorded = recorded
         except BaseException:
@@ -124,6 +125,7 @@ class OpenJournal:
     def _opened(self) -> JournalAppender:
         if self._appender is None:
             self._appender = self._claim.open_journal(self._name, self._saved)
+            self._is_short = self._appender.end.number < self._saved.number
             self._find_recorded()
         return self._appender
 

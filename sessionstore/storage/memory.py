@@ -25,6 +25,7 @@ from sessionstore.model import codec, mending
 from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
+from sessionstore.model.summary import later_of
 from sessionstore.process import identity
 from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
@@ -188,6 +189,15 @@ class MemoryBackend(Backend):
             at = 0
         # An item is a copy: what the application does to a value changes nothing that is kept.
         return (deepcopy(batch) for batch in batches[at:])
+
+    def last_appended_at(self, session_id: str) -> str | None:
+        last: str | None = None
+        kept = self._sessions.get(session_id)
+        for batches in list(kept.journals.values()) if kept else ():
+            items = reversed([item for batch in batches[-1:] for item in batch.items])
+            at = next((item.at for item in items if isinstance(item, JournalRecord)), None)
+            last = at if last is None else later_of(last, at)
+        return last
 
     def importer(self) -> SessionImporter:
         return MemoryImporter(self)
@@ -381,7 +391,8 @@ class MemoryJournal(JournalAppender):
                     if isinstance(item, Rewind)
                     else JournalRecord(number, at, from_json(item), key if is_last else None)
                 )
-            self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
+            if kept:
+                self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
         return Appended(number)
 
     def flush(self, appended: Appended | None = None) -> None:

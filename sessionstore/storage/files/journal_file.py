@@ -94,7 +94,8 @@ class JournalFile(JournalAppender):
 
     @property
     def end(self) -> Position:
-        end = self._appended.settle().known
+        with storage_errors("look for the end of", self.path):
+            end = self._appended.settle().known
         return Position(end.number, end.offset)
 
     @property
@@ -105,8 +106,8 @@ class JournalFile(JournalAppender):
     def append(
         self, items: Sequence[bytes | Rewind], key: str | None, at: str, *, cancellable: bool
     ) -> Appended:
-        self._check(cancellable)
         with storage_errors("append to", self.path):
+            self._check(cancellable)
             self._renew_if_failed()
             if self._power:
                 self._anchor()
@@ -150,7 +151,7 @@ class JournalFile(JournalAppender):
             with storage_errors("flush", self.path):
                 self._renew_if_failed()
                 self._anchor()
-            file, end = self._appended, self._appended.settle()
+                file, end = self._appended, self._appended.settle()
         elif self._power and appended.flush is not None:
             file, end = appended.flush
         else:
@@ -260,11 +261,9 @@ class JournalFile(JournalAppender):
 
     @contextmanager
     def _copied(self, journals: Directory, file: io.FileIO, length: int) -> Iterator[io.FileIO]:
-        """Put a copy of the first bytes of ``file`` in its place once the block is done with it.
-
-        Race: Journal written anew. The copy is locked before it gets the name, so that no other
-        process ever finds the journal without a lock as long as this one goes on with it.
-        """
+        """Put a copy of the first bytes of ``file`` in its place once the block is done with it."""
+        # Race: Journal written anew. The copy is locked before it gets the name: no other process
+        # finds the journal without a lock while this one goes on with it.
         name = replace.temporary_name()
         copy: io.FileIO | None = None
         try:
