@@ -34,6 +34,8 @@ class OpenJournal:
         self._mutex = threading.RLock()
         """Held while something is written, not while it is flushed; never in a forked child."""
         self._appender: JournalAppender | None = None
+        self._is_short = False
+        """Whether it ends before where the stored state says: its end was lost."""
         self._keys: dict[str, int] | None = None
 
     def append(self, values: Sequence[bytes], key: str | None, at: str) -> Appended:
