@@ -36,6 +36,7 @@ PADDING = b" \n\0"
 
 _BLOCK = 4096
 _PADDING_LIMIT = 256 * 1024
+_NO_ROOM = errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG
 _FLUSHES_BEFORE_PADDING = 2
 """Most claims append once or twice: for them padding would only be more to write and to cut off."""
 
@@ -205,8 +206,10 @@ class AppendFile(Generic[T]):
         if padding := self._padding(at + len(data)):
             try:
                 written = _write_some(self.file, memoryview(data + padding), at)
-            except OSError:
-                written = 0  # perhaps there is no room for the padding: try without
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                written = 0  # the bytes may fit without the padding
             at += written
             rest = rest[written:]
         while rest:

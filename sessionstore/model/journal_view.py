@@ -24,6 +24,10 @@ class Lines:
     def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
         self._spans = sorted(spans)
 
+    def count(self) -> int:
+        """Return how many they are, as far as none of them was lost."""
+        return sum(last - first + 1 for first, last in self._spans)
+
     def __contains__(self, number: int) -> bool:
         at = bisect_right(self._spans, number, key=lambda span: span[0])
         return at > 0 and number <= self._spans[at - 1][1]
@@ -49,6 +53,12 @@ def seen_at(rewinds: Iterable[Rewind], ends: Iterable[int]) -> Lines:
                 break  # what is before this range was found with another end
             end = by_number[start].back_to if at else 0  # noqa: PLW2901 - it goes back
     return Lines(spans.items())
+
+
+def count_seen(rewinds: Sequence[Rewind], end: int) -> int:
+    """Return how many records a state sees that ended at ``end``."""
+    lines = seen_at(rewinds, [end])
+    return lines.count() - sum(one.number in lines for one in rewinds)
 
 
 def only(batches: Iterable[Sequence[Item]], lines: Lines) -> Iterator[list[Item]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sessionstore import clock
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import FINISHED, SessionStatus
 
@@ -57,7 +58,7 @@ class SessionSummary:
     started_at: str = ""
     """ISO 8601 time of the first state."""
     updated_at: str = ""
-    """ISO 8601 time of the last write."""
+    """ISO 8601 time of the last write of the state, or of the last append to a journal."""
     completed_at: str | None = None
     """ISO 8601 time of the end, or None."""
     current_node: str | None = None
@@ -137,8 +138,21 @@ def parent_of(lineage: dict[str, Any] | None) -> str | None:
     return parent if isinstance(parent, str) else None
 
 
-def summarize(state: SessionState) -> SessionSummary:
-    """Return the summary of ``state``, without what only the store knows."""
+def later_of(updated_at: str, appended_at: str | None) -> str:
+    """Return the time of the last write, or of the last append to a journal if that was later."""
+    if appended_at is None:
+        return updated_at
+    updated, appended = clock.seconds(updated_at), clock.seconds(appended_at)
+    # A session without a readable time is never old, whatever is appended to it.
+    is_later = updated is not None and appended is not None and updated < appended
+    return appended_at if is_later else updated_at
+
+
+def summarize(state: SessionState, appended_at: str | None = None) -> SessionSummary:
+    """Return the summary of ``state``, without what only the store knows.
+
+    ``appended_at`` is the time of the last append to one of its journals, if there was one.
+    """
     times, progress = state.timestamps, state.progress
     return SessionSummary(
         session_id=state.session_id,
@@ -153,7 +167,7 @@ def summarize(state: SessionState) -> SessionSummary:
         revision=state.revision,
         incarnation=state.incarnation,
         started_at=times.started_at,
-        updated_at=times.updated_at,
+        updated_at=later_of(times.updated_at, appended_at),
         completed_at=times.completed_at,
         current_node=progress.current_node,
         paused_at=progress.paused_at,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sessionstore.errors import SessionCorrupt, SessionStoreError
-from sessionstore.model import checkpoint
+from sessionstore.model import checkpoint, mending
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
@@ -17,6 +17,7 @@ from sessionstore.operations.explanation import (
     Situation,
 )
 from sessionstore.operations.fork import to_fork
+from sessionstore.operations.journal_counts import JournalCounts
 from sessionstore.session import inspect, resume
 from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
@@ -177,6 +178,9 @@ def _steps(state: SessionState, *, counted: bool) -> int:
 def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -> Explanation:
     """Add the checkpoint that a resume would restore, and what that would not bring back."""
     session_id, latest = state.session_id, state.latest_checkpoint_id
+    counts = JournalCounts(backend, session_id)
+    records = counts.now(state)
+    told = replace(told, records=records)
     named = Resumability.named(state)
     try:
         known = inspect.name_checkpoints(backend, session_id)
@@ -203,7 +207,11 @@ def _with_checkpoint(backend: Backend, state: SessionState, told: Explanation) -
         except SessionStoreError as error:
             found = replace(found, damaged=str(error))
         else:
-            return replace(told, checkpoint=found, alternatives=others, lost=lost)
+            then = counts.at(mending.parse(stored.payload))
+            since = None if records is None or then is None else max(0, records - then)
+            return replace(
+                told, checkpoint=found, alternatives=others, lost=lost, records_since=since
+            )
     reason = f"its checkpoint {latest} is damaged or missing: {found.damaged}"
     return replace(told, checkpoint=found, unresumable=reason, alternatives=others)
 

@@ -113,6 +113,11 @@ class Explanation:
     """Other checkpoints, oldest first. Only the newest were read: a damaged one is left out."""
     lost: ResumeLoss | None = None
     """What a resume would not bring back; None without a checkpoint to resume from."""
+    records: int | None = None
+    """How many records of its journals count, all of which a resume of ``checkpoint`` keeps; None
+    if a journal is damaged."""
+    records_since: int | None = None
+    """How many of them were appended after that checkpoint; None if unknown."""
     forked_from: Fork | None = None
     damaged: str | None = None
     """Why the state cannot be read, or None."""
@@ -145,6 +150,8 @@ class Explanation:
         told.append(("resume", self._resume()))
         if self.lost is not None:
             told.append(("not restored", self._not_restored(self.lost)))
+        if self.records:
+            told.append(("journals", self._journals(self.records)))
         if self.alternatives:
             shown = ", ".join(self.alternatives[-SHOWN_STATES:])
             more = len(self.alternatives) - SHOWN_STATES
@@ -158,6 +165,15 @@ class Explanation:
 
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" if label else text for label, text in self.facts())
+
+    def _journals(self, records: int) -> str:
+        since = ""
+        if self.records_since:
+            since = f", {count_of(self.records_since, 'record')} since that checkpoint included"
+        return (
+            f"{count_of(records, 'record')}; a resume keeps them all{since}; a resume of a"
+            " checkpoint that you name leaves behind what came after it"
+        )
 
     def _last_step(self) -> str:
         node = f"at {self.node}" if self.node else "at no node"

@@ -22,6 +22,7 @@ from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.journal import last_numbers
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.operations.fork import Fork, to_fork
+from sessionstore.operations.journal_counts import JournalCounts
 from sessionstore.session import inspect
 from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
@@ -42,8 +43,9 @@ class HistoryEntryKind(StrEnum):
 class HistoryEntry:
     """One entry of a history.
 
-    ``at``, ``steps``, ``size``, ``journals`` and ``damaged`` of a checkpoint are read from its file
-    when one of them is first looked at. They are empty if the checkpoint was removed meanwhile.
+    ``at``, ``steps``, ``size``, ``journals``, ``damaged`` and ``records`` of a checkpoint are read
+    from its file when one of them is first looked at. They are empty if the checkpoint was removed
+    meanwhile.
     """
 
     kind: HistoryEntryKind
@@ -66,6 +68,8 @@ class HistoryEntry:
     """Whether a resume restores it."""
     damaged: str | None = None
     """Why it cannot be read, or None."""
+    records: int | None = None
+    """How many records of all journals counted then; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +78,24 @@ class _Unread:
 
     backend: Backend
     session_id: str
+    counts: JournalCounts
 
     def read(
         self, checkpoint_id: str
-    ) -> tuple[str, int | None, int | None, dict[str, int], str | None]:
-        """Return the time, steps, size, journals and damage of the checkpoint."""
+    ) -> tuple[str, int | None, int | None, dict[str, int], str | None, int | None]:
+        """Return the time, steps, size, journals, damage and records of the checkpoint."""
         try:
             stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
             item = checkpoint.describe(self.session_id, checkpoint_id, stored)
-            steps, journals = _progress(stored.payload)
-            return item.created_at, steps, len(stored.payload), journals, None
+            raw: Any = mending.parse(stored.payload)
+            steps, journals = _progress(raw)
+            records = self.counts.at(raw)
+            return item.created_at, steps, len(stored.payload), journals, None, records
         except (SessionCorrupt, SessionNotFound, StorageError) as error:
             if not self._is_there(checkpoint_id):
-                return "", None, None, {}, None  # keep_checkpoints may have removed it since
+                return "", None, None, {}, None, None  # keep_checkpoints may have removed it
             reason = error.reason if isinstance(error, SessionCorrupt) else str(error)
-            return "", None, None, {}, reason
+            return "", None, None, {}, reason, None
 
     def _is_there(self, checkpoint_id: str) -> bool:
         try:
@@ -119,7 +126,7 @@ def _make_lazy(*names: str) -> None:
         setattr(HistoryEntry, name, make(slot))
 
 
-_make_lazy("at", "steps", "size", "journals", "damaged")
+_make_lazy("at", "steps", "size", "journals", "damaged", "records")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +155,14 @@ class History:
 def history(backend: Backend, session_id: str, limit: int | None = None) -> History:
     """Return the history of a session, damage included, with its newest ``limit`` checkpoints."""
     older = 0
+    counts = JournalCounts(backend, session_id)
     state: SessionState | None = None
     try:
         state, stored = inspect.read_base(backend, session_id)
     except SessionCorrupt as error:
         present = HistoryEntry(HistoryEntryKind.PRESENT, damaged=error.reason)
     else:
-        present = _present(state, len(stored.payload))
+        present = _present(state, len(stored.payload), counts.now(state))
     moments: list[HistoryEntry] = [] if state is None else [_created(state)]
     latest = None if state is None else Resumability.named(state).checkpoint_id
     try:
@@ -163,7 +171,7 @@ def history(backend: Backend, session_id: str, limit: int | None = None) -> Hist
         moments.append(HistoryEntry(HistoryEntryKind.CHECKPOINT, damaged=error.reason))
     else:
         older = 0 if limit is None else max(0, len(kept) - limit)
-        unread = _Unread(backend, session_id)
+        unread = _Unread(backend, session_id, counts)
         moments += [_kept(unread, item, latest) for item in kept[older:]]
         if latest is not None and latest not in {item.checkpoint_id for item in kept}:
             moments.append(
@@ -187,10 +195,11 @@ def _created(state: SessionState) -> HistoryEntry:
         revision=None if state.incarnation is None else 1,
         node=state.entry_point or None,
         steps=0,
+        records=0,
     )
 
 
-def _present(state: SessionState, size: int) -> HistoryEntry:
+def _present(state: SessionState, size: int, records: int | None) -> HistoryEntry:
     progress = state.progress
     return HistoryEntry(
         HistoryEntryKind.PRESENT,
@@ -201,6 +210,7 @@ def _present(state: SessionState, size: int) -> HistoryEntry:
         size=size,
         journals=last_numbers(state.journals),
         status=state.status,
+        records=records,
     )
 
 
@@ -217,17 +227,18 @@ def _kept(unread: Any, item: Checkpoint, latest: str | None) -> HistoryEntry:
         journals=unread,
         is_latest=item.checkpoint_id == latest,
         damaged=unread,
+        records=unread,
     )
 
 
-def _progress(payload: bytes) -> tuple[int | None, dict[str, int]]:
+def _progress(raw: Any) -> tuple[int | None, dict[str, int]]:
     """Return the steps and the journals that a checkpoint, which may be foreign, has counted."""
-    raw: Any = mending.parse(payload)
     is_ours = "checkpoint_id" not in raw
     return _steps(raw), last_numbers(raw.get("journals", {})) if is_ours else {}
 
 
 def _steps(raw: dict[str, Any]) -> int | None:
+    """Return the steps that the fields of a checkpoint count."""
     progress = raw.get("progress", raw)  # a foreign one has no parts
     if not isinstance(progress, dict):
         return None

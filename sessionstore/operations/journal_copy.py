@@ -45,6 +45,14 @@ class JournalCopy:
             end = batch.end.number
         return max([end, *(one.number for one in self._pending)])
 
+    def count(self) -> int:
+        """Return how many records count now.
+
+        Raises:
+            SessionCorrupt: the journal is damaged.
+        """
+        return journal_view.count_seen(self._rewinds, self.end())
+
     def everything(self) -> Iterator[list[Item]]:
         """Yield all batches, and at last the ways back that only the state tells.
 

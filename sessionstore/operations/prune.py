@@ -293,7 +293,7 @@ class _Prune:
             # Read again under the claim: it may have been resumed, or changed, since.
             stored = claim.read()
             state = codec.decode(stored.payload, SessionState, claim.session_id, stored.file)
-            if changed := _changed(plan.seen, summarize(state)):
+            if changed := _changed(plan.seen, self._summary(state)):
                 self.spared.append(_untouched(plan.entry, changed))
                 return
             entry = self._measured(plan)
@@ -306,6 +306,9 @@ class _Prune:
             self._record(plan, entry)
         finally:
             claim.release()
+
+    def _summary(self, state: SessionState) -> SessionSummary:
+        return summarize(state, self.backend.last_appended_at(state.session_id))
 
     def _trim(self, claim: Claim, plan: _PrunePlan, entry: Pruned) -> Pruned:
         """Remove the planned checkpoints, except one that became the latest since, and records."""

@@ -146,7 +146,8 @@ def examine(
         except (SessionNotFound, SessionCorrupt, StorageError) as error:
             changes["liveness"] = Liveness(Verdict.UNKNOWN, str(error))
         else:
-            item = summarize(state)  # it may have moved on since it was listed
+            appended_at = backend.last_appended_at(item.session_id)
+            item = summarize(state, appended_at)  # it may have moved on since it was listed
             if item.status is SessionStatus.ACTIVE:
                 changes["liveness"] = verdict
     if item.is_resumable:

@@ -81,12 +81,10 @@ class OpenJournal:
             return self._saved
         return self._appender.flushed if flushed else self._appender.end
 
-    @property
-    def missing(self) -> list[Rewind]:
-        """The ways back that only the state tells: the journal may not have them."""
-        has_all = (
-            self._recorded is not None and self._recorded <= self.position(flushed=True).number
-        )
+    def missing(self, *, flushed: bool) -> list[Rewind]:
+        """Return the ways back that the journal does not have up to its :meth:`position`."""
+        last = self.position(flushed=flushed).number
+        has_all = self._recorded is not None and self._recorded <= last
         return [] if has_all else self._rewinds
 
     def _write(
@@ -179,7 +177,7 @@ class SessionJournals:
         """
         opened = list(self._open.items())
         places = self._saved | {name: one.position(flushed=flushed) for name, one in opened}
-        ways_back = self._rewinds | {name: one.missing for name, one in opened}
+        ways_back = self._rewinds | {name: one.missing(flushed=flushed) for name, one in opened}
         return [
             (state, "journals", {name: [*place] for name, place in places.items() if place.number}),
             (

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,7 +22,7 @@ from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.query import Examine, SessionQuery
 from sessionstore.model.stored import Stored
-from sessionstore.model.summary import Matches, SessionSummary
+from sessionstore.model.summary import Matches, SessionSummary, later_of
 from sessionstore.process import identity
 from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier, PollingNotifier
@@ -218,6 +219,20 @@ class Backend(ABC):
             SessionCorrupt: the journal is damaged behind the last batch that was yielded.
             StorageError: the place refused.
         """
+
+    def last_appended_at(self, session_id: str) -> str | None:
+        """Return the ISO 8601 time of the last append to any journal; None if there was none.
+
+        What cannot be read counts as if it were not there.
+        """
+        last: str | None = None
+        with suppress(SessionNotFound, SessionCorrupt, StorageError):
+            for name in self.journal_names(session_id):
+                for batch in self.read_journal(session_id, name, Position()):
+                    for item in batch.items:
+                        if isinstance(item, JournalRecord):
+                            last = item.at if last is None else later_of(last, item.at)
+        return last
 
     def usage(self, session_id: str) -> Usage:
         """Return the space that a session takes, damaged or not.

@@ -25,12 +25,14 @@ from sessionstore.model import codec, mending
 from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
+from sessionstore.model.summary import later_of
 from sessionstore.process import identity
 from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
 from sessionstore.storage.journal import NONE, Appended, Batch, JournalAppender, Journals
+from sessionstore.storage.memory_turn import MemoryLines, MemoryTurn
 from sessionstore.storage.turn import LIES_FREE, Turn
 from sessionstore.storage.values import CancelRequest, Probe
 
@@ -60,11 +62,9 @@ class MemoryBackend(Backend):
         self._sessions: dict[str, _Kept] = {}
         self._claims: dict[str, MemoryClaim] = {}
         self._last_holders: dict[str, SessionOwner] = {}
-        self._lines: dict[str, list[MemoryTurn]] = {}
-        self._freed: dict[str, float] = {}
-        """When each session was released last."""
         self._quarantine: list[tuple[str, str, _Kept]] = []
         self._conditions = PerProcess(threading.Condition)
+        self._lines = MemoryLines(self._conditions.get, self._claims.__contains__)
 
     def lock_is_proof(self, owner: SessionOwner) -> bool:
         """No other process can hold anything here."""
@@ -112,7 +112,7 @@ class MemoryBackend(Backend):
     ) -> Claim:
         started = time.monotonic()
         deadline = started + timeout
-        place = turn if isinstance(turn, MemoryTurn) else MemoryTurn(self, session_id)
+        place = turn if isinstance(turn, MemoryTurn) else MemoryTurn(self._lines, session_id)
         with self._changed:
             try:
                 while True:
@@ -136,7 +136,7 @@ class MemoryBackend(Backend):
                     place.close()
 
     def line_up(self, session_id: str) -> Turn:
-        turn = MemoryTurn(self, session_id)
+        turn = MemoryTurn(self._lines, session_id)
         turn.join()
         return turn
 
@@ -189,6 +189,15 @@ class MemoryBackend(Backend):
             at = 0
         # An item is a copy: what the application does to a value changes nothing that is kept.
         return (deepcopy(batch) for batch in batches[at:])
+
+    def last_appended_at(self, session_id: str) -> str | None:
+        last: str | None = None
+        kept = self._sessions.get(session_id)
+        for batches in list(kept.journals.values()) if kept else ():
+            items = reversed([item for batch in batches[-1:] for item in batch.items])
+            at = next((item.at for item in items if isinstance(item, JournalRecord)), None)
+            last = at if last is None else later_of(last, at)
+        return last
 
     def importer(self) -> SessionImporter:
         return MemoryImporter(self)
@@ -311,7 +320,7 @@ class MemoryClaim(Claim):
             self._check_held()
             del self._backend._sessions[self.session_id]
             self._backend._last_holders.pop(self.session_id, None)
-            self._backend._freed.pop(self.session_id, None)
+            self._backend._lines.freed_at.pop(self.session_id, None)
         self.release()
 
     def confirm(self) -> None:
@@ -325,7 +334,7 @@ class MemoryClaim(Claim):
             if self._backend._claims.get(self.session_id) is self:
                 del self._backend._claims[self.session_id]
                 if self.session_id in self._backend._sessions:
-                    self._backend._freed[self.session_id] = time.monotonic()
+                    self._backend._lines.freed_at[self.session_id] = time.monotonic()
                 identity.let_go(self.owner)
                 self._backend._changed.notify_all()
 
@@ -382,49 +391,12 @@ class MemoryJournal(JournalAppender):
                     if isinstance(item, Rewind)
                     else JournalRecord(number, at, from_json(item), key if is_last else None)
                 )
-            self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
+            if kept:
+                self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
         return Appended(number)
 
     def flush(self, appended: Appended | None = None) -> None:
         """Memory has nothing to flush."""
-
-
-class MemoryTurn(Turn):
-    """A place in the line of those who wait for a session in this process."""
-
-    def __init__(self, backend: MemoryBackend, session_id: str) -> None:
-        self._backend = backend
-        self._session_id = session_id
-
-    def is_next(self) -> bool:
-        """Return whether nobody waits ahead; who lets the session lie free is passed over."""
-        backend = self._backend
-        first = next(iter(backend._lines.get(self._session_id, ())), self)
-        freed = backend._freed.get(self._session_id, 0.0)
-        return first is self or time.monotonic() - freed > LIES_FREE
-
-    def is_due(self) -> bool:
-        with self._backend._changed:
-            return self._session_id not in self._backend._claims and self.is_next()
-
-    def pause(self) -> float:
-        return 0.005
-
-    def join(self) -> None:
-        """Take the last place."""
-        with self._backend._changed:
-            line = self._backend._lines.setdefault(self._session_id, [])
-            if self not in line:
-                line.append(self)
-
-    def close(self) -> None:
-        with self._backend._changed:
-            line = self._backend._lines.get(self._session_id, [])
-            if self in line:
-                line.remove(self)
-                self._backend._changed.notify_all()
-            if not line:
-                self._backend._lines.pop(self._session_id, None)
 
 
 class MemoryImporter(SessionImporter):

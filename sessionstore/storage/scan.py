@@ -19,6 +19,8 @@ class Scannable(Protocol):
 
     def read(self, session_id: str) -> Stored: ...
 
+    def last_appended_at(self, session_id: str) -> str | None: ...
+
     def summary(self, session_id: str) -> SessionSummary | None: ...
 
 
@@ -29,7 +31,8 @@ def summary(place: Scannable, session_id: str) -> SessionSummary | None:
 
     try:
         stored = place.read(session_id)
-        return summarize(codec.decode(stored.payload, SessionState, session_id, stored.file))
+        state = codec.decode(stored.payload, SessionState, session_id, stored.file)
+        return summarize(state, place.last_appended_at(session_id))
     except SessionNotFound:
         return None
     except SessionCorrupt as error:

@@ -15,6 +15,7 @@ from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory
 from sessionstore.model.state import SessionOwner
 from sessionstore.storage.claim import Claim
+from sessionstore.storage.turn import Turn
 from tests.faults.support.tally import tally
 from tests.support.children import say
 from tests.support.processes import (
@@ -114,10 +115,12 @@ def test_an_interrupt_right_after_the_swap_leaves_the_session_usable(
 class LateClaims(FilesBackend):
     """Claims nothing before somebody else has been there."""
 
-    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+    def claim(
+        self, session_id: str, owner: SessionOwner, *, timeout: float, turn: Turn | None = None
+    ) -> Claim:
         with SessionStore(str(self)).resume(session_id) as session:
             session.complete(output={"done": True})
-        return super().claim(session_id, owner, timeout=timeout)
+        return super().claim(session_id, owner, timeout=timeout, turn=turn)
 
 
 def test_a_session_that_ended_between_scan_and_claim_is_not_marked(tmp_path: Path) -> None:

@@ -373,3 +373,18 @@ def test_the_awaited_explanation_is_the_same(tmp_path: Path, store: Store) -> No
             return await awaited.explain("s1")
 
     assert asyncio.run(explain()) == store.explain("s1")
+
+
+def test_what_a_resume_keeps_of_the_journals_is_told(tmp_path: Path) -> None:
+    for place in (tmp_path, MemoryBackend()):
+        store = SessionStore(place)
+        with store.create("goal", session_id="j1") as session:
+            assert "journals" not in dict(store.explain("j1").facts())
+            session.journal().append("a", "b")
+            session.checkpoint("step")
+            session.journal().append("c")
+            session.fail(error="no")
+        told = store.explain("j1")
+        assert (told.records, told.records_since) == (3, 1)
+        said = dict(told.facts())["journals"]
+        assert "3 records; a resume keeps them all, 1 record since that checkpoint included" in said

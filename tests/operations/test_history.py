@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore import AsyncSessionStore, SessionState, SessionStore
+from sessionstore import AsyncSessionStore, MemoryBackend, SessionState, SessionStore
 from sessionstore.storage.files import FilesBackend
 from tests.support.cli import put
 from tests.support.processes import (
@@ -223,3 +223,38 @@ def test_an_explanation_of_damage_looks_for_the_newest_sound_ones(
     told = store.explain("s1")
     assert told.alternatives == tuple(names[:-6])
     assert f"restore {names[-7]}" in told.next[0].text
+
+
+def test_a_history_tells_how_many_records_there_were(tmp_path: Path) -> None:
+    for place in (tmp_path, MemoryBackend()):
+        store = SessionStore(place)
+        with store.create("goal", session_id="j1") as session:
+            session.journal().append("a", "b")
+            first = session.checkpoint("step").checkpoint_id
+            session.journal("other").append("c")
+            session.checkpoint("step")
+        with store.resume("j1", checkpoint_id=first) as session:
+            session.checkpoint("step")
+            session.journal().append("d")
+            session.checkpoint("step")
+            session.journal().rewrite(["e"])
+            session.complete()
+        found = [
+            (item.checkpoint_type or str(item.kind), item.records) for item in store.history("j1")
+        ]
+        assert found[0] == ("created", 0)
+        assert [count for kind, count in found if kind == "step"] == [2, 3, 2, 3]
+        assert found[-1] == ("present", 1)
+
+
+def test_a_history_of_a_damaged_journal_counts_nothing_for_the_present(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path)
+    with store.create("goal", session_id="j1") as session:
+        session.journal().append("a")
+        session.journal().append("b")
+        session.complete()
+    file = session_path(tmp_path, "j1") / "journals" / "main.jsonl"
+    file.unlink()
+    file.mkdir()
+    assert list(store.history("j1"))[-1].records is None
+    assert store.explain("j1").records is None

@@ -14,7 +14,7 @@ from tests.support.processes import session_path, tree
 
 Store = SessionStore[SessionState]
 BULK = "x" * 10_000
-KEEP_ONE = RetentionPolicy(keep_checkpoints=1)
+KEEP_LATEST = RetentionPolicy(keep_checkpoints=0)
 KEEP_ALL = RetentionPolicy(keep_checkpoints=1000)
 
 
@@ -60,8 +60,8 @@ def test_records_that_a_checkpoint_needs_stay(store: Store) -> None:
 def test_records_that_nothing_goes_back_to_are_freed(store: Store) -> None:
     rewritten(store)
     counting, used = list(store.journal("s1")), store.usage("s1")
-    planned = store.prune(KEEP_ONE)
-    report = store.prune(KEEP_ONE, apply=True)
+    planned = store.prune(KEEP_LATEST)
+    report = store.prune(KEEP_LATEST, apply=True)
     (entry,) = report.checkpoints
     assert entry.journals == planned.checkpoints[0].journals == ("main",)
     assert "records of 1 journal" in entry.reason
@@ -70,7 +70,7 @@ def test_records_that_nothing_goes_back_to_are_freed(store: Store) -> None:
     assert everything(store) == values(store) == ["d", "e"]
     assert list(store.journal("s1")) == counting
     assert values(store, "other") == ["z"]
-    assert store.prune(KEEP_ONE, apply=True).checkpoints == ()
+    assert store.prune(KEEP_LATEST, apply=True).checkpoints == ()
     assert not store.check().findings
 
 
@@ -118,7 +118,7 @@ def test_a_reader_goes_on_where_it_was(store: Store) -> None:
     view = store.journal("s1")
     last = view.read()[-1].number
     assert view.count() == 2
-    store.prune(KEEP_ONE, apply=True)
+    store.prune(KEEP_LATEST, apply=True)
     with store.resume("s1", again=True) as session:
         session.journal().append(BULK + "f")
         session.complete()
@@ -129,7 +129,7 @@ def test_a_reader_goes_on_where_it_was(store: Store) -> None:
 def test_sessions_that_are_held_or_not_of_the_policy_are_left_alone(store: Store) -> None:
     rewritten(store)
     with store.resume("s1", again=True) as session:
-        assert store.prune(KEEP_ONE, apply=True).checkpoints == ()
+        assert store.prune(KEEP_LATEST, apply=True).checkpoints == ()
         session.pause()
     with store.claim("s1"):
         assert store.prune(RetentionPolicy(statuses=["paused"], keep_checkpoints=1)).spared
@@ -151,7 +151,7 @@ def test_a_damaged_checkpoint_may_need_every_record(tmp_path: Path, files: Store
     first = files.checkpoints("s1")[0].checkpoint_id
     (place / f"{first}.json").unlink()
     (place / f"{first}.json").write_bytes(b"damaged")
-    files.prune(KEEP_ONE, apply=True)
+    files.prune(KEEP_LATEST, apply=True)
     assert everything(files) == ["a", "b", "c", "d", "e"]
 
 
@@ -159,7 +159,7 @@ def test_a_damaged_journal_is_not_touched(tmp_path: Path, files: Store) -> None:
     file = session_path(tmp_path, "s1") / "journals" / "main.jsonl"
     file.write_bytes(file.read_bytes().replace(b'xa"', b'xA"'))
     before = tree(tmp_path)
-    for item in files.prune(KEEP_ONE, apply=True).checkpoints:
+    for item in files.prune(KEEP_LATEST, apply=True).checkpoints:
         assert item.journals == ()
     assert file.read_bytes() == before[str(file.relative_to(tmp_path))]
 
@@ -175,12 +175,12 @@ def test_a_prune_that_fails_leaves_the_journal_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(replace, step, refuse)
-    (entry,) = files.prune(KEEP_ONE, apply=True).failed
+    (entry,) = files.prune(KEEP_LATEST, apply=True).failed
     monkeypatch.undo()
     assert "No space" in entry.reason
     assert file.read_bytes() == before
     assert [path.name for path in sorted(file.parent.iterdir())] == ["main.jsonl", "other.jsonl"]
-    files.prune(KEEP_ONE, apply=True)
+    files.prune(KEEP_LATEST, apply=True)
     assert values(files) == everything(files) == ["d", "e"]
 
 
@@ -193,7 +193,7 @@ def test_a_lost_holder_that_still_appends_stops_a_prune(tmp_path: Path, files: S
         held = lock.lock_file(journals, "main.jsonl")
     assert held is not None
     with held:
-        (entry,) = files.prune(KEEP_ONE, apply=True).spared
+        (entry,) = files.prune(KEEP_LATEST, apply=True).spared
     assert "still holds the lock" in entry.reason
     assert "a" in everything(files)
 
@@ -209,5 +209,5 @@ def test_small_journals_are_not_written_anew(
         session.checkpoint("step")
         session.complete()
     monkeypatch.setattr(FilesClaim, "rewrite_journal", None)
-    report = store.prune(KEEP_ONE, apply=True)
+    report = store.prune(KEEP_LATEST, apply=True)
     assert (report.freed, report.failed) == (0, ())

@@ -16,6 +16,7 @@ from sessionstore.durable import directory as directory_
 from sessionstore.model.stored import Stored
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.journal import NONE, Journals
+from sessionstore.storage.turn import Turn
 from tests.support.aio import Gate, Store, gated_flush, opened, run
 from tests.support.processes import DEADLINE, Child, read_state
 
@@ -163,9 +164,11 @@ class RecordingBackend(FilesBackend):
     def note(self, what: str) -> None:
         self.callers.setdefault(what, set()).add(threading.get_ident())
 
-    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
+    def claim(
+        self, session_id: str, owner: SessionOwner, *, timeout: float, turn: Turn | None = None
+    ) -> Claim:
         self.note("claim")
-        return super().claim(session_id, owner, timeout=timeout)
+        return super().claim(session_id, owner, timeout=timeout, turn=turn)
 
     def create(
         self, session_id: str, payload: bytes, owner: SessionOwner, *, journals: Journals = NONE

@@ -18,6 +18,7 @@ from sessionstore import (
 )
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.journal import NONE, Journals
+from sessionstore.storage.turn import Turn
 from tests.support.aio import Gate, Store, gated_flush, opened, run
 from tests.support.processes import Child, leftovers, new_session, read_state, rounds
 
@@ -29,8 +30,10 @@ class GatedBackend(FilesBackend):
         super().__init__(root)
         self.gate = gate
 
-    def claim(self, session_id: str, owner: SessionOwner, *, timeout: float) -> Claim:
-        claim = super().claim(session_id, owner, timeout=timeout)
+    def claim(
+        self, session_id: str, owner: SessionOwner, *, timeout: float, turn: Turn | None = None
+    ) -> Claim:
+        claim = super().claim(session_id, owner, timeout=timeout, turn=turn)
         self.gate.passes()
         return claim
 

@@ -15,8 +15,8 @@ RECOVERY = "sessionstore.recovery/1"
 
 Item = dict[str, Any]
 
-_AS_IT_IS = (str, int)
-"""The types of a summary that are JSON already; a status is a str."""
+_AS_IT_IS = (str, int, dict)
+"""The types of a summary that are JSON already: a status is a str, labels are a dict of text."""
 
 
 def view(value: Any) -> Any:

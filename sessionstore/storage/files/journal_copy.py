@@ -68,8 +68,9 @@ def rewrite(
         OSError: the system refused; nothing was changed.
     """
     file = name + JOURNAL_SUFFIX
-    with locked(journals, session_id, file):
-        replace_file(journals, file, batches)
+    with locked(journals, session_id, file) as before:
+        # The time of a journal is that of its last append.
+        replace_file(journals, file, batches, mtime=int(os.fstat(before.fileno()).st_mtime))
 
 
 @contextmanager
@@ -95,7 +96,9 @@ def locked(journals: Directory, session_id: str, name: str) -> Iterator[io.FileI
                 return
 
 
-def replace_file(journals: Directory, name: str, batches: Iterable[Sequence[Item]]) -> None:
+def replace_file(
+    journals: Directory, name: str, batches: Iterable[Sequence[Item]], *, mtime: int
+) -> None:
     """Replace the file ``name``, whose lock is held, by one that holds ``batches``, durably.
 
     Raises:
@@ -104,7 +107,7 @@ def replace_file(journals: Directory, name: str, batches: Iterable[Sequence[Item
     temporary = replace.temporary_name()
     try:
         pieces = in_pieces(lines(batches))
-        replace.write_pieces(journals, temporary, pieces, is_executable=False)
+        replace.write_pieces(journals, temporary, pieces, is_executable=False, mtime=mtime)
         replace.move_over(journals, temporary, name)
     except BaseException:
         with suppress(OSError):

@@ -210,7 +210,7 @@ class JournalFile(JournalAppender):
         # open() would look again what kind of file it is.
         reader: io.BufferedReader = io.BufferedReader(file)
         try:
-            start = journal_scan.begin(reader, saved)
+            start = journal_scan.skip_flushed(reader, journal_scan.begin(reader, saved))
             tail = journal_scan.find_tail(reader, start, saved.number)
         finally:
             reader.detach()  # the file stays open

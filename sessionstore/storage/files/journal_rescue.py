@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from sessionstore.durable.append import PADDING
 from sessionstore.model.journal import JournalRecord, Rewind
 from sessionstore.model.journal_view import Item
 from sessionstore.storage.files import journal_line, journal_scan
@@ -38,8 +39,9 @@ class Condition:
 
 def examine(file: io.BufferedReader, saved: int) -> Condition:
     """Return the condition of a journal; up to the number ``saved`` it is known to be flushed."""
-    rescue = Rescue(file)
-    records = sum(isinstance(item, JournalRecord) for batch in rescue.batches() for item in batch)
+    rescue, records = Rescue(file), 0
+    for batch in rescue.batches(saved):
+        records += sum(isinstance(item, JournalRecord) for item in batch)
     tail = journal_scan.find_tail(file, LineEnd.of_nothing(), saved)
     condition = Condition(end=tail.end, records=records)
     if tail.damage is not None or rescue.unreadable:
@@ -48,7 +50,7 @@ def examine(file: io.BufferedReader, saved: int) -> Condition:
     else:
         file.seek(tail.end.offset)
         while piece := file.read(MAX_LINE):
-            condition.torn += len(piece.strip(journal_line.PADDING))
+            condition.torn += len(piece.strip(PADDING))
     return condition
 
 
@@ -62,11 +64,12 @@ class Rescue:
         self.unreadable: str | None = None
         """Why a line whose checksum is right cannot be read, or None."""
 
-    def batches(self, upto: int = 0) -> Iterator[list[Item]]:
+    def batches(self, upto: int) -> Iterator[list[Item]]:
         """Yield batches of whole lines, with a control line in the place of each gap.
 
         What is not whole is kept back; so are the last lines if their append never came to its end.
-        If the numbers end before ``upto``, a control line says that those up to there were lost.
+        What is up to ``upto`` is known to have: if the numbers end before it, a control line says
+        that the others were lost.
         """
         self._bad, self.unreadable = [], None
         last, done, batch = 0, 0, list[Item]()
@@ -88,6 +91,9 @@ class Rescue:
             if not more:
                 yield batch
                 done, batch = last, []
+        if batch and last <= upto:  # it had been acknowledged, and its last line is damaged
+            yield batch
+            done = last
         if done < upto:
             yield [Rewind(done, upto - 1)]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from sessionstore.durable.append import PADDING
 from sessionstore.model.journal import MAX_RECORD_BYTES, JournalRecord, Position, Rewind
 from sessionstore.storage.files import journal_line
 from sessionstore.storage.files.journal_line import LineEnd
@@ -22,6 +23,9 @@ MAX_LINE = MAX_RECORD_BYTES + 16 * 1024
 
 _STEP = 4096
 """How many bytes are read at a time on the way back to the start of a line."""
+
+_WINDOW = 64 * 1024
+"""How many bytes before the end of a journal are searched for its last lines."""
 
 _SECTOR = 512
 """The least that a disk writes whole (SQLite assumes the same)."""
@@ -48,6 +52,41 @@ def begin(file: io.BufferedReader, saved: Position) -> LineEnd:
         if end is not None and end.number == saved.number:
             return end
     return LineEnd.of_nothing()
+
+
+def skip_flushed(file: io.BufferedReader, start: LineEnd) -> LineEnd:
+    """Return the end of the last line behind ``start`` that was flushed for sure, or ``start``.
+
+    The last whole line tells which one that is. So a tail is found at the same cost however long
+    ago a state was saved that says where the journal ended.
+    """
+    data, offset = _before_padding(file, start.offset)
+    wanted = None
+    while data:
+        at = data.rfind(b"\n", 0, -1) + 1
+        line, data = data[at:], data[:at]
+        link = journal_line.link_of(line)
+        if link is None:
+            continue
+        if wanted is None:
+            wanted = link.flushed
+        if wanted <= start.number:
+            break
+        if link.number == wanted:
+            return journal_line.end_of(line, offset + at + len(line)) or start
+    return start
+
+
+def _before_padding(file: io.BufferedReader, start: int) -> tuple[bytes, int]:
+    """Return what is behind ``start``, or the last part of it, without padding; and its offset."""
+    stop = file.seek(0, io.SEEK_END)
+    while stop > start:
+        offset = max(start, stop - _WINDOW)
+        file.seek(offset)
+        if data := file.read(stop - offset).rstrip(PADDING):
+            return data + b"\n", offset
+        stop = offset
+    return b"", start
 
 
 def _line_before(file: io.BufferedReader, offset: int) -> bytes:

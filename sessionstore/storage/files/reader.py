@@ -170,6 +170,15 @@ class FilesReader(Backend, ABC):
         except OSError as error:
             return f"unreadable: {error.strerror}"
 
+    def last_appended_at(self, session_id: str) -> str | None:
+        from sessionstore.storage.files import journal_activity
+
+        try:
+            with Directory(self._layout.session(session_id)) as directory:
+                return journal_activity.last_appended_at(directory)
+        except OSError:
+            return None
+
     def usage(self, session_id: str) -> Usage:
         from sessionstore.storage.files import usage
 

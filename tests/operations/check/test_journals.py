@@ -107,6 +107,20 @@ def test_whatever_lines_are_damaged_the_others_are_kept(
         session.complete()
 
 
+def test_what_is_whole_of_the_last_append_stays_if_it_had_returned(
+    store: Store, file: Path
+) -> None:
+    checkpoint_id = kept(store)
+    with store.resume("s1", checkpoint_id=checkpoint_id) as session:
+        # The way back is a line of the same append.
+        session.journal().append("value 7", "value 8")
+        session.pause()
+    damage(file, 8)
+    findings(store, repair=True)
+    assert numbers(store) == [1, 2, 3, 7]
+    assert findings(store) == []
+
+
 def test_lines_that_were_removed_leave_their_numbers_unused(store: Store, file: Path) -> None:
     kept(store)
     lines = file.read_bytes().splitlines(keepends=True)

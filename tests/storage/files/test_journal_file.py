@@ -159,6 +159,49 @@ def test_a_copy_by_links_keeps_its_bytes(tmp_path: Path) -> None:
     assert read(tmp_path) == ["one", "two"]
 
 
+def flushed_one_by_one(place: Path, count: int, length: int = 1) -> Path:
+    journal = opened(place)
+    for number in range(1, count + 1):
+        journal.append([value(str(number) * length)], None, AT, cancellable=False)
+        journal.flush()
+    journal.close()
+    return place / "main.jsonl"
+
+
+@pytest.mark.parametrize("padding", [b"", b" " * 200_000 + b"\n", b"\0" * 70_000])
+def test_the_tail_is_looked_at_from_the_last_line_that_was_flushed_for_sure(
+    tmp_path: Path, padding: bytes
+) -> None:
+    file = flushed_one_by_one(tmp_path, 30)
+    with file.open("ab") as end:
+        end.write(padding)
+    again = opened(tmp_path)
+    assert (again.flushed.number, again.end.number) == (29, 30)
+    again.append([value("next")], None, AT, cancellable=False)
+    again.close()
+    assert len(read(tmp_path)) == 31
+
+
+@pytest.mark.parametrize("length", [1, 500, 50_000], ids=["short", "sectors", "beyond a window"])
+def test_a_tail_is_found_alike_from_whichever_line_the_look_begins(
+    tmp_path: Path, length: int
+) -> None:
+    file = flushed_one_by_one(tmp_path, 6, length)
+    whole = file.read_bytes()
+    line = len(whole) // 6
+    for cut in range(len(whole) - 2 * line, len(whole), 1 + line // 40):
+        torn = whole[:cut] + b"\0" * 600 * (cut % 2)
+        file.write_bytes(torn)
+        with file.open("rb") as reader:
+            first = LineEnd.of_nothing()
+            expected = journal_scan.find_tail(reader, first, 0)
+            start = journal_scan.skip_flushed(reader, first)
+            assert journal_scan.find_tail(reader, start, 0) == expected
+    file.write_bytes(whole.replace(b'"n":6', b'"n":7'))
+    with pytest.raises(SessionCorrupt, match="line 6 is damaged"):
+        opened(tmp_path)
+
+
 @pytest.mark.parametrize("filler", [b"", b"\0" * 300, b" " * 300 + b"\n\0"])
 def test_padding_that_a_crash_left_is_erased_and_hides_nothing(
     tmp_path: Path, filler: bytes

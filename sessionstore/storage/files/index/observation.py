@@ -11,8 +11,8 @@ from sessionstore.durable.directory import Directory, Signature
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
+from sessionstore.storage.files import journal_activity, state_file
 from sessionstore.storage.files import lock as locks
-from sessionstore.storage.files import state_file
 from sessionstore.storage.files.index.schema import Row, row_of
 from sessionstore.storage.files.layout import STATE, Layout
 
@@ -32,13 +32,15 @@ class Observation(NamedTuple):
     """None where it could not be read."""
     signature: Signature | None = None
     damaged: str | None = None
+    appended_at: str | None = None
+    """When it was last appended to one of its journals."""
 
     @property
     def item(self) -> SessionSummary:
         """What a listing shows of it."""
         if self.state is None:
             return SessionSummary(self.session_id, damaged=self.damaged)
-        return summarize(self.state)
+        return summarize(self.state, self.appended_at)
 
     def row(self) -> Row | None:
         """Return the row for it; None where something else than a holder of its lock may change it.
@@ -50,7 +52,7 @@ class Observation(NamedTuple):
         if state is None or (state.status is SessionStatus.ACTIVE and state.owner is None):
             return None
         assert self.signature is not None
-        return row_of(state, self.signature)
+        return row_of(state, self.signature, self.appended_at)
 
 
 @cache
@@ -129,7 +131,8 @@ class SessionObserver:
             except OSError as error:
                 return self._unread(session_id, error)
             else:
-                return Observation(session_id, state, signature)
+                appended_at = journal_activity.last_appended_at(self._sessions, session_id)
+                return Observation(session_id, state, signature, appended_at=appended_at)
         return self._unread(session_id, gone)
 
     def _read_file(self, session_id: str, file: str, is_directory: bool) -> tuple[bytes, Signature]:

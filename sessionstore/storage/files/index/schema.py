@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sessionstore import clock
 from sessionstore.durable.directory import Signature
 from sessionstore.model.status import SessionStatus
-from sessionstore.model.summary import SessionSummary, parent_of
+from sessionstore.model.summary import SessionSummary, later_of, parent_of
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionState
@@ -101,20 +101,24 @@ def signature_values(signature: Signature) -> tuple[int, int, int]:
 # --- rows and summaries -------------------------------------------------------------------------
 
 
-def row_of(state: SessionState, signature: Signature) -> Row:
-    """Return the row of a sound session whose file has ``signature``."""
+def row_of(state: SessionState, signature: Signature, appended_at: str | None = None) -> Row:
+    """Return the row of a sound session whose file has ``signature``.
+
+    ``appended_at`` is the time of the last append to one of its journals, if there was one.
+    """
     status, times, progress = str(state.status), state.timestamps, state.progress
     parent, recovery, interrupted = (
         parent_of(state.forked_from),
         state.recovery,
         state.is_interrupted,
     )
+    updated_at = later_of(times.updated_at, appended_at)
     latest = state.latest_checkpoint_id if state.is_resumable else None
     shown = _to_json()(  # the fields of a summary, in their order, from the status on, no labels
         (
             status, state.goal_id, state.agent_id, state.stream_id, state.correlation_id, parent,
             state.entry_point, state.revision, state.incarnation, times.started_at,
-            times.updated_at, times.completed_at, progress.current_node, progress.paused_at,
+            updated_at, times.completed_at, progress.current_node, progress.paused_at,
             progress.steps_executed, state.result.error, latest, True,
             None, interrupted, recovery, state.pid, state.owner,
         )
@@ -128,7 +132,7 @@ def row_of(state: SessionState, signature: Signature) -> Row:
         state.stream_id,
         state.correlation_id,
         parent,
-        clock.seconds(times.updated_at),
+        clock.seconds(updated_at),
         clock.seconds(times.started_at),
         interrupted,
         min(recovery.count, LARGEST) if recovery else 0,

@@ -218,7 +218,9 @@ class _Check:
     def _rewrite(self, journals: Directory, name: str, file: io.FileIO, saved: int) -> None:
         """Replace a journal by one with its whole records, under its lock."""
         with open(file.fileno(), "rb", closefd=False) as reader:
-            journal_copy.replace_file(journals, name, Rescue(reader).batches(saved))
+            whole = Rescue(reader).batches(saved)
+            mtime = int(os.fstat(file.fileno()).st_mtime)
+            journal_copy.replace_file(journals, name, whole, mtime=mtime)
 
     def _erase(self, journals: Directory, name: str, saved: int) -> str:
         with self._locked(journals, name=name) as file:
