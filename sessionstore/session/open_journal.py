@@ -31,6 +31,8 @@ class OpenJournal:
         """The ways back of the state, which the journal has once :attr:`_recorded` is flushed."""
         self._recorded: int | None = None if rewinds else 0
         """The number of the line that holds the last way back of the state."""
+        self._is_short = False
+        """Whether the journal ends before the place that the state tells."""
         self._mutex = threading.RLock()
         """Held while something is written, not while it is flushed; never in a forked child."""
         self._appender: JournalAppender | None = None
