@@ -92,12 +92,16 @@ class EditedState(Generic[StateT]):
         if checkpoint is not None:
             self._kept = checkpoint, changes, hash(payload)
 
-    def find_kept(self) -> Checkpoint | None:
-        """Return the latest checkpoint if it holds this very state, but for the stamps."""
+    def find_kept(self, journals: Sequence[Change]) -> Checkpoint | None:
+        """Return the latest checkpoint if it holds this very state, but for the stamps.
+
+        ``journals`` is what a write would say of the journals: a checkpoint from before an append
+        would go back to before it.
+        """
         if self._kept is None:
             return None
         checkpoint, changes, fingerprint = self._kept
         if checkpoint.checkpoint_id != self.value.latest_checkpoint_id:
             return None
-        payload, _ = self.encode_stamped(changes)
+        payload, _ = self.encode_stamped([*changes, *journals])
         return checkpoint if hash(payload) == fingerprint else None

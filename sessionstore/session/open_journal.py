@@ -31,9 +31,13 @@ class OpenJournal:
         """The ways back of the state, which the journal has once :attr:`_recorded` is flushed."""
         self._recorded: int | None = None if rewinds else 0
         """The number of the line that holds the last way back of the state."""
+        self._is_short = False
+        """Whether the journal ends before the place that the state tells."""
         self._mutex = threading.RLock()
         """Held while something is written, not while it is flushed; never in a forked child."""
         self._appender: JournalAppender | None = None
+        self._is_short = False
+        """Whether it ends before where the stored state says: its end was lost."""
         self._keys: dict[str, int] | None = None
 
     def append(self, values: Sequence[bytes], key: str | None, at: str) -> Appended:
@@ -99,7 +103,7 @@ class OpenJournal:
         *,
         anew: bool = False,
     ) -> Appended:
-        if self._recorded is not None and not anew:
+        if self._recorded is not None and not anew and not self._is_short:
             return appender.append(values, key, at, cancellable=True)
         last = appender.end.number
         ways_back = list[Rewind]()
@@ -108,13 +112,14 @@ class OpenJournal:
             ways_back.append(Rewind(min(one.back_to, last), max(one.upto, last)))
             last = ways_back[-1].number
         recorded = last
-        if last < self._saved.number:  # its end was lost: those numbers are not given again
+        if self._is_short and last < self._saved.number:  # what was lost keeps its numbers
             ways_back.append(Rewind(last, self._saved.number))
             last = ways_back[-1].number
         if anew and last:
             ways_back.append(Rewind(0, last))
         try:
             appended = appender.append([*ways_back, *values], key, at, cancellable=True)
+            self._is_short = False
             if self._recorded is None:
                 self._recorded = recorded
         except BaseException:
@@ -129,6 +134,7 @@ class OpenJournal:
     def _opened(self) -> JournalAppender:
         if self._appender is None:
             self._appender = self._claim.open_journal(self._name, self._saved)
+            self._is_short = self._appender.end.number < self._saved.number
             self._find_recorded()
         return self._appender
 

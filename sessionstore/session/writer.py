@@ -202,7 +202,10 @@ class SessionWriter(Generic[StateT]):
 
     def find_kept(self) -> Checkpoint | None:
         """Return the latest checkpoint if it holds this very state, but for the stamps."""
-        return self._edited.find_kept()
+        journals = self._journals
+        return self._edited.find_kept(
+            () if journals is None else journals.stamps(self.state, flushed=False)
+        )
 
     def now(self) -> str:
         """Return the current time as it is stored."""

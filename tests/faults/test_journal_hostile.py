@@ -174,6 +174,19 @@ def test_a_tail_that_is_torn_at_any_byte_is_erased_by_the_next_append(
     counted(len(cuts), promise=2)
 
 
+def test_a_save_counts_only_what_was_flushed(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path / "root", durability="process")
+    with store.create("goal", session_id=SESSION) as session:
+        session.journal().append("one")
+        session.save()
+        assert "main" not in store.load(SESSION).journals
+        session.checkpoint()  # it flushes first
+        session.journal().append("two")
+        session.save()
+        assert store.load(SESSION).journals["main"][0] == 1
+    counted(2, promise=2)
+
+
 # --- files that are no files ---------------------------------------------------------------------
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.mutants import claims, data, index, index_queries, labels, liveness, reach, saves
+from tests.mutants import (
+    claims,
+    data,
+    index,
+    index_queries,
+    journals,
+    labels,
+    liveness,
+    reach,
+    saves,
+)
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -14,4 +24,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *index_queries.MUTANTS,
     *labels.MUTANTS,
     *reach.MUTANTS,
+    *journals.MUTANTS,
 )

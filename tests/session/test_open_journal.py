@@ -51,3 +51,18 @@ def test_after_a_failed_flush_the_journal_is_written_anew_under_the_same_name(
         assert journal.append("third") == 3
         assert file.stat().st_ino != before
         assert [record.value for record in journal] == ["first", "second", "third"]
+
+
+def test_a_pause_after_an_append_keeps_a_checkpoint_that_goes_back_to_it(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path)
+    with store.create("goal", session_id="s1") as session:
+        before = session.checkpoint("before")
+        session.journal().append("said")
+        after = session.pause()
+    assert before.checkpoint_id != after.checkpoint_id
+    fork = store.fork("s1")
+    assert [record.value for record in store.journal(fork)] == ["said"]
+    with store.resume("s1") as session:
+        session.journal().append("more")
+        kept = session.checkpoint("more")
+        assert session.pause() == kept  # nothing was appended since

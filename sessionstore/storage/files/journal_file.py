@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from sessionstore.durable import append, replace
 from sessionstore.durable.append import AppendFile, End, FlushFailed
-from sessionstore.durable.directory import Directory
+from sessionstore.durable.directory import Directory, flush
 from sessionstore.durable.regular_file import open_below
 from sessionstore.errors import (
     DurabilityUncertain,
@@ -33,6 +33,10 @@ from sessionstore.storage.files.state_file import describe_damage, storage_error
 from sessionstore.storage.journal import Appended, Batch, JournalAppender
 
 _READ_AHEAD = 128 * 1024
+
+_LINES_TO_FLUSH = 64
+"""So many lines that may not be flushed are flushed when a journal is opened. Claims that append
+once each and store no state would else read from the same line on, and further each time."""
 
 
 def names(directory: Directory) -> list[str]:
@@ -90,7 +94,8 @@ class JournalFile(JournalAppender):
 
     @property
     def end(self) -> Position:
-        end = self._appended.settle().known
+        with storage_errors("look for the end of", self.path):
+            end = self._appended.settle().known
         return Position(end.number, end.offset)
 
     @property
@@ -101,8 +106,8 @@ class JournalFile(JournalAppender):
     def append(
         self, items: Sequence[bytes | Rewind], key: str | None, at: str, *, cancellable: bool
     ) -> Appended:
-        self._check(cancellable)
         with storage_errors("append to", self.path):
+            self._check(cancellable)
             self._renew_if_failed()
             if self._power:
                 self._anchor()
@@ -146,7 +151,7 @@ class JournalFile(JournalAppender):
             with storage_errors("flush", self.path):
                 self._renew_if_failed()
                 self._anchor()
-            file, end = self._appended, self._appended.settle()
+                file, end = self._appended, self._appended.settle()
         elif self._power and appended.flush is not None:
             file, end = appended.flush
         else:
@@ -226,8 +231,13 @@ class JournalFile(JournalAppender):
             )
         append.erase_after(file, tail.end.offset)
         # What is behind ``start`` may not have been flushed: the first flush covers it, too.
-        end, flushed = End(tail.end.offset, tail.end), End(start.offset, start)
-        return AppendFile(file, self.path, end, flushed)
+        flushed = start
+        if tail.end.number - start.number > _LINES_TO_FLUSH:
+            flush(file.fileno())
+            flushed = tail.end
+        return AppendFile(
+            file, self.path, End(tail.end.offset, tail.end), End(flushed.offset, flushed)
+        )
 
     # --- write anew ------------------------------------------------------------------------------
 
@@ -251,11 +261,9 @@ class JournalFile(JournalAppender):
 
     @contextmanager
     def _copied(self, journals: Directory, file: io.FileIO, length: int) -> Iterator[io.FileIO]:
-        """Put a copy of the first bytes of ``file`` in its place once the block is done with it.
-
-        Race: Journal written anew. The copy is locked before it gets the name, so that no other
-        process ever finds the journal without a lock as long as this one goes on with it.
-        """
+        """Put a copy of the first bytes of ``file`` in its place once the block is done with it."""
+        # Race: Journal written anew. The copy is locked before it gets the name: no other process
+        # finds the journal without a lock while this one goes on with it.
         name = replace.temporary_name()
         copy: io.FileIO | None = None
         try:

@@ -87,9 +87,11 @@ def linked(stage: Stage) -> None:
 def kept(stage: Stage) -> None:
     """Leave a session with records between one checkpoint and another."""
     held(stage)
+    stage.held.state.data_buffer["records"] = len(OLD)
     stage.held.checkpoint()
     stage.held.journal().append("four")
     stage.held.journal().append("five")
+    stage.held.state.data_buffer["records"] = len(LATER)
     stage.held.checkpoint()
     _pause(stage)
 

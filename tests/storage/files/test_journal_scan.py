@@ -113,3 +113,18 @@ def test_lines_that_somebody_appended_again_are_no_torn_tail(tmp_path: Path) -> 
     file = tmp_path / "main.jsonl"
     file.write_bytes(lines.data * 2)
     assert tail(file).damage == "it is no line of a journal"
+
+
+def test_a_line_that_follows_another_than_it_names_is_not_read(tmp_path: Path) -> None:
+    # The line before it was lost, and written once more with another content.
+    lines, others = Lines(), Lines()
+    second = 0
+    for number in (1, 2):
+        second = lines.add(f"line {number}")
+        others.add(f"LINE {number}")
+    file = tmp_path / "main.jsonl"
+    file.write_bytes(others.data[:second] + lines.data[second:])
+    assert tail(file).end.number == 1
+    with file.open("rb") as reader:
+        (only,) = journal_scan.batches(reader, LineEnd.of_nothing())
+    assert only.end.number == 1
