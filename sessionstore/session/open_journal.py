@@ -66,6 +66,11 @@ class OpenJournal:
             self._keys = None
             return appended
 
+    def open(self) -> None:
+        """Open it before the first append, so that its position is where it ends now."""
+        with self._mutex:
+            self._opened()
+
     def finish(self, appended: Appended) -> int:
         """Have a batch be as durable as the store promises; return the number of its last line."""
         self._opened().flush(appended)
