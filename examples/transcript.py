@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 
 from sessionstore import SessionEnded, SessionStore
 
@@ -78,10 +79,8 @@ def main() -> None:
     if not given.root:
         parser.error("which store? --root DIR")
     store = SessionStore(given.root, create=given.role == "work")
-    try:
+    with suppress(SessionEnded):  # it is done: the last worker was killed right after its end
         work(store) if given.role == "work" else read(store)
-    except SessionEnded as ended:
-        print(f"nothing to do: {ended}")
 
 
 if __name__ == "__main__":

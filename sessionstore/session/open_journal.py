@@ -31,13 +31,14 @@ class OpenJournal:
         """The ways back of the state, which the journal has once :attr:`_recorded` is flushed."""
         self._recorded: int | None = None if rewinds else 0
         """The number of the line that holds the last way back of the state."""
+        self._is_short = False
+        """Whether the journal ends before the place that the state tells."""
         self._mutex = threading.RLock()
         """Held while something is written, not while it is flushed; never in a forked child."""
         self._appender: JournalAppender | None = None
         self._is_short = False
         """Whether it ends before where the stored state says: its end was lost."""
         self._keys: dict[str, int] | None = None
-        self._last: int | None = None
 
     def append(
         self, values: Sequence[bytes], key: str | None, at: str, *, cancellable: bool = True
@@ -67,6 +68,11 @@ class OpenJournal:
             self._keys = None
             return appended
 
+    def open(self) -> None:
+        """Open it before the first append, so that its position is where it ends now."""
+        with self._mutex:
+            self._opened()
+
     def finish(self, appended: Appended) -> int:
         """Have a batch be as durable as the store promises; return the number of its last line."""
         self._opened().flush(appended)
@@ -85,12 +91,9 @@ class OpenJournal:
         return self._appender.flushed if flushed else self._appender.end
 
     def last_number(self) -> int:
-        """Return the number of the last line. It is looked up once if nothing was appended."""
-        if self._appender is not None:
-            return self._appender.end.number
-        if self._last is None:
-            self._last = self.reader.last_number(self._saved)
-        return self._last
+        """Return the number of the last line, once the ways back of the state are written."""
+        ends = [one.number for one in self.missing(flushed=False)]
+        return max([self.position(flushed=False).number, *ends])
 
     def missing(self, *, flushed: bool) -> list[Rewind]:
         """Return the ways back that the journal does not have up to its :meth:`position`."""

@@ -195,8 +195,11 @@ class SessionOpener(Generic[StateT]):
     def writer(
         self, claim: Claim | None, state: StateT, owner: SessionOwner | None = None
     ) -> SessionWriter[StateT]:
-        """Return what writes a session that was claimed, or is to be created by ``owner``."""
-        return SessionWriter(
+        """Return what writes a session that was claimed, or is to be created by ``owner``.
+
+        After an error the claim has ended.
+        """
+        writer = SessionWriter(
             claim,
             state,
             clock=self.clock,
@@ -205,6 +208,13 @@ class SessionOpener(Generic[StateT]):
             default=self.default,
             backend=self.backend,
         )
+        if claim is not None:
+            try:
+                writer.open_unsaved_journals()
+            except BaseException:
+                claim.release()
+                raise
+        return writer
 
 
 def _take_over(

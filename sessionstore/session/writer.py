@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, NoReturn
 
 from sessionstore import clock
@@ -25,7 +25,7 @@ from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import RESERVED, Checkpoint
 from sessionstore.model.conversion import Default
 from sessionstore.model.ids import LAST_SAVE, is_last_save
-from sessionstore.model.journal import STEPS
+from sessionstore.model.journal import STEPS, Position
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.process.fork import Mutex
 from sessionstore.session import foreign_values, position, stamp
@@ -132,6 +132,19 @@ class SessionWriter(Generic[StateT]):
             if self._journals is None:
                 self._journals = SessionJournals(self._backend, self.claim, self.state)
             return self._journals.named(name)
+
+    def open_unsaved_journals(self) -> None:
+        """Open the journals with records that no save tells of: a checkpoint of this claim will.
+
+        Somebody appended to them, and saved nothing. One that is damaged is left as it is.
+        """
+        with suppress(SessionStoreError):
+            for name in self._backend.journal_names(self.session_id):
+                saved = Position(*self.state.journals.get(name, ()))
+                with suppress(SessionStoreError):
+                    unsaved = self._backend.read_journal(self.session_id, name, saved)
+                    if next(unsaved, None) is not None:
+                        self.journal(name).open()
 
     def append(
         self,

@@ -188,3 +188,21 @@ def test_a_delete_takes_the_journals_along(store: Store) -> None:
         assert session.journal().append("another") == 1
         session.complete()
     assert values(store, "s1") == ["another"]
+
+
+def test_a_checkpoint_counts_what_others_appended_before_and_did_not_save(store: Store) -> None:
+    with store.create("goal", session_id="s1") as session:
+        session.journal().append("one")
+        session.checkpoint("step")
+    with store.edit("s1") as session:
+        session.journal().append("from the web")  # the state is not written
+        session.journal("other").append("too")
+    with store.resume("s1") as session:  # by somebody who looks at no journal
+        checkpoint_id = session.checkpoint("step").checkpoint_id
+        session.pause()
+    store.fork("s1", new_id="f1")
+    assert values(store, "f1") == values(store, "s1") == ["one", "from the web"]
+    assert values(store, "f1", "other") == ["too"]
+    with store.resume("s1", checkpoint_id=checkpoint_id) as session:
+        assert values(store, "s1") == ["one", "from the web"]
+        session.complete()

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from sessionstore.durable import append, replace
 from sessionstore.durable.append import AppendFile, End, FlushFailed
-from sessionstore.durable.directory import Directory
+from sessionstore.durable.directory import Directory, flush
 from sessionstore.durable.regular_file import open_below
 from sessionstore.errors import (
     DurabilityUncertain,
@@ -33,6 +33,10 @@ from sessionstore.storage.files.state_file import describe_damage, storage_error
 from sessionstore.storage.journal import Appended, Batch, JournalAppender
 
 _READ_AHEAD = 128 * 1024
+
+_LINES_TO_FLUSH = 64
+"""So many lines that may not be flushed are flushed when a journal is opened. Claims that append
+once each and store no state would else read from the same line on, and further each time."""
 
 
 def names(directory: Directory) -> list[str]:
@@ -227,8 +231,13 @@ class JournalFile(JournalAppender):
             )
         append.erase_after(file, tail.end.offset)
         # What is behind ``start`` may not have been flushed: the first flush covers it, too.
-        end, flushed = End(tail.end.offset, tail.end), End(start.offset, start)
-        return AppendFile(file, self.path, end, flushed)
+        flushed = start
+        if tail.end.number - start.number > _LINES_TO_FLUSH:
+            flush(file.fileno())
+            flushed = tail.end
+        return AppendFile(
+            file, self.path, End(tail.end.offset, tail.end), End(flushed.offset, flushed)
+        )
 
     # --- write anew ------------------------------------------------------------------------------
 

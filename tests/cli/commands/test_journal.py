@@ -243,7 +243,9 @@ def test_history_and_tail_tell_how_far_each_journal_had_come(root: Path) -> None
     assert [moment["journals"] for moment in timeline] == [
         {},
         {"messages": 1},
-        {"messages": 2, "events": 3},  # what the resume went back from is kept
+        {"messages": 2, "events": 3},  # the pause
+        {"messages": 2, "events": 3},  # what the resume went back from
+        {"messages": 4, "events": 5},  # the pause
         {"messages": 4, "events": 5},
     ]
     assert "events 5, messages 4" in invoke(root, "history", "chat").stdout

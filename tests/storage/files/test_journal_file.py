@@ -182,6 +182,18 @@ def test_the_tail_is_looked_at_from_the_last_line_that_was_flushed_for_sure(
     assert len(read(tmp_path)) == 31
 
 
+def test_claims_that_append_once_each_look_at_few_lines(tmp_path: Path) -> None:
+    ahead = []
+    for number in range(200):
+        journal = opened(tmp_path)
+        ahead.append(journal.end.number - journal.flushed.number)
+        journal.append([value(number)], None, AT, cancellable=False)
+        journal.flush()
+        journal.close()
+    assert max(ahead) <= 65
+    assert read(tmp_path) == list(range(200))
+
+
 @pytest.mark.parametrize("length", [1, 500, 50_000], ids=["short", "sectors", "beyond a window"])
 def test_a_tail_is_found_alike_from_whichever_line_the_look_begins(
     tmp_path: Path, length: int
