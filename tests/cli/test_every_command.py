@@ -117,6 +117,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.write_text(json.dumps(content))
     with SessionStore(root).edit("h-paused") as session:
         session.journal().append({HOSTILE: [HOSTILE]}, key=HOSTILE)
+        session.step(HOSTILE, len, HOSTILE)
     return root
 
 
@@ -503,6 +504,7 @@ LINES = {
     "watch": "watch --timeout 0.1",
     "tail": "tail s1",
     "journal": "journal s1 messages",
+    "steps": "steps s1",
     "recover": "recover",
     "mark": "mark s1 cancelled --reason x",
     "retry": "retry s2",
@@ -525,6 +527,7 @@ def test_every_line_of_json_names_its_schema(paused: Path, name: str) -> None:
     new_session(paused, "s2", checkpoint=False)
     with SessionStore(paused).edit("s1") as session:
         session.journal("messages").append("hello")
+        session.step("greet", len, "hello")
     words = LINES[name].format(new=paused.parent / "new", old=paused.parent / "old").split()
     result = invoke(paused, *words, "-o", "jsonl")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -667,6 +670,7 @@ def long_ids(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if session_id == IDS[1]:
                 session.journal("messages").append("x" * 200, key="k" * 200)
                 session.journal().append(1)
+                session.step("x" * 200, len, "four")
             session.fail("by itself")
     kept = session_path(root, IDS[1]) / "checkpoints"
     for file, content in ((min(kept.iterdir()), "{"), (state_path(root, IDS[2]), "{")):
@@ -688,7 +692,7 @@ def shown(root: Path, *args: str, columns: int = 80) -> list[str]:
     [
         ("show", IDS[0]), ("show", IDS[1]), ("history", IDS[0]), ("history", IDS[1]), ("fsck",),
         ("recover",), ("ls",), ("explain", IDS[1]), ("stats",), ("doctor",),
-        ("journal", IDS[1]), ("journal", IDS[1], "messages"),
+        ("journal", IDS[1]), ("journal", IDS[1], "messages"), ("steps", IDS[1]),
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from sessionstore import SessionState, SessionStore
+from tests.faults.support.tally import tally
 from tests.support.processes import DEADLINE, new_session
 from tests.support.run_records import RunRecord, each_run_set, write_runs
 
@@ -412,6 +413,55 @@ def test_a_transcript_is_read_while_its_worker_is_gone(examples: Examples, root:
     lines = examples.run("transcript.py", "read", "--root", root)
     assert lines[0].split(":")[0].split() == ["1", "user"]
     assert stored(root)["chat-1"]["revision"] == 1  # no state was saved
+
+
+# --- agent.py -------------------------------------------------------------------------------------
+
+KILLS = 200 if os.environ.get("SESSIONSTORE_TALLY") else 12
+
+
+def transcript(root: Path) -> list[tuple[str | None, object]]:
+    file = root / "sessions/trip-to-oslo/journals/transcript.jsonl"
+    lines = [json.loads(line) for line in file.read_text().split("\n") if line.strip()]
+    return [(line.get("key"), line["value"]) for line in lines]
+
+
+def run_agent(examples: Examples, root: Path, *, die: float = 0.0) -> int:
+    """Run the agent until it has completed, and return how often it was killed."""
+    kills = 0
+    root.mkdir()
+    while True:
+        child = examples.start("agent.py", "--root", root, "--die", die)
+        child.end()
+        status = child.process.returncode
+        if status == 0:
+            return kills
+        if status == 3:
+            examples.run("agent.py", "--root", root, "--answer", "yes")
+        elif status == -signal.SIGKILL:
+            kills += 1
+        else:  # it died while it booked: somebody finds out that it is booked
+            assert "--settle book-2=JSON" in "".join(child.lines)
+            with SessionStore(root).edit("trip-to-oslo") as session:
+                session.settle_step("book-2", "Oslo: booked")
+
+
+def test_an_agent_that_is_killed_ends_as_one_that_is_not_and_books_once(
+    examples: Examples, tmp_path: Path
+) -> None:
+    assert run_agent(examples, tmp_path / "unkilled") == 0
+    expected = transcript(tmp_path / "unkilled")
+    assert len(expected) == 9
+    kills = runs = 0
+    while kills < KILLS:
+        root = tmp_path / f"killed-{runs}"
+        died = run_agent(examples, root, die=0.4)
+        assert transcript(root) == expected
+        calls = (root / "calls.log").read_text().split()
+        assert calls.count("book") == 1
+        assert len(calls) <= 7 + 2 * died  # seven, and those that ran when it was killed
+        kills, runs = kills + died, runs + 1
+    tally("agent.py killed", promise=2, cases=kills)
 
 
 # --- ops_list_resumable.sh -----------------------------------------------------------------------

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "watch": Entry(LOOK, "watch", "Show sessions as they change."),
     "tail": Entry(LOOK, "tail", "Show the saves of one session, one a line."),
     "journal": Entry(LOOK, "journal", "Show the records of a journal, one a line."),
+    "steps": Entry(LOOK, "steps", "Show or settle the steps of a session."),
     "recover": Entry(ACT, "recover", "Mark sessions that dead processes left active."),
     "mark": Entry(ACT, "mark", "Record how an unclaimed session ended."),
     "retry": Entry(ACT, "retry", "Have the start-up loop try sessions again."),
