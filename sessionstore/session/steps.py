@@ -218,7 +218,7 @@ class SessionSteps:
         """Let a step run again that is kept or unsettled. Raise ValueError if there is none."""
         with self._mutex:
             steps_from, session_id = self._load(), self._writer.session_id
-            if name not in self._kept:
+            if name not in self._read(steps_from):  # those of this claim, too
                 raise ValueError(f"{session_id}: no open step is called {name!r}")
             record = steps.ended(name, steps_from, settled=True)
             self._append(to_json(record), flush=True)
