@@ -57,6 +57,7 @@ class SessionSteps:
         self._steps_from: int | None = None
         """Under which number :attr:`_kept` was read."""
         self._kept: dict[str, StepRecord] = {}
+        self._opened: OpenJournal | None = None
         self._used: set[str] = set()
         """The names that this claim has used since the last checkpoint closed steps."""
 
@@ -94,8 +95,8 @@ class SessionSteps:
                 )
             kept = None if step.rerun else self._kept.get(step.name)
             if kept is not None:
-                self._check(kept, digest)
-            if kept is not None and kept.info.status is StepStatus.KEPT:
+                self._check(step.name, kept, digest)
+            if kept is not None and kept.status is StepStatus.KEPT:
                 self._used.add(step.name)
                 return self._replayed(step.name, kept, result_type)
             self._record_start(step, steps_from, digest)
@@ -103,19 +104,20 @@ class SessionSteps:
             self._kept.pop(step.name, None)
         return StepCall(step, steps_from, result_type)
 
-    def _check(self, kept: StepRecord, digest: str | None) -> None:
-        info, session_id = kept.info, self._writer.session_id
-        if info.status is StepStatus.UNSETTLED:
+    def _check(self, name: str, kept: StepRecord, digest: str | None) -> None:
+        session_id = self._writer.session_id
+        if kept.status is StepStatus.UNSETTLED:
+            info = kept.info(is_closed=False)
             log_session(
                 "step_unsettled",
                 session_id,
                 "step %s has begun at %s, and nobody knows what came of it",
-                info.name,
+                name,
                 info.began_at,
             )
-            raise StepUnsettled(session_id, info.name, info.began_at, info.pid, info.host)
-        if info.status is StepStatus.KEPT and not info.is_settled and kept.digest != digest:
-            raise StepChanged(session_id, info.name, info.ended_at)
+            raise StepUnsettled(session_id, name, info.began_at, info.pid, info.host)
+        if kept.status is StepStatus.KEPT and not kept.is_settled and kept.digest != digest:
+            raise StepChanged(session_id, name, kept.ended_at)
 
     def _replayed(self, name: str, kept: StepRecord, result_type: ResultType) -> Replayed:
         session_id = self._writer.session_id
@@ -123,7 +125,7 @@ class SessionSteps:
             result = result_type.revive(kept.result)
         except ValueError as error:
             what = f"its result is not of the declared type: {brief(error)}"
-            raise StepChanged(session_id, name, kept.info.ended_at, what) from error
+            raise StepChanged(session_id, name, kept.ended_at, what) from error
         log_session("step_replayed", session_id, "step %s is kept, and not called", name)
         return Replayed(result)
 
@@ -228,7 +230,7 @@ class SessionSteps:
     def _waiting(self, name: str) -> int:
         steps_from = self._load()
         kept = self._kept.get(name)
-        if kept is None or kept.info.status is not StepStatus.UNSETTLED:
+        if kept is None or kept.status is not StepStatus.UNSETTLED:
             raise ValueError(
                 f"{self._writer.session_id}: no step {name!r} waits for somebody to settle it"
             )
@@ -238,7 +240,9 @@ class SessionSteps:
 
     @property
     def _journal(self) -> OpenJournal:
-        return self._writer.journal(STEPS)
+        if self._opened is None:
+            self._opened = self._writer.journal(STEPS)
+        return self._opened
 
     def _load(self) -> int:
         """Know what is kept; return the number of ``steps_from`` to begin a step under."""
