@@ -104,7 +104,7 @@ def _count(items: Iterable[Item]) -> tuple[list[int], list[int]]:
         if isinstance(item, Rewind):
             lines = journal_view.seen_at(rewinds, [item.back_to])
             seen = step.fold(one for one in records if one.number in lines)
-            kept = {key for key, one in seen.items() if one.info.status is StepStatus.KEPT}
+            kept = {key for key, one in seen.items() if one.status is StepStatus.KEPT}
             rewinds.append(item)
         else:
             _follow(kept, item.value)
