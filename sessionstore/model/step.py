@@ -20,6 +20,10 @@ MAX_NAME_LENGTH = 256
 """How many characters the name of a step may have."""
 
 
+PRUNED: Final = "pruned"
+"""The field that has the size of a result in its place, once a prune let it go."""
+
+
 class Undeclared:
     """What stands for a result type that nobody declared."""
 
@@ -121,6 +125,8 @@ class StepInfo:
     """The host of that process."""
     is_settled: bool = False
     """Whether somebody said what came of it, and not the step itself."""
+    is_pruned: bool = False
+    """Whether a prune let its result go, and left its size."""
 
 
 class StepRecord:
@@ -151,7 +157,16 @@ class StepRecord:
         if self.end is None:
             once = self._start.value.get("at_most_once")
             return StepStatus.UNSETTLED if once else StepStatus.STARTED
-        return StepStatus.KEPT if "result" in self.end.value else StepStatus.FAILED
+        return StepStatus.KEPT if self._has_returned else StepStatus.FAILED
+
+    @property
+    def _has_returned(self) -> bool:
+        return self.end is not None and ("result" in self.end.value or self.is_pruned)
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether a prune let its result go."""
+        return self.end is not None and PRUNED in self.end.value
 
     @property
     def is_settled(self) -> bool:
@@ -161,7 +176,7 @@ class StepRecord:
     @property
     def ended_at(self) -> str | None:
         """When its result was kept, or None."""
-        return self.end.at if self.end is not None and "result" in self.end.value else None
+        return self.end.at if self.end is not None and self._has_returned else None
 
     @property
     def result(self) -> Any:
@@ -177,10 +192,11 @@ class StepRecord:
             is_closed,
             self._start.at,
             ended_at=self.ended_at,
-            size=len(to_json(self.result)) if self.status is StepStatus.KEPT else 0,
+            size=0 if self.end is None else _size(self.end),
             pid=by.get("pid"),
             host=by.get("host"),
             is_settled=self.is_settled,
+            is_pruned=self.is_pruned,
         )
 
 
@@ -209,6 +225,30 @@ def kept(name: str, steps_from: int, result: bytes, *, settled: bool = False) ->
     """Return the record, as JSON, of a step that returned ``result``."""
     by_hand = b'"settled":true,' if settled else b""
     return b'{"step":%b,"from":%d,%b"result":%b}' % (to_json(name), steps_from, by_hand, result)
+
+
+def began_under(record: JournalRecord) -> int | None:
+    """Return the number of ``steps_from`` that a record names; None if it is none of a step."""
+    number = record.value.get("from") if isinstance(record.value, dict) else None
+    return number if type(number) is int else None
+
+
+def has_value(record: JournalRecord) -> bool:
+    """Return whether a record holds the result of a step."""
+    return began_under(record) is not None and "result" in record.value
+
+
+def without_value(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a kept step without its result, of which the size stays."""
+    rest = {name: part for name, part in value.items() if name != "result"}
+    return rest | {PRUNED: len(to_json(value["result"]))}
+
+
+def _size(record: JournalRecord) -> int:
+    if "result" in record.value:
+        return len(to_json(record.value["result"]))
+    size = record.value.get(PRUNED, 0)
+    return size if type(size) is int else 0
 
 
 def listed(records: Iterable[JournalRecord], steps_from: int) -> list[StepInfo]:

@@ -117,4 +117,5 @@ def _count(items: Iterable[Item]) -> tuple[list[int], list[int]]:
 def _follow(kept: set[tuple[int, str]], value: Any) -> None:
     if isinstance(value, dict) and "step" in value and "from" in value:
         key = value["from"], value["step"]
-        (kept.add if "result" in value else kept.discard)(key)
+        has_returned = "result" in value or step.PRUNED in value
+        (kept.add if has_returned else kept.discard)(key)

@@ -117,6 +117,8 @@ class SessionSteps:
                 reason=name,
             )
             raise StepUnsettled(session_id, name, info.began_at, info.pid, info.host)
+        if kept.is_pruned:
+            raise StepChanged(session_id, name, kept.ended_at, "its value was pruned")
         if kept.status is StepStatus.KEPT and not kept.is_settled and kept.digest != digest:
             raise StepChanged(session_id, name, kept.ended_at)
 
