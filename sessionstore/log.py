@@ -13,6 +13,12 @@ import logging
 EVENTS: dict[str, str] = {
     "session_marked": "Somebody marked how an unclaimed session ended (reason).",
     "session_forked": "A new session was made from a checkpoint or state (reason: which).",
+    "session_edited": "An edit of an unclaimed session was stored.",
+    "session_interrupted": "A session was stopped, or its dead process found by a claim (reason).",
+    "journal_rewound": "Records of a journal count no more: a resume or rewrite (reason: which).",
+    "step_kept": "A step returned, and its result is kept (reason: its name).",
+    "step_replayed": "A kept result was returned, and the step not called (reason: its name).",
+    "step_unsettled": "A step was refused: nobody knows what came of it (reason: its name).",
     "session_deleted": "A session was deleted.",
     "session_retried": "Somebody let a session be tried again (reason: what went wrong before).",
     "cancel_requested": "Somebody asked the holder of a session to end it (reason: who).",

@@ -114,6 +114,7 @@ class SessionSteps:
                 "step %s has begun at %s, and nobody knows what came of it",
                 name,
                 info.began_at,
+                reason=name,
             )
             raise StepUnsettled(session_id, name, info.began_at, info.pid, info.host)
         if kept.status is StepStatus.KEPT and not kept.is_settled and kept.digest != digest:
@@ -126,7 +127,9 @@ class SessionSteps:
         except ValueError as error:
             what = f"its result is not of the declared type: {brief(error)}"
             raise StepChanged(session_id, name, kept.ended_at, what) from error
-        log_session("step_replayed", session_id, "step %s is kept, and not called", name)
+        log_session(
+            "step_replayed", session_id, "step %s is kept, and not called", name, reason=name
+        )
         return Replayed(result)
 
     def _record_start(self, step: Step[Any], steps_from: int, digest: str | None) -> None:
@@ -168,7 +171,7 @@ class SessionSteps:
         except ValueError as error:
             raise NotStorable(session_id, f"the result of {name}", str(error), result) from error
         self._append(steps.kept(name, call.steps_from, payload), flush=True)
-        log_session("step_kept", session_id, "step %s has returned, and is kept", name)
+        log_session("step_kept", session_id, "step %s has returned, and is kept", name, reason=name)
         return returned
 
     def raised(self, call: StepCall, error: BaseException) -> None:
@@ -220,7 +223,7 @@ class SessionSteps:
         """Let a step run again that is kept or unsettled. Raise ValueError if there is none."""
         with self._mutex:
             steps_from, session_id = self._load(), self._writer.session_id
-            if name not in self._kept:
+            if name not in self._read(steps_from):  # those of this claim, too
                 raise ValueError(f"{session_id}: no open step is called {name!r}")
             record = steps.ended(name, steps_from, settled=True)
             self._append(to_json(record), flush=True)
