@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sessionstore.model import codec, step
 from sessionstore.model.ids import check_id, checkpoint_ids_in_order
-from sessionstore.model.journal import STEPS
 from sessionstore.model.liveness import Liveness
-from sessionstore.model.state import SessionState
-from sessionstore.model.step import StepInfo
 from sessionstore.session import inspect
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Usage
@@ -21,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessionstore.model.checkpoint import Checkpoint
+    from sessionstore.model.step import StepInfo
     from sessionstore.operations.diff import StateDiff
     from sessionstore.operations.explanation import Explanation
     from sessionstore.operations.history import History
@@ -101,7 +98,7 @@ class StoreInspection:
 
         Examples:
             >>> {journal.name: journal.count() for journal in store.journals("ticket-1")}
-            {'messages': 2}
+            {'messages': 2, 'steps': 3}
         """
         names = self._backend.journal_names(check_id(session_id))
         return [self.journal(session_id, name) for name in names]
@@ -117,8 +114,12 @@ class StoreInspection:
 
         Examples:
             >>> [(step.name, str(step.status)) for step in store.steps("ticket-1")]
-            [('plan', 'kept')]
+            [('plan', 'kept'), ('pay', 'unsettled')]
         """
+        from sessionstore.model import codec, step
+        from sessionstore.model.journal import STEPS
+        from sessionstore.model.state import SessionState
+
         stored = self._backend.read(check_id(session_id))
         state = codec.decode(stored.payload, SessionState, session_id, stored.file)
         return step.listed(self.journal(session_id, STEPS), state.steps_from)
