@@ -6,7 +6,7 @@ ARGS   ?=
 # As many test workers as there are processors, but at least two: many tests wait for children.
 JOBS   ?= auto
 
-.PHONY: test demo lint types unit bench mutants soak durability places stops docs tour wheel clean help
+.PHONY: test demo lint types unit bench mutants soak durability places stops steps docs tour wheel clean help
 
 help:
 	@echo "make test    lint, types and tests, with coverage"
@@ -17,6 +17,7 @@ help:
 	@echo "make durability   run the tests and write what they tried into docs/durability.md"
 	@echo "make places  try a store in every place, write the table of places into docs/durability.md"
 	@echo "make stops   stop a session in every way, write the table of docs/concepts.md"
+	@echo "make steps   go on with a session in every way, write the table of docs/how-to/steps.md"
 	@echo "make docs    build the docs site into build/site"
 	@echo "make tour    go through the commands in a real terminal (tmux), write docs/tour.md"
 	@echo "make wheel   build the wheel, and try it with each of PYTHONS in a new environment"
@@ -94,6 +95,10 @@ places: $(BIN)/.dev
 # Every way for a session to stop, tried and written into docs/concepts.md.
 stops: $(BIN)/.dev
 	$(BIN)/python -m tools.docs.stop_table docs/concepts.md
+
+# Every way to go on with a session, tried and written into docs/how-to/steps.md.
+steps: $(BIN)/.dev
+	$(BIN)/python -m tools.docs.step_table docs/how-to/steps.md
 
 # A warning is an error, and so is anything that a page would load from elsewhere, and a public
 # name or field that the reference does not show.

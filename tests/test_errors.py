@@ -36,6 +36,8 @@ from sessionstore import (
     SessionStoreError,
     SessionTimestamps,
     StateTypeMismatch,
+    StepChanged,
+    StepUnsettled,
     StorageError,
     WatchTimedOut,
     errors,
@@ -192,6 +194,29 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         's-1 cannot be resumed: it is completed; store.resume("s-1", again=True) runs it again',
     ),
     (
+        StepChanged("s-1", "plan", "2026-11-28"),
+        {
+            "session_id": "s-1",
+            "step": "plan",
+            "kept_at": "2026-11-28",
+            "reason": "it is called with other arguments now",
+        },
+        ValueError,
+        "give it another name, or run it again with Step('plan', rerun=True)",
+    ),
+    (
+        StepUnsettled("s-1", "pay", "2026-11-28", 4711, "web1"),
+        {
+            "session_id": "s-1",
+            "step": "pay",
+            "began_at": "2026-11-28",
+            "pid": 4711,
+            "host": "web1",
+        },
+        RuntimeError,
+        "`sessionstore steps s-1 --settle pay=JSON`, or `--rerun pay` if nothing did",
+    ),
+    (
         ClaimLost("s-1", "released"),
         {"session_id": "s-1", "reason": "released"},
         RuntimeError,
@@ -269,7 +294,11 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
         "session_id reason *checkpoint_id *available *wanted *parameter *remedy",
         "available checkpoint_id reason session_id",
     ),
-    "NotStorable": ("ValueError", "session_id path reason", "path reason session_id"),
+    "NotStorable": (
+        "ValueError",
+        "session_id path reason result",
+        "path reason result session_id",
+    ),
     "RevisionConflict": (
         "RuntimeError",
         "session_id *expected *found *owner *detail",
@@ -292,6 +321,16 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
         "TypeError",
         "session_id state_type reason",
         "reason session_id state_type",
+    ),
+    "StepChanged": (
+        "ValueError",
+        "session_id step kept_at reason",
+        "kept_at reason session_id step",
+    ),
+    "StepUnsettled": (
+        "RuntimeError",
+        "session_id step began_at pid host",
+        "began_at host pid session_id step",
     ),
     "StorageError": ("OSError", "action path cause reason", "action errno path"),
     "WatchTimedOut": ("TimeoutError", "seconds waiting", "errno seconds waiting"),

@@ -45,7 +45,7 @@ class Step(Generic[T]):
 
     Examples:
         >>> with store.resume("ticket-1") as session:
-        ...     receipt = session.step(Step("pay", at_most_once=True), lambda: {"paid": 12})
+        ...     receipt = session.step(Step("charge", at_most_once=True), lambda: {"paid": 12})
         >>> receipt
         {'paid': 12}
     """

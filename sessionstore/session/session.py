@@ -184,7 +184,7 @@ class Session(Generic[StateT]):
         Examples:
             >>> with store.claim("ticket-1") as session:
             ...     [(step.name, str(step.status)) for step in session.steps()]
-            [('plan', 'kept')]
+            [('plan', 'kept'), ('pay', 'unsettled')]
         """
         return self._steps.listed()
 

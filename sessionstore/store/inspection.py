@@ -98,7 +98,7 @@ class StoreInspection:
 
         Examples:
             >>> {journal.name: journal.count() for journal in store.journals("ticket-1")}
-            {'messages': 2}
+            {'messages': 2, 'steps': 3}
         """
         names = self._backend.journal_names(check_id(session_id))
         return [self.journal(session_id, name) for name in names]
@@ -114,7 +114,7 @@ class StoreInspection:
 
         Examples:
             >>> [(step.name, str(step.status)) for step in store.steps("ticket-1")]
-            [('plan', 'kept')]
+            [('plan', 'kept'), ('pay', 'unsettled')]
         """
         from sessionstore.model import codec, step
         from sessionstore.model.journal import STEPS

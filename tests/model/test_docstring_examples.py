@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore import Checkpoint, Liveness, MemoryBackend, Page, SessionState, SessionStore
+from sessionstore import Checkpoint, Liveness, MemoryBackend, Page, SessionState, SessionStore, Step
 from sessionstore.model.query import Filters
 from sessionstore.model.summary import SessionSummary
 
@@ -23,6 +23,7 @@ CALLED = (
     SessionState.from_execution_result,
     SessionState.from_legacy_run,
     SessionSummary,
+    Step,
 )
 RESULT = SimpleNamespace(
     success=True, output={}, error=None, steps_executed=1, total_tokens=0, total_latency_ms=0,
@@ -39,7 +40,7 @@ def names() -> Iterator[dict[str, Any]]:
             session.checkpoint("node_complete", node="classify")
             session.pause("ask")
         executor = SimpleNamespace(run=lambda: RESULT)
-        yield {"store": store, "SessionState": SessionState, "executor": executor}
+        yield {"store": store, "SessionState": SessionState, "Step": Step, "executor": executor}
 
 
 @pytest.mark.parametrize("called", CALLED, ids=lambda called: called.__qualname__)

@@ -55,7 +55,7 @@ MUTANTS = (
         "a position counts what is not flushed",
         2,
         "session/writer.py",
-        (("stamps(state, flushed=keep is None)", "stamps(state, flushed=False)"),),
+        (("stamps(state, flushed=not needs_flush)", "stamps(state, flushed=False)"),),
         _HOSTILE + "test_a_save_counts_only_what_was_flushed",
     ),
     Mutant(

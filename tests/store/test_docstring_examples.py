@@ -5,13 +5,14 @@ from __future__ import annotations
 import doctest
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sessionstore
-from sessionstore import Session, SessionStore
+from sessionstore import Session, SessionStore, Step
 
 METHODS = {
     f"{kind.__name__}.{name}": member
@@ -24,6 +25,10 @@ WITHOUT = {"SessionStore.close"}
 """What needs no example."""
 
 
+def stopped() -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The names that the examples use: a store with the session that they speak of."""
@@ -33,6 +38,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
             session.state.data_buffer["team"] = "billing"
             session.checkpoint("node_complete", node="classify")
             session.journal("messages").append({"role": "user"}, {"role": "assistant"})
+            session.step("plan", lambda text: {"team": text}, "billing")
+            with suppress(KeyboardInterrupt):
+                session.step(Step("pay", at_most_once=True), stopped)
             session.pause("ask")
         yield {"store": store, "SessionStore": SessionStore, "sessionstore": sessionstore}
 

@@ -34,8 +34,10 @@ def refuse(name, globals=None, locals=None, fromlist=(), level=0):
 builtins.__import__ = refuse
 with store.create("goal", session_id="s1") as session:
     session.checkpoint("node")
+    session.step("plan", int, "7")
     session.pause()
 with store.resume("s1") as session:
+    session.step("plan", int, "7")
     session.complete()
 with store.edit("new", create="goal") as session:
     session.state.data_buffer["x"] = 1
@@ -48,7 +50,7 @@ for call in (
     call()
 for call in (
     store.liveness, store.load, store.explain, store.history, store.checkpoints, store.usage,
-    store.raw, store.fork, store.delete,
+    store.raw, store.steps, store.fork, store.delete,
 ):
     call("s1")
 print("done")

@@ -168,7 +168,7 @@ def test_a_twin_shows_the_signature_and_the_prose_of_its_method() -> None:
         for name, twin in vars(AsyncSessionStore).items()
         if hasattr(twin, "__wrapped__") and not name.startswith("_") and name != "edit"
     ]
-    assert len(twins) == 26
+    assert len(twins) == 27
     for name in twins:
         twin, method = getattr(AsyncSessionStore, name), getattr(SessionStore, name)
         assert inspect.iscoroutinefunction(twin)
