@@ -92,10 +92,12 @@ class SessionSteps:
                     f"the step {step.name!r} was used already since the last checkpoint: in a loop"
                     f' give each turn a name of its own, such as f"{step.name}-{{turn}}"'
                 )
-            kept = None if step.rerun else self._kept.get(step.name)
-            if kept is not None:
-                self._check(kept, digest)
-            if kept is not None and kept.info.status is StepStatus.KEPT:
+            kept = self._kept.get(step.name)
+            if kept is not None and kept.info.status is StepStatus.UNSETTLED:
+                raise self._unsettled(kept)  # with rerun=True, too: nobody knows what came of it
+            if kept is not None and kept.info.status is StepStatus.KEPT and not step.rerun:
+                if not kept.info.is_settled and kept.digest != digest:
+                    raise StepChanged(writer.session_id, step.name, kept.info.ended_at)
                 self._used.add(step.name)
                 return self._replayed(step.name, kept, result_type)
             self._record_start(step, steps_from, digest)
@@ -103,19 +105,16 @@ class SessionSteps:
             self._kept.pop(step.name, None)
         return StepCall(step, steps_from, result_type)
 
-    def _check(self, kept: StepRecord, digest: str | None) -> None:
+    def _unsettled(self, kept: StepRecord) -> StepUnsettled:
         info, session_id = kept.info, self._writer.session_id
-        if info.status is StepStatus.UNSETTLED:
-            log_session(
-                "step_unsettled",
-                session_id,
-                "step %s has begun at %s, and nobody knows what came of it",
-                info.name,
-                info.began_at,
-            )
-            raise StepUnsettled(session_id, info.name, info.began_at, info.pid, info.host)
-        if info.status is StepStatus.KEPT and not info.is_settled and kept.digest != digest:
-            raise StepChanged(session_id, info.name, info.ended_at)
+        log_session(
+            "step_unsettled",
+            session_id,
+            "step %s has begun at %s, and nobody knows what came of it",
+            info.name,
+            info.began_at,
+        )
+        return StepUnsettled(session_id, info.name, info.began_at, info.pid, info.host)
 
     def _replayed(self, name: str, kept: StepRecord, result_type: ResultType) -> Replayed:
         session_id = self._writer.session_id
