@@ -38,7 +38,8 @@ class Step(Generic[T]):
         name: what the step is known by; used once between two checkpoints.
         returns: the type of the result, where the function does not declare it: any annotation
             that pydantic knows.
-        rerun: whether it runs although its result is kept; the new result takes its place.
+        rerun: whether it runs although its result is kept; the new result takes its place. A step
+            that is unsettled does not run: somebody has to settle it first.
         at_most_once: whether it is never called again once a call has begun: where the process
             died within it, :exc:`~sessionstore.StepUnsettled` is raised, and somebody has to say
             what came of it. An exception that the function raises settles it: it did not happen.

@@ -93,10 +93,11 @@ class SessionSteps:
                     f"the step {step.name!r} was used already since the last checkpoint: in a loop"
                     f' give each turn a name of its own, such as f"{step.name}-{{turn}}"'
                 )
-            kept = None if step.rerun else self._kept.get(step.name)
-            if kept is not None:
+            kept = self._kept.get(step.name)
+            if kept is not None and kept.status is StepStatus.UNSETTLED:
+                raise self._unsettled(step.name, kept)  # also with rerun=True: nobody knows
+            if kept is not None and kept.status is StepStatus.KEPT and not step.rerun:
                 self._check(step.name, kept, digest)
-            if kept is not None and kept.status is StepStatus.KEPT:
                 self._used.add(step.name)
                 return self._replayed(step.name, kept, result_type)
             self._record_start(step, steps_from, digest)
@@ -104,22 +105,23 @@ class SessionSteps:
             self._kept.pop(step.name, None)
         return StepCall(step, steps_from, result_type)
 
+    def _unsettled(self, name: str, kept: StepRecord) -> StepUnsettled:
+        info, session_id = kept.info(is_closed=False), self._writer.session_id
+        log_session(
+            "step_unsettled",
+            session_id,
+            "step %s has begun at %s, and nobody knows what came of it",
+            name,
+            info.began_at,
+            reason=name,
+        )
+        return StepUnsettled(session_id, name, info.began_at, info.pid, info.host)
+
     def _check(self, name: str, kept: StepRecord, digest: str | None) -> None:
         session_id = self._writer.session_id
-        if kept.status is StepStatus.UNSETTLED:
-            info = kept.info(is_closed=False)
-            log_session(
-                "step_unsettled",
-                session_id,
-                "step %s has begun at %s, and nobody knows what came of it",
-                name,
-                info.began_at,
-                reason=name,
-            )
-            raise StepUnsettled(session_id, name, info.began_at, info.pid, info.host)
         if kept.is_pruned:
             raise StepChanged(session_id, name, kept.ended_at, "its value was pruned")
-        if kept.status is StepStatus.KEPT and not kept.is_settled and kept.digest != digest:
+        if not kept.is_settled and kept.digest != digest:
             raise StepChanged(session_id, name, kept.ended_at)
 
     def _replayed(self, name: str, kept: StepRecord, result_type: ResultType) -> Replayed:

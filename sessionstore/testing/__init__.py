@@ -38,6 +38,7 @@ _TOPICS = (
     "lifecycle",
     "recovery",
     "resume",
+    "steps",
     "transfer",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in _TOPICS))
@@ -55,6 +56,7 @@ from sessionstore.testing.journal_refusals import JournalRefusalContract  # noqa
 from sessionstore.testing.lifecycle import LifecycleContract  # noqa: E402
 from sessionstore.testing.recovery import RecoveryContract  # noqa: E402
 from sessionstore.testing.resume import ResumeContract  # noqa: E402
+from sessionstore.testing.steps import StepContract  # noqa: E402
 from sessionstore.testing.transfer import TransferContract  # noqa: E402
 
 __all__ = ["BackendContract", "Harness"]
@@ -73,6 +75,7 @@ class BackendContract(
     CancelContract[BackendT],
     JournalContract[BackendT],
     JournalRefusalContract[BackendT],
+    StepContract[BackendT],
     AsyncContract[BackendT],
 ):
     """Everything that a backend, and a store over it, has to do."""

@@ -12,6 +12,7 @@ from tests.mutants import (
     liveness,
     reach,
     saves,
+    steps,
 )
 from tests.mutants.mutant import Mutant
 
@@ -25,4 +26,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *labels.MUTANTS,
     *reach.MUTANTS,
     *journals.MUTANTS,
+    *steps.MUTANTS,
 )

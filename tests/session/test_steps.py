@@ -406,6 +406,13 @@ def test_a_step_that_may_run_once_is_not_called_again_after_a_death(died_within:
     assert not pay.calls
 
 
+def test_rerun_calls_no_step_of_which_nobody_knows_what_came(died_within: Store) -> None:
+    pay = Counted("paid")
+    with died_within.resume("s-1") as session, pytest.raises(StepUnsettled):
+        session.step(Step("pay", rerun=True, at_most_once=True), pay)
+    assert not pay.calls
+
+
 def test_a_settled_step_returns_what_somebody_said(died_within: Store) -> None:
     with died_within.edit("s-1") as session:
         session.settle_step("pay", {"receipt": 7})
