@@ -74,6 +74,7 @@ _PUBLIC = {
     "operations.retention": ("RetentionPolicy",),
     "operations.start_up": ("InterruptedSessions", "SkippedSession"),
     "operations.stats": ("DayCount", "SessionSize", "StoreStats", "Unfinished"),
+    "operations.step_counts": ("OpenSteps",),
     "operations.transfer.export": ("ExportReport",),
     "operations.transfer.import_": ("ImportReport",),
     "operations.transfer.report": ("TransferredSession",),

@@ -86,6 +86,7 @@ from sessionstore.operations.stats import (
     StoreStats as StoreStats,
     Unfinished as Unfinished,
 )
+from sessionstore.operations.step_counts import OpenSteps as OpenSteps
 from sessionstore.operations.transfer.export import ExportReport as ExportReport
 from sessionstore.operations.transfer.import_ import ImportReport as ImportReport
 from sessionstore.operations.transfer.report import TransferredSession as TransferredSession

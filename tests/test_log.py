@@ -13,7 +13,14 @@ from typing import TypeGuard
 import pytest
 
 import sessionstore
-from sessionstore import AsyncSessionStore, CancellationRequested, SessionStore, StorageError
+from sessionstore import (
+    AsyncSessionStore,
+    CancellationRequested,
+    SessionStore,
+    Step,
+    StepUnsettled,
+    StorageError,
+)
 from sessionstore.log import EVENTS, about
 from sessionstore.store.threads import Runner
 from tests.support.cli import GONE, leave_behind, put, state
@@ -202,6 +209,7 @@ def test_forks_deletes_and_force_are_told(tmp_path: Path, caplog: pytest.LogCapt
     assert told == [
         ("session_forked", "s-2", 2, f"from s-1 at {kept}"),
         ("claim_forced", "unknown", 0, "no owner recorded"),
+        ("session_interrupted", "unknown", 1, store.load("unknown").result.error),
         ("session_deleted", "s-1", None, None),
     ]
 
@@ -216,6 +224,109 @@ def test_a_request_to_cancel_is_told_once(tmp_path: Path, caplog: pytest.LogCapt
     (record,) = [item for item in caplog.records if item.name == "sessionstore"]
     assert (record.event, record.session_id, record.revision) == ("cancel_requested", "s-1", 1)  # type: ignore[attr-defined]  # set by extra=
     assert "too slow" in record.getMessage()
+
+
+def told_by(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
+    """Return event, session, revision and reason of each record."""
+    return [
+        tuple(getattr(item, name) for name in ("event", "session_id", "revision", "reason"))
+        for item in caplog.records
+        if item.name == "sessionstore"
+    ]
+
+
+def test_what_became_of_a_step_is_told_with_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SessionStore(tmp_path)
+    pay = Step("pay", at_most_once=True)
+    with store.create("g", session_id="s-1") as session:
+        with caplog.at_level(logging.INFO, "sessionstore"):
+            session.step("plan", len, "four")
+        with pytest.raises(KeyboardInterrupt):
+            session.step(pay, raise_interrupt)
+        session.pause()
+    with caplog.at_level(logging.INFO, "sessionstore"), store.resume("s-1") as session:
+        session.step("plan", len, "four")
+        with pytest.raises(StepUnsettled):
+            session.step(pay, len, "four")
+        session.pause()
+    assert told_by(caplog) == [
+        ("step_kept", "s-1", None, "plan"),
+        ("step_replayed", "s-1", None, "plan"),
+        ("step_unsettled", "s-1", None, "pay"),
+    ]
+
+
+def raise_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_journal_that_goes_back_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = SessionStore(tmp_path)
+    with store.create("g", session_id="s-1") as session:
+        session.journal("a").append(1)
+        session.journal("b").append(1)
+        kept = session.checkpoint("step").checkpoint_id
+        session.journal("a").append(2)
+        session.pause()
+    with caplog.at_level(logging.INFO, "sessionstore"):
+        with store.resume("s-1") as session:
+            session.pause()
+        with store.resume("s-1", checkpoint_id=kept) as session:
+            session.journal("b").rewrite([3])
+            session.pause()
+    assert told_by(caplog) == [
+        ("journal_rewound", "s-1", None, "journal a: back to record 1"),
+        ("journal_rewound", "s-1", None, "journal b: rewritten"),
+    ]
+
+
+def test_a_session_that_is_stopped_is_told_with_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SessionStore(tmp_path)
+    with (
+        caplog.at_level(logging.INFO, "sessionstore"),
+        pytest.raises(SystemExit),
+        store.create("g", session_id="s-1"),
+    ):
+        sys.exit(3)
+    revision = store.load("s-1").revision
+    reason = "it was stopped by SystemExit: 3"
+    assert told_by(caplog) == [("session_interrupted", "s-1", revision, reason)]
+
+
+@pytest.mark.parametrize("way", ["claim", "resume", "create_or_resume", "edit"])
+def test_a_claim_that_finds_a_dead_process_tells_it_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    leave_behind(tmp_path, "left")
+    store = SessionStore(tmp_path)
+    with caplog.at_level(logging.INFO, "sessionstore"):
+        if way == "edit":
+            with store.edit("left"):
+                pass
+        elif way == "create_or_resume":
+            store.create_or_resume("left", store.load("left").goal_id).pause()
+        else:
+            getattr(store, way)("left").pause()
+    state = store.load("left")
+    assert state.recovery is not None
+    (told,) = told_by(caplog)
+    assert (told[:2], told[3]) == (("session_interrupted", "left"), state.recovery.reason)
+    assert "died" in str(told[3])
+
+
+def test_an_edit_that_is_stored_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = SessionStore(tmp_path)
+    store.create("g", session_id="s-1").pause()
+    with caplog.at_level(logging.INFO, "sessionstore"):
+        with store.edit("s-1"):
+            pass  # nothing is stored, so nothing is told
+        with store.edit("s-1") as session:
+            session.state.data_buffer["answer"] = "yes"
+    assert told_by(caplog) == [("session_edited", "s-1", store.load("s-1").revision, None)]
 
 
 def test_the_attributes_are_none_of_those_that_logging_has_itself() -> None:

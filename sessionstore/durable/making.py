@@ -20,8 +20,12 @@ def open_or_make(path: str) -> int:
     """
     place, name = os.path.split(path)
     while True:
-        with suppress(FileNotFoundError):
+        # Race: Exception from a signal handler. A ``with`` block would run code after the open,
+        # where an exception would lose the descriptor.
+        try:
             return os.open(path, os.O_RDWR | SAFE_FLAGS)
+        except FileNotFoundError:
+            pass
         if Access.inside(os.stat(place)).is_plain:
             return retry_sharing(lambda: os.open(path, _MAKE, 0o600))
         # Race: Two users who make one file. Neither may see it before it has its owner and mode.

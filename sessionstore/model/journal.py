@@ -75,8 +75,11 @@ def check_name(name: str) -> str:
 
 
 def last_numbers(places: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """Return the number of the last record in each journal, as a state remembers it."""
-    return {name: place[0] for name, place in places.items() if place}
+    """Return the number of the last record in each journal, as a state remembers it.
+
+    The journal of the steps is left out: what its records tell is counted in steps.
+    """
+    return {name: place[0] for name, place in places.items() if place and name != STEPS}
 
 
 def in_force(rewinds: Iterable[Rewind]) -> list[Rewind]:

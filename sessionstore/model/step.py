@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, Generic, TypeVar, overload
@@ -18,6 +18,10 @@ T = TypeVar("T")
 
 MAX_NAME_LENGTH = 256
 """How many characters the name of a step may have."""
+
+
+PRUNED: Final = "pruned"
+"""The field that has the size of a result in its place, once a prune let it go."""
 
 
 class Undeclared:
@@ -122,16 +126,79 @@ class StepInfo:
     """The host of that process."""
     is_settled: bool = False
     """Whether somebody said what came of it, and not the step itself."""
+    is_pruned: bool = False
+    """Whether a prune let its result go, and left its size."""
 
 
-@dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What one session keeps of a step, under one number of ``steps_from``."""
+    """What one session keeps of a step, under one number of ``steps_from``: two records at most."""
 
-    info: StepInfo
-    steps_from: int
-    digest: str | None
-    result: Any = None
+    __slots__ = ("_start", "end")
+
+    def __init__(self, start: JournalRecord) -> None:
+        self._start = start
+        self.end: JournalRecord | None = None if "args" in start.value else start
+        """What came of it; None as long as nothing did."""
+
+    @property
+    def steps_from(self) -> int:
+        """The number that it began under."""
+        number: int = self._start.value["from"]
+        return number
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of its arguments, or None."""
+        digest: str | None = self._start.value.get("args")
+        return digest
+
+    @property
+    def status(self) -> StepStatus:
+        """What is known of it."""
+        if self.end is None:
+            once = self._start.value.get("at_most_once")
+            return StepStatus.UNSETTLED if once else StepStatus.STARTED
+        return StepStatus.KEPT if self._has_returned else StepStatus.FAILED
+
+    @property
+    def _has_returned(self) -> bool:
+        return self.end is not None and ("result" in self.end.value or self.is_pruned)
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether a prune let its result go."""
+        return self.end is not None and PRUNED in self.end.value
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether somebody said what came of it, and not the step itself."""
+        return self.end is not None and bool(self.end.value.get("settled"))
+
+    @property
+    def ended_at(self) -> str | None:
+        """When its result was kept, or None."""
+        return self.end.at if self.end is not None and self._has_returned else None
+
+    @property
+    def result(self) -> Any:
+        """The result that is kept, as JSON values."""
+        return None if self.end is None else self.end.value.get("result")
+
+    def info(self, *, is_closed: bool) -> StepInfo:
+        """Return what is told of it."""
+        by = self._start.value.get("by") or {}
+        return StepInfo(
+            self._start.value["step"],
+            self.status,
+            is_closed,
+            self._start.at,
+            ended_at=self.ended_at,
+            size=0 if self.end is None else _size(self.end),
+            pid=by.get("pid"),
+            host=by.get("host"),
+            is_settled=self.is_settled,
+            is_pruned=self.is_pruned,
+        )
 
 
 def started(
@@ -157,21 +224,37 @@ def ended(name: str, steps_from: int, *, settled: bool = False) -> dict[str, Any
 
 def kept(name: str, steps_from: int, result: bytes, *, settled: bool = False) -> bytes:
     """Return the record, as JSON, of a step that returned ``result``."""
-    head = json.dumps({"step": name, "from": steps_from}, ensure_ascii=False).encode()
-    by_hand = b', "settled": true' if settled else b""
-    return b'%b%b, "result": %b}' % (head[:-1], by_hand, result)
+    by_hand = b'"settled":true,' if settled else b""
+    return b'{"step":%b,"from":%d,%b"result":%b}' % (to_json(name), steps_from, by_hand, result)
+
+
+def began_under(record: JournalRecord) -> int | None:
+    """Return the number of ``steps_from`` that a record names; None if it is none of a step."""
+    number = record.value.get("from") if isinstance(record.value, dict) else None
+    return number if type(number) is int else None
+
+
+def has_value(record: JournalRecord) -> bool:
+    """Return whether a record holds the result of a step."""
+    return began_under(record) is not None and "result" in record.value
+
+
+def without_value(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a kept step without its result, of which the size stays."""
+    rest = {name: part for name, part in value.items() if name != "result"}
+    return rest | {PRUNED: len(to_json(value["result"]))}
+
+
+def _size(record: JournalRecord) -> int:
+    if "result" in record.value:
+        return len(to_json(record.value["result"]))
+    size = record.value.get(PRUNED, 0)
+    return size if type(size) is int else 0
 
 
 def listed(records: Iterable[JournalRecord], steps_from: int) -> list[StepInfo]:
     """Return the steps of a session whose open steps began under ``steps_from``, oldest first."""
-    return [
-        replace(
-            one.info,
-            is_closed=one.steps_from != steps_from,
-            size=len(to_json(one.result)) if one.info.status is StepStatus.KEPT else 0,
-        )
-        for one in fold(records).values()
-    ]
+    return [one.info(is_closed=one.steps_from != steps_from) for one in fold(records).values()]
 
 
 def fold(records: Iterable[JournalRecord]) -> dict[tuple[int, str], StepRecord]:
@@ -182,30 +265,15 @@ def fold(records: Iterable[JournalRecord]) -> dict[tuple[int, str], StepRecord]:
     found: dict[tuple[int, str], StepRecord] = {}
     for record in records:
         value = record.value
-        if isinstance(value, dict) and "step" in value and "from" in value:
-            key = value["from"], value["step"]
-            found[key] = _follow(found.get(key), record, value)
+        if type(value) is not dict or "step" not in value or "from" not in value:
+            continue
+        key = value["from"], value["step"]
+        known = found.get(key)
+        if known is None or "args" in value:
+            found[key] = StepRecord(record)
+        else:
+            known.end = record
     return found
-
-
-def _follow(
-    before: StepRecord | None, record: JournalRecord, value: Mapping[str, Any]
-) -> StepRecord:
-    if before is None or "args" in value:
-        by = value.get("by") or {}
-        status = StepStatus.UNSETTLED if value.get("at_most_once") else StepStatus.STARTED
-        info = StepInfo(
-            value["step"], status, False, record.at, pid=by.get("pid"), host=by.get("host")
-        )
-        before = StepRecord(info, value["from"], value.get("args"))
-    settled = bool(value.get("settled"))
-    if "ended" in value:
-        info = replace(before.info, status=StepStatus.FAILED, ended_at=None, is_settled=settled)
-        return replace(before, info=info, result=None)
-    if "result" in value:
-        info = replace(before.info, status=StepStatus.KEPT, ended_at=record.at, is_settled=settled)
-        return replace(before, info=info, result=value["result"])
-    return before
 
 
 def digest_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:

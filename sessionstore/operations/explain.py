@@ -9,22 +9,21 @@ from sessionstore.model import checkpoint, mending
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
+from sessionstore.operations.advice import advise, advise_on_damage, why_left_out
 from sessionstore.operations.explanation import (
     SHOWN_STATES,
-    Advice,
     Explanation,
     ResumeLoss,
     Situation,
 )
 from sessionstore.operations.fork import to_fork
 from sessionstore.operations.journal_counts import JournalCounts
+from sessionstore.operations.step_counts import find_open
 from sessionstore.session import inspect, resume
 from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Probe
-
-MAX_RECOVERIES, MAX_STOPS = 3, 10
-"""What the start-up loop takes by default."""
+from sessionstore.text import count_of
 
 _ENDED = {
     SessionStatus.PAUSED: Situation.PAUSED,
@@ -64,12 +63,13 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         node=_node(state),
         steps=_steps(state, counted=_counts_steps(state)),
         counts_steps=_counts_steps(state),
+        open_steps=find_open(backend, state),
         forked_from=to_fork(session_id, state.forked_from),
     )
     if situation is Situation.STALE and (asked := resume.find_unmet_request(backend, state)):
         told = replace(told, cancel_request=asked.verdict())
     told = _with_checkpoint(backend, state, told)
-    return replace(told, summary=_summary(told), next=tuple(_advice(told)))
+    return replace(told, summary=_summary(told), next=tuple(advise(told)))
 
 
 def _situation(state: SessionState, liveness: Liveness) -> Situation:
@@ -151,8 +151,11 @@ def _summary(told: Explanation) -> str:
     text = sentences[told.situation]
     if told.cancel_request is not None:
         text += f" Whoever records that cancels it: {told.cancel_request}."
-    if why := _why_left_out(told):
+    if why := why_left_out(told):
         text += f" The start-up loop leaves it out: {why}."
+    if told.unsettled_steps:
+        waiting = count_of(len(told.unsettled_steps), "step")
+        text += f" Somebody has to say what came of {waiting} first."
     if told.is_held and told.situation is not Situation.RUNNING:
         text += " Right now a process holds it, to edit it or to take it over."
     return text
@@ -253,132 +256,6 @@ def _lost(state: SessionState, kept: SessionState) -> ResumeLoss:
     return ResumeLoss(revisions, max(0, steps), nodes)
 
 
-# --- what to do next ------------------------------------------------------------------------------
-
-
-def _advice(told: Explanation) -> list[Advice]:
-    name, situation = told.session_id, told.situation
-    found: list[Advice] = []
-    if situation is Situation.RUNNING and not told.is_held:
-        text = "it holds no lock, so it cannot be asked: end its process yourself, then sweep"
-        return [Advice(text, "store.recover()", "sessionstore recover --apply")]
-    if told.liveness is not None and told.liveness.is_orphaned:
-        return [
-            Advice("end the process that has the lock, then sweep"),
-            _sweep(),
-        ]
-    if situation is Situation.RUNNING:
-        return [
-            Advice("ask it to end", f'store.cancel("{name}")', f"sessionstore cancel {name}"),
-            Advice("wait for it", f'store.claim("{name}", timeout=60)'),
-        ]
-    if situation is Situation.STALE:
-        found.append(_sweep())
-    if told.cancel_request is not None:
-        call = f'store.resume("{name}", again=True)'
-        return [*found, Advice("if you mean to run it all the same", call)]
-    if situation is Situation.UNKNOWN:
-        found.append(
-            Advice(
-                "if you know that its process is gone",
-                f'store.recover(assume_dead=["{name}"])',
-                f"sessionstore recover --apply --assume-dead {name}",
-            )
-        )
-    if told.unresumable is None:
-        found += _resume(told)
-    else:
-        found += _rescue(told)
-    if situation is Situation.FAILED or _why_left_out(told):
-        found.append(
-            Advice(
-                "or have the start-up loop try it again",
-                f'store.retry("{name}")',
-                f"sessionstore retry {name}",
-            )
-        )
-    if situation is Situation.INTERRUPTED:
-        found.append(Advice("give it up", f'store.cancel("{name}")', f"sessionstore cancel {name}"))
-    if situation is Situation.STALE:
-        found.append(
-            Advice(
-                "give it up",
-                f'store.mark("{name}", "cancelled", reason=…)',
-                f"sessionstore mark {name} cancelled --reason TEXT",
-            )
-        )
-    return found
-
-
-def _sweep() -> Advice:
-    return Advice(
-        "put on record that its process died, as start-up code does",
-        "store.recover()",
-        "sessionstore recover --apply",
-    )
-
-
-def _why_left_out(told: Explanation) -> str:
-    """Return why the start-up loop leaves out an interrupted session; "" if it does not."""
-    recovery = told.recovery
-    if told.situation is not Situation.INTERRUPTED or recovery is None:
-        return ""
-    if recovery.count > MAX_RECOVERIES:
-        return f"more than {MAX_RECOVERIES} processes died while they ran it"
-    if recovery.stops > MAX_STOPS:
-        return f"it was stopped more than {MAX_STOPS} times"
-    return ""
-
-
-def _resume(told: Explanation) -> list[Advice]:
-    name, option = f'"{told.session_id}"', ""
-    if told.situation is Situation.STALE:
-        text = "go on with it, which puts that on record, too"
-    elif told.situation in (Situation.COMPLETED, Situation.CANCELLED):
-        text, option = "if you mean to run it again", ", again=True"
-    elif told.situation is Situation.UNKNOWN:
-        text, option = "and only then go on with it", ", force=True"
-    else:
-        text = "go on with it"
-    found = [Advice(text, f"store.resume({name}{option})")]
-    if told.lost is not None and (told.lost.revisions or told.lost.steps):
-        call = f"store.resume({name}, from_last_save=True{option})"
-        found.append(Advice("or go on from the state that was saved last", call))
-    return found
-
-
-def _rescue(told: Explanation) -> list[Advice]:
-    """Return advice for a session of which a resume finds nothing to restore."""
-    name = told.session_id
-    found: list[Advice] = []
-    if told.checkpoint is not None:
-        found.append(
-            Advice(
-                "put the damage into quarantine and name the newest sound checkpoint",
-                "store.check(repair=True)",
-                "sessionstore fsck --repair",
-            )
-        )
-    if told.alternatives:
-        other = told.alternatives[-1]
-        again = (
-            ", again=True" if told.situation in (Situation.COMPLETED, Situation.CANCELLED) else ""
-        )
-        found.append(
-            Advice(
-                "go on from another state",
-                f'store.resume("{name}", checkpoint_id="{other}"{again})',
-            )
-        )
-    if not found or told.checkpoint is None:
-        found.append(
-            Advice(
-                "look at what was saved of it", f'store.load("{name}")', f"sessionstore show {name}"
-            )
-        )
-    return found
-
-
 # --- a state that cannot be read ------------------------------------------------------------------
 
 
@@ -404,7 +281,7 @@ def _explain_damaged(backend: Backend, session_id: str, error: SessionCorrupt) -
         damaged=error.reason,
         file=error.file,
     )
-    return replace(told, next=tuple(_advice_for_damage(told, newest)))
+    return replace(told, next=tuple(advise_on_damage(told, newest)))
 
 
 def _see(backend: Backend, session_id: str) -> tuple[Probe, list[Checkpoint]]:
@@ -417,25 +294,3 @@ def _see(backend: Backend, session_id: str) -> tuple[Probe, list[Checkpoint]]:
     except SessionStoreError:
         known = []
     return probe, known
-
-
-def _advice_for_damage(told: Explanation, newest: Checkpoint | None) -> list[Advice]:
-    name = told.session_id
-    found: list[Advice] = []
-    if told.is_held:
-        found.append(Advice("wait until its process lets go of it, since its next save is refused"))
-    if newest is None:
-        text = "put the whole session into quarantine, where nothing of it is lost"
-    else:
-        text = f"put the damage into quarantine and restore {newest.checkpoint_id}"
-    found.append(Advice(text, "store.check(repair=True)", "sessionstore fsck --repair"))
-    if newest is not None:
-        kept = newest.checkpoint_id
-        found.append(
-            Advice(
-                "or go on in a copy, and leave it as it is",
-                f'store.fork("{name}", "{kept}")',
-                f"sessionstore fork {name} --at {kept}",
-            )
-        )
-    return found

@@ -11,6 +11,8 @@ from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
 from sessionstore.model.status import FINISHED
 from sessionstore.operations.fork import Fork
+from sessionstore.operations.step_counts import OpenSteps
+from sessionstore.session.outcome import STOPPED
 from sessionstore.text import count_of, printable
 
 _LIMIT = 1000
@@ -41,6 +43,8 @@ class Situation(StrEnum):
 
 SHOWN_STATES = 3
 """How many other states are named."""
+SHOWN_STEPS = 5
+"""How many steps are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ class Explanation:
     if a journal is damaged."""
     records_since: int | None = None
     """How many of them were appended after that checkpoint; None if unknown."""
+    open_steps: OpenSteps | None = None
+    """The steps since the last checkpoint; None if there are none, or their journal is damaged."""
     forked_from: Fork | None = None
     damaged: str | None = None
     """Why the state cannot be read, or None."""
@@ -130,6 +136,13 @@ class Explanation:
         return self.damaged is not None or (
             self.checkpoint is not None and self.checkpoint.damaged is not None
         )
+
+    @property
+    def unsettled_steps(self) -> tuple[str, ...]:
+        """The steps of which somebody has to say what came of them; none while the session runs."""
+        if self.open_steps is None or self.situation is Situation.RUNNING:
+            return ()
+        return self.open_steps.unsettled
 
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return labelled sentences; text from the session is escaped in them."""
@@ -152,6 +165,8 @@ class Explanation:
             told.append(("not restored", self._not_restored(self.lost)))
         if self.records:
             told.append(("journals", self._journals(self.records)))
+        if self.open_steps is not None:
+            told.append(("steps", self._steps(self.open_steps)))
         if self.alternatives:
             shown = ", ".join(self.alternatives[-SHOWN_STATES:])
             more = len(self.alternatives) - SHOWN_STATES
@@ -174,6 +189,25 @@ class Explanation:
             f"{count_of(records, 'record')}; a resume keeps them all{since}; a resume of a"
             " checkpoint that you name leaves behind what came after it"
         )
+
+    def _steps(self, steps: OpenSteps) -> str:
+        text = f"{steps.kept:,} of {steps.total:,} kept"
+        within, unsettled = list(steps.unfinished), list(steps.unsettled)
+        if self.situation is Situation.RUNNING:
+            within, unsettled = within + unsettled, []
+        if within:
+            text += f"; {self._left_within()} {_quoted(within)}"
+        if unsettled:
+            text += f"; nobody knows what came of {_quoted(unsettled)}"
+        return text
+
+    def _left_within(self) -> str:
+        if self.situation is Situation.RUNNING:
+            return "runs"
+        reason = self.recovery.reason if self.recovery is not None else None
+        was_stopped = reason is not None and STOPPED in reason
+        is_dead = self.situation is Situation.INTERRUPTED and not was_stopped
+        return "died within" if is_dead or self.situation is Situation.STALE else "did not finish"
 
     def _last_step(self) -> str:
         node = f"at {self.node}" if self.node else "at no node"
@@ -227,3 +261,9 @@ class Explanation:
         nodes = f" ({' > '.join(lost.nodes[-5:])})" if lost.nodes else ""
         kept = "; a resume keeps that state first, as a checkpoint of type before_resume"
         return f"{' and '.join(parts)} since then{nodes}{kept}{unsaved}"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    shown = [f"`{name}`" for name in names[:SHOWN_STEPS]]
+    more = len(names) - SHOWN_STEPS
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

@@ -23,6 +23,7 @@ from sessionstore.model.journal import last_numbers
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.operations.fork import Fork, to_fork
 from sessionstore.operations.journal_counts import JournalCounts
+from sessionstore.operations.step_counts import StepCounts
 from sessionstore.session import inspect
 from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
@@ -43,9 +44,9 @@ class HistoryEntryKind(StrEnum):
 class HistoryEntry:
     """One entry of a history.
 
-    ``at``, ``steps``, ``size``, ``journals``, ``damaged`` and ``records`` of a checkpoint are read
-    from its file when one of them is first looked at. They are empty if the checkpoint was removed
-    meanwhile.
+    ``at``, ``steps``, ``size``, ``journals``, ``damaged``, ``records`` and ``kept_steps`` of a
+    checkpoint are read from its file when one of them is first looked at. They are empty if the
+    checkpoint was removed meanwhile.
     """
 
     kind: HistoryEntryKind
@@ -70,6 +71,8 @@ class HistoryEntry:
     """Why it cannot be read, or None."""
     records: int | None = None
     """How many records of all journals counted then; None if unknown."""
+    kept_steps: int | None = None
+    """How many results of ``session.step`` were kept by then; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +82,24 @@ class _Unread:
     backend: Backend
     session_id: str
     counts: JournalCounts
+    step_counts: StepCounts
 
     def read(
         self, checkpoint_id: str
-    ) -> tuple[str, int | None, int | None, dict[str, int], str | None, int | None]:
-        """Return the time, steps, size, journals, damage and records of the checkpoint."""
+    ) -> tuple[str, int | None, int | None, dict[str, int], str | None, int | None, int | None]:
+        """Return the time, steps, size, journals, damage, records and kept steps of it."""
         try:
             stored = self.backend.read_checkpoint(self.session_id, checkpoint_id)
             item = checkpoint.describe(self.session_id, checkpoint_id, stored)
             raw: Any = mending.parse(stored.payload)
             steps, journals = _progress(raw)
-            records = self.counts.at(raw)
-            return item.created_at, steps, len(stored.payload), journals, None, records
+            counts = self.counts.at(raw), self.step_counts.at(raw)
+            return item.created_at, steps, len(stored.payload), journals, None, *counts
         except (SessionCorrupt, SessionNotFound, StorageError) as error:
             if not self._is_there(checkpoint_id):
-                return "", None, None, {}, None, None  # keep_checkpoints may have removed it
+                return "", None, None, {}, None, None, None  # keep_checkpoints may have removed it
             reason = error.reason if isinstance(error, SessionCorrupt) else str(error)
-            return "", None, None, {}, reason, None
+            return "", None, None, {}, reason, None, None
 
     def _is_there(self, checkpoint_id: str) -> bool:
         try:
@@ -126,7 +130,7 @@ def _make_lazy(*names: str) -> None:
         setattr(HistoryEntry, name, make(slot))
 
 
-_make_lazy("at", "steps", "size", "journals", "damaged", "records")
+_make_lazy("at", "steps", "size", "journals", "damaged", "records", "kept_steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +159,14 @@ class History:
 def history(backend: Backend, session_id: str, limit: int | None = None) -> History:
     """Return the history of a session, damage included, with its newest ``limit`` checkpoints."""
     older = 0
-    counts = JournalCounts(backend, session_id)
+    counts, step_counts = JournalCounts(backend, session_id), StepCounts(backend, session_id)
     state: SessionState | None = None
     try:
         state, stored = inspect.read_base(backend, session_id)
     except SessionCorrupt as error:
         present = HistoryEntry(HistoryEntryKind.PRESENT, damaged=error.reason)
     else:
-        present = _present(state, len(stored.payload), counts.now(state))
+        present = _present(state, len(stored.payload), counts.now(state), step_counts.now(state))
     moments: list[HistoryEntry] = [] if state is None else [_created(state)]
     latest = None if state is None else Resumability.named(state).checkpoint_id
     try:
@@ -171,7 +175,7 @@ def history(backend: Backend, session_id: str, limit: int | None = None) -> Hist
         moments.append(HistoryEntry(HistoryEntryKind.CHECKPOINT, damaged=error.reason))
     else:
         older = 0 if limit is None else max(0, len(kept) - limit)
-        unread = _Unread(backend, session_id, counts)
+        unread = _Unread(backend, session_id, counts, step_counts)
         moments += [_kept(unread, item, latest) for item in kept[older:]]
         if latest is not None and latest not in {item.checkpoint_id for item in kept}:
             moments.append(
@@ -196,10 +200,13 @@ def _created(state: SessionState) -> HistoryEntry:
         node=state.entry_point or None,
         steps=0,
         records=0,
+        kept_steps=0,
     )
 
 
-def _present(state: SessionState, size: int, records: int | None) -> HistoryEntry:
+def _present(
+    state: SessionState, size: int, records: int | None, kept_steps: int | None
+) -> HistoryEntry:
     progress = state.progress
     return HistoryEntry(
         HistoryEntryKind.PRESENT,
@@ -211,6 +218,7 @@ def _present(state: SessionState, size: int, records: int | None) -> HistoryEntr
         journals=last_numbers(state.journals),
         status=state.status,
         records=records,
+        kept_steps=kept_steps,
     )
 
 
@@ -228,6 +236,7 @@ def _kept(unread: Any, item: Checkpoint, latest: str | None) -> HistoryEntry:
         is_latest=item.checkpoint_id == latest,
         damaged=unread,
         records=unread,
+        kept_steps=unread,
     )
 
 

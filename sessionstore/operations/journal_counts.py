@@ -1,4 +1,7 @@
-"""Count the records that a state sees, from where its journals ended: no record is read."""
+"""Count the records that a state sees, from where its journals ended: no record is read.
+
+The journal of the steps is left out: :mod:`sessionstore.operations.step_counts` counts the steps.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 from sessionstore.errors import SessionStoreError
 from sessionstore.model import journal_view
-from sessionstore.model.journal import Rewind
+from sessionstore.model.journal import STEPS, Rewind
 from sessionstore.model.state import SessionState
 from sessionstore.operations.journal_copy import JournalCopy
 from sessionstore.storage.backend import Backend
@@ -27,6 +30,7 @@ class JournalCounts:
             copies = {
                 name: JournalCopy(self._backend, state, name)
                 for name in self._backend.journal_names(self._session_id)
+                if name != STEPS
             }
             return sum(copy.count() for copy in copies.values())
         except SessionStoreError:
@@ -37,7 +41,7 @@ class JournalCounts:
         try:
             journals, rewinds = raw.get("journals", {}), raw.get("rewinds", {})
             count = 0
-            for name in {*journals, *rewinds}:
+            for name in {*journals, *rewinds} - {STEPS}:
                 pending = [Rewind(*one) for one in rewinds.get(name, ())]
                 end = pending[-1].back_to if pending else journals[name][0]
                 count += journal_view.count_seen(self._rewinds_of(name), end)

@@ -14,12 +14,14 @@ from itertools import chain, islice
 from sessionstore.errors import SessionClaimed, SessionCorrupt, SessionNotFound, SessionStoreError
 from sessionstore.log import log_session
 from sessionstore.model import codec
+from sessionstore.model.journal import STEPS
 from sessionstore.model.query import Filters, SessionQuery, make_query
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.model.summary import SessionSummary, summarize
-from sessionstore.operations import journal_copy
+from sessionstore.operations import journal_copy, step_values
 from sessionstore.operations.journal_copy import Surplus
 from sessionstore.operations.retention import RetentionPolicy
+from sessionstore.operations.step_values import ClosedValues
 from sessionstore.process import identity
 from sessionstore.session import inspect
 from sessionstore.session.inspect import Resumability
@@ -33,7 +35,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """A session that was deleted, or lost checkpoints or records; or the reason why not."""
+    """A session that was deleted, or lost a part of it; or the reason why not."""
 
     session_id: str
     reason: str
@@ -46,6 +48,8 @@ class Pruned:
     """The ids of the removed checkpoints."""
     journals: Sequence[str] = ()
     """The journals that lost the records which no state and no checkpoint sees any more."""
+    step_values: int = 0
+    """How many steps lost their results, which no resume returns any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class PruneReport:
     sessions: Sequence[Pruned] = ()
     """Deleted sessions."""
     checkpoints: Sequence[Pruned] = ()
-    """Sessions that stay, but lost checkpoints, or records that nobody needs."""
+    """Sessions that stay, but lost checkpoints, records or step values that nobody needs."""
     spared: Sequence[Pruned] = ()
     """Sessions that a live process holds, or that changed since they were judged."""
     damaged: Sequence[Pruned] = ()
@@ -225,7 +229,7 @@ class _Prune:
     ) -> dict[str, _PrunePlan]:
         """Return the plans for the checkpoints of sessions that stay, by session id."""
         trims: dict[str, _PrunePlan] = {}
-        if not self.policy.judges_checkpoints:
+        if not self.policy.judges_contents:
             return trims
         staying = [item for item in candidates if item.session_id not in whole]
         for done, item in enumerate(sorted(staying, key=lambda item: item.session_id), 1):
@@ -241,15 +245,18 @@ class _Prune:
 
         def look() -> None:
             going = self._checkpoints_of(item)
-            surplus = self._surplus_of(item, going)
-            if going or surplus:
+            surplus, values = self._surplus_of(item, going)
+            if going or surplus or values:
                 freed = self.backend.freed_by(item.session_id, going)
-                plan.append(_PrunePlan(item, _trimmed(entry, going, surplus, freed), False))
+                trimmed = _trimmed(entry, going, surplus, values, freed)
+                plan.append(_PrunePlan(item, trimmed, False))
 
         self._guarded(entry, look)
         return plan[0] if plan else None
 
     def _checkpoints_of(self, item: SessionSummary) -> tuple[str, ...]:
+        if not self.policy.judges_checkpoints:
+            return ()
         latest = Resumability.named(item).checkpoint_id
         names = self.backend.checkpoint_ids(item.session_id)
         if not self.policy.may_choose(names, latest):
@@ -257,11 +264,19 @@ class _Prune:
         kept = inspect.list_checkpoints(self.backend, item.session_id)
         return tuple(self.policy.choose_checkpoints(kept, latest, self.now, revision=item.revision))
 
-    def _surplus_of(self, item: SessionSummary, going: Sequence[str]) -> list[Surplus]:
-        if not self.backend.journal_names(item.session_id):
-            return []
-        current, _ = inspect.read_base(self.backend, item.session_id)
-        return journal_copy.find_surplus(self.backend, current, going)
+    def _surplus_of(
+        self, item: SessionSummary, going: Sequence[str]
+    ) -> tuple[list[Surplus], ClosedValues | None]:
+        """Return the records that nobody needs, and the values of steps that nothing replays."""
+        surplus: list[Surplus] = []
+        values: ClosedValues | None = None
+        if self.backend.journal_names(item.session_id):
+            current, _ = inspect.read_base(self.backend, item.session_id)
+            if self.policy.judges_checkpoints:
+                surplus = journal_copy.find_surplus(self.backend, current, going)
+            if self.policy.step_values:
+                values = step_values.find_closed(self.backend, current, going, surplus)
+        return surplus, values
 
     # --- doing -----------------------------------------------------------------------------------
 
@@ -317,10 +332,13 @@ class _Prune:
         freed = self.backend.freed_by(claim.session_id, going)
         for checkpoint_id in going:
             claim.remove_checkpoint(checkpoint_id)
-        surplus = self._surplus_of(plan.seen, ())
-        for journal in surplus:
-            claim.rewrite_journal(journal.name, journal.needed())
-        return _trimmed(entry, going, surplus, freed)
+        surplus, values = self._surplus_of(plan.seen, ())
+        anew = {journal.name: journal.needed for journal in surplus}
+        if values is not None:
+            anew[STEPS] = values.without
+        for name, batches in anew.items():
+            claim.rewrite_journal(name, batches())
+        return _trimmed(entry, going, surplus, values, freed)
 
     def _measured(self, plan: _PrunePlan) -> Pruned:
         if not plan.whole:
@@ -333,24 +351,32 @@ class _Prune:
 
 
 def _trimmed(
-    entry: Pruned, checkpoints: Sequence[str], surplus: Sequence[Surplus], freed: int
+    entry: Pruned,
+    checkpoints: Sequence[str],
+    surplus: Sequence[Surplus],
+    values: ClosedValues | None,
+    freed: int,
 ) -> Pruned:
     """Return the entry of a session that loses checkpoints, which free so much, and records."""
     names = tuple(journal.name for journal in surplus)
     reasons = [f"{len(checkpoints):,} of its checkpoints"] if checkpoints else []
     if names:
         reasons.append(f"records of {count_of(len(names), 'journal')} that nothing goes back to")
+    if values is not None:
+        reasons.append(f"the values of {count_of(values.steps, 'closed step')}")
+        freed += values.freed
     return replace(
         entry,
         reason=", and ".join(reasons),
         freed=freed + sum(journal.freed for journal in surplus),
         checkpoints=tuple(checkpoints),
         journals=names,
+        step_values=0 if values is None else values.steps,
     )
 
 
 def _untouched(entry: Pruned, reason: str) -> Pruned:
-    return replace(entry, reason=reason, freed=0, checkpoints=(), journals=())
+    return replace(entry, reason=reason, freed=0, checkpoints=(), journals=(), step_values=0)
 
 
 def _changed(seen: SessionSummary, now: SessionSummary) -> str | None:

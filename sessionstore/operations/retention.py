@@ -33,6 +33,7 @@ class RetentionPolicy:
     - A checkpoint of a session that stays is removed if it is ``checkpoints_older_than`` and not
       among the ``keep_checkpoints``. Either of them alone decides alone. Those that the store keeps
       by itself (``before_resume``, ``last_save``) count apart from those of the application.
+    - With ``step_values`` the results of steps that no resume returns any more are removed.
 
     Age counts from the last update. A session without a readable time is never old.
 
@@ -56,6 +57,9 @@ class RetentionPolicy:
     that the store keeps by itself."""
     checkpoints_older_than: timedelta | float | None = None
     """A timedelta, or seconds."""
+    step_values: bool = False
+    """Whether the results of steps of sessions that stay go, once nothing replays them. Their
+    names, times, sizes and digests stay."""
 
     def __post_init__(self) -> None:
         given = (self.statuses,) if isinstance(self.statuses, str) else self.statuses
@@ -72,10 +76,12 @@ class RetentionPolicy:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 0):
                 raise ValueError(f"{name} is a whole number of at least 0, not {value!r}")
-        if not (self.judges_sessions or self.judges_checkpoints):
+        if type(self.step_values) is not bool:
+            raise ValueError(f"step_values is True or False, not {self.step_values!r}")
+        if not (self.judges_sessions or self.judges_contents):
             raise ValueError(
                 "a policy needs a limit: older_than, keep_last, max_total_size,"
-                " keep_checkpoints or checkpoints_older_than"
+                " keep_checkpoints, checkpoints_older_than or step_values"
             )
 
     @property
@@ -88,13 +94,18 @@ class RetentionPolicy:
         """Whether checkpoints of sessions that stay may be removed."""
         return not (self.keep_checkpoints is self.checkpoints_older_than is None)
 
+    @property
+    def judges_contents(self) -> bool:
+        """Whether anything of sessions that stay may be removed."""
+        return self.judges_checkpoints or self.step_values
+
     def only_before(self, now: datetime) -> float | None:
         """Return the time of the newest update that may be deleted, in seconds since the epoch.
 
         None if more than age decides, or sessions that stay have to be read.
         """
         limit = _seconds(self.older_than)
-        if limit is None or self.max_total_size is not None or self.judges_checkpoints:
+        if limit is None or self.max_total_size is not None or self.judges_contents:
             return None
         return now.timestamp() - limit + _ROUNDING
 

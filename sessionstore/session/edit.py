@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic
 
 from sessionstore.errors import SessionExists, SessionNotFound
+from sessionstore.log import log_session
 from sessionstore.model import StateT, codec
 from sessionstore.model.checkpoint import EDIT
 from sessionstore.model.ids import parse_checkpoint_id
@@ -45,7 +46,11 @@ class SessionEdit(Generic[StateT]):
         else:
             keep = Keep(EDIT, replaces=latest if is_unread else None)
         self._end = writer.prepare((), keep=keep, ending="its edit() ended")
+        self._end.on_stored = self._log
         return self._end
+
+    def _log(self, revision: int) -> None:
+        log_session("session_edited", self.writer.session_id, "edited", revision=revision)
 
     def _changed_labels_alone(self) -> bool:
         with_old_labels = self.writer.state.model_copy(update={"labels": self._labels})

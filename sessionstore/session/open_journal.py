@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from sessionstore.errors import SessionStoreError
+from sessionstore.log import log_session
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.state import SessionState
 from sessionstore.process.fork import Mutex
@@ -67,6 +68,11 @@ class OpenJournal:
             appended = self._write(self._opened(), values, None, at, anew=True)
             self._keys = None
             return appended
+
+    def log_rewound(self, how: str) -> None:
+        """Log that records of it no longer count."""
+        reason = f"journal {self._name}: {how}"
+        log_session("journal_rewound", self._claim.session_id, "%s", reason, reason=reason)
 
     def open(self) -> None:
         """Open it before the first append, so that its position is where it ends now."""

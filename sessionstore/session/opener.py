@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Literal
 
 from sessionstore import clock
@@ -66,9 +67,12 @@ class SessionOpener(Generic[StateT]):
             now = clock.to_text(self.clock())
             if asked is None:
                 outcome.note_death(state, died, now)
-                return _take_over(writer, writer.begin_save)
-            outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
-            return _take_over(writer, lambda: verdict.begin_stop(writer))
+                begin = writer.begin_save
+            else:
+                outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
+                begin = partial(verdict.begin_stop, writer)
+            _take_over(writer, begin)
+            verdict.log_interrupted(writer)
         return writer
 
     def resume(
@@ -97,7 +101,7 @@ class SessionOpener(Generic[StateT]):
             restored = resume.restore(
                 self.backend, state, checkpoint_id, from_last_save=from_last_save
             )
-            return self._begin(claim, restored)
+            return self._begin(found, restored)
         except BaseException:
             claim.release()
             raise
@@ -137,7 +141,7 @@ class SessionOpener(Generic[StateT]):
                 if died is not None:  # no crash goes uncounted
                     self._store_death(found)
                 raise
-            return self._begin(claim, restored)
+            return self._begin(found, restored)
         except BaseException:
             claim.release()
             raise
@@ -150,6 +154,7 @@ class SessionOpener(Generic[StateT]):
     def _store_death(self, found: ClaimedState[StateT]) -> None:
         writer = self.writer(found.claim, found.state)
         writer.run(lambda: verdict.begin_stop(writer))
+        verdict.log_interrupted(writer)
 
     def _refuse_ended(self, found: ClaimedState[StateT]) -> None:
         """Refuse a session that has ended, also because a dead process was asked to cancel it."""
@@ -160,8 +165,11 @@ class SessionOpener(Generic[StateT]):
                 self._store_death(found)
             raise
 
-    def _begin(self, claim: Claim, restored: Restored[StateT]) -> SessionWriter[StateT]:
+    def _begin(
+        self, found: ClaimedState[StateT], restored: Restored[StateT]
+    ) -> SessionWriter[StateT]:
         """Store the state to go on from. After an error nothing of the resume is left."""
+        claim = found.claim
         writer = self.writer(claim, restored.state)
         kept = restored.keep_current
 
@@ -171,7 +179,12 @@ class SessionOpener(Generic[StateT]):
                 claim.keep_current(kept)
             return prepared
 
-        return _take_over(writer, begin, kept)
+        _take_over(writer, begin, kept)
+        if found.died is not None:
+            verdict.log_interrupted(writer)
+        for name, back_to in restored.rewound.items():
+            writer.journal(name).log_rewound(f"back to record {back_to}")
+        return writer
 
     def claim_found(
         self,
@@ -219,8 +232,8 @@ class SessionOpener(Generic[StateT]):
 
 def _take_over(
     writer: SessionWriter[StateT], begin: Callable[[], PreparedWrite], kept: str | None = None
-) -> SessionWriter[StateT]:
-    """Store what becomes of a session that was claimed; return ``writer``.
+) -> None:
+    """Store what becomes of a session that was claimed.
 
     After an error the session is not ACTIVE, and the claim has ended. ``kept`` is the checkpoint
     that ``begin`` makes of the state before it.
@@ -230,7 +243,6 @@ def _take_over(
         writer.run(begin)
         if kept is not None:
             writer.limit_checkpoints(kept)
-        return writer
     except BaseException as error:
         try:
             if writer.settle() > found:

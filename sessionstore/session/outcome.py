@@ -14,6 +14,9 @@ from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState, SessionStatus
 from sessionstore.session.stamp import Change, progress_of, result_of, times_of
 
+STOPPED = "it was stopped by "
+"""How the reason begins that is recorded of a session that was stopped, and whose process lived."""
+
 # --- what an exception says ----------------------------------------------------------------------
 
 
@@ -81,7 +84,7 @@ def stopped(
 ) -> list[Change]:
     """Return the changes of a stop: a pause, and the record that makes it interrupted."""
     before = state.recovery or SessionRecovery()
-    reason = f"it was stopped by {describe_error(error)}"
+    reason = f"{STOPPED}{describe_error(error)}"
     recovery = SessionRecovery(
         count=before.count, stops=before.stops + 1, at=now, reason=reason, owner=owner
     )

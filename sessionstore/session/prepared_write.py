@@ -63,6 +63,8 @@ class PreparedWrite:
     """Prepares what is stored instead if a request to cancel refuses it."""
     undo: Callable[[], None] | None = None
     """Takes back what the caller has set in the state for this write."""
+    on_stored: Callable[[int], None] | None = None
+    """Is called with the revision once this is stored, to log it."""
 
     def follow(self, revision: int, latest: str | None, now: datetime) -> None:
         """Become ``revision``, after a state whose latest checkpoint is ``latest``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Generic, NamedTuple
 
 from sessionstore.errors import (
@@ -157,6 +159,8 @@ class Restored(NamedTuple, Generic[StateT]):
     """Under which id the stored state, which is newer, has to be kept first; None if it is not."""
     as_last_save: bool = False
     """Whether it has to become the latest checkpoint, in the place of an older one."""
+    rewound: Mapping[str, int] = MappingProxyType({})
+    """The journals that go back, and the number of the record that they go back to."""
 
 
 def restore(
@@ -197,15 +201,18 @@ def restore(
     restored.incarnation = current.incarnation
     restored.recovery = current.recovery
     restored.labels = current.labels
-    _go_back(backend, current, restored, is_named=checkpoint_id is not None)
-    return Restored(_begun(restored), kept, keep_current)
+    rewound = _go_back(backend, current, restored, is_named=checkpoint_id is not None)
+    return Restored(_begun(restored), kept, keep_current, rewound=rewound)
 
 
 def _go_back(
     backend: Backend, current: SessionState, restored: SessionState, *, is_named: bool
-) -> None:
-    """Have the journals go on or, where a checkpoint was named, go back to where they were then."""
-    told = rewinds(current)
+) -> dict[str, int]:
+    """Have the journals go on or, where a checkpoint was named, go back to where they were then.
+
+    Returns to which record each goes back that does.
+    """
+    told, rewound = rewinds(current), {}
     for name in backend.journal_names(current.session_id) if is_named else ():
         back_to = journal_view.end_seen(restored, name)
         pending = told.get(name, [])
@@ -213,10 +220,12 @@ def _go_back(
         last = reader.last_number(Position(*current.journals.get(name, ())))
         if last > back_to:
             told[name] = [*pending, Rewind(back_to, last)]
+            rewound[name] = back_to
     if not is_named:
         restored.steps_from = current.steps_from
     restored.journals = current.journals
     restored.rewinds = {name: [[*one] for one in ones] for name, ones in told.items()}
+    return rewound
 
 
 def _begun(state: StateT) -> StateT:

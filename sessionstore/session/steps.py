@@ -57,6 +57,7 @@ class SessionSteps:
         self._steps_from: int | None = None
         """Under which number :attr:`_kept` was read."""
         self._kept: dict[str, StepRecord] = {}
+        self._opened: OpenJournal | None = None
         self._used: set[str] = set()
         """The names that this claim has used since the last checkpoint closed steps."""
 
@@ -93,11 +94,13 @@ class SessionSteps:
                     f' give each turn a name of its own, such as f"{step.name}-{{turn}}"'
                 )
             kept = self._kept.get(step.name)
-            if kept is not None and kept.info.status is StepStatus.UNSETTLED:
-                raise self._unsettled(kept)  # with rerun=True, too: nobody knows what came of it
-            if kept is not None and kept.info.status is StepStatus.KEPT and not step.rerun:
-                if not kept.info.is_settled and kept.digest != digest:
-                    raise StepChanged(writer.session_id, step.name, kept.info.ended_at)
+            if kept is not None and kept.status is StepStatus.UNSETTLED:
+                raise self._unsettled(step.name, kept)  # also with rerun=True
+            if step.rerun:
+                kept = None
+            if kept is not None:
+                self._check(step.name, kept, digest)
+            if kept is not None and kept.status is StepStatus.KEPT:
                 self._used.add(step.name)
                 return self._replayed(step.name, kept, result_type)
             self._record_start(step, steps_from, digest)
@@ -105,16 +108,24 @@ class SessionSteps:
             self._kept.pop(step.name, None)
         return StepCall(step, steps_from, result_type)
 
-    def _unsettled(self, kept: StepRecord) -> StepUnsettled:
-        info, session_id = kept.info, self._writer.session_id
+    def _unsettled(self, name: str, kept: StepRecord) -> StepUnsettled:
+        info, session_id = kept.info(is_closed=False), self._writer.session_id
         log_session(
             "step_unsettled",
             session_id,
             "step %s has begun at %s, and nobody knows what came of it",
-            info.name,
+            name,
             info.began_at,
+            reason=name,
         )
-        return StepUnsettled(session_id, info.name, info.began_at, info.pid, info.host)
+        return StepUnsettled(session_id, name, info.began_at, info.pid, info.host)
+
+    def _check(self, name: str, kept: StepRecord, digest: str | None) -> None:
+        session_id = self._writer.session_id
+        if kept.is_pruned:
+            raise StepChanged(session_id, name, kept.ended_at, "its value was pruned")
+        if kept.status is StepStatus.KEPT and not kept.is_settled and kept.digest != digest:
+            raise StepChanged(session_id, name, kept.ended_at)
 
     def _replayed(self, name: str, kept: StepRecord, result_type: ResultType) -> Replayed:
         session_id = self._writer.session_id
@@ -122,8 +133,10 @@ class SessionSteps:
             result = result_type.revive(kept.result)
         except ValueError as error:
             what = f"its result is not of the declared type: {brief(error)}"
-            raise StepChanged(session_id, name, kept.info.ended_at, what) from error
-        log_session("step_replayed", session_id, "step %s is kept, and not called", name)
+            raise StepChanged(session_id, name, kept.ended_at, what) from error
+        log_session(
+            "step_replayed", session_id, "step %s is kept, and not called", name, reason=name
+        )
         return Replayed(result)
 
     def _record_start(self, step: Step[Any], steps_from: int, digest: str | None) -> None:
@@ -165,7 +178,7 @@ class SessionSteps:
         except ValueError as error:
             raise NotStorable(session_id, f"the result of {name}", str(error), result) from error
         self._append(steps.kept(name, call.steps_from, payload), flush=True)
-        log_session("step_kept", session_id, "step %s has returned, and is kept", name)
+        log_session("step_kept", session_id, "step %s has returned, and is kept", name, reason=name)
         return returned
 
     def raised(self, call: StepCall, error: BaseException) -> None:
@@ -217,7 +230,7 @@ class SessionSteps:
         """Let a step run again that is kept or unsettled. Raise ValueError if there is none."""
         with self._mutex:
             steps_from, session_id = self._load(), self._writer.session_id
-            if name not in self._kept:
+            if name not in self._read(steps_from):  # those of this claim, too
                 raise ValueError(f"{session_id}: no open step is called {name!r}")
             record = steps.ended(name, steps_from, settled=True)
             self._append(to_json(record), flush=True)
@@ -227,7 +240,7 @@ class SessionSteps:
     def _waiting(self, name: str) -> int:
         steps_from = self._load()
         kept = self._kept.get(name)
-        if kept is None or kept.info.status is not StepStatus.UNSETTLED:
+        if kept is None or kept.status is not StepStatus.UNSETTLED:
             raise ValueError(
                 f"{self._writer.session_id}: no step {name!r} waits for somebody to settle it"
             )
@@ -237,7 +250,9 @@ class SessionSteps:
 
     @property
     def _journal(self) -> OpenJournal:
-        return self._writer.journal(STEPS)
+        if self._opened is None:
+            self._opened = self._writer.journal(STEPS)
+        return self._opened
 
     def _load(self) -> int:
         """Know what is kept; return the number of ``steps_from`` to begin a step under."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sessionstore.errors import CancellationRequested, NotStorable, SessionStoreError
+from sessionstore.log import log_session
 from sessionstore.model import StateT
 from sessionstore.model.checkpoint import PAUSE, Checkpoint
 from sessionstore.model.ids import is_last_save
@@ -82,11 +84,39 @@ def begin_verdict(writer: SessionWriter[StateT], error: BaseException | None) ->
     left = f"{outcome.describe_error(error)} left its block"
     if not is_stop:
         return begin_fail(writer, error, ending=f"{left}, and it failed")
-    return writer.prepare(
+    return _begin_interrupt(
+        writer, error, ending=f"{left}, and it was paused as interrupted", if_cancelled=cancel
+    )
+
+
+def _begin_interrupt(
+    writer: SessionWriter[StateT],
+    error: BaseException,
+    *,
+    ending: str,
+    if_cancelled: Callable[[CancellationRequested], PreparedWrite] | None = None,
+) -> PreparedWrite:
+    prepared = writer.prepare(
         outcome.stopped(writer.state, error, writer.owner, writer.now()),
         keep=writer.last_save(),
-        ending=f"{left}, and it was paused as interrupted",
-        if_cancelled=cancel,
+        ending=ending,
+        if_cancelled=if_cancelled,
+    )
+    prepared.on_stored = lambda _: log_interrupted(writer)
+    return prepared
+
+
+def log_interrupted(writer: SessionWriter[StateT]) -> None:
+    """Log how a session was interrupted, which is on record now."""
+    recovery = writer.state.recovery
+    assert recovery is not None
+    log_session(
+        "session_interrupted",
+        writer.session_id,
+        "interrupted: %s",
+        recovery.reason,
+        revision=writer.revision,
+        reason=recovery.reason,
     )
 
 
@@ -96,6 +126,7 @@ def record_death(
     """Store that the process that ran the session died, as a sweep does."""
     outcome.mark_dead(writer.state, died, SessionStatus.FAILED, writer.now(), asked)
     writer.run(lambda: begin_stop(writer))
+    log_interrupted(writer)
 
 
 def interrupt(writer: SessionWriter[StateT], error: BaseException) -> None:
@@ -106,10 +137,8 @@ def interrupt(writer: SessionWriter[StateT], error: BaseException) -> None:
     with writer.queue:
         try:
             writer.run(
-                lambda: writer.prepare(
-                    outcome.stopped(writer.state, error, writer.owner, writer.now()),
-                    keep=writer.last_save(),
-                    ending="it was interrupted before anybody got it",
+                lambda: _begin_interrupt(
+                    writer, error, ending="it was interrupted before anybody got it"
                 )
             )
         except SessionStoreError as trouble:

@@ -159,7 +159,9 @@ class SessionWriter(Generic[StateT]):
         self._check_usable()
         try:
             if anew:
-                return journal.rewrite(values, self.now())
+                appended = journal.rewrite(values, self.now())
+                journal.log_rewound("rewritten")
+                return appended
             return journal.append(values, key, self.now(), cancellable=cancellable)
         except CancellationRequested as error:
             self.request = error
@@ -353,6 +355,8 @@ class SessionWriter(Generic[StateT]):
             if prepared.ending is not None:
                 self._ending = prepared.ending
                 self.free()
+            if prepared.on_stored is not None:
+                prepared.on_stored(prepared.revision)
             return prepared.revision
 
     def limit_checkpoints(self, newest: str) -> None:

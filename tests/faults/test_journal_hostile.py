@@ -83,8 +83,8 @@ def without(*numbers: int) -> Callable[[bytes], bytes]:
     )
 
 
-UNSEEN = ("a value of a saved line", "a number")
-"""What an append does not see: it looks from the position on that the save remembers."""
+UNSEEN = ("a value of a saved line", "a number", "lines that were added again")
+"""What an append does not see: it looks from the last line on that was flushed for sure."""
 
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], int, int]] = {
     "a value of a saved line": (edited(b"xxx", b"xyx", 2), 2, 1),

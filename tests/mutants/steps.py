@@ -56,8 +56,8 @@ MUTANTS = (
         _FILE,
         (
             (
-                "                if not kept.info.is_settled and kept.digest != digest:\n",
-                "                if False:\n",
+                "not kept.is_settled and kept.digest != digest:\n",
+                "False:\n",
             ),
         ),
         _STEPS + "test_a_kept_step_with_other_arguments_is_refused[files]",
@@ -75,8 +75,8 @@ MUTANTS = (
         _FILE,
         (
             (
-                "kept.info.status is StepStatus.UNSETTLED:\n                raise self._unsettled",
-                "kept.info.status is StepStatus.UNSETTLED and not step.rerun:\n"
+                "kept.status is StepStatus.UNSETTLED:\n                raise self._unsettled",
+                "kept.status is StepStatus.UNSETTLED and not step.rerun:\n"
                 "                raise self._unsettled",
             ),
         ),

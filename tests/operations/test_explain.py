@@ -22,7 +22,7 @@ from sessionstore import (
     SessionStore,
     Situation,
 )
-from sessionstore.operations import explain
+from sessionstore.operations import advice as ways
 from tests.support.cli import HOSTILE, acting, put, put_hostile
 from tests.support.processes import Child, edit_state, left_active, session_path, state_path
 
@@ -292,8 +292,8 @@ def test_what_the_start_up_loop_leaves_out_is_told_with_the_way_back(
 
 def test_too_many_is_what_the_start_up_loop_takes_by_default() -> None:
     options = inspect.signature(SessionStore.resume_interrupted).parameters
-    assert options["max_recoveries"].default == explain.MAX_RECOVERIES
-    assert options["max_stops"].default == explain.MAX_STOPS
+    assert options["max_recoveries"].default == ways.MAX_RECOVERIES
+    assert options["max_stops"].default == ways.MAX_STOPS
 
 
 @pytest.mark.parametrize("has_checkpoint", [True, False])

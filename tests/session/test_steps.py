@@ -433,6 +433,14 @@ def test_a_step_that_may_run_again_is_called_again(died_within: Store) -> None:
         assert session.step(PAY, Counted("paid")) == "paid"
 
 
+def test_a_step_that_this_claim_kept_may_run_again(store: Store) -> None:
+    with begun(store) as session:
+        assert session.step("fetch", Counted("old")) == "old"
+        session.rerun_step("fetch")
+        assert session.step("fetch", Counted("new")) == "new"
+        session.pause()
+
+
 def test_an_exception_settles_a_step_that_may_run_once(store: Store) -> None:
     declined = Counted(PermissionError("declined"), "paid")
     with begun(store) as session:

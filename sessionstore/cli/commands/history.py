@@ -101,7 +101,13 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
     shows_journals = any(moment.journals for moment in found)
     if shows_journals:
         columns.insert(-2, Column("JOURNALS", wraps=True, drop_order=1))
-    rows = [_row(moment, settings, shows_journals=shows_journals) for moment in found]
+    shows_kept = any(moment.kept_steps for moment in found)
+    if shows_kept:
+        columns.insert(-2, Column("KEPT STEPS", is_number=True, drop_order=1))
+    rows = [
+        _row(moment, settings, shows_journals=shows_journals, shows_kept=shows_kept)
+        for moment in found
+    ]
     write_table(
         columns,
         rows,
@@ -128,7 +134,9 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.notice(count_of(len(children), "fork"))
 
 
-def _row(moment: HistoryEntry, settings: Settings, *, shows_journals: bool) -> Row:
+def _row(
+    moment: HistoryEntry, settings: Settings, *, shows_journals: bool, shows_kept: bool
+) -> Row:
     from sessionstore.cli.output.labels import REASON_LIMIT, journals_words, size_words, where
     from sessionstore.cli.output.tables import Cell
 
@@ -147,6 +155,7 @@ def _row(moment: HistoryEntry, settings: Settings, *, shows_journals: bool) -> R
         "-" if moment.steps is None else f"{moment.steps:,}",
         "-" if moment.size is None else size_words(moment.size),
         *([journals_words(moment.journals) or "-"] if shows_journals else []),
+        *(["-" if moment.kept_steps is None else f"{moment.kept_steps:,}"] if shows_kept else []),
         printable(moment.checkpoint_id or "-"),
         Cell("; ".join(remarks), "magenta" if moment.damaged is not None else "green"),
     ]

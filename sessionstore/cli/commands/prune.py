@@ -80,6 +80,11 @@ Examples:
     type=AGE,
     help="Delete checkpoints of remaining sessions only if older than AGE.",
 )
+@click.option(
+    "--step-values",
+    is_flag=True,
+    help="Remove the results of steps that no resume of a remaining session returns any more.",
+)
 @click.option("--apply", is_flag=True, help="Delete; without this option nothing changes.")
 @output_option("ids of deleted sessions")
 @shared_options()
@@ -95,6 +100,7 @@ def prune(
     max_size: int | None,
     keep_checkpoints: int | None,
     checkpoints_older_than: timedelta | None,
+    step_values: bool,
 ) -> int:
     """Show which sessions and checkpoints a policy deletes, and with --apply delete them.
 
@@ -116,13 +122,14 @@ def prune(
             max_total_size=max_size,
             keep_checkpoints=keep_checkpoints,
             checkpoints_older_than=checkpoints_older_than,
+            step_values=step_values,
             labels=labels or {},
             **chosen,
         )
     except ValueError:  # each value was checked, so no limit was given
         raise click.UsageError(
-            "no limit was given: pass --older-than, --keep-last, --max-size, --keep-checkpoints or"
-            " --checkpoints-older-than"
+            "no limit was given: pass --older-than, --keep-last, --max-size, --keep-checkpoints,"
+            " --checkpoints-older-than or --step-values"
         ) from None
     with settings.open_store() as store, EventCounter("pruned") as tally:
         try:
@@ -210,6 +217,8 @@ def _say_what_next(report: PruneReport) -> None:
     counts = [f"{count_of(gone, 'session')} {'would go' if report.dry_run else 'deleted'}"]
     if shrunk:
         counts.append(f"{count_of(kept, 'checkpoint')} of {count_of(shrunk, 'other session')}")
+    if values := sum(item.step_values for item in report.checkpoints):
+        counts.append(count_of(values, "step value"))
     counts.append(f"{size_words(report.freed)} {'would be ' if report.dry_run else ''}freed")
     others = {
         outcome: len(items_of(report, outcome)) for outcome in ("spared", "damaged", "failed")

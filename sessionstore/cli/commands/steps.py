@@ -149,7 +149,8 @@ def _status(step: StepInfo) -> str:
     words = str(step.status)
     if step.is_settled:
         words += ", settled"
-    return f"{words}, closed" if step.is_closed else words
+    words += ", closed" if step.is_closed else ""
+    return f"{words}, value pruned" if step.is_pruned else words
 
 
 def _by(step: StepInfo) -> str:

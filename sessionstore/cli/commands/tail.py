@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,11 @@ from sessionstore.cli.options.shared import Settings, output_option, shared_opti
 from sessionstore.cli.output import json
 from sessionstore.cli.output.formats import Report, emit, flushed
 from sessionstore.errors import SessionCorrupt, SessionNotFound, SessionStoreError
-from sessionstore.model.journal import last_numbers
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
     from sessionstore.model.summary import SessionSummary
+    from sessionstore.operations.history import HistoryEntry
     from sessionstore.store.store import SessionStore
 
 SCHEMA = "sessionstore.save/1"
@@ -38,6 +37,8 @@ class Line:
     """How many saves since the line before came too fast to be seen."""
     journals: dict[str, int] = field(default_factory=dict)
     """The number of the last record that was in each journal for sure, by name."""
+    kept_steps: int | None = None
+    """How many results of steps were kept by then; None if unknown."""
 
 
 @click.command(
@@ -66,8 +67,9 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
 
     With -f, also show each later save until the session is deleted. Of several quick saves only the
     last is shown, with the number of those before it. A line tells the number of the last record of
-    each journal; the command journal shows the records. -o json writes an object a line, as jsonl
-    does. ID is a session id or a unique prefix of one; - reads it from stdin.
+    each journal, and how many steps were kept by then; the commands journal and steps show them. -o
+    json writes an object a line, as jsonl does. ID is a session id or a unique prefix of one; -
+    reads it from stdin.
 
     Exits with 5 if the state is damaged.
     """
@@ -86,7 +88,7 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
             if last is not None and _is_shown(last, new):
                 continue
             unseen, last = _unseen(last, new), new
-            yield Line(new, unseen=unseen, journals=_numbers_now(store, chosen))
+            yield _told(new, _present(store, chosen), unseen)
 
     with settings.open_store() as store:
         chosen = resolve_one(store, session_id, settings.root)
@@ -124,11 +126,10 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     if count == 0:
         return
     try:
-        present = store.load(session_id)
+        current = summarize(store.load(session_id))
     except SessionCorrupt as error:
         yield Line(SessionSummary(session_id, damaged=error.reason))
         return
-    current = summarize(present)
     kept = []
     for checkpoint in store.checkpoints(session_id):
         if checkpoint.damaged is not None:
@@ -137,21 +138,29 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
             )
         elif checkpoint.revision is not None and checkpoint.revision < current.revision:
             kept.append(checkpoint)
+    *entries, now = store.history(session_id)
+    known = {entry.checkpoint_id: entry for entry in entries}
     for checkpoint in kept[len(kept) - min(len(kept), count - 1) :]:
         try:
             state = store.load_checkpoint(session_id, checkpoint.checkpoint_id)
         except (SessionCorrupt, SessionNotFound):  # keep_checkpoints has removed it since
             continue
-        yield Line(
-            summarize(state), checkpoint.checkpoint_id, journals=last_numbers(state.journals)
-        )
-    yield Line(current, journals=last_numbers(present.journals))
+        yield _told(summarize(state), known.get(checkpoint.checkpoint_id))
+    yield _told(current, now)
 
 
-def _numbers_now(store: SessionStore[Any], session_id: str) -> dict[str, int]:
-    with suppress(SessionStoreError):  # it was deleted, or damaged: the next change tells
-        return last_numbers(store.load(session_id).journals)
-    return {}
+def _present(store: SessionStore[Any], session_id: str) -> HistoryEntry | None:
+    try:
+        return store.history(session_id, limit=0).moments[-1]
+    except SessionStoreError:  # it was deleted: the next change tells
+        return None
+
+
+def _told(summary: SessionSummary, entry: HistoryEntry | None, unseen: int = 0) -> Line:
+    """Return the line of a save, with what the history tells of it."""
+    if entry is None:
+        return Line(summary, unseen=unseen)
+    return Line(summary, entry.checkpoint_id, unseen, entry.journals, entry.kept_steps)
 
 
 def _item(line: Line) -> json.Item:
@@ -159,6 +168,7 @@ def _item(line: Line) -> json.Item:
         "checkpoint_id": line.checkpoint_id,
         "unseen": line.unseen,
         "journals": line.journals,
+        "kept_steps": line.kept_steps,
         "session": json.summary_item(line.summary),
     }
 
@@ -185,6 +195,7 @@ def _write_line(line: Line, settings: Settings) -> None:
             status,
             "kept" if line.checkpoint_id else "",
             labels.journals_words(line.journals),
+            f"{count_of(line.kept_steps, 'step')} kept" if line.kept_steps else "",
             f"{count_of(line.unseen, 'save')} before it not seen" if line.unseen else "",
         ]
     write_row(row, colored=settings.colored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sessionstore.cli.output.tables import Cell
+from sessionstore.errors import StepUnsettled
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.summary import SessionSummary
@@ -19,6 +20,8 @@ _STYLES = {
 }
 DAMAGED = Cell("damaged", "bold magenta")
 REASON_LIMIT = 400
+_UNSETTLED = f"{StepUnsettled.__name__}: "
+"""How the error of a session begins that met an unsettled step."""
 
 
 def status_cell(
@@ -54,7 +57,9 @@ def remark(item: SessionSummary) -> str:
     remarks = []
     if item.unresumable is not None:
         remarks.append(f"not resumable: {printable(item.unresumable, limit=REASON_LIMIT)}")
-    if item.error and item.liveness is None:
+    if (item.error or "").startswith(_UNSETTLED):
+        remarks.append(f"failed at an unsettled step: sessionstore steps {item.session_id}")
+    elif item.error and item.liveness is None:
         remarks.append(printable(item.error, limit=REASON_LIMIT))
     return "; ".join(remarks)
 

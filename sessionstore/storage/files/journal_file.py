@@ -214,7 +214,9 @@ class JournalFile(JournalAppender):
         # open() would look again what kind of file it is.
         reader: io.BufferedReader = io.BufferedReader(file)
         try:
-            start = journal_scan.skip_flushed(reader, journal_scan.begin(reader, saved))
+            start = journal_scan.begin(reader, saved)
+            if start.number == saved.number:  # else somebody changed what was saved: look at all
+                start = journal_scan.skip_flushed(reader, start)
             tail = journal_scan.find_tail(reader, start, saved.number)
         finally:
             reader.detach()  # the file stays open

@@ -319,8 +319,10 @@ def lock_file(directory: Directory, name: str) -> io.FileIO | None:
 
     def opened(entry: str, _: int) -> int:
         while True:
-            with suppress(FileNotFoundError):
+            try:  # as in durable/making.py
                 return directory.open(entry, os.O_RDWR)
+            except FileNotFoundError:
+                pass
             with suppress(FileExistsError):
                 replace.write_new(directory, entry, b"", flush_file=False)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import SessionStore, Step
+from sessionstore import SessionStore, Step, StepUnsettled
 from tests.support.cli import HOSTILE, invoke
 from tests.support.processes import CHECKOUT, DEADLINE
 
 DIES = """
 import os, signal, sys
-from sessionstore import SessionStore, Step
+from sessionstore import SessionStore, Step, StepUnsettled
 with SessionStore(sys.argv[1]).create("goal", session_id="s1") as session:
     session.step("before", len, "four")
     session.checkpoint()
@@ -104,3 +104,35 @@ def test_a_name_from_a_session_cannot_act_on_the_terminal(tmp_path: Path) -> Non
     shown = invoke(tmp_path, "steps", "s1").stdout
     assert "\x1b" not in shown
     assert len(shown.splitlines()) == 2
+
+
+# --- other commands ------------------------------------------------------------------------------
+
+
+def test_explain_says_what_to_type_and_ls_where_to_look(root: Path) -> None:
+    told = invoke(root, "explain", "s1").stdout
+    assert "steps         1 of 2 kept; nobody knows what came of `pay`" in told
+    assert "sessionstore steps s1 --settle pay=JSON" in told
+    SessionStore(root).recover()
+    with pytest.raises(StepUnsettled), SessionStore(root).resume("s1") as session:
+        session.step(Step("pay", at_most_once=True), lambda: "paid")
+    listed = invoke(root, "ls").stdout.splitlines()[1]
+    assert listed.endswith("failed at an unsettled step: sessionstore steps s1")
+
+
+def test_history_and_tail_tell_how_many_steps_were_kept(root: Path) -> None:
+    timeline = invoke(root, "history", "s1").stdout.splitlines()
+    assert "KEPT STEPS" in timeline[0]
+    moments = json.loads(invoke(root, "history", "s1", "-o", "json").stdout)["history"]["moments"]
+    assert [(one["kept_steps"], one["journals"]) for one in moments] == [(0, {}), (1, {}), (2, {})]
+    last = invoke(root, "tail", "s1").stdout.splitlines()[-1]
+    assert last.endswith("2 steps kept")
+    saved = json.loads(invoke(root, "tail", "s1", "-n", "1", "-o", "jsonl").stdout)
+    assert (saved["kept_steps"], saved["journals"]) == (2, {})
+
+
+def test_a_session_without_steps_has_no_column_for_them(tmp_path: Path) -> None:
+    with SessionStore(tmp_path).create("goal", session_id="s1") as session:
+        session.pause()
+    assert "KEPT" not in invoke(tmp_path, "history", "s1").stdout
+    assert "kept_steps" in invoke(tmp_path, "history", "s1", "-o", "json").stdout

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import zlib
+from pathlib import Path
 from typing import Any
 
 from sessionstore import Journal, SessionStore
@@ -19,14 +21,16 @@ def value_of(number: int) -> dict[str, Any]:
 
 
 def append_on(root: str, seconds: str) -> None:
-    """Append one, two or fifty records at a time; say how many there are."""
+    """Append one, two or fifty records at a time; go on, slower, until there is a file ``done``."""
     store = SessionStore(root, durability="process")
     until = time.monotonic() + float(seconds)
     with store.create("goal", session_id=SESSION) as session:
         journal = session.journal()
         last = journal.append(value_of(1))
         say(begun=True)
-        while time.monotonic() < until:
+        while not Path(root, "done").exists():
+            if time.monotonic() > until:
+                time.sleep(0.02)
             for size in (1, 50, 2, 50):
                 last = journal.append(*map(value_of, range(last + 1, last + size + 1)))
         say(appended=last)
@@ -57,6 +61,7 @@ def read_on(root: str, seconds: str, target: str) -> None:
         if last < highest:
             problem = problem or f"it went back from {highest} to {last}"
         highest = last
+        say(turn=turn)  # it lives
     say(read=read, problem=problem)
 
 
@@ -66,7 +71,10 @@ def _problem(number: int, value: Any, before: int) -> str:
     return "" if value == value_of(number) else f"{number} is {str(value)[:100]}"
 
 
-def rewrite_on(journal: Journal, turns: int) -> None:
-    """Replace all records again and again: as many of one kind each time."""
-    for turn in range(turns):
+def rewrite_on(journal: Journal, done: threading.Event) -> None:
+    """Replace all records again and again: those of one turn are alike."""
+    turn = 0
+    while not done.is_set():
+        turn += 1
         journal.rewrite([[turn, "x" * (turn % 7 * 300)]] * (5 + turn % 3))
+        time.sleep(0.001)
