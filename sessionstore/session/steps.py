@@ -170,10 +170,10 @@ class SessionSteps:
         try:
             payload = call.result_type.encode(result)
             returned = call.result_type.decode(payload)
-        except NotStorable as error:
-            raise NotStorable(session_id, f"the result of {name}", error.reason, result) from None
         except ValueError as error:
-            raise NotStorable(session_id, f"the result of {name}", str(error), result) from error
+            self._forget(call)
+            reason = error.reason if isinstance(error, NotStorable) else str(error)
+            raise NotStorable(session_id, f"the result of {name}", reason, result) from error
         self._append(steps.kept(name, call.steps_from, payload), flush=True)
         log_session("step_kept", session_id, "step %s has returned, and is kept", name, reason=name)
         return returned
@@ -184,13 +184,18 @@ class SessionSteps:
         What stops the program says nothing about the call: a step that may run at most once stays
         unsettled then.
         """
+        if call.step.at_most_once and isinstance(error, Exception):
+            self._append(to_json(steps.ended(call.step.name, call.steps_from)), flush=True)
+        self._forget(call)
+
+    def _forget(self, call: StepCall) -> None:
+        """Let the name of a call that kept nothing be used again, unless it is unsettled."""
         with self._mutex:
+            steps_from = self._load()
             if call.step.at_most_once:
-                if isinstance(error, Exception):
-                    record = steps.ended(call.step.name, call.steps_from)
-                    self._append(to_json(record), flush=True)
-                self._kept = self._read(self._load())
-            self._used.discard(call.step.name)
+                self._kept = self._read(steps_from)
+            if call.steps_from == steps_from:
+                self._used.discard(call.step.name)
 
     @contextmanager
     def within(self, call: StepCall) -> Iterator[None]:

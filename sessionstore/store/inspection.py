@@ -173,7 +173,7 @@ class StoreInspection:
 
         Examples:
             >>> store.explain("ticket-1").summary
-            'ticket-1 is paused; it can be resumed.'
+            'ticket-1 is paused; it can be resumed. Somebody has to say what came of 1 step first.'
         """
         from sessionstore.operations.explain import explain
 

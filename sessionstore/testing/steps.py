@@ -131,11 +131,11 @@ class StepContract(Harness[BackendT]):
         assert not function.calls
         with other.edit("s") as edited:
             if settled:
-                edited.settle_step("pay", "by hand")
+                edited.settle_step("pay", ["by hand"])
             else:
                 edited.rerun_step("pay")
         with store.resume("s") as later:
-            assert later.step(step, function) == ("by hand" if settled else [1])
+            assert later.step(step, function) == (["by hand"] if settled else [1])
             later.complete()
 
     def test_a_claim_that_ended_calls_nothing(self, backend: BackendT, store: Store) -> None:

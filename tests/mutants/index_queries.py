@@ -51,7 +51,7 @@ MUTANTS = (
         "operations/retention.py",
         (
             (
-                "if limit is None or self.max_total_size is not None or self.judges_checkpoints:",
+                "if limit is None or self.max_total_size is not None or self.judges_contents:",
                 "if limit is None:",
             ),
         ),

@@ -129,7 +129,12 @@ MUTANTS = (
         "a resume hides the death",
         12,
         "session/opener.py",
-        (("        if found.died is not None:\n", "        if False:\n"),),
+        (
+            (
+                "        if found.died is not None:\n            now",
+                "        if False:\n            now",
+            ),
+        ),
         _TAKE_OVERS + "test_five_kills_with_a_resume_in_between_count_five",
     ),
     Mutant(

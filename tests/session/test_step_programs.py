@@ -113,9 +113,8 @@ class Model:
 class Program:
     """A session, what the model says of it, and everything that a program can do."""
 
-    threads = ThreadPoolExecutor(3)
-
-    def __init__(self, place: Place, number: int) -> None:
+    def __init__(self, place: Place, threads: ThreadPoolExecutor, number: int) -> None:
+        self.threads = threads
         self.place = place
         self.store = place.store
         self.ids = [f"p-{number}"]
@@ -375,12 +374,13 @@ def test_no_step_gets_the_result_of_another_and_none_that_returned_runs_twice(pl
     def run(acts: list[Any]) -> None:
         nonlocal tried
         tried += 1
-        program = Program(place, tried)
+        program = Program(place, threads, tried)
         try:
             for name, args, kwargs in acts:
                 getattr(program, name)(*args, **kwargs)
         finally:
             program.close()
 
-    run()
+    with ThreadPoolExecutor(3) as threads:
+        run()
     tally("programs of steps", promise=1, cases=tried)

@@ -353,6 +353,19 @@ def test_a_result_that_cannot_be_kept_is_in_the_error(store: Store, result: Any)
     assert caught.value.result is result
 
 
+def test_a_step_whose_result_cannot_be_kept_may_be_tried_again_unless_it_may_run_once(
+    store: Store,
+) -> None:
+    with begun(store) as session:
+        with pytest.raises(NotStorable):
+            session.step("fetch", Counted(object()))
+        assert session.step("fetch", Counted(1)) == 1
+        with pytest.raises(NotStorable):
+            session.step(Step("pay", at_most_once=True), Counted(object()))
+        with pytest.raises(StepUnsettled):
+            session.step(PAY, Counted("paid"))
+
+
 def test_a_result_of_another_type_than_declared_is_in_the_error(store: Store) -> None:
     def wrong() -> int:
         return "seven"  # type: ignore[return-value]
