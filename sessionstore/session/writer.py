@@ -279,7 +279,9 @@ class SessionWriter(Generic[StateT]):
                 revision=revision,
                 now=clock.to_text(now),
             )
-            needs_flush = keep is not None or closes_steps
+            # Whoever ends has all that was appended counted, as a checkpoint has: the state may
+            # become one, at the next resume.
+            needs_flush = keep is not None or closes_steps or ending is not None
             if closes_steps:
                 stamped.append((state, "steps_from", self._last_step()))
             if self._journals is not None:
