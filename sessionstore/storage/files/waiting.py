@@ -151,6 +151,8 @@ class FilesTurn(Turn):
             if is_ours:
                 os_lock.open_files.add(file)
                 self._file, self._number = file, number
+                # Who was ahead before may have left, and its number may now be ours.
+                self._before = None
 
     def pause(self) -> float:
         # Short while the line moves; those who wait for long take no time from the others.

@@ -266,3 +266,14 @@ def test_a_wait_goes_on_where_no_place_can_be_made(
     monkeypatch.setattr(making, "make_directory", refuse)
     threading.Timer(0.1, held.release).start()
     SessionStore(tmp_path).claim("s1", timeout=DEADLINE).release()
+
+
+def test_a_waiter_that_gets_the_number_of_one_it_saw_ahead_is_next(tmp_path: Path) -> None:
+    lock = str(tmp_path / "s.lock")
+    first, second = FilesTurn(lock), FilesTurn(lock)
+    first.join()
+    assert not second.is_next()
+    first.close()
+    second.join()
+    assert second.is_next()
+    second.close()
