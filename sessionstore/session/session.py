@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
@@ -51,7 +52,6 @@ class Session(Generic[StateT]):
 
     def __init__(self, writer: SessionWriter[StateT]) -> None:
         self._writer = writer
-        self._steps = SessionSteps(writer)
 
     def __repr__(self) -> str:
         return f"<Session {self._writer}>"
@@ -123,6 +123,12 @@ class Session(Generic[StateT]):
             ...     number = session.journal("messages").append({"role": "user", "text": "hi"})
         """
         return Journal(self._writer, name)
+
+    @cached_property
+    def _steps(self) -> SessionSteps:
+        # Race: Exception from a signal handler. Between a claim and the return of its session there
+        # is as little as can be: steps are made ready at their first use.
+        return SessionSteps(self._writer)
 
     @overload
     def step(

@@ -126,10 +126,10 @@ def _write_table(found: Sequence[StepInfo], settings: Settings) -> None:
     columns = [
         Column("STEP"),
         Column("STATUS"),
-        Column("BEGAN"),
-        Column("KEPT"),
-        Column("BYTES", is_number=True),
-        Column("BY"),
+        Column("BEGAN", drop_order=3),
+        Column("KEPT", drop_order=4),
+        Column("BYTES", is_number=True, drop_order=2),
+        Column("BY", drop_order=1),
     ]
     rows: list[list[Cell | str]] = [
         [
