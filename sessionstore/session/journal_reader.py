@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import islice
 
 from sessionstore.errors import SessionCorrupt
-from sessionstore.model import codec
+from sessionstore.model import codec, journal_view
 from sessionstore.model.ids import check_id
 from sessionstore.model.journal import JournalRecord, Position, Rewind, in_force, is_hidden
 from sessionstore.model.state import SessionState
@@ -130,6 +130,6 @@ def open_reader(backend: Backend, session_id: str, name: str) -> JournalReader:
     def told() -> list[Rewind]:
         stored = backend.read(session_id)
         state = codec.decode(stored.payload, SessionState, session_id, stored.file)
-        return [Rewind(*one) for one in state.rewinds.get(name, ())]
+        return journal_view.pending_rewinds(state, name)
 
     return JournalReader(backend, session_id, name, told)

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from sessionstore.errors import SessionStoreError
 from sessionstore.log import log_session
+from sessionstore.model import journal_view
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.state import SessionState
 from sessionstore.process.fork import Mutex
@@ -32,8 +33,6 @@ class OpenJournal:
         """The ways back of the state, which the journal has once :attr:`_recorded` is flushed."""
         self._recorded: int | None = None if rewinds else 0
         """The number of the line that holds the last way back of the state."""
-        self._is_short = False
-        """Whether the journal ends before the place that the state tells."""
         self._mutex = threading.RLock()
         """Held while something is written, not while it is flushed; never in a forked child."""
         self._appender: JournalAppender | None = None
@@ -221,14 +220,4 @@ def positions(state: SessionState) -> dict[str, Position]:
 
 def rewinds(state: SessionState) -> dict[str, list[Rewind]]:
     """Return the ways back that the journals may not have yet, by name."""
-    return {name: [Rewind(*one) for one in pairs] for name, pairs in state.rewinds.items()}
-
-
-def end_in(state: SessionState, name: str) -> int:
-    """Return the number of the last line of a journal that counted when ``state`` was written.
-
-    A way back that the journal may not have yet is such a line.
-    """
-    ends = [one.number for one in rewinds(state).get(name, ())]
-    saved = positions(state).get(name, Position())
-    return max([saved.number, *ends])
+    return {name: journal_view.pending_rewinds(state, name) for name in state.rewinds}
