@@ -7,7 +7,7 @@ in a store of any size. What cannot be listed completes to nothing: errors are n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import nlargest, nsmallest
 from typing import TYPE_CHECKING
 
@@ -74,40 +74,20 @@ def _kept(context: click.Context, kind: str, suffix: str, incomplete: str) -> li
     return _some(found)
 
 
-class SessionId(_Text):
-    """A session id or a prefix of one."""
+class _Completed(_Text):
+    """Text that ``complete`` completes: it returns what may be meant."""
 
-    name = "id"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return the ids that it may become."""
-        return [CompletionItem(name) for name in complete_session(ctx, param, incomplete)]
-
-
-class CheckpointId(_Text):
-    """A checkpoint id, or a prefix of one, of a session that is named before it."""
-
-    name = "checkpoint"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return the ids that it may become."""
-        return [CompletionItem(name) for name in complete_checkpoint(ctx, param, incomplete)]
-
-
-class JournalName(_Text):
-    """The name of a journal of a session that is named before it."""
-
-    name = "name"
+    def __init__(
+        self, name: str, complete: Callable[[click.Context, click.Parameter, str], list[str]]
+    ) -> None:
+        self.name = name
+        self._complete = complete
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the names that it may become."""
-        return [CompletionItem(name) for name in complete_journal(ctx, param, incomplete)]
+        return [CompletionItem(name) for name in self._complete(ctx, param, incomplete)]
 
 
 class Place(_Text):
@@ -124,7 +104,9 @@ class Place(_Text):
         return [CompletionItem(incomplete, type=self._kind)]
 
 
-SESSION_ID, CHECKPOINT_ID, JOURNAL_NAME = SessionId(), CheckpointId(), JournalName()
+SESSION_ID = _Completed("id", complete_session)
+CHECKPOINT_ID = _Completed("checkpoint", complete_checkpoint)
+JOURNAL_NAME = _Completed("name", complete_journal)
 FILE, DIRECTORY = Place("file"), Place("dir")
 
 
