@@ -45,7 +45,7 @@ def append_on(journal: Journal, thread: int, told: list[int], ready: threading.E
 
 
 def cut(disk: Image, session_id: str, durability: Literal["power", "process"]) -> list[int]:
-    """Append from several threads, cut the power meanwhile; return what each was told."""
+    """Append from several threads, cut the power; return what each had been told until then."""
     told = [0] * THREADS
     with SessionStore(disk.path / "store", durability=durability) as store:
         session = store.create("goal", session_id=session_id)
@@ -60,19 +60,20 @@ def cut(disk: Image, session_id: str, durability: Literal["power", "process"]) -
         if durability == "process":
             before = list(told)
             session.checkpoint()
+        else:
+            # A flush under way at the cut may return without an error, of which a machine without
+            # power tells nobody. A bare fsync() on ext4 lost its bytes so in 56 of 2,000 cuts, and
+            # one that had returned before in none (Linux 6.18).
+            before = list(told)
         disk.cut_power()
-        for thread in threads:
-            if durability == "power":
-                thread.join()
         if durability == "process":  # appends go on into memory
             session._writer.free()
-            for thread in threads:
-                thread.join()
-            told = before
+        for thread in threads:
+            thread.join()
         with suppress(SessionStoreError):
             session.release()
     disk.boot()
-    return told
+    return before
 
 
 def lost(root: Path, session_id: str, told: list[int]) -> list[str]:

@@ -127,8 +127,9 @@ def test_a_thread_and_a_task_and_a_process_stand_in_one_line(
 
 
 def test_a_claim_without_a_timeout_does_not_overtake_those_who_wait(
-    tmp_path: Path, held: Session[SessionState]
+    tmp_path: Path, held: Session[SessionState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(waiting, "LIES_FREE", DEADLINE)
     store = SessionStore(tmp_path)
     turn = FilesTurn(str(tmp_path / "locks" / "s1.lock"))
     turn.join()
