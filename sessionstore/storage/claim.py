@@ -155,7 +155,7 @@ class Claim(ABC):
         Raises:
             ClaimLost: nothing was changed.
             SessionClaimed: another process appends to it, which lost its claim.
-            StorageError: the place refused; nothing was changed, or it may not survive a power loss.
+            StorageError: nothing was changed, or what was may not survive a power loss.
         """
         del batches
         raise StorageError("free the space of", f"{self.session_id}/{name}", "this store cannot")

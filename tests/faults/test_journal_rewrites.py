@@ -51,9 +51,7 @@ def journals(root: Path, operation: str) -> Bytes:
     return found
 
 
-def count_new(
-    root: Path, operation: str, before: Bytes, whole: Path, *, is_killed: bool
-) -> int:
+def count_new(root: Path, operation: str, before: Bytes, whole: Path, *, is_killed: bool) -> int:
     """Return how many journals are new; fail where one is neither the old nor the new one."""
     new = 0
     for name, after in journals(root, operation).items():

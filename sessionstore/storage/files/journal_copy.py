@@ -125,7 +125,9 @@ def replace_file(
         journals.flush()
     except OSError as error:
         path = os.path.join(journals.path, name)
-        reason = f"a power loss may bring the old file back ({error.strerror}); the new one is there"
+        reason = (
+            f"a power loss may bring the old file back ({error.strerror}); the new one is there"
+        )
         raise StorageError("flush the new name of", path, error, reason) from error
 
 

@@ -11,8 +11,16 @@ from typing import Any
 
 import pytest
 
-from sessionstore import RetentionPolicy, SessionCorrupt, SessionNotFound, SessionStore
+from sessionstore import (
+    FilesBackend,
+    SessionCorrupt,
+    SessionNotFound,
+    SessionState,
+    SessionStore,
+)
+from sessionstore.model import codec
 from sessionstore.operations.check import session as check_session
+from sessionstore.operations.journal_copy import find_surplus
 from sessionstore.storage.files import journal_copy, layout, store_marker
 from tests.faults.support import crash_calls, crash_model
 from tests.faults.support.crash_mutants import MUTANTS
@@ -67,9 +75,7 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
         elif step == "rewrite":
             session.journal().rewrite([[number, "new"], [number, "w" * 700]])
         elif step == "prune":
-            journal_copy._BLOCK = 1  # a file of a few lines has something to free
-            report = store.prune(RetentionPolicy(keep_checkpoints=1), apply=True)
-            assert report.checkpoints[0].journals == ("main",)
+            free(root, mode)
         elif step == "checkpoint":
             session.state.data_buffer["step"] = number
             if "prune" in steps:
@@ -78,6 +84,21 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
         else:
             getattr(session, step)()
         say(done=step, view=view(Path(root)))
+
+
+def free(root: str, durability: Any) -> None:
+    """Do to the session what a prune does, which would also make an index."""
+    journal_copy._BLOCK = 1  # a file of a few lines has something to free
+    backend = FilesBackend(root, durability=durability)
+    claim = backend.claim(SESSION, backend.new_owner(backend.clock()), timeout=0.0)
+    stored = claim.read()
+    state = codec.decode(stored.payload, SessionState, SESSION, stored.file)
+    for checkpoint_id in claim.checkpoint_ids():
+        if checkpoint_id != state.latest_checkpoint_id:
+            claim.remove_checkpoint(checkpoint_id)
+    (surplus,) = find_surplus(backend, state, ())
+    claim.rewrite_journal(surplus.name, surplus.needed())
+    claim.release()
 
 
 @dataclass
