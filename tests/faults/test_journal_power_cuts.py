@@ -11,10 +11,11 @@ from typing import Literal
 
 import pytest
 
-from sessionstore import Journal, RetentionPolicy, SessionStore, SessionStoreError
+from sessionstore import Journal, SessionStore, SessionStoreError
 from sessionstore.durable import append
 from sessionstore.operations.check import session as check_session
 from tests.faults.support.images import Image, Unavailable, image
+from tests.faults.support.journal_crashes import free
 from tests.faults.support.tally import tally
 from tests.support.processes import needs_root, rounds
 
@@ -129,8 +130,8 @@ def test_without_flushes_a_power_cut_does_lose_what_was_appended(
             break
 
 
-def prune_on(store: SessionStore, told: list[int], ready: threading.Event) -> None:
-    """Rewrite and prune a journal until the disk is gone; ``told`` has the rounds that returned."""
+def prune_on(store: SessionStore, root: str, told: list[int], ready: threading.Event) -> None:
+    """Rewrite and prune a journal until the disk is gone; ``told`` counts the rounds that returned."""
     with suppress(SessionStoreError):
         while True:
             turn = told[0] + 1
@@ -140,9 +141,7 @@ def prune_on(store: SessionStore, told: list[int], ready: threading.Event) -> No
                 session.journal().rewrite([[turn]])
                 session.checkpoint()
                 session.complete()
-            report = store.prune(RetentionPolicy(keep_checkpoints=1), apply=True)
-            if not report.checkpoints:
-                return  # the disk is gone
+            free(root, "power")
             told[0] = turn
             if turn > 5:
                 ready.set()
@@ -161,7 +160,7 @@ def test_a_pruned_journal_is_the_old_one_or_the_new_one_after_the_power_was_cut(
             ready = threading.Event()
             told[0] += 1  # a round under way at the cut may be there
             first = told[0]
-            thread = threading.Thread(target=prune_on, args=(store, told, ready))
+            thread = threading.Thread(target=prune_on, args=(store, f"{root}", told, ready))
             thread.start()
             assert ready.wait(60)
             before = told[0]
