@@ -10,6 +10,7 @@ import pytest
 from sessionstore import FilesBackend, MemoryBackend, RetentionPolicy, SessionState, SessionStore
 from sessionstore.durable.directory import Directory
 from sessionstore.storage import scan
+from sessionstore.storage.files.index.store_index import StoreIndex
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.files import journal_activity
 from tests.support.processes import session_path
@@ -47,7 +48,7 @@ def store(
     else:
         backend = FilesBackend(tmp_path, clock=clock)
     if request.param == "scan":  # as without SQLite
-        monkeypatch.setattr(FilesBackend, "_listing", lambda _: None)
+        monkeypatch.setattr(StoreIndex, "listing", lambda _: None)
     return SessionStore(backend, clock=clock)
 
 
