@@ -194,7 +194,7 @@ class MemoryBackend(Backend):
         last: str | None = None
         kept = self._sessions.get(session_id)
         for batches in list(kept.journals.values()) if kept else ():
-            items = reversed([item for batch in batches[-1:] for item in batch.items])
+            items = (item for batch in reversed(batches) for item in reversed(batch.items))
             at = next((item.at for item in items if isinstance(item, JournalRecord)), None)
             last = at if last is None else later_of(last, at)
         return last
