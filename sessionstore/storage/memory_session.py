@@ -50,7 +50,7 @@ class KeptSession:
         """Return when the last record was appended to any journal."""
         last: str | None = None
         for batches in list(self.journals.values()):
-            items = reversed([item for batch in batches[-1:] for item in batch.items])
+            items = (item for batch in reversed(batches) for item in reversed(batch.items))
             at = next((item.at for item in items if isinstance(item, JournalRecord)), None)
             last = at if last is None else later_of(last, at)
         return last
