@@ -10,9 +10,9 @@ import pytest
 from sessionstore import FilesBackend, MemoryBackend, RetentionPolicy, SessionState, SessionStore
 from sessionstore.durable.directory import Directory
 from sessionstore.storage import scan
-from sessionstore.storage.files.index.store_index import StoreIndex
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.files import journal_activity
+from sessionstore.storage.files.index.store_index import StoreIndex
 from tests.support.processes import session_path
 
 Store = SessionStore[SessionState]
