@@ -131,7 +131,7 @@ def test_without_flushes_a_power_cut_does_lose_what_was_appended(
 
 
 def prune_on(store: SessionStore, root: str, told: list[int], ready: threading.Event) -> None:
-    """Rewrite and prune a journal until the disk is gone; ``told`` counts the rounds that returned."""
+    """Rewrite and prune a journal until the disk is gone; ``told`` counts the rounds."""
     with suppress(SessionStoreError):
         while True:
             turn = told[0] + 1
