@@ -51,7 +51,7 @@ def journals(root: Path, operation: str) -> Bytes:
     return found
 
 
-def count_new(root: Path, operation: str, before: Bytes, whole: Path) -> int:
+def count_new(root: Path, operation: str, before: Bytes, whole: Path, *, is_killed: bool) -> int:
     """Return how many journals are new; fail where one is neither the old nor the new one."""
     new = 0
     for name, after in journals(root, operation).items():
@@ -59,7 +59,11 @@ def count_new(root: Path, operation: str, before: Bytes, whole: Path) -> int:
             continue
         new += 1
         found, wanted = lines(after), lines(journals(whole, operation)[name])
-        assert [one["n"] for one in found] == [one["n"] for one in wanted]
+        numbers = [one["n"] for one in found]
+        if is_killed or name != "main" or operation != "prune":
+            assert numbers == [one["n"] for one in wanted]
+        else:  # a checkpoint that could not be read stays, and with it what it needs
+            assert set(numbers) >= {one["n"] for one in wanted}
         known = {one["n"]: content(one) for one in lines(before[name])}
         for one in found:
             assert "rewind" in one or content(one) == known[one["n"]]
@@ -115,7 +119,7 @@ def test_killed_before_any_change_a_journal_is_the_old_one_or_the_new_one(
             with traced(worker.pid, whole.log, f"{call.name}:signal=KILL:when={call.nth}"):
                 ended = worker.ask("go")
         check_killed_before(call, ended, whole.log)
-        new = count_new(root, operation, before, whole.root)
+        new = count_new(root, operation, before, whole.root, is_killed=True)
         assert new >= reached, f"killed before {call}: a new journal was gone again"
         reached = new
         check_nothing_is_lost(root, operation, before, is_new=new > 0)
@@ -153,8 +157,10 @@ def test_a_call_that_fails_leaves_the_old_journal_or_the_new_one_and_nothing_els
             check_failed(call, answer, whole.log)
             try:
                 assert result["outcome"] != "untyped", "an error without a type"
-                new = count_new(root, operation, before, whole.root)
-                if result["outcome"] == "returned":
+                new = count_new(root, operation, before, whole.root, is_killed=False)
+                # What a checkpoint that cannot be read needs is unknown: a prune frees nothing.
+                may_wait = operation == "prune" and call.name == "openat" and not call.is_change
+                if result["outcome"] == "returned" and not may_wait:
                     assert new == len(before), "it returned without having worked"
                 check_nothing_is_lost(root, operation, before, is_new=new > 0)
                 assert worker.ask("again") == {"outcome": "returned"}

@@ -35,9 +35,11 @@ def lines(data: bytes | None) -> list[dict[str, Any]]:
 
 def content(item: dict[str, Any]) -> dict[str, Any]:
     """Return what of a line stays when its journal is written anew; a step may lose its value."""
-    kept = {name: item[name] for name in ("n", "at", "key", "value") if name in item}
+    kept: dict[str, Any] = {
+        name: item[name] for name in ("n", "at", "key", "value") if name in item
+    }
     if isinstance(value := kept.get("value"), dict):
-        kept["value"] = {name: value[name] for name in value if name != "result"}
+        kept["value"] = {name: value[name] for name in value if name not in ("result", "pruned")}
     return kept
 
 
