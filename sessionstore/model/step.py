@@ -265,9 +265,10 @@ def fold(records: Iterable[JournalRecord]) -> dict[tuple[int, str], StepRecord]:
     found: dict[tuple[int, str], StepRecord] = {}
     for record in records:
         value = record.value
-        if type(value) is not dict or "step" not in value or "from" not in value:
+        try:
+            key = value["from"], value["step"]
+        except (TypeError, KeyError):
             continue
-        key = value["from"], value["step"]
         known = found.get(key)
         if known is None or "args" in value:
             found[key] = StepRecord(record)

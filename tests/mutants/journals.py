@@ -34,7 +34,7 @@ MUTANTS = (
         "a line does not name its predecessor",
         2,
         "storage/files/journal_line.py",
-        (("    if line[_PREVIOUS_AT : _PREVIOUS_AT + 8] != before.checksum or not", "    if not"),),
+        (("% (before.checksum, checksum)", "% (line[_PREVIOUS_AT:][:8], checksum)"),),
         _SCAN + "test_a_line_that_follows_another_than_it_names_is_not_read",
     ),
     Mutant(

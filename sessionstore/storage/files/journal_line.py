@@ -96,7 +96,8 @@ def next_end(line: bytes, before: LineEnd) -> LineEnd | None:
     Numbers may be missing only before a way back that leaves them all behind: the power failed
     before they were flushed, or their space was freed.
     """
-    if line[_PREVIOUS_AT : _PREVIOUS_AT + 8] != before.checksum or not is_whole(line):
+    checksum = b"%08x" % crc32(line[:_CHECKSUM_AT])
+    if line[_PREVIOUS_AT:] != b'%b","crc":"%b"}\n' % (before.checksum, checksum):
         return None
     number = before.number + 1
     if not line.startswith(b'{"n":%d,' % number):
@@ -104,7 +105,7 @@ def next_end(line: bytes, before: LineEnd) -> LineEnd | None:
         if not isinstance(item, Rewind) or not item.back_to < number <= item.upto:
             return None
         number = item.number
-    return LineEnd(number, before.offset + len(line), line[_CHECKSUM_AT + 8 : -3])
+    return LineEnd(number, before.offset + len(line), checksum)
 
 
 def may_be_rewind(line: bytes) -> bool:
