@@ -146,6 +146,19 @@ class SessionWriter(Generic[StateT]):
                     if next(unsaved, None) is not None:
                         self.journal(name).open()
 
+    def journal_ends(self) -> dict[str, list[int]] | None:
+        """Flush the journals that are open; return where all end, as a state tells it.
+
+        None if none is open: there is nothing that the stored state does not tell.
+
+        Raises:
+            StorageError: they could not be flushed.
+        """
+        if self._journals is None:
+            return None
+        self._flush_journals()
+        return self._journals.ends(flushed=True)
+
     def append(
         self,
         journal: OpenJournal,
