@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ast
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_every_file_that_a_page_shows_is_used_by_it() -> None:
             if block.title is not None and block.not_run is None:
                 later = "".join(other.code for other in shown[number + 1 :])
                 assert block.title in later or block.title.removesuffix(".py") in later, block.where
+
+
+def test_the_programs_beside_other_software_make_the_same_calls() -> None:
+    programs = [block for block in blocks(DOCS / "compare.md") if block.title is not None]
+    made = [
+        {
+            one.name: ast.dump(ast.Module(one.body, []))
+            for one in ast.walk(ast.parse(program.code))
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        for program in programs
+    ]
+    assert len(made) == 5
+    for name in ("plan", "draft", "send"):
+        assert len({functions[name] for functions in made}) == 1, name
 
 
 def test_output_on_a_page_is_compared() -> None:
