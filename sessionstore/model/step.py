@@ -278,6 +278,8 @@ def fold(records: Iterable[JournalRecord]) -> dict[tuple[int, str], StepRecord]:
 
 def digest_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
     """Return a digest of those arguments that JSON can hold; None if there are none."""
+    if not args and not kwargs:
+        return None
     storable = {
         str(place): value for place, value in [*enumerate(args), *kwargs.items()] if _is_json(value)
     }

@@ -59,7 +59,7 @@ class JournalReader:
                 if isinstance(item, Rewind):
                     if not everything and item not in known:
                         return  # it came while this read: what was yielded counted until now
-                elif item.number > after and not is_hidden(item.number, hidden):
+                elif item.number > after and not (hidden and is_hidden(item.number, hidden)):
                     yield item
             if batch.end.number > self._seen.number:
                 self._seen = batch.end

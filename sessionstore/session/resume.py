@@ -25,7 +25,7 @@ from sessionstore.process import liveness
 from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.session.journal_reader import JournalReader
-from sessionstore.session.open_journal import rewinds
+from sessionstore.session.session_journals import rewinds
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.turn import Turn

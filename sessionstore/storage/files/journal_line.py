@@ -26,6 +26,9 @@ from sessionstore.model.journal import JournalRecord, Rewind
 START = b"00000000"
 """What the first line names as the checksum of its predecessor."""
 
+REWIND = b'"rewind":'
+"""What a line of a way back has in the place of its value; a value may hold the same bytes."""
+
 _CHECKSUM_AT = -len(b',"crc":"00000000"}\n')
 _PREVIOUS_AT = _CHECKSUM_AT - len(b'00000000"')
 _CHAIN = re.compile(rb'"flushed":([0-9]+),"prev":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
@@ -106,7 +109,7 @@ def next_end(line: bytes, before: LineEnd) -> LineEnd | None:
 
 def may_be_rewind(line: bytes) -> bool:
     """Return whether a line looks as if it held a way back; False is certain."""
-    return line.startswith(b'"rewind":', line.find(b",", line.find(b",") + 1) + 1)
+    return line.startswith(REWIND, line.find(b",", line.find(b",") + 1) + 1)
 
 
 def goes_on(line: bytes) -> bool:
