@@ -172,7 +172,8 @@ class SessionOpener(Generic[StateT]):
         """Store the state to go on from. After an error nothing of the resume is left."""
         claim, current = found.claim, found.state
         writer = self.writer(claim, restored.state)
-        kept, ends = None, writer.journal_ends()
+        kept = None
+        ends = None if writer.journals is None else writer.journals.flushed_ends()
         if restored.keeps_current or (restored.rewound and ends is not None):
             if ends is not None:
                 # What is kept has to count all records: nobody would get back to the others.

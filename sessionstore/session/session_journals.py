@@ -56,6 +56,15 @@ class SessionJournals:
             ),
         ]
 
+    def flushed_ends(self) -> dict[str, list[int]]:
+        """Flush all that was appended; return where the journals end, as a state tells it.
+
+        Raises:
+            StorageError: it may not survive a loss of power.
+        """
+        self.flush()
+        return self.ends(flushed=True)
+
     def ends(self, *, flushed: bool) -> dict[str, list[int]]:
         """Return where the journals end, or where what was flushed ends, as a state tells it."""
         opened = list(self._open.items())
