@@ -46,16 +46,30 @@ class SessionJournals:
         be flushed before the write.
         """
         opened = list(self._open.items())
-        places = self._saved | {name: one.position(flushed=flushed) for name, one in opened}
         ways_back = self._rewinds | {name: one.missing(flushed=flushed) for name, one in opened}
         return [
-            (state, "journals", {name: [*place] for name, place in places.items() if place.number}),
+            (state, "journals", self.ends(flushed=flushed)),
             (
                 state,
                 "rewinds",
                 {name: [[*one] for one in ones] for name, ones in ways_back.items() if ones},
             ),
         ]
+
+    def flushed_ends(self) -> dict[str, list[int]]:
+        """Flush all that was appended; return where the journals end, as a state tells it.
+
+        Raises:
+            StorageError: it may not survive a loss of power.
+        """
+        self.flush()
+        return self.ends(flushed=True)
+
+    def ends(self, *, flushed: bool) -> dict[str, list[int]]:
+        """Return where the journals end, or where what was flushed ends, as a state tells it."""
+        opened = list(self._open.items())
+        places = self._saved | {name: one.position(flushed=flushed) for name, one in opened}
+        return {name: [*place] for name, place in places.items() if place.number}
 
     def flush(self) -> None:
         """Have all that was appended survive a loss of power, before a state says so.

@@ -68,7 +68,7 @@ class SessionWriter(Generic[StateT]):
         self.request: CancellationRequested | None = None
         """The request to cancel that this claim has met."""
         self._limit = CheckpointLimit(keep_checkpoints)
-        self._journals: SessionJournals | None = None
+        self.journals: SessionJournals | None = None
         """The journals that this claim has used."""
 
     def __str__(self) -> str:
@@ -119,9 +119,9 @@ class SessionWriter(Generic[StateT]):
     def journal(self, name: str) -> OpenJournal:
         """Return a journal of this session; nothing is opened yet."""
         with self._edited.mutex:
-            if self._journals is None:
-                self._journals = SessionJournals(self._backend, self.claim, self.state)
-            return self._journals.named(name)
+            if self.journals is None:
+                self.journals = SessionJournals(self._backend, self.claim, self.state)
+            return self.journals.named(name)
 
     def open_unsaved_journals(self) -> None:
         """Open the journals with records that no save tells of: a checkpoint of this claim will.
@@ -191,7 +191,7 @@ class SessionWriter(Generic[StateT]):
 
     def find_kept(self) -> Checkpoint | None:
         """Return the latest checkpoint if it holds this very state, but for the stamps."""
-        journals = self._journals
+        journals = self.journals
         return self._edited.find_kept(
             () if journals is None else journals.stamps(self.state, flushed=False)
         )
@@ -250,8 +250,8 @@ class SessionWriter(Generic[StateT]):
             if closes_steps:
                 last_step = self.journal(STEPS).last_number()
                 stamped.append((state, "steps_from", max(state.steps_from, last_step)))
-            if self._journals is not None:
-                stamped += self._journals.stamps(state, flushed=not needs_flush)
+            if self.journals is not None:
+                stamped += self.journals.stamps(state, flushed=not needs_flush)
             payload, stored = self._edited.encode_stamped(stamped)
             self._planned += 1
             return PreparedWrite(
@@ -351,8 +351,8 @@ class SessionWriter(Generic[StateT]):
                 prepared.follow(self.revision + 1, self._latest, self._clock())
             if self.claim.foreign_values:
                 foreign_values.keep_original(self.claim)
-            if prepared.needs_flush and self._journals is not None:
-                self._journals.flush()
+            if prepared.needs_flush and self.journals is not None:
+                self.journals.flush()
             self._attempt = prepared
             self.claim.write(
                 prepared.payload,
