@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sessionstore import DurabilityUncertain, RevisionConflict, SessionStore, StorageError
-from sessionstore.durable import replace
+from sessionstore.durable import linux_calls, replace
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.replace import Displaced, Staged, Unseen
 from sessionstore.durable.version import Version
@@ -58,12 +58,15 @@ def test_an_exchange_hands_back_what_was_there(tmp_path: Path) -> None:
     assert Signature.of((tmp_path / "other").stat()) == one.signature
 
 
+def no_such_call(*_: object) -> None:
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
 @pytest.fixture(params=["exchange", "rename"])
 def swap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to swap a file in."""
     if request.param == "rename":
-        monkeypatch.setattr(replace, "_renameat2", None)
-        monkeypatch.setattr(replace, "_looked_up", True)
+        monkeypatch.setattr(linux_calls, "renameat2", no_such_call)
     return str(request.param)
 
 

@@ -36,6 +36,11 @@ CASES += [
     for operation in OPERATIONS
     if SWEEP_ALL or operation in ("create", "save", "checkpoint")
 ]
+CASES += [
+    (operation, "power, one flush")
+    for operation in OPERATIONS
+    if SWEEP_ALL or operation in ("create", "save", "checkpoint", "pause", "recover")
+]
 FOLLOW_UPS = ("sweep", "claim", "resume", "create")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory, Signature, flush
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.version import Version
 from sessionstore.errors import (
     ClaimLost,
@@ -49,6 +49,7 @@ class FilesClaim(Claim):
         identity: tuple[int, int],
         *,
         power: bool,
+        two_flushes: str = "",
         copies: bool,
         clock: Clock,
         released: Callable[[str, str], None],
@@ -62,7 +63,13 @@ class FilesClaim(Claim):
         self._request = layout.request(session_id, str(lock.holder.token))
         self._lock = lock
         self._claimed = ClaimedDirectory(
-            session_id, self._path, identity, lock, state, in_order=in_order
+            session_id,
+            self._path,
+            identity,
+            lock,
+            state,
+            in_order=in_order,
+            two_flushes=two_flushes,
         )
         self._power = power
         self._copies = copies
@@ -124,7 +131,7 @@ class FilesClaim(Claim):
                 with self._kept(directory, staged, payload, checkpoint_id):
                     self._swap(directory, staged, revision)
             self._remove_unmet_request()
-            if self._power:
+            if self._power or staged.is_carried:
                 try:
                     directory.flush()
                 except OSError as error:
@@ -189,10 +196,12 @@ class FilesClaim(Claim):
         try:
             with opened_checkpoints(directory) as checkpoints:
                 try:
+                    # Durable before, or together with, a state that refers to it.
                     if self._copies or not linked(directory, staged.name, checkpoints, name):
                         replace.write_new(checkpoints, name, payload, flush_file=True)
-                    # Durable before a state that refers to it can be seen.
-                    checkpoints.flush()
+                        checkpoints.flush()
+                    else:
+                        staged.flush_names(checkpoints)
                     yield
                 except BaseException:
                     if self._claimed.state != staged.version:
@@ -274,11 +283,8 @@ class FilesClaim(Claim):
             self._claimed.check_state(directory, None)
             self._anchor(directory)
             with opened_checkpoints(directory) as checkpoints:
-                fd = directory.open(STATE, os.O_RDONLY)
-                try:
-                    flush(fd)  # in process mode, or by somebody else, it was not flushed
-                finally:
-                    os.close(fd)
+                # In process mode, or by somebody else, it was not flushed.
+                replace.flush_file(directory, STATE)
                 if self._copies or not linked(directory, STATE, checkpoints, name):
                     payload, _ = state_file.read(directory, STATE, self.session_id)
                     replace.write_new(checkpoints, name, payload, flush_file=True)
@@ -308,7 +314,7 @@ class FilesClaim(Claim):
         A checkpoint survives a power loss in process mode too, but there nothing has flushed
         the names above it yet.
         """
-        if not self._anchored:
+        if not self._anchored and not directory.commit_order.is_one:  # its commit carries them
             directory.flush()
             with Directory(self._layout.sessions) as parent:
                 parent.flush()
