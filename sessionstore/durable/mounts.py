@@ -52,7 +52,7 @@ def kind_of(path: str) -> str:
         return _kind_by_name(os.path.realpath(path))
     try:
         return _kind_by_descriptor(path)
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError):
         return UNKNOWN
 
 
@@ -72,7 +72,8 @@ def mount_of(fd: int) -> Mount | None:
     In a chroot, mounts from outside are not listed.
 
     Raises:
-        OSError, ValueError, IndexError: the kernel does not tell.
+        OSError: the kernel does not tell.
+        ValueError: what it tells is not understood.
     """
     with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
         fields = dict(line.split(b":", 1) for line in file.read().split(b"\n") if b":" in line)
@@ -81,7 +82,10 @@ def mount_of(fd: int) -> Mount | None:
         for line in file.read().split(b"\n"):
             before, _, after = line.partition(b" - ")
             if before.partition(b" ")[0] == wanted:
-                return _parsed(before.split(b" "), after.split(b" "))
+                try:
+                    return _parsed(before.split(b" "), after.split(b" "))
+                except IndexError:
+                    raise ValueError(f"a mount is listed as {line!r}") from None
     return None
 
 

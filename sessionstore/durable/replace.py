@@ -191,6 +191,7 @@ def write_file(
     try:
         try:
             write_all(fd, data)
+            # Race: Commit before the flush. The file system may commit the exchange at once.
             if flush_file:
                 write_out(fd) if is_carried else flush(fd)
             return Version.of(Signature.of(os.fstat(fd)), data)

@@ -44,8 +44,8 @@ MUTANTS = (
         "durable/replace.py",
         (
             (
-                "            if flush_file:\n                flush(fd)\n",
-                "            if flush_file is None:\n                flush(fd)\n",
+                "            if flush_file:\n                write_out(fd)",
+                "            if flush_file is None:\n                write_out(fd)",
             ),
         ),
         "tests/durable/test_replace.py::test_only_power_mode_pays_for_flushes[power]",
@@ -96,8 +96,11 @@ MUTANTS = (
         "storage/files/claim.py",
         (
             (
-                "                    checkpoints.flush()\n                    yield\n",
-                "                    yield\n                    checkpoints.flush()\n",
+                "                        staged.flush_names(checkpoints)\n"
+                "                    yield\n",
+                "                        pass\n"
+                "                    yield\n"
+                "                    checkpoints.flush()\n",
             ),
         ),
         "tests/mutants/test_gaps.py::"
