@@ -229,16 +229,11 @@ class Directory:
             return
         os.link(name, target_name, src_dir_fd=self._fd, dst_dir_fd=target.fd, follow_symlinks=False)
 
-    def flush(self) -> None:
-        """Make the names in this directory durable, where directories can be flushed.
+    def flush(self) -> bool:
+        """Make the names in this directory durable; return whether that can be done here.
 
         Some file systems cannot, and Windows. There, a loss of power may take the newest names.
         The bytes of a flushed file are safe all the same.
-        """
-        self.is_flushed()
-
-    def is_flushed(self) -> bool:
-        """Flush this directory, and return whether that can be done here.
 
         Raises:
             OSError: the flush failed.

@@ -212,6 +212,15 @@ def flush_file(directory: Directory, name: str) -> None:
         os.close(fd)
 
 
+def flush_carrying(directory: Directory, holder: Directory, name: str) -> None:
+    """Flush ``directory``, whose flush carries the file ``name`` in ``holder``.
+
+    Where directories cannot be flushed, as in some sandboxes, the file itself is flushed.
+    """
+    if not directory.flush():
+        flush_file(holder, name)
+
+
 def write_out(fd: int) -> None:
     """Have the disk get every byte of the file ``fd``; flush it where a sandbox refuses that."""
     try:

@@ -126,7 +126,10 @@ class _NewSession:
             with Directory(self._id, sessions) as directory:
                 self._move_into(directory, trash, sessions, token)
                 return Built(directory.identity(), self._written, token)
-        if self._power:
+        if self._is_carried:
+            with Directory(self._id, sessions) as directory:
+                replace.flush_carrying(sessions, directory, STATE)
+        elif self._power:
             sessions.flush()
         return Built(self._identity, self._written, token if is_live else None)
 

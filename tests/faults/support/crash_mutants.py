@@ -35,7 +35,7 @@ def no_file_flush() -> None:
 
 
 def no_directory_flush() -> None:
-    Directory.flush = lambda self: None  # type: ignore[method-assign]
+    Directory.flush = lambda self: True  # type: ignore[method-assign]
 
 
 def checkpoint_after_state() -> None:
@@ -76,7 +76,7 @@ def delete_without_flush() -> None:
     real = claim.FilesClaim.delete
 
     def delete(self: Any) -> None:
-        flush, Directory.flush = Directory.flush, lambda self: None  # type: ignore[method-assign]
+        flush, Directory.flush = Directory.flush, lambda self: True  # type: ignore[method-assign]
         try:
             real(self)
         finally:
@@ -130,9 +130,8 @@ def no_anchor() -> None:
 def checkpoint_name_not_flushed() -> None:
     real = Directory.flush
 
-    def flush(self: Directory) -> None:
-        if os.path.basename(self.path) != "checkpoints":
-            real(self)
+    def flush(self: Directory) -> bool:
+        return os.path.basename(self.path) == "checkpoints" or real(self)
 
     Directory.flush = flush  # type: ignore[method-assign]
 

@@ -289,6 +289,17 @@ def test_a_flush_that_fails_after_the_exchange_leaves_the_checkpoint_and_says_so
     assert kept == [f"{stored['latest_checkpoint_id']}.json"]
 
 
+@pytest.mark.usefixtures("one")
+def test_where_directories_cannot_be_flushed_the_file_is(
+    tmp_path: Path, hold: Hold, calls: Calls
+) -> None:
+    SessionStore(tmp_path).create("goal", session_id="first").release()
+    calls.fails |= {"flush s1/": errno.EINVAL, "flush sessions/": errno.EINVAL}
+    session = hold()
+    assert calls.made[-2:] == ["flush sessions/", "flush state.json"]
+    assert calls.of(session.save)[-2:] == ["flush s1/", "flush state.json"]
+
+
 def test_what_is_renamed_into_its_place_is_flushed_even_where_an_exchange_carries_bytes(
     tmp_path: Path, calls: Calls, one: None
 ) -> None:
