@@ -39,11 +39,11 @@ MUTANTS = (
         "storage/files/claim.py",
         (
             (
-                "                with self._kept(directory, staged, payload, checkpoint_id):\n"
+                "                with self._kept(staged, payload, checkpoint_id):\n"
                 "                    self._swap(directory, staged, revision)\n",
                 "                self._swap(directory, staged, revision)\n"
                 "                staged.name = STATE\n"
-                "                with self._kept(directory, staged, payload, checkpoint_id):\n"
+                "                with self._kept(staged, payload, checkpoint_id):\n"
                 "                    pass\n",
             ),
         ),

@@ -27,11 +27,11 @@ MUTANTS = (
         "storage/files/claim.py",
         (
             (
-                "                with self._kept(directory, staged, payload, checkpoint_id):\n"
+                "                with self._kept(staged, payload, checkpoint_id):\n"
                 "                    self._swap(directory, staged, revision)\n",
                 "                self._swap(directory, staged, revision)\n"
                 "                staged.name = STATE\n"
-                "                with self._kept(directory, staged, payload, checkpoint_id):\n"
+                "                with self._kept(staged, payload, checkpoint_id):\n"
                 "                    pass\n",
             ),
         ),
@@ -93,14 +93,13 @@ MUTANTS = (
     Mutant(
         "the checkpoint's name is not flushed before the state",
         2,
-        "storage/files/claim.py",
+        "storage/files/checkpoint_file.py",
         (
             (
-                "                        staged.flush_names(checkpoints)\n"
-                "                    yield\n",
-                "                        pass\n"
-                "                    yield\n"
-                "                    checkpoints.flush()\n",
+                "                    staged.flush_names(checkpoints)\n                yield\n",
+                "                    pass\n"
+                "                yield\n"
+                "                checkpoints.flush()\n",
             ),
         ),
         "tests/mutants/test_gaps.py::"

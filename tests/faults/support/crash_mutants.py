@@ -13,7 +13,7 @@ from sessionstore.durable import append, linux_calls, replace
 from sessionstore.durable import directory as directory_
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.version import Version
-from sessionstore.storage.files import claim, create, state_file
+from sessionstore.storage.files import checkpoint_file, claim, create, state_file
 from sessionstore.storage.files.create import Built
 from sessionstore.storage.files.journal_file import JournalFile
 from sessionstore.storage.files.layout import Layout
@@ -162,7 +162,7 @@ def copies() -> None:
     def linked(*_: object) -> bool:
         return False
 
-    claim.linked = linked  # type: ignore[attr-defined, assignment]
+    checkpoint_file.linked = linked  # type: ignore[assignment]
 
 
 def journal_not_flushed() -> None:
