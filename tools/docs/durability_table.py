@@ -21,11 +21,15 @@ from pathlib import Path
 BEGIN = "<!-- the tables below are made by: python -m tools.docs.durability_table -->"
 END = "<!-- end of the tables -->"
 
+BLOCKS = "block device states"
+"""Power cuts that have a table of their own: by file system and operation."""
+
 KINDS = (
     "kill points",
     "injected errors",
     "crash states",
     "power cuts",
+    BLOCKS,
     "full or read-only file systems",
     "identities",
     "looks",
@@ -51,6 +55,8 @@ class Count:
     cases: int
     violations: int
     test: str
+    place: str = ""
+    operation: str = ""
 
     @property
     def claim(self) -> str:
@@ -97,6 +103,7 @@ def tables(counts: Sequence[Count]) -> str:
     ]
     return "\n".join(
         (
+            _by_place([count for count in counts if count.kind == BLOCKS]),
             _table(
                 ("attack", "tests", "cases", "violations"),
                 [*by_kind, ("**all**", *_sums(counts))],
@@ -105,6 +112,26 @@ def tables(counts: Sequence[Count]) -> str:
             _table(("promise", "attack", "test", "cases", "violations"), tests),
         )
     )
+
+
+def _by_place(counts: Sequence[Count]) -> str:
+    """Return the table of crash states: a row for each file system, a column for each operation."""
+    tried = [count for count in counts if count.cases]
+    operations = list(dict.fromkeys(count.operation for count in tried))
+    rows = []
+    for place in dict.fromkeys(count.place for count in counts):
+        mine = [count for count in tried if count.place == place]
+        if not mine:
+            reason = next(count.operation for count in counts if count.place == place)
+            rows.append((place, *("-" for _ in operations), f"not tried: {reason}", 0))
+            continue
+        by_operation = [
+            sum(count.cases for count in mine if count.operation == operation)
+            for operation in operations
+        ]
+        rows.append((place, *by_operation, *_sums(mine)[1:]))
+    rows.append(("**all**", *("" for _ in operations), *_sums(counts)[1:]))
+    return _table(("crash states of", *operations, "all", "wrong"), rows)
 
 
 def _sums(counts: Iterable[Count]) -> tuple[int, int, int]:
