@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 
 import pytest
 
 from sessionstore.durable import append
 from tests.faults.support.block_attack import attack, live
 from tests.faults.support.block_disks import KINDS, MAY_LACK, recorded
+from tests.faults.support.block_life import PLAN
 from tests.faults.support.images import Unavailable
 from tests.faults.support.tally import tally
 from tests.support.processes import needs_root, rounds
@@ -23,6 +25,12 @@ STATES = 200 if COUNTED else 25
 RECORDINGS = 2 if COUNTED else 1
 """Recordings of each kind of file system."""
 SEED = int(os.environ.get("SESSIONSTORE_SEED", "20261128"))
+
+
+def count(kind: str, tried: Mapping[str, int]) -> None:
+    """Count the states of a file system, by operation."""
+    for operation, states in tried.items():
+        tally("block device states", promise=2, cases=states, place=kind, operation=operation)
 
 
 @needs_root("it mounts file systems")
@@ -42,6 +50,17 @@ def test_what_was_acknowledged_is_in_every_state_that_a_power_cut_leaves(kind: s
         assert not wrong
         for operation, states in tried.items():
             tally("block device states", promise=2, cases=states, place=kind, operation=operation)
+
+
+@needs_root("it mounts file systems")
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_what_several_threads_were_told_at_once_is_in_every_state(kind: str) -> None:
+    plan = PLAN.replace("prune ", "")  # it would look at the sessions of other threads
+    with recorded(KINDS[kind]) as recording:
+        live(recording, SEED, plan, threads=4)
+        tried, wrong = attack(recording, STATES, SEED)
+    assert not wrong
+    count(kind, tried)
 
 
 @needs_root("it mounts file systems")

@@ -39,7 +39,8 @@ class Account:
         self.sessions: dict[str, Told] = {}
         self.deleted: set[str] = set()
         self.sizes = {0: 0}
-        self.begun: dict[str, Any] = {}
+        self.begun: dict[str, dict[str, Any]] = {}
+        """What each session has begun, and was not told of."""
         self.operation = "start"
 
     def hear(self, entry: Entry) -> None:
@@ -48,11 +49,11 @@ class Account:
             return
         told = json.loads(entry.data)
         if "begin" in told:
-            self.begun, self.operation = told, told["begin"]
+            self.begun[told["session"]], self.operation = told, told["begin"]
             self.sizes.setdefault(told.get("number", 0), told.get("size", 0))
             return
-        name, begun = told["session"], self.begun
-        self.begun = {}
+        name = told["session"]
+        begun = self.begun.pop(name)
         if told["done"] == "delete":
             del self.sessions[name]
             self.deleted.add(name)
@@ -85,17 +86,18 @@ class Account:
 
     def _names(self, found: set[str]) -> Iterator[str]:
         """Complain of sessions that are missing, or back."""
-        name = self.begun.get("session", "")
-        maybe = {name} if self.operation in ("create", "delete") and self.begun else set()
+        maybe = {name for name in self.begun if self._does(name) in ("create", "delete")}
         for missing in sorted(self.sessions.keys() - found - maybe):
             yield f"{missing} is missing"
         for more in sorted(found - self.sessions.keys() - maybe):
             yield f"{more} is {'back' if more in self.deleted else 'there'}"
 
+    def _does(self, name: str) -> str:
+        return str(self.begun.get(name, {}).get("begin", ""))
+
     def _is_right(self, name: str, buffer: dict[str, Any]) -> bool:
         numbers = {self.sessions[name].number if name in self.sessions else 0}
-        if self.begun.get("session") == name and "number" in self.begun:
-            numbers.add(self.begun["number"])
+        numbers.update(n for key, n in self.begun.get(name, {}).items() if key == "number")
         return buffer in [content(number, self.sizes[number]) for number in numbers]
 
     def _wrong_in_files(self, root: Path) -> Iterator[str]:
@@ -116,7 +118,7 @@ class Account:
             except (OSError, ValueError, KeyError) as error:
                 yield f"{name}: {type(error).__name__}: {error}"
                 continue
-            pruned = self.begun.get("begin") == "prune"
+            pruned = self._does(name) == "prune"
             newest = max(told.checkpoints.values(), default=0)
             for checkpoint, number in told.checkpoints.items():
                 if checkpoint not in kept and not (pruned and number < newest):
@@ -132,9 +134,7 @@ class Account:
 
     def _records(self, name: str, found: Sequence[object], *, whole: bool) -> Iterator[str]:
         told = self.sessions.get(name, Told()).records
-        may = told
-        if self.begun.get("session") == name:
-            may = self.begun.get("records", told)
+        may = self.begun.get(name, {}).get("records", told)
         if list(found) != [record(number + 1) for number in range(len(found))]:
             yield f"{name}: records are not as they were appended"
         elif not told <= len(found) <= may or (whole and len(found) not in (told, may)):
@@ -154,8 +154,7 @@ class Account:
             records = [each.value for each in store.journal(name).read()]
             yield from self._records(name, records, whole=True)
             told = self.sessions.get(name, Told())
-            is_ending = self.begun.get("session") == name and self.operation == "complete"
-            if not told.ended and not is_ending:
+            if not told.ended and self._does(name) != "complete":
                 yield from self._go_on(store, name, told)
 
     def _go_on(self, store: SessionStore[SessionState], name: str, told: Told) -> Iterator[str]:

@@ -6,8 +6,10 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from sessionstore import SessionStore
 from tests.faults.support.block_account import Account
 from tests.faults.support.block_disks import Recording, running
 from tests.faults.support.block_life import PLAN, Life
@@ -15,22 +17,32 @@ from tests.faults.support.block_log import Entry
 from tests.faults.support.block_states import WAYS, Crash, Crashes
 from tests.faults.support.images import Unavailable
 
-
-def live(recording: Recording, seed: int, plan: str = PLAN, **options: Any) -> None:
-    """Let a store live on a file system that is recorded."""
-    with running(recording) as root:
-        Life(root, recording.tell, seed, **options).run(plan)
+_AFTER = 10
+"""Entries of the log for which an operation that was told is attacked."""
 
 
-def _moments(entries: Sequence[Entry]) -> dict[str, list[tuple[int, int, int]]]:
-    """Return for each operation when it began, when it was done, and when the next one began."""
-    told = [(index, json.loads(entry.data)) for index, entry in enumerate(entries) if entry.is_told]
-    begins = [(index, each["begin"]) for index, each in told if "begin" in each]
-    dones = [index for index, each in told if "done" in each]
-    found: dict[str, list[tuple[int, int, int]]] = {}
-    ends = [*begins[1:], (len(entries), "")]
-    for (begin, operation), done, (end, _) in zip(begins, dones, ends, strict=True):
-        found.setdefault(operation, []).append((begin, done, end))
+def live(
+    recording: Recording, seed: int, plan: str = PLAN, *, threads: int = 1, **options: Any
+) -> None:
+    """Let sessions of a store live on a file system that is recorded, in several threads."""
+    with running(recording) as root, SessionStore(root, **options) as store:
+        lives = [Life(store, recording.tell, seed + number, number) for number in range(threads)]
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(life.run, plan) for life in lives]:
+                done.result()
+
+
+def _moments(entries: Sequence[Entry]) -> dict[str, list[tuple[int, int]]]:
+    """Return for each operation when it began, and when it was done."""
+    begun: dict[str, int] = {}
+    found: dict[str, list[tuple[int, int]]] = {}
+    for index, entry in enumerate(entries):
+        if entry.is_told:
+            told = json.loads(entry.data)
+            if "begin" in told:
+                begun[told["session"]] = index
+            else:
+                found.setdefault(told["done"], []).append((begun[told["session"]], index))
     return found
 
 
@@ -40,12 +52,12 @@ def choose(entries: Sequence[Entry], states: int, chance: random.Random) -> list
     chosen: dict[Crash, None] = {}
     for turn in range(10 * states):
         operation = list(moments)[turn % len(moments)]
-        begin, done, end = chance.choice(moments[operation])
+        begin, done = chance.choice(moments[operation])
         way = chance.choice(WAYS)
         if turn // len(moments) % 3 == 0:
             crash = Crash(done + 1, chance.choice(("none", way)))
         else:
-            crash = Crash(chance.randint(begin + 1, end), way)
+            crash = Crash(chance.randint(begin + 1, min(done + _AFTER, len(entries))), way)
         chosen[crash] = None
         if len(chosen) == states:
             break

@@ -199,24 +199,28 @@ def recorded(kind: Kind) -> Iterator[Recording]:
         raise Unavailable("libfuse3 is not installed")
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     place = Path(tempfile.mkdtemp(prefix="sessionstore-blocks-", dir=memory))
-    try:
-        for name in ("images", "base", "disks", "mounted", "crashed"):
-            (place / name).mkdir()
-        images = [place / "images" / name for name in kind.devices]
-        _make(kind, images)
-        if kind.key:
-            with mounted(kind, images, place / "mounted"):
-                vault = place / "mounted" / "vault"
-                vault.mkdir()
-                identifier = run("xfs_io", "-c", "add_enckey", str(vault), data=_KEY).split()[-1]
-                run("xfs_io", "-c", f"set_encpolicy -v 2 {identifier}", str(vault))
-        for image in images:
-            copy(image, place / "base" / image.name)
-        yield Recording(kind, place)
-    finally:
-        for path in block_log.mounts_below(place):
-            subprocess.run(["umount", "-l", path], capture_output=True, check=False)
-        shutil.rmtree(place)
+    with Child("faults.support.block_log.clean_up_after", place):  # if this process is killed
+        try:
+            for name in ("images", "base", "disks", "mounted", "crashed"):
+                (place / name).mkdir()
+            _make_base(kind, place)
+            yield Recording(kind, place)
+        finally:
+            block_log.unmount_below(place)
+            shutil.rmtree(place)
+
+
+def _make_base(kind: Kind, place: Path) -> None:
+    images = [place / "images" / name for name in kind.devices]
+    _make(kind, images)
+    if kind.key:
+        with mounted(kind, images, place / "mounted"):
+            vault = place / "mounted" / "vault"
+            vault.mkdir()
+            identifier = run("xfs_io", "-c", "add_enckey", str(vault), data=_KEY).split()[-1]
+            run("xfs_io", "-c", f"set_encpolicy -v 2 {identifier}", str(vault))
+    for image in images:
+        copy(image, place / "base" / image.name)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sessionstore import RetentionPolicy, Session, SessionState, SessionStore, SessionStoreError
@@ -33,16 +32,26 @@ def record(number: int) -> list[Any]:
 
 
 class Life:
-    """A store on a recorded disk, which tells what it begins and what it has done."""
+    """Sessions of a store on a recorded disk, which tell what they begin and what they have done.
 
-    def __init__(self, root: Path, tell: Callable[[str], None], seed: int, **options: Any) -> None:
+    Several lives in one store have different numbers.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore[SessionState],
+        tell: Callable[[str], None],
+        seed: int,
+        number: int = 0,
+    ) -> None:
         self._tell = tell
         self._chance = random.Random(seed)
-        self._store = SessionStore(root, **options)
+        self._store = store
+        self._name = "abcdefghij"[number]
         self._held: dict[str, Session[SessionState]] = {}
         self._paused = self._ended = ""
         self._records: dict[str, int] = {}
-        self._number = 0
+        self._number = number * 1_000
 
     def run(self, plan: str = PLAN) -> None:
         """Do what the plan says, and let go of all."""
@@ -53,7 +62,6 @@ class Life:
             for session in self._held.values():
                 with suppress(SessionStoreError):
                     session.release()
-            self._store.close()
 
     def _do(self, operation: str, name: str, action: Callable[[], object], **more: object) -> None:
         self._tell(json.dumps({"begin": operation, "session": name, **more}))
@@ -71,7 +79,7 @@ class Life:
         return self._chance.choice(list(self._held))
 
     def _create(self) -> None:
-        name = f"s{len(self._records) + 1}"
+        name = f"{self._name}{len(self._records) + 1}"
         self._records[name] = 0
 
         def create() -> None:

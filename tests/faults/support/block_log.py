@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -127,16 +127,11 @@ class Disks:
 
 
 def serve(place: str, *names: str) -> None:
-    """Serve the images of these names below ``place``, until ``place``/disks is unmounted.
-
-    If the process that started this one ends before that, all that is mounted below ``place`` is
-    unmounted, and ``place`` removed.
-    """
+    """Serve the images of these names below ``place``, until ``place``/disks is unmounted."""
     import mfusepy  # fails where there is no libfuse
 
     base = Path(place)
     images = [base / "images" / name for name in names]
-    threading.Thread(target=_mourn, args=(base,), daemon=True).start()
     mfusepy.FUSE(
         Disks(base / "log", images),
         str(base / "disks"),
@@ -160,18 +155,20 @@ def _say(what: str) -> None:
     os.write(1, json.dumps({"now": what}).encode() + b"\n")
 
 
-def _mourn(base: Path) -> None:
-    while os.read(0, 1):  # nobody tells anything: the pipe closes when the other process ends
+def clean_up_after(place: str) -> None:
+    """Wait for the end of the process that started this one; leave nothing below ``place``."""
+    os.setsid()  # what interrupts the other process leaves this one alone
+    while os.read(0, 1):  # nobody writes there: the pipe closes when the other process ends
         pass
-    for path in mounts_below(base):
-        subprocess.run(["umount", "-l", path], capture_output=True, check=False)
+    base = Path(place)
+    unmount_below(base)
     shutil.rmtree(base, ignore_errors=True)
 
 
-def mounts_below(base: Path) -> Iterator[str]:
-    """Yield what is mounted below ``base``, the last first: a disk after what is on it."""
+def unmount_below(base: Path) -> None:
+    """Unmount all below ``base``, the last first: a disk after what is on it."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     for line in reversed(lines):
         path = line.split()[4]
         if path.startswith(f"{base}/"):
-            yield path
+            subprocess.run(["umount", "-l", path], capture_output=True, check=False)
