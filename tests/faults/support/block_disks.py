@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from ctypes.util import find_library
@@ -73,6 +74,7 @@ _MAKE = {
     "btrfs": "mkfs.btrfs -q -f -K",
 }
 _MOUNT = {"ext4": "nodiscard", "xfs": "nouuid", "btrfs": "nodiscard"}
+_LONGEST = 10.0  # seconds
 _KEY = bytes(range(64))
 
 
@@ -113,7 +115,8 @@ def mounted(
     Raises:
         Unavailable: the kernel does not mount it.
     """
-    with loops(files, direct=direct) as (device, *others):
+    with loops(files, direct=direct) as devices:
+        device, *others = devices
         options = ",".join(
             option
             for option in (_MOUNT[kind.name], kind.mount, *(f"{kind.log}={x}" for x in others))
@@ -129,6 +132,16 @@ def mounted(
             run("umount", str(path))
         except Unavailable:  # something failed, and has a file open
             run("umount", "-l", str(path))
+        _wait_for_the_end_of(devices)
+
+
+def _wait_for_the_end_of(devices: Sequence[str]) -> None:
+    """Wait until no namespace has the file system mounted any more, for a while."""
+    give_up = time.monotonic() + _LONGEST
+    for device in devices:
+        attached = Path("/sys/block", Path(device).name, "loop")
+        while attached.exists() and time.monotonic() < give_up:
+            time.sleep(0.002)
 
 
 def store_in(kind: Kind, path: Path) -> Path:

@@ -100,6 +100,9 @@ class Crashes:
         place = self._recording.place
         files = [place / f"crashed-{name}" for name in self._recording.kind.devices]
         for stable, file in zip(self._stable, files, strict=True):
+            # A new file each time: the last one may still be mounted where a process has a copy
+            # of our mounts in a namespace of its own.
+            file.unlink(missing_ok=True)
             copy(stable, file)
         _write(files, kept)
         with mounted(self._recording.kind, files, place / "crashed"):
