@@ -39,17 +39,17 @@ class Kind:
 
 
 KINDS = {
-    "ext4": Kind("ext4"),
-    "ext4, data=journal": Kind("ext4", mount="data=journal"),
-    "ext4, data=writeback": Kind("ext4", mount="data=writeback"),
-    "ext4, 1 KiB blocks": Kind("ext4", make="-b 1024"),
-    "ext4, nodelalloc": Kind("ext4", mount="nodelalloc"),
-    "ext4, bigalloc": Kind("ext4", make="-O bigalloc -C 16384"),
-    "ext4, inline_data": Kind("ext4", make="-O inline_data"),
-    "ext4, fast_commit": Kind("ext4", make="-O fast_commit"),
-    "ext4, encrypted": Kind("ext4", make="-O encrypt", key=True),
-    "ext4, quota": Kind("ext4", make="-O quota", mount="usrquota"),
-    "ext4, external journal": Kind("ext4", log="journal_path"),
+    "ext4": Kind("ext4", "-b 4096"),
+    "ext4, data=journal": Kind("ext4", "-b 4096", "data=journal"),
+    "ext4, data=writeback": Kind("ext4", "-b 4096", "data=writeback"),
+    "ext4, 1 KiB blocks": Kind("ext4", "-b 1024"),
+    "ext4, nodelalloc": Kind("ext4", "-b 4096", "nodelalloc"),
+    "ext4, bigalloc": Kind("ext4", "-b 4096 -O bigalloc -C 16384"),
+    "ext4, inline_data": Kind("ext4", "-b 4096 -O inline_data"),
+    "ext4, fast_commit": Kind("ext4", "-b 4096 -O fast_commit"),
+    "ext4, encrypted": Kind("ext4", "-b 4096 -O encrypt", key=True),
+    "ext4, quota": Kind("ext4", "-b 4096 -O quota", mount="usrquota"),
+    "ext4, external journal": Kind("ext4", "-b 4096", log="journal_path"),
     "xfs": Kind("xfs"),
     "xfs, lazytime": Kind("xfs", mount="lazytime"),
     "xfs, no reflink": Kind("xfs", make="-m reflink=0"),
@@ -160,7 +160,7 @@ def _make(kind: Kind, files: Sequence[Path]) -> None:
         with loops(files) as (disk, journal):
             if kind.name == "ext4":
                 run("mkfs.ext4", "-q", "-F", "-b", "4096", "-O", "journal_dev", journal)
-                run(*command, "-b", "4096", "-J", f"device={journal}", disk)
+                run(*command, "-J", f"device={journal}", disk)
             else:
                 run(*command, "-l", f"logdev={journal}", disk)
     for file in files:
