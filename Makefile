@@ -61,7 +61,7 @@ bench: $(VENV)-bench/bin/.bench
 	$(VENV)-bench/bin/python -m benchmarks $(ARGS)
 
 # The peers one by one: who cannot be installed is named in the report, and stops nobody else.
-PEERS := langgraph-checkpoint-sqlite strands-agents diskcache openai-agents
+PEERS := langgraph-checkpoint-sqlite strands-agents diskcache openai-agents dbos pydantic-ai-harness dura
 BENCH_PIP = $(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check \
   -c constraints.txt -c benchmarks/constraints.txt
 

@@ -25,6 +25,7 @@ from benchmarks import (
     peers,
     report,
     save,
+    steps,
 )
 from benchmarks.harness import Group, Options, say
 from benchmarks.limits import Results
@@ -35,6 +36,7 @@ GROUPS: dict[str, Group] = {
     **growth.GROUPS,
     **journals.GROUPS,
     **journal_bytes.GROUPS,
+    **steps.GROUPS,
     **concurrency.GROUPS,
     **claims.GROUPS,
     **contention.GROUPS,

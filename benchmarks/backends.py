@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 from abc import ABC, abstractmethod
@@ -24,6 +25,14 @@ _ASCII = (
     " because the customer wrote that nothing had arrived so please check with the carrier again"
 )
 _OTHERS = "café naïve Zürich über señor € → 東京 привет"
+
+
+def make_record(chance: random.Random, length: int = KIB) -> dict[str, Any]:
+    """Return a message that takes ``length`` bytes as JSON, or a few more."""
+    message = make_message(chance, length)
+    over = len(json.dumps(message, ensure_ascii=False).encode()) - length
+    message["content"] = message["content"][: max(1, length - max(over, 0))]
+    return message
 
 
 def fill(state: SessionState, size: int) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.backends import make_record
 from benchmarks.harness import (
     KIB,
     Group,
@@ -24,7 +25,7 @@ from benchmarks.harness import (
     say,
 )
 from benchmarks.images import places
-from benchmarks.journals import PlainAppend, make_record
+from benchmarks.journals import PlainAppend
 from benchmarks.limits import TIMES, Figure
 from sessionstore import SessionStore
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks import peers
-from benchmarks.backends import FLOOR, OURS, Durability, Floor, fill, make_message
+from benchmarks.backends import FLOOR, OURS, Durability, Floor, fill, make_record
 from benchmarks.harness import KIB, Group, Options, interleave, raw, say
 from benchmarks.images import JOURNALED, places
 from benchmarks.limits import TIMES, Figure
@@ -23,14 +23,6 @@ from sessionstore import SessionStore
 _LENGTHS = (1_000, 100_000)
 _STATES = {"4 KiB": 4 * KIB, "1 MiB": KIB * KIB}
 _BATCH = 500
-
-
-def make_record(chance: random.Random, length: int = KIB) -> dict[str, Any]:
-    """Return a message that takes ``length`` bytes as JSON, or a few more."""
-    message = make_message(chance, length)
-    over = len(json.dumps(message, ensure_ascii=False).encode()) - length
-    message["content"] = message["content"][: max(1, length - max(over, 0))]
-    return message
 
 
 class Log(ABC):

@@ -48,6 +48,14 @@ GOALS: dict[str, Goal] = {
         10,
         at_least=True,
     ),
+    "step": Goal(
+        "a step that returns at once, power, over an append of the same records", TIMES, 1.2, 1.1
+    ),
+    "step dbos": Goal("the step, over a DBOS step on SQLite", TIMES, 0.3, 0.1),
+    "step harness": Goal(
+        "the step, over append_event of pydantic-ai-harness' SqliteStepStore", TIMES, 0.5, 0.3
+    ),
+    "replay": Goal("1,000 kept steps replayed, over json.loads of their lines", TIMES, 3, 2),
     "threads": Goal(f"{_AT_ONCE}: threads", TIMES, 2.5, 4, at_least=True),
     "asyncio": Goal(f"{_AT_ONCE}: asyncio", TIMES, 2.5, 4, at_least=True),
     "load": Goal("load of 64 KiB over model_validate_json + read", TIMES, 1.3, 1.1),

@@ -10,7 +10,9 @@ import tempfile
 from importlib import import_module, metadata
 from typing import Any, ClassVar
 
+from benchmarks import step_peers
 from benchmarks.backends import BareExchange, Contender, Floor
+from benchmarks.step_peers import StepKeeper
 
 
 class SQLiteRow(Contender):
@@ -220,13 +222,17 @@ _MODULES = {
     "strands-agents": "strands.session.file_session_manager",
     "diskcache": "diskcache",
     "openai-agents": "agents.memory",
+    "dbos": "dbos",
+    "pydantic-ai-harness": "pydantic_ai_harness.step_persistence",
+    "dura": "dura",
 }
+_ALL: tuple[type[Contender | StepKeeper], ...] = (*KINDS, *step_peers.KINDS)
 
 
 def absent() -> dict[str, str]:
     """Return the peers that cannot be imported here, each with the reason."""
     reasons: dict[str, str] = {}
-    for kind in KINDS:
+    for kind in _ALL:
         if kind.package:
             try:
                 import_module(_MODULES[kind.package])
@@ -248,12 +254,12 @@ def versions() -> dict[str, str]:
     away = absent()
     return {
         kind.package: metadata.version(kind.package)
-        for kind in KINDS
+        for kind in _ALL
         if kind.package and kind.name not in away
     }
 
 
 def described() -> list[dict[str, str]]:
     """Return what each contender is, for the report."""
-    kinds: tuple[type[Contender], ...] = (Floor, BareExchange, *KINDS)
+    kinds = (Floor, BareExchange, *_ALL, *step_peers.OWN)
     return [{"name": kind.name, "survives": kind.durability, "does": kind.does} for kind in kinds]

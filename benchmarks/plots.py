@@ -47,6 +47,7 @@ def draw_all(results: Results, directory: Path) -> list[Path]:
         "save-power": lambda found: _draw_saves(found, "save, power"),
         "save-process": lambda found: _draw_saves(found, "save, process"),
         "append-power": lambda found: _draw_saves(found, "append, power"),
+        "step-power": lambda found: _draw_saves(found, "step, power"),
         "growth": _draw_growth,
         "together": _draw_together,
         "listing": _draw_listing,

@@ -113,6 +113,13 @@ def as_markdown(results: Results) -> str:
             _matrix(results, "append, power"),
         ),
         _pictured(
+            "Keeping the result of a step",
+            "step-power",
+            "What a step costs that returns 1 KiB at once and is flushed; our two records in one"
+            f" append stand beside it ({_MICROSECONDS}).",
+            _matrix(results, "step, power"),
+        ),
+        _pictured(
             "A session that grows",
             "growth",
             "Steps of 1 KiB, each saved. *Written* is what was handed to write calls (`wchar` of"
@@ -198,6 +205,7 @@ _COMPARED = (
     "save, power",
     "save, process",
     "append, power",
+    "step, power",
     "growth, time",
     "growth, disk",
     "together",
@@ -208,14 +216,7 @@ _COMPARED = (
 def _losses(results: Results) -> str:
     """Name everything in which a peer is ahead of us, in the plots' own figures."""
     lines = []
-    for plot in (
-        "save, power",
-        "save, process",
-        "append, power",
-        "growth, time",
-        "growth, disk",
-        "together",
-    ):
+    for plot in _COMPARED:
         more_is_better = plot == "together"
         figures = [figure for figure in results.figures if figure.plot == plot]
         for at in dict.fromkeys(figure.at for figure in figures):
@@ -260,8 +261,8 @@ def _contenders(results: Results) -> str:
     rows = [[one["name"], one["survives"], one["does"]] for one in results.contenders]
     return (
         "## Who is compared\n\nEach does what its own documentation shows; nothing is tuned."
-        " *power*: a save that returned is flushed; *process*: it is not.\n\n"
-        + table(["contender", "survives", "what a save is"], rows)
+        " *power*: what returned is flushed; *process*: it is not.\n\n"
+        + table(["contender", "survives", "what a save or a step is"], rows)
     )
 
 

@@ -5,16 +5,19 @@
 
 It starts orchestrator.py as a child and kills it with SIGKILL: within a step, between two steps,
 in the middle of a save, and at random instants. Each time a new child sweeps and resumes. At the
-end state.json is compared, key by key, with that of a child which nobody killed.
+end state.json is compared, key by key, with that of a child which nobody killed. The last chapter
+kills answer.py within a step, and shows that the step before it is not called again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -22,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from demo_child import (
+    ANSWER,
     DemoError,
     Instant,
     Orchestrator,
@@ -90,7 +94,13 @@ class Demo:
     def play(self, only: int | None) -> bool:
         Orchestrator(self.base / "reference").finish()
         self.reference = read_states(self.base / "reference")
-        chapters = (self.killed_graph, self.killed_replays, self.stopped_owner, self.two_successors)
+        chapters = (
+            self.killed_graph,
+            self.killed_replays,
+            self.stopped_owner,
+            self.two_successors,
+            self.killed_step,
+        )
         for number, chapter in enumerate(chapters, start=1):
             if only in (None, number):
                 chapter()
@@ -163,6 +173,24 @@ class Demo:
         resumed = sum(": resumed" in line for each in successors for line in each.lines)
         self.check(resumed == 1, "one of two resumes", f"{resumed} resumed")
         self.compare("raced graph", self.reference, root, MAY_DIFFER, "killed once")
+
+    def killed_step(self) -> None:
+        tell("5. A process killed within the second of three calls: the first is not made again")
+        root = self.base / "steps"
+        child = Orchestrator(root, "--stay", program=ANSWER)
+        if not (child.wait_for("calling: draft") and self.kill(child)):
+            raise DemoError("it ended within its second step, and nobody killed it")
+        for command in ("steps", "explain"):
+            for line in asked(root, command, "mail-1"):
+                if command == "steps" or "kept; died within" in line:
+                    tell(f"  {line}")
+        successor = Orchestrator(root, program=ANSWER)
+        successor.finish()
+        calls = [line.removeprefix("calling: ") for line in (*child.lines, *successor.lines)]
+        tell(f"  pid {successor.process.pid} went on, all in all {', '.join(calls)} were called")
+        self.check(
+            calls == ["plan", "draft", "draft", "send"], "a kept step runs once", "killed once"
+        )
 
     # --- parts of the chapters --------------------------------------------------------------------
 
@@ -257,6 +285,18 @@ class Demo:
         return good
 
 
+def asked(root: Path, *command: str) -> list[str]:
+    """Return what the command line tells, without colours, in lines that are not cut."""
+    told = subprocess.run(
+        [sys.executable, "-m", "sessionstore", "--root", str(root), *command],
+        env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return told.stdout.splitlines()
+
+
 def is_active(root: Path) -> bool:
     """Return whether the graph's session has not ended."""
     found = read_states(root)
@@ -312,7 +352,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=20261122, help="of the random instants")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="replay the run records in DIR")
-    parser.add_argument("--chapter", type=int, choices=(1, 2, 3, 4), help="play only this one")
+    parser.add_argument("--chapter", type=int, choices=(1, 2, 3, 4, 5), help="play only this one")
     parser.add_argument(
         "--spoil",
         action="store_true",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ORCHESTRATOR = Path(__file__).with_name("orchestrator.py")
+ANSWER = Path(__file__).with_name("answer.py")
 DEADLINE = 300.0  # seconds that any single wait may take before the demo gives up
 STATE_FILES = "sessions/[!.]*/state.json"
 
@@ -31,15 +32,15 @@ children: list[Orchestrator] = []
 
 
 class Orchestrator:
-    """A running orchestrator.py, and its output so far."""
+    """A running orchestrator.py, or another program, and its output so far."""
 
-    def __init__(self, root: Path, *options: str) -> None:
+    def __init__(self, root: Path, *options: str, program: Path = ORCHESTRATOR) -> None:
         self.root = root
         self.lines: list[str] = []
         self.found = unfinished(root)
         self.process = subprocess.Popen(
             [
-                *(sys.executable, str(ORCHESTRATOR), "--root", str(root)),
+                *(sys.executable, str(program), "--root", str(root)),
                 *("--max-recoveries", "1000"),  # the demo kills one session many times
                 *options,
             ],
@@ -97,7 +98,7 @@ class Orchestrator:
         self.reap()
         if self.process.returncode != 0:
             said = "\n".join(self.lines[-20:])
-            raise DemoError(f"the orchestrator ended with {self.process.returncode}:\n{said}")
+            raise DemoError(f"the program ended with {self.process.returncode}:\n{said}")
 
     def reap(self) -> None:
         self.process.wait()
@@ -199,6 +200,6 @@ def where(child: Orchestrator) -> str:
         return "in the middle of a save"
     if match := re.search(r": step (\S+).* done", last):
         return f"between steps, after {match[1]}"
-    if match := re.search(r": step (\S+)", last):
+    if match := re.search(r"(?:: step|^calling:) (\S+)", last):
         return f"within step {match[1]}"
     return "between sessions" if ": ended" in last else "as it swept, created or resumed"

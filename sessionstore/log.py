@@ -56,6 +56,8 @@ def log_session(
     reason: object = None,
 ) -> None:
     """Log what happened to a session: its id, then ``text``, into which ``details`` are put."""
+    if not logger.isEnabledFor(logging.INFO):
+        return  # a step that is replayed would spend its time here
     extra = about(event, session_id=session_id, revision=revision, reason=reason)
     logger.info(f"%s: {text}", session_id, *details, extra=extra, stacklevel=2)
 

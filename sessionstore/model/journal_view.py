@@ -9,7 +9,7 @@ back, or at the first line.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sessionstore.model.journal import JournalRecord, Rewind
 from sessionstore.model.state import SessionState
@@ -74,10 +74,20 @@ def end_seen(state: SessionState, name: str) -> int:
 
     A way back that the state tells, and the journal did not have yet, is taken into account.
     """
-    pending = pending_rewinds(state, name)
-    if pending:
-        return pending[-1].back_to
-    return state.journals[name][0] if name in state.journals else 0
+    return end_told(state.journals, state.rewinds, name)
+
+
+def end_told(
+    journals: Mapping[str, Sequence[int]], rewinds: Mapping[str, Sequence[Sequence[int]]], name: str
+) -> int:
+    """Return the same for a state with these two fields.
+
+    Raises:
+        TypeError, AttributeError, LookupError: they are not what a store writes.
+    """
+    if pending := rewinds.get(name):
+        return Rewind(*pending[-1]).back_to
+    return journals[name][0] if name in journals else 0
 
 
 def pending_rewinds(state: SessionState, name: str) -> list[Rewind]:

@@ -265,9 +265,10 @@ def fold(records: Iterable[JournalRecord]) -> dict[tuple[int, str], StepRecord]:
     found: dict[tuple[int, str], StepRecord] = {}
     for record in records:
         value = record.value
-        if type(value) is not dict or "step" not in value or "from" not in value:
+        try:
+            key = value["from"], value["step"]
+        except (TypeError, KeyError):
             continue
-        key = value["from"], value["step"]
         known = found.get(key)
         if known is None or "args" in value:
             found[key] = StepRecord(record)
@@ -278,6 +279,8 @@ def fold(records: Iterable[JournalRecord]) -> dict[tuple[int, str], StepRecord]:
 
 def digest_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
     """Return a digest of those arguments that JSON can hold; None if there are none."""
+    if not args and not kwargs:
+        return None
     storable = {
         str(place): value for place, value in [*enumerate(args), *kwargs.items()] if _is_json(value)
     }

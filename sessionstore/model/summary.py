@@ -87,6 +87,9 @@ class SessionSummary:
     """The process that holds the session, or held it last."""
     liveness: Liveness | None = None
     """Whether the owner of an ACTIVE session lives; None for any other status."""
+    unsettled_steps: tuple[str, ...] = ()
+    """The steps that may run at most once, and that a death or a stop met at work: somebody has to
+    say what came of them. Only ``find`` and ``iter_find`` look for them."""
 
     @property
     def is_stale(self) -> bool:

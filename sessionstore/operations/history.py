@@ -156,10 +156,19 @@ class History:
         return any(moment.damaged is not None for moment in self.moments)
 
 
-def history(backend: Backend, session_id: str, limit: int | None = None) -> History:
-    """Return the history of a session, damage included, with its newest ``limit`` checkpoints."""
+def history(
+    backend: Backend,
+    session_id: str,
+    limit: int | None = None,
+    step_counts: StepCounts | None = None,
+) -> History:
+    """Return the history of a session, damage included, with its newest ``limit`` checkpoints.
+
+    ``step_counts`` are those of the same session from an earlier look, which go on from there.
+    """
     older = 0
-    counts, step_counts = JournalCounts(backend, session_id), StepCounts(backend, session_id)
+    counts = JournalCounts(backend, session_id)
+    step_counts = step_counts or StepCounts(backend, session_id)
     state: SessionState | None = None
     try:
         state, stored = inspect.read_base(backend, session_id)

@@ -42,8 +42,7 @@ class JournalCounts:
             journals, rewinds = raw.get("journals", {}), raw.get("rewinds", {})
             count = 0
             for name in {*journals, *rewinds} - {STEPS}:
-                pending = [Rewind(*one) for one in rewinds.get(name, ())]
-                end = pending[-1].back_to if pending else journals[name][0]
+                end = journal_view.end_told(journals, rewinds, name)
                 count += journal_view.count_seen(self._rewinds_of(name), end)
         except (SessionStoreError, TypeError, AttributeError, LookupError):
             return None

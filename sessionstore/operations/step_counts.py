@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sessionstore.errors import SessionStoreError
 from sessionstore.model import journal_view, step
@@ -13,7 +13,6 @@ from sessionstore.model.journal import STEPS, JournalRecord, Position, Rewind
 from sessionstore.model.journal_view import Item
 from sessionstore.model.state import SessionState
 from sessionstore.model.step import StepStatus
-from sessionstore.operations.journal_copy import JournalCopy
 from sessionstore.session.journal_reader import JournalReader
 from sessionstore.storage.backend import Backend
 
@@ -57,23 +56,37 @@ def find_open(backend: Backend, state: SessionState) -> OpenSteps | None:
 
 
 class StepCounts:
-    """How many steps of one session were kept by then. Their journal is read once."""
+    """How many steps of one session were kept by then.
+
+    What was read of their journal is not read again: a later count reads what was appended since.
+    """
 
     def __init__(self, backend: Backend, session_id: str) -> None:
         self._backend = backend
-        self._session_id = session_id
-        self._counts: tuple[list[int], list[int]] | None = None
-        """The numbers of the lines, and how many steps were kept up to each."""
+        self.session_id: str = session_id
+        self._end = Position()
+        """The end of the last batch that was read."""
+        self._numbers = [0]
+        self._counts = [0]
+        """How many steps were kept up to each line of :attr:`_numbers`."""
+        self._marks: list[_Mark] = []
+        self._kept: set[tuple[int, str]] = set()
+        self._rewinds: list[Rewind] = []
 
     def now(self, state: SessionState) -> int | None:
         """Return how many are kept now; None if unknown. ``state`` is stored."""
         try:
-            if STEPS not in self._backend.journal_names(self._session_id):
+            if STEPS not in self._backend.journal_names(self.session_id):
                 return 0
-            batches = JournalCopy(self._backend, state, STEPS).everything()
-            return _count(item for batch in batches for item in batch)[1][-1]
+            self._read()
         except SessionStoreError:
             return None
+        told = journal_view.pending_rewinds(state, STEPS)
+        last = self._rewinds[-1].number if self._rewinds else 0
+        pending = [one for one in told if one.number > last]
+        if pending:
+            return len(self._kept_at([*self._rewinds, *pending[:-1]], pending[-1].back_to))
+        return self._counts[-1]
 
     def at(self, raw: Mapping[str, Any]) -> int | None:
         """Return how many were kept in the state with these fields; None if unknown."""
@@ -83,39 +96,54 @@ class StepCounts:
             end = rewinds[-1].back_to if rewinds else place[0]
             if not end:
                 return 0
-            numbers, counts = self._read()
-            return counts[bisect_right(numbers, end) - 1]
+            if end > self._numbers[-1]:
+                self._read()
+            return self._counts[bisect_right(self._numbers, end) - 1]
         except (SessionStoreError, TypeError, AttributeError, LookupError):
             return None
 
-    def _read(self) -> tuple[list[int], list[int]]:
-        if self._counts is None:
-            batches = self._backend.read_journal(self._session_id, STEPS, Position())
-            self._counts = _count(item for batch in batches for item in batch.items)
-        return self._counts
+    def _read(self) -> None:
+        for batch in self._backend.read_journal(self.session_id, STEPS, self._end):
+            for item in batch.items:
+                self._count(item)
+            self._end = batch.end
 
-
-def _count(items: Iterable[Item]) -> tuple[list[int], list[int]]:
-    numbers, counts = [0], [0]
-    kept: set[tuple[int, str]] = set()
-    rewinds: list[Rewind] = []
-    records: list[JournalRecord] = []
-    for item in items:
+    def _count(self, item: Item) -> None:
+        if item.number <= self._numbers[-1]:
+            return  # it was read before an error
         if isinstance(item, Rewind):
-            lines = journal_view.seen_at(rewinds, [item.back_to])
-            seen = step.fold(one for one in records if one.number in lines)
-            kept = {key for key, one in seen.items() if one.status is StepStatus.KEPT}
-            rewinds.append(item)
-        else:
-            _follow(kept, item.value)
-            records.append(item)
-        numbers.append(item.number)
-        counts.append(len(kept))
-    return numbers, counts
+            self._kept = self._kept_at(self._rewinds, item.back_to)
+            self._rewinds.append(item)
+        elif (mark := _mark(item)) is not None:
+            self._marks.append(mark)
+            _follow(self._kept, mark)
+        self._numbers.append(item.number)
+        self._counts.append(len(self._kept))
+
+    def _kept_at(self, rewinds: list[Rewind], end: int) -> set[tuple[int, str]]:
+        lines = journal_view.seen_at(rewinds, [end])
+        kept: set[tuple[int, str]] = set()
+        for mark in self._marks:
+            if mark.number in lines:
+                _follow(kept, mark)
+        return kept
 
 
-def _follow(kept: set[tuple[int, str]], value: Any) -> None:
-    if isinstance(value, dict) and "step" in value and "from" in value:
-        key = value["from"], value["step"]
-        has_returned = "result" in value or step.PRUNED in value
-        (kept.add if has_returned else kept.discard)(key)
+class _Mark(NamedTuple):
+    """What a record says of a step, without its value."""
+
+    number: int
+    step: tuple[int, str]
+    has_returned: bool
+
+
+def _mark(record: JournalRecord) -> _Mark | None:
+    value = record.value
+    if not (isinstance(value, dict) and "step" in value and "from" in value):
+        return None
+    has_returned = "result" in value or step.PRUNED in value
+    return _Mark(record.number, (value["from"], value["step"]), has_returned)
+
+
+def _follow(kept: set[tuple[int, str]], mark: _Mark) -> None:
+    (kept.add if mark.has_returned else kept.discard)(mark.step)

@@ -48,15 +48,23 @@ class Mutex:
     """A reentrant lock among the threads of one process; a forked child finds it free."""
 
     def __init__(self) -> None:
-        self._lock = PerProcess(threading.RLock)
+        # As in PerProcess, whose calls would take longer than the lock: each step takes several.
+        self._made: dict[int, threading.RLock] = {}
 
     def __enter__(self) -> None:
-        self._lock.get().acquire()
+        pid = os.getpid()
+        lock = self._made.get(pid)
+        if lock is None:
+            lock = self._made.setdefault(pid, threading.RLock())
+        lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        lock = self._lock.made()
+        lock = self._made.get(os.getpid())
         if lock is not None:  # else this process was forked within the block
             lock.release()
+
+    def __reduce__(self) -> tuple[type[Mutex], tuple[()]]:
+        return type(self), ()
 
 
 class _Inside:

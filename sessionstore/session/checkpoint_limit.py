@@ -8,6 +8,7 @@ from sessionstore.errors import CheckpointNotFound, SessionStoreError
 from sessionstore.log import about, logger
 from sessionstore.model.checkpoint import STORE_OWN
 from sessionstore.model.ids import checkpoint_ids_in_order, parse_checkpoint_id
+from sessionstore.session.prepared_write import PreparedWrite
 from sessionstore.storage.claim import Claim
 
 AT_ONCE = 8
@@ -26,6 +27,15 @@ class CheckpointLimit:
         self._limit = limit
         self._kept: dict[bool, list[str]] | None = None
         """By whether the store keeps them by itself, oldest first; None: not looked yet."""
+
+    def follow(self, claim: Claim, stored: PreparedWrite) -> None:
+        """Remove the checkpoints that a write which was stored replaces or makes too old."""
+        if stored.replaces is not None:
+            remove_quietly(claim, stored.replaces)
+            self.forget()
+        if stored.keeps:
+            assert stored.latest is not None
+            self.enforce(claim, stored.latest)
 
     def enforce(self, claim: Claim, newest: str, *, latest: str | None = None) -> None:
         """Remove some of the checkpoints that are too old, now that ``newest`` was kept.

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic
 
-from sessionstore.errors import StateTypeMismatch
+from sessionstore.errors import NotStorable, StateTypeMismatch
 from sessionstore.model import StateT, codec, labels
 from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.conversion import Default
+from sessionstore.model.stored import Stored
 from sessionstore.process.fork import Mutex
 from sessionstore.session import stamp
 from sessionstore.session.stamp import Change
@@ -25,6 +26,8 @@ class EditedState(Generic[StateT]):
         loop may wait for it."""
         self.value: StateT = state
         self.state_type: type[StateT] = type(state)
+        self.incarnation: str | None = state.incarnation
+        self._session_id = state.session_id
         self._default = default
         self._stored_labels = dict(state.labels)
         self._before: list[Change] = []
@@ -34,7 +37,7 @@ class EditedState(Generic[StateT]):
         """The last state of this claim that a checkpoint holds: what the write stamped, and a hash
         of its bytes."""
 
-    def replace(self, state: StateT, *, revision: int, incarnation: str | None) -> None:
+    def replace(self, state: StateT, *, revision: int) -> None:
         """Take another state, which goes on where the session stands."""
         if type(state) is not self.state_type:  # another type would not load back as this one
             reason = f"expected {class_name(self.state_type)}, got {class_name(type(state))}"
@@ -42,13 +45,14 @@ class EditedState(Generic[StateT]):
         if state is not self.value:
             stamp.carry_over(self.value, state)
             state.__dict__["revision"] = revision
-            state.__dict__["incarnation"] = incarnation
+            state.__dict__["incarnation"] = self.incarnation
         self.value = state
 
     @contextmanager
-    def replaced_by(self, state: StateT) -> Iterator[None]:
-        """Have ``state`` in the place of the edited one, for as long as this lasts."""
-        edited, self.value = self.value, state
+    def replaced_by(self, stored: Stored) -> Iterator[None]:
+        """Have what is stored in the place of the edited state, for as long as this lasts."""
+        saved = codec.decode(stored.payload, self.state_type, self._session_id, stored.file)
+        edited, self.value = self.value, saved
         try:
             yield
         finally:
@@ -76,6 +80,18 @@ class EditedState(Generic[StateT]):
                 return payload, tuple(stored)
             finally:
                 stamp.undo(self._before)
+
+    def own(self) -> StateT:
+        """Return the state without the stamps of a write that is not stored.
+
+        Raises:
+            NotStorable: the application made it another session's.
+        """
+        self.unstamp()
+        if self.value.session_id != self._session_id:
+            reason = f"it is another session's: restore {self._session_id!r}"
+            raise NotStorable(self._session_id, "session_id", reason)
+        return self.value
 
     def unstamp(self) -> None:
         """Take the stamps of a write that is not stored out of the state."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionNotFound, StorageError
 from sessionstore.model.ids import is_id, is_last_save, parse_checkpoint_id, stamp_of
+from sessionstore.model.journal import STEPS
 from sessionstore.model.liveness import Liveness, Verdict
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.stored import Stored
@@ -132,12 +133,17 @@ def _held_by(holder: SessionOwner | None, probe: Probe, *, names_heirs: bool) ->
 
 
 def examine(
-    backend: Backend, item: SessionSummary, *, loads_checkpoint: bool = True
+    backend: Backend,
+    item: SessionSummary,
+    *,
+    loads_checkpoint: bool = True,
+    names_steps: bool = False,
 ) -> SessionSummary:
     """Return ``item`` with the liveness of an ACTIVE one, and the checkpoint looked at.
 
     Without ``loads_checkpoint`` it is enough that the checkpoint is there: a listing shows
-    nothing of it, and need not load pydantic for it.
+    nothing of it, and need not load pydantic for it. With ``names_steps`` the unsettled steps of
+    one that died or was stopped are named.
     """
     changes: dict[str, Any] = {}
     if item.status is SessionStatus.ACTIVE:
@@ -154,7 +160,22 @@ def examine(
         found = Resumability.read(backend, item, loads_checkpoint=loads_checkpoint)
         if found.damage:
             changes |= {"is_resumable": False, "unresumable": found.damage}
+    died = changes.get("liveness")
+    stopped = item.is_interrupted or (died is not None and died.is_dead)
+    if names_steps and stopped and (names := _unsettled(backend, item.session_id)):
+        changes["unsettled_steps"] = names
     return replace(item, **changes) if changes else item
+
+
+def _unsettled(backend: Backend, session_id: str) -> tuple[str, ...]:
+    try:
+        if STEPS not in backend.journal_names(session_id):
+            return ()
+        from sessionstore.session.unsettled import find_unsettled
+
+        return find_unsettled(backend, read_base(backend, session_id)[0])
+    except (SessionNotFound, SessionCorrupt, StorageError):
+        return ()
 
 
 def _damage(

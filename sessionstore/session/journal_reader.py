@@ -19,6 +19,7 @@ class JournalReader:
     """Reads the records of one journal without a lock, and remembers where it was.
 
     ``rewinds`` returns the ways back that the state knows, and the journal may not have yet.
+    ``seen`` is a position that a state tells: later records are read from there.
     """
 
     def __init__(
@@ -27,12 +28,13 @@ class JournalReader:
         session_id: str,
         name: str,
         rewinds: Callable[[], Sequence[Rewind]],
+        seen: Position | None = None,
     ) -> None:
         self._backend = backend
         self._session_id = session_id
         self._name = name
         self._rewinds = rewinds
-        self._seen = Position()
+        self._seen = seen or Position()
         """The end of the last batch that was read: where a read of later records begins."""
         self._counted = Position()
         self._count = 0
@@ -57,7 +59,7 @@ class JournalReader:
                 if isinstance(item, Rewind):
                     if not everything and item not in known:
                         return  # it came while this read: what was yielded counted until now
-                elif item.number > after and not is_hidden(item.number, hidden):
+                elif item.number > after and not (hidden and is_hidden(item.number, hidden)):
                     yield item
             if batch.end.number > self._seen.number:
                 self._seen = batch.end

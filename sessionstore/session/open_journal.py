@@ -1,4 +1,4 @@
-"""The journals that a claim has open: where they end, and what the state says of them."""
+"""A journal that a claim has open: its appends, and the ways back that it does not have yet."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ from contextlib import suppress
 
 from sessionstore.errors import SessionStoreError
 from sessionstore.log import log_session
-from sessionstore.model import journal_view
 from sessionstore.model.journal import Position, Rewind
-from sessionstore.model.state import SessionState
-from sessionstore.process.fork import Mutex
 from sessionstore.session.journal_reader import JournalReader
-from sessionstore.session.stamp import Change
-from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.journal import Appended, JournalAppender
 
@@ -66,7 +61,8 @@ class OpenJournal:
         with self._mutex:
             appended = self._write(self._opened(), values, None, at, anew=True)
             self._keys = None
-            return appended
+        self.log_rewound("rewritten")
+        return appended
 
     def log_rewound(self, how: str) -> None:
         """Log that records of it no longer count."""
@@ -165,59 +161,3 @@ class OpenJournal:
         if self._keys is None:
             self._keys = self.reader.keys()
         return self._keys
-
-
-class SessionJournals:
-    """The journals of a session that this process holds, and what its state says of them."""
-
-    def __init__(self, backend: Backend, claim: Claim, state: SessionState) -> None:
-        self._backend = backend
-        self._claim = claim
-        self._session_id = state.session_id
-        self._saved = positions(state)
-        self._rewinds = rewinds(state)
-        self._open: dict[str, OpenJournal] = {}
-        self._mutex = Mutex()
-
-    def named(self, name: str) -> OpenJournal:
-        """Return the journal ``name``; nothing is opened yet."""
-        with self._mutex:
-            if name not in self._open:
-                known = self._rewinds.get(name, [])
-                reader = JournalReader(self._backend, self._session_id, name, lambda: known)
-                saved = self._saved.get(name, Position())
-                self._open[name] = OpenJournal(self._claim, name, saved, known, reader)
-            return self._open[name]
-
-    def stamps(self, state: SessionState, *, flushed: bool) -> list[Change]:
-        """Return what a write of ``state`` says of the journals.
-
-        It says where they end; with ``flushed``, where they end for sure. Without it they have to
-        be flushed before the write.
-        """
-        opened = list(self._open.items())
-        places = self._saved | {name: one.position(flushed=flushed) for name, one in opened}
-        ways_back = self._rewinds | {name: one.missing(flushed=flushed) for name, one in opened}
-        return [
-            (state, "journals", {name: [*place] for name, place in places.items() if place.number}),
-            (
-                state,
-                "rewinds",
-                {name: [[*one] for one in ones] for name, ones in ways_back.items() if ones},
-            ),
-        ]
-
-    def flush(self) -> None:
-        """Have all that was appended survive a loss of power, before a state says so."""
-        for journal in list(self._open.values()):
-            journal.flush()
-
-
-def positions(state: SessionState) -> dict[str, Position]:
-    """Return where the journals ended when ``state`` was written, by name."""
-    return {name: Position(*place) for name, place in state.journals.items()}
-
-
-def rewinds(state: SessionState) -> dict[str, list[Rewind]]:
-    """Return the ways back that the journals may not have yet, by name."""
-    return {name: journal_view.pending_rewinds(state, name) for name in state.rewinds}

@@ -13,8 +13,9 @@ from sessionstore import clock
 from sessionstore.clock import Clock, utc_now
 from sessionstore.errors import SessionEnded, SessionExists, SessionNotFound, SessionStoreError
 from sessionstore.model import StateT, labels
+from sessionstore.model.checkpoint import BEFORE_RESUME
 from sessionstore.model.conversion import Default
-from sessionstore.model.ids import check_id
+from sessionstore.model.ids import check_id, make_checkpoint_id
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.session import outcome, resume, verdict
 from sessionstore.session.checkpoint_limit import remove_quietly
@@ -169,9 +170,18 @@ class SessionOpener(Generic[StateT]):
         self, found: ClaimedState[StateT], restored: Restored[StateT]
     ) -> SessionWriter[StateT]:
         """Store the state to go on from. After an error nothing of the resume is left."""
-        claim = found.claim
+        claim, current = found.claim, found.state
         writer = self.writer(claim, restored.state)
-        kept = restored.keep_current
+        kept = None
+        ends = None if writer.journals is None else writer.journals.flushed_ends()
+        if restored.keeps_current or (restored.rewound and ends is not None):
+            if ends is not None:
+                # What is kept has to count all records: nobody would get back to the others.
+                current.journals = ends
+                before = SessionWriter(claim, current, clock=self.clock, backend=self.backend)
+                writer.revision = before.run(before.begin_save).revision
+            node = current.progress.current_node
+            kept = make_checkpoint_id(BEFORE_RESUME, node, writer.revision, self.clock())
 
         def begin() -> PreparedWrite:
             prepared = writer.begin_resume(restored.kept, as_last_save=restored.as_last_save)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Final
 
@@ -20,13 +21,14 @@ END: Final = End.END
 """Pass it as ``next_node=`` where no node follows."""
 
 
-def move_on(
+@contextmanager
+def moved_on(
     state: SessionState, node: str | None, next_node: str | End | None
-) -> Callable[[], None]:
+) -> Iterator[Callable[[], None]]:
     """Set the node at work; with ``next_node`` count it as finished, and go on there.
 
-    Returns what takes this back. It leaves alone what the application, or a checkpoint that was
-    queued after this one, has set since.
+    Yields what takes this back, which an exception does, too. It leaves alone what the application,
+    or a checkpoint that was queued after this one, has set since.
 
     Raises:
         TypeError: ``next_node`` is given without ``node``.
@@ -49,7 +51,11 @@ def move_on(
         if take_visit_back is not None:
             take_visit_back()
 
-    return undo
+    try:
+        yield undo
+    except BaseException:
+        undo()
+        raise
 
 
 def _count_visit(progress: SessionProgress, node: str | None) -> Callable[[], None] | None:

@@ -1,4 +1,4 @@
-"""One write of a claimed session: checked, serialised, and not stored yet."""
+"""One write of a claimed session: what it keeps, checked, serialised, and not stored yet."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic_core import from_json, to_json
 from sessionstore import clock
 from sessionstore.errors import CancellationRequested
 from sessionstore.model.checkpoint import Checkpoint
-from sessionstore.model.ids import make_checkpoint_id
-from sessionstore.model.state import SessionOwner
+from sessionstore.model.ids import LAST_SAVE, is_last_save, make_checkpoint_id
+from sessionstore.model.state import SessionOwner, SessionState
 from sessionstore.session.stamp import Change
 
 
@@ -34,6 +34,12 @@ class Keep:
             revision=revision,
             created_at=clock.to_text(now),
         )
+
+
+def last_save(state: SessionState) -> Keep | None:
+    """Return how to keep a state as its last save; None if another checkpoint is its latest."""
+    latest = state.latest_checkpoint_id if state.is_resumable else None
+    return Keep(LAST_SAVE, replaces=latest) if latest is None or is_last_save(latest) else None
 
 
 @dataclass(slots=True)

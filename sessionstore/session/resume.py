@@ -16,8 +16,7 @@ from sessionstore.errors import (
 )
 from sessionstore.log import log_session
 from sessionstore.model import StateT, checkpoint, codec, journal_view
-from sessionstore.model.checkpoint import BEFORE_RESUME, Checkpoint
-from sessionstore.model.ids import make_checkpoint_id
+from sessionstore.model.checkpoint import Checkpoint
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionResult, SessionState
@@ -26,7 +25,7 @@ from sessionstore.process import liveness
 from sessionstore.session import foreign_values, inspect
 from sessionstore.session.inspect import Resumability
 from sessionstore.session.journal_reader import JournalReader
-from sessionstore.session.open_journal import rewinds
+from sessionstore.session.session_journals import rewinds
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.turn import Turn
@@ -155,8 +154,8 @@ class Restored(NamedTuple, Generic[StateT]):
     state: StateT
     kept: Checkpoint | None = None
     """The checkpoint that it was restored from, or None: it is the state that was saved last."""
-    keep_current: str | None = None
-    """Under which id the stored state, which is newer, has to be kept first; None if it is not."""
+    keeps_current: bool = False
+    """Whether the stored state is newer, so that it has to be kept first."""
     as_last_save: bool = False
     """Whether it has to become the latest checkpoint, in the place of an older one."""
     rewound: Mapping[str, int] = MappingProxyType({})
@@ -188,13 +187,10 @@ def restore(
             available=_sound_checkpoints(backend, current.session_id),
             remedy="pass from_last_save=True to go on from the stored state",
         ) from error
-    keep_current = None
     goes_back = checkpoint_id is not None and current.journals != restored.journals
-    if not backend.is_current(current.session_id, chosen) and (
+    keeps_current = not backend.is_current(current.session_id, chosen) and (
         goes_back or is_newer(current, restored)
-    ):
-        node, now = current.progress.current_node, backend.clock()
-        keep_current = make_checkpoint_id(BEFORE_RESUME, node, current.revision, now)
+    )
     foreign_values.report_checkpoint(current.session_id, stored)
     kept = checkpoint.of_state(chosen, restored)
     restored.revision = current.revision
@@ -202,7 +198,7 @@ def restore(
     restored.recovery = current.recovery
     restored.labels = current.labels
     rewound = _go_back(backend, current, restored, is_named=checkpoint_id is not None)
-    return Restored(_begun(restored), kept, keep_current, rewound=rewound)
+    return Restored(_begun(restored), kept, keeps_current, rewound=rewound)
 
 
 def _go_back(

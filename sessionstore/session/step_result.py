@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -87,12 +88,26 @@ def _adapter(session_id: str, name: str, declared: Any) -> TypeAdapter[Any]:
         ) from error
 
 
+_declared: WeakKeyDictionary[types.FunctionType, Any] = WeakKeyDictionary()
+"""What functions declare to return: to look it up each time would take as long as an append."""
+
+
 def declared_type(session_id: str, name: str, function: Callable[..., Any]) -> Any:
     """Return the type that a function declares to return, awaited; UNDECLARED if it does not.
 
     Raises:
         NotStorable: the annotation cannot be looked up.
     """
+    plain = function.__func__ if isinstance(function, types.MethodType) else function
+    if not isinstance(plain, types.FunctionType):
+        return _look_up(session_id, name, function)
+    found = _declared.get(plain)
+    if found is None:
+        found = _declared[plain] = _look_up(session_id, name, function)
+    return found
+
+
+def _look_up(session_id: str, name: str, function: Callable[..., Any]) -> Any:
     if isinstance(function, type):
         return function
     while isinstance(function, functools.partial):

@@ -65,7 +65,7 @@ class SessionSteps:
 
     def begin(
         self,
-        step: Step[Any] | str,
+        name: Step[Any] | str,
         function: Callable[..., Any],
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
@@ -75,7 +75,7 @@ class SessionSteps:
         Raises what :meth:`sessionstore.Session.step` raises before the call.
         """
         writer = self._writer
-        step = step if isinstance(step, Step) else Step[Any](step)
+        step: Step[Any] = name if isinstance(name, Step) else Step(name)
         if writer.session_id in _within.get():
             raise RuntimeError(
                 f"the step {step.name!r} is called within another step of {writer.session_id}:"

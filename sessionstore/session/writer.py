@@ -7,33 +7,27 @@ other, :class:`~sessionstore.AsyncSession` awaits between them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Generic, NoReturn
 
 from sessionstore import clock
-from sessionstore.errors import (
-    CancellationRequested,
-    ClaimLost,
-    DurabilityUncertain,
-    NotStorable,
-    SessionStoreError,
-    StorageError,
-)
-from sessionstore.model import StateT, codec
+from sessionstore.errors import CancellationRequested, DurabilityUncertain, SessionStoreError
+from sessionstore.model import StateT
 from sessionstore.model.checkpoint import RESERVED, Checkpoint
 from sessionstore.model.conversion import Default
-from sessionstore.model.ids import LAST_SAVE, is_last_save
-from sessionstore.model.journal import STEPS, Position
+from sessionstore.model.ids import LAST_SAVE
+from sessionstore.model.journal import STEPS
 from sessionstore.model.state import SessionOwner, SessionStatus
 from sessionstore.process.fork import Mutex
-from sessionstore.session import foreign_values, position, stamp
-from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older, remove_quietly
+from sessionstore.session import foreign_values, position, session_journals, stamp
+from sessionstore.session.checkpoint_limit import CheckpointLimit, remove_older
 from sessionstore.session.edited_state import EditedState
-from sessionstore.session.open_journal import OpenJournal, SessionJournals
+from sessionstore.session.held_claim import HeldClaim
+from sessionstore.session.open_journal import OpenJournal
 from sessionstore.session.position import End
-from sessionstore.session.prepared_write import Keep, PreparedWrite
+from sessionstore.session.prepared_write import Keep, PreparedWrite, last_save
+from sessionstore.session.session_journals import SessionJournals
 from sessionstore.session.stamp import Change
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -54,27 +48,19 @@ class SessionWriter(Generic[StateT]):
         owner: SessionOwner | None = None,
         default: Default | None = None,
     ) -> None:
-        self._claim = claim
+        self._held = HeldClaim(state.session_id, claim, owner)
         self._backend = backend
         self.session_id: str = state.session_id
         self.revision: int = state.revision
         """The revision of the state as it is stored."""
-        self.owner: SessionOwner = owner or self.claim.owner
-        """The owner record of the claim."""
         self.queue: Mutex = Mutex()
         """Held while something is stored, I/O included: writes queue up here."""
-        self.is_released: bool = False
-        """Whether the claim has ended."""
         self.is_resumed: bool = False
         """Whether it goes on from a stored state."""
-        self._ending: str | None = None
-        """How the claim ended, as far as a write ended it."""
         self._edited = EditedState(state, default)
-        self._incarnation = state.incarnation
         self._latest = state.latest_checkpoint_id
         """The latest checkpoint of the state as it is stored."""
         self._clock = clock
-        self._pid = os.getpid()
         self._planned = 0
         """How many writes were prepared and are not stored yet."""
         self._attempt: PreparedWrite | None = None
@@ -82,7 +68,7 @@ class SessionWriter(Generic[StateT]):
         self.request: CancellationRequested | None = None
         """The request to cancel that this claim has met."""
         self._limit = CheckpointLimit(keep_checkpoints)
-        self._journals: SessionJournals | None = None
+        self.journals: SessionJournals | None = None
         """The journals that this claim has used."""
 
     def __str__(self) -> str:
@@ -101,9 +87,17 @@ class SessionWriter(Generic[StateT]):
     @property
     def claim(self) -> Claim:
         """The claim; there is none before the session is created."""
-        if self._claim is None:
-            raise ClaimLost(self.session_id, "this session was not created")
-        return self._claim
+        return self._held.claim
+
+    @property
+    def owner(self) -> SessionOwner:
+        """The owner record of the claim."""
+        return self._held.owner
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the claim has ended."""
+        return self._held.is_released
 
     @property
     def state(self) -> StateT:
@@ -112,39 +106,31 @@ class SessionWriter(Generic[StateT]):
 
     @state.setter
     def state(self, state: StateT) -> None:
-        self._edited.replace(state, revision=self.revision, incarnation=self._incarnation)
+        self._edited.replace(state, revision=self.revision)
 
     @property
     def needs_verdict(self) -> bool:
         """Whether leaving now has to say how the session ended."""
         self._edited.unstamp()
-        return (
-            not self.is_released
-            and os.getpid() == self._pid
-            and self.state.status is SessionStatus.ACTIVE
-        )
+        return self._held.is_usable and self.state.status is SessionStatus.ACTIVE
 
     # --- journals --------------------------------------------------------------------------------
 
     def journal(self, name: str) -> OpenJournal:
         """Return a journal of this session; nothing is opened yet."""
         with self._edited.mutex:
-            if self._journals is None:
-                self._journals = SessionJournals(self._backend, self.claim, self.state)
-            return self._journals.named(name)
+            if self.journals is None:
+                self.journals = SessionJournals(self._backend, self.claim, self.state)
+            return self.journals.named(name)
 
     def open_unsaved_journals(self) -> None:
         """Open the journals with records that no save tells of: a checkpoint of this claim will.
 
-        Somebody appended to them, and saved nothing. One that is damaged is left as it is.
+        One that is damaged is left as it is.
         """
-        with suppress(SessionStoreError):
-            for name in self._backend.journal_names(self.session_id):
-                saved = Position(*self.state.journals.get(name, ()))
-                with suppress(SessionStoreError):
-                    unsaved = self._backend.read_journal(self.session_id, name, saved)
-                    if next(unsaved, None) is not None:
-                        self.journal(name).open()
+        for name in session_journals.unsaved(self._backend, self.state):
+            with suppress(SessionStoreError):
+                self.journal(name).open()
 
     def append(
         self,
@@ -156,12 +142,10 @@ class SessionWriter(Generic[StateT]):
         cancellable: bool = True,
     ) -> Appended:
         """Append values to a journal, or replace its records, to be finished by the journal."""
-        self._check_usable()
+        self._held.check_usable()
         try:
             if anew:
-                appended = journal.rewrite(values, self.now())
-                journal.log_rewound("rewritten")
-                return appended
+                return journal.rewrite(values, self.now())
             return journal.append(values, key, self.now(), cancellable=cancellable)
         except CancellationRequested as error:
             self.request = error
@@ -171,10 +155,6 @@ class SessionWriter(Generic[StateT]):
         """Return the number that a step begins under; a write that closes steps is waited for."""
         with self.queue:
             return self.state.steps_from
-
-    def _last_step(self) -> int:
-        """Return the number of the last record of ``steps``, which closes them."""
-        return max(self.state.steps_from, self.journal(STEPS).last_number())
 
     # --- prepare a write -------------------------------------------------------------------------
 
@@ -192,13 +172,9 @@ class SessionWriter(Generic[StateT]):
         """Prepare to store the state and to keep it, unless somebody asks to cancel."""
         if checkpoint_type in RESERVED:
             raise ValueError(f"the store alone makes checkpoints of the type {checkpoint_type!r}")
-        undo = position.move_on(self.state, node, next_node)
-        try:
-            keep = Keep(checkpoint_type, node)
+        keep = Keep(checkpoint_type, node)
+        with position.moved_on(self.state, node, next_node) as undo:
             return self.prepare((), keep=keep, cancellable=True, undo=undo, closes_steps=True)
-        except BaseException:
-            undo()
-            raise
 
     def begin_resume(self, kept: Checkpoint | None, *, as_last_save: bool) -> PreparedWrite:
         """Prepare to store the state to go on from, of which ``kept`` has a copy already.
@@ -211,15 +187,11 @@ class SessionWriter(Generic[StateT]):
 
     def last_save(self) -> Keep | None:
         """Return how a stop keeps the state of a session that has no checkpoint of its own."""
-        state = self.state
-        latest = state.latest_checkpoint_id if state.is_resumable else None
-        if not self.claim.keeps_last_save or not (latest is None or is_last_save(latest)):
-            return None
-        return Keep(LAST_SAVE, replaces=latest)
+        return last_save(self.state) if self.claim.keeps_last_save else None
 
     def find_kept(self) -> Checkpoint | None:
         """Return the latest checkpoint if it holds this very state, but for the stamps."""
-        journals = self._journals
+        journals = self.journals
         return self._edited.find_kept(
             () if journals is None else journals.stamps(self.state, flushed=False)
         )
@@ -254,15 +226,8 @@ class SessionWriter(Generic[StateT]):
             ClaimLost: the claim has ended, or this is a forked child.
         """
         with self._edited.mutex:
-            self._check_usable()
-            self._edited.unstamp()
-            state = self.state
-            if state.session_id != self.session_id:
-                raise NotStorable(
-                    self.session_id,
-                    "session_id",
-                    f"it is another session's: restore {self.session_id!r}",
-                )
+            self._held.check_usable()
+            state = self._edited.own()
             revision = self.revision + self._planned + 1
             now = self._clock()
             stamped, latest = list(changes), state.latest_checkpoint_id
@@ -275,7 +240,7 @@ class SessionWriter(Generic[StateT]):
                 state,
                 stamped,
                 owner=self.owner,
-                incarnation=self._incarnation,
+                incarnation=self._edited.incarnation,
                 revision=revision,
                 now=clock.to_text(now),
             )
@@ -283,9 +248,10 @@ class SessionWriter(Generic[StateT]):
             # become one, at the next resume.
             needs_flush = keep is not None or closes_steps or ending is not None
             if closes_steps:
-                stamped.append((state, "steps_from", self._last_step()))
-            if self._journals is not None:
-                stamped += self._journals.stamps(state, flushed=not needs_flush)
+                last_step = self.journal(STEPS).last_number()
+                stamped.append((state, "steps_from", max(state.steps_from, last_step)))
+            if self.journals is not None:
+                stamped += self.journals.stamps(state, flushed=not needs_flush)
             payload, stored = self._edited.encode_stamped(stamped)
             self._planned += 1
             return PreparedWrite(
@@ -303,16 +269,6 @@ class SessionWriter(Generic[StateT]):
                 if_cancelled=if_cancelled,
                 undo=undo,
             )
-
-    def _check_usable(self) -> None:
-        if os.getpid() != self._pid:
-            raise ClaimLost(
-                self.session_id,
-                f"this is a forked child: the claim belongs to its parent, pid {self._pid}",
-            )
-        if self.is_released:
-            how = f"this claim has ended: {self._ending}" if self._ending else "it was released"
-            raise ClaimLost(self.session_id, how)
 
     # --- store it ---------------------------------------------------------------------------------
 
@@ -348,15 +304,9 @@ class SessionWriter(Generic[StateT]):
                 self._uncount()
             if asked is not None and prepared.if_cancelled is not None:
                 return self.finish(prepared.if_cancelled(asked))
-            if prepared.replaces is not None:
-                remove_quietly(self.claim, prepared.replaces)
-                self._limit.forget()
-            if prepared.keeps:
-                assert prepared.latest is not None
-                self._limit.enforce(self.claim, prepared.latest)
+            self._limit.follow(self.claim, prepared)
             if prepared.ending is not None:
-                self._ending = prepared.ending
-                self.free()
+                self._held.end(prepared.ending)
             if prepared.on_stored is not None:
                 prepared.on_stored(prepared.revision)
             return prepared.revision
@@ -375,13 +325,7 @@ class SessionWriter(Generic[StateT]):
         """
         with self.queue:
             self._uncount()
-            owner = backend.located(self.owner)
-            if owner is not self.owner:
-                prepared.name_owner(owner)
-                self.owner = owner
-            self._claim = backend.create(
-                self.session_id, prepared.payload, owner, journals=journals
-            )
+            self._held.create(backend, prepared, journals)
             self._landed(prepared)
 
     def abandon(self, prepared: PreparedWrite) -> None:
@@ -401,14 +345,14 @@ class SessionWriter(Generic[StateT]):
 
     def _store(self, prepared: PreparedWrite) -> None:
         try:
-            self._check_usable()
+            self._held.check_usable()
             self.settle()
             if (prepared.revision, prepared.follows) != (self.revision + 1, self._latest):
                 prepared.follow(self.revision + 1, self._latest, self._clock())
             if self.claim.foreign_values:
                 foreign_values.keep_original(self.claim)
-            if prepared.needs_flush:
-                self._flush_journals()
+            if prepared.needs_flush and self.journals is not None:
+                self.journals.flush()
             self._attempt = prepared
             self.claim.write(
                 prepared.payload,
@@ -426,16 +370,6 @@ class SessionWriter(Generic[StateT]):
             raise
         # Any other exception came from outside: whether the write took effect is asked later.
         self._landed(prepared)
-
-    def _flush_journals(self) -> None:
-        """Flush what a checkpoint says of the journals before the checkpoint is written."""
-        if self._journals is not None:
-            try:
-                self._journals.flush()
-            except DurabilityUncertain as error:
-                cause = error.__cause__
-                assert isinstance(cause, OSError)
-                raise StorageError("flush the journals of", self.session_id, cause) from cause
 
     def settle(self) -> int:
         """Find out what became of a write that an exception from outside interrupted.
@@ -462,31 +396,20 @@ class SessionWriter(Generic[StateT]):
     @contextmanager
     def on_last_saved(self) -> Iterator[None]:
         """Have the last stored state in the place of the edited one, for as long as this lasts."""
-        with self.queue:
-            stored = self.claim.read()
-            kind = self._edited.state_type
-            saved = codec.decode(stored.payload, kind, self.session_id, stored.file)
-            with self._edited.replaced_by(saved):
-                yield
+        with self.queue, self._edited.replaced_by(self.claim.read()):
+            yield
 
     def delete(self) -> None:
         """Delete the session; the claim ends with it."""
         with self.queue:
-            self._check_usable()
+            self._held.check_usable()
             self.settle()
-            try:
-                self.claim.delete()
-            except DurabilityUncertain:
-                self._ending = "delete() deleted the session"
-                self.free()
-                raise
-            self._ending = "delete() deleted the session"
-            self.free()
+            self._held.delete()
 
     def remove_checkpoint(self, checkpoint_id: str) -> None:
         """Remove a checkpoint, but not the latest, which a resume restores."""
         with self.queue:
-            self._check_usable()
+            self._held.check_usable()
             self.settle()
             remove_older(self.claim, checkpoint_id, latest=self._latest)
             self._limit.forget()
@@ -494,8 +417,4 @@ class SessionWriter(Generic[StateT]):
     def free(self) -> None:
         """Give the claim back, whatever the state says."""
         with self.queue:
-            if not self.is_released:
-                self.claim.release()
-                # Race: Exception from a signal handler. It may end the release half-way: only a
-                # claim that is not marked yet can be released again.
-                self.is_released = True
+            self._held.release()

@@ -148,13 +148,14 @@ class Claim(ABC):
 
         - They keep their numbers, keys and times; the space of all other lines is freed.
         - The journal is the old one or the new one, also after a crash; it is as durable as before.
+        - A checkpoint that was removed before does not come back after a crash.
         - ``batches`` may be read from that very journal, meanwhile.
         - A place that keeps no journals in a form of its own may leave this out.
 
         Raises:
             ClaimLost: nothing was changed.
             SessionClaimed: another process appends to it, which lost its claim.
-            StorageError: the place refused; nothing was changed.
+            StorageError: nothing was changed, or what was may not survive a power loss.
         """
         del batches
         raise StorageError("free the space of", f"{self.session_id}/{name}", "this store cannot")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import NoReturn
-
-from pydantic_core import from_json
 
 from sessionstore import clock
 from sessionstore.errors import (
@@ -19,39 +17,22 @@ from sessionstore.errors import (
     SessionCorrupt,
     SessionExists,
     SessionNotFound,
-    StorageError,
 )
 from sessionstore.model import codec, mending
 from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.state import SessionOwner
 from sessionstore.model.stored import Stored
-from sessionstore.model.summary import later_of
 from sessionstore.process import identity
 from sessionstore.process.fork import PerProcess
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.importer import SessionImporter
-from sessionstore.storage.journal import NONE, Appended, Batch, JournalAppender, Journals
+from sessionstore.storage.journal import NONE, Batch, JournalAppender, Journals
+from sessionstore.storage.memory_importer import MemoryImporter
+from sessionstore.storage.memory_session import KeptSession, MemoryJournal
 from sessionstore.storage.memory_turn import MemoryLines, MemoryTurn
 from sessionstore.storage.turn import LIES_FREE, Turn
 from sessionstore.storage.values import CancelRequest, Probe
-
-
-@dataclass
-class _Kept:
-    """A session as bytes, never as live objects, so that it behaves as if read from a disk."""
-
-    payload: bytes
-    checkpoints: dict[str, bytes] = field(default_factory=dict)
-    journals: dict[str, list[Batch]] = field(default_factory=dict)
-
-
-def _batches(batches: Iterable[Sequence[JournalRecord | Rewind]]) -> list[Batch]:
-    """Return a journal that holds ``batches``."""
-    return [
-        Batch(deepcopy([*items]), Position(items[-1].number, index))
-        for index, items in enumerate(batches, start=1)
-    ]
 
 
 class MemoryBackend(Backend):
@@ -59,10 +40,10 @@ class MemoryBackend(Backend):
 
     def __init__(self, *, clock: clock.Clock = clock.utc_now) -> None:
         self.clock = clock
-        self._sessions: dict[str, _Kept] = {}
+        self._sessions: dict[str, KeptSession] = {}
         self._claims: dict[str, MemoryClaim] = {}
         self._last_holders: dict[str, SessionOwner] = {}
-        self._quarantine: list[tuple[str, str, _Kept]] = []
+        self._quarantine: list[tuple[str, str, KeptSession]] = []
         self._conditions = PerProcess(threading.Condition)
         self._lines = MemoryLines(self._conditions.get, self._claims.__contains__)
 
@@ -97,12 +78,14 @@ class MemoryBackend(Backend):
     def create(
         self, session_id: str, payload: bytes, owner: SessionOwner, *, journals: Journals = NONE
     ) -> Claim:
-        built = {name: _batches(batches) for name, batches in journals.items()}
+        built = KeptSession(payload)
+        for name, batches in journals.items():
+            built.put_journal(name, batches)
         with self._changed:
             if session_id in self._sessions:
                 is_own = identity.is_holding(self.probe(session_id).holder)
                 raise SessionExists(session_id, is_own=is_own)
-            self._sessions[session_id] = _Kept(payload, journals=built)
+            self._sessions[session_id] = built
             claim = self._claimed(session_id, owner)
             claim.confirm()
             return claim
@@ -177,35 +160,28 @@ class MemoryBackend(Backend):
         return sorted(self._kept(session_id).journals)
 
     def journal_rewinds(self, session_id: str, name: str) -> list[Rewind]:
-        batches = self._kept(session_id).journals.get(name, [])
-        return [item for batch in batches for item in batch.items if isinstance(item, Rewind)]
+        return self._kept(session_id).journal_rewinds(name)
 
     def read_journal(self, session_id: str, name: str, start: Position) -> Iterator[Batch]:
-        batches = list(self._kept(session_id).journals.get(name, ()))
-        at = start.offset
-        if start.number and not (0 < at <= len(batches) and batches[at - 1].end == start):
-            # Another batch may end there since space was freed, or the session was imported.
-            batches = [batch for batch in batches if batch.end.number > start.number]
-            at = 0
-        # An item is a copy: what the application does to a value changes nothing that is kept.
-        return (deepcopy(batch) for batch in batches[at:])
+        return self._kept(session_id).read_journal(name, start)
 
     def last_appended_at(self, session_id: str) -> str | None:
-        last: str | None = None
         kept = self._sessions.get(session_id)
-        for batches in list(kept.journals.values()) if kept else ():
-            items = reversed([item for batch in batches[-1:] for item in batch.items])
-            at = next((item.at for item in items if isinstance(item, JournalRecord)), None)
-            last = at if last is None else later_of(last, at)
-        return last
+        return None if kept is None else kept.last_appended_at()
 
     def importer(self) -> SessionImporter:
-        return MemoryImporter(self)
+        return MemoryImporter(self._publish)
+
+    def _publish(self, session_id: str, kept: KeptSession) -> None:
+        with self._changed:
+            if session_id in self._sessions:
+                raise SessionExists(session_id)
+            self._sessions[session_id] = kept
 
     # --- check and repair ------------------------------------------------------------------------
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
-        damaged = _Kept(claim.read().payload)
+        damaged = KeptSession(claim.read().payload)
         claim.write(payload, revision)
         return self._to_quarantine(claim, reason, damaged)
 
@@ -215,7 +191,7 @@ class MemoryBackend(Backend):
         with self._changed:
             claim.read()
             damaged = {checkpoint_id: self._kept(claim.session_id).checkpoints.pop(checkpoint_id)}
-        return self._to_quarantine(claim, reason, _Kept(b"", damaged))
+        return self._to_quarantine(claim, reason, KeptSession(b"", damaged))
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
         with self._changed:
@@ -224,11 +200,11 @@ class MemoryBackend(Backend):
             claim.delete()
         return self._to_quarantine(claim, reason, whole)
 
-    def _to_quarantine(self, claim: Claim, reason: str, what: _Kept) -> str:
+    def _to_quarantine(self, claim: Claim, reason: str, what: KeptSession) -> str:
         self._quarantine.append((claim.session_id, reason, what))
         return f"memory:quarantine/{len(self._quarantine)}"
 
-    def _kept(self, session_id: str) -> _Kept:
+    def _kept(self, session_id: str) -> KeptSession:
         try:
             return self._sessions[session_id]
         except KeyError:
@@ -273,10 +249,7 @@ class MemoryClaim(Claim):
         checkpoint_id: str | None = None,
         cancellable: bool = False,
     ) -> None:
-        with self._backend._changed:
-            self._check()
-            if cancellable and self.request is not None:
-                raise self.request.to_error(self.session_id)
+        with self._writing(cancellable=cancellable):
             if checkpoint_id is not None:
                 self._kept.checkpoints[checkpoint_id] = payload
             self._kept.payload = self._expected = payload
@@ -293,7 +266,7 @@ class MemoryClaim(Claim):
     def keep_original(self, reason: str) -> str:
         with self._backend._changed:
             self._check()
-            return self._backend._to_quarantine(self, reason, _Kept(self._kept.payload))
+            return self._backend._to_quarantine(self, reason, KeptSession(self._kept.payload))
 
     def checkpoint_ids(self) -> list[str]:
         return list(self._kept.checkpoints)
@@ -305,15 +278,15 @@ class MemoryClaim(Claim):
         del saved  # there is no tail to look for
         with self._backend._changed:
             self._check()
-        return MemoryJournal(self, self._kept.journals.setdefault(name, []))
+        return MemoryJournal(self._kept.journals.setdefault(name, []), self._writing)
 
     def rewrite_journal(
         self, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
     ) -> None:
-        anew = _batches(batches)
+        anew = list(batches)
         with self._backend._changed:
             self._check()
-            self._kept.journals[name] = anew
+            self._kept.put_journal(name, anew)
 
     def delete(self) -> None:
         with self._backend._changed:
@@ -342,11 +315,14 @@ class MemoryClaim(Claim):
         if self._backend._claims.get(self.session_id) is not self:
             raise ClaimLost(self.session_id, "this claim was released")
 
-    def check_appends(self, *, cancellable: bool) -> None:
-        """Raise unless the claim still gives the right to append."""
-        self._check()
-        if cancellable and self.request is not None:
-            raise self.request.to_error(self.session_id)
+    @contextmanager
+    def _writing(self, *, cancellable: bool) -> Iterator[None]:
+        """Keep everybody else out, unless the claim does not give the right to write any more."""
+        with self._backend._changed:
+            self._check()
+            if cancellable and self.request is not None:
+                raise self.request.to_error(self.session_id)
+            yield
 
     def _check(self) -> None:
         self._check_held()
@@ -359,81 +335,3 @@ class MemoryClaim(Claim):
                 found=codec.peek_revision(self._kept.payload),
                 detail="it was changed without a claim",
             )
-
-
-class MemoryJournal(JournalAppender):
-    """A journal of a claim within this process. The offset of a position counts its batches."""
-
-    def __init__(self, claim: MemoryClaim, batches: list[Batch]) -> None:
-        self._claim = claim
-        self._batches = batches
-
-    @property
-    def end(self) -> Position:
-        return self._batches[-1].end if self._batches else Position()
-
-    @property
-    def flushed(self) -> Position:
-        return self.end
-
-    def append(
-        self, items: Sequence[bytes | Rewind], key: str | None, at: str, *, cancellable: bool
-    ) -> Appended:
-        claim = self._claim
-        with claim._backend._changed:
-            claim.check_appends(cancellable=cancellable)
-            number, kept = self.end.number, list[JournalRecord | Rewind]()
-            for item in items:
-                number = item.number if isinstance(item, Rewind) else number + 1
-                is_last = len(kept) == len(items) - 1
-                kept.append(
-                    item
-                    if isinstance(item, Rewind)
-                    else JournalRecord(number, at, from_json(item), key if is_last else None)
-                )
-            if kept:
-                self._batches.append(Batch(kept, Position(number, len(self._batches) + 1)))
-        return Appended(number)
-
-    def flush(self, appended: Appended | None = None) -> None:
-        """Memory has nothing to flush."""
-
-
-class MemoryImporter(SessionImporter):
-    """Sessions that nobody sees before they are published."""
-
-    def __init__(self, backend: MemoryBackend) -> None:
-        self._backend = backend
-        self._aside: dict[str, _Kept] = {}
-
-    def _kept(self, session_id: str) -> _Kept:
-        return self._aside.setdefault(session_id, _Kept(b""))
-
-    def put_state(self, session_id: str, payload: bytes) -> None:
-        self._kept(session_id).payload = payload
-
-    def put_checkpoint(self, session_id: str, checkpoint_id: str, payload: bytes) -> None:
-        self._kept(session_id).checkpoints[checkpoint_id] = payload
-
-    def put_journal(
-        self, session_id: str, name: str, batches: Iterable[Sequence[JournalRecord | Rewind]]
-    ) -> None:
-        self._kept(session_id).journals[name] = _batches(batches)
-
-    def put_file(
-        self, session_id: str, name: str, pieces: Iterable[bytes], *, is_executable: bool
-    ) -> None:
-        del pieces, is_executable
-        raise StorageError("import", f"{session_id}/{name}", "this store keeps no files")
-
-    def put_directory(self, session_id: str, name: str) -> None:
-        raise StorageError("import", f"{session_id}/{name}", "this store keeps no files")
-
-    def publish(self, session_id: str) -> None:
-        with self._backend._changed:
-            if session_id in self._backend._sessions:
-                raise SessionExists(session_id)
-            self._backend._sessions[session_id] = self._aside.pop(session_id)
-
-    def close(self) -> None:
-        self._aside.clear()

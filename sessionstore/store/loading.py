@@ -60,6 +60,7 @@ _MODULES = (
     "sessionstore.storage.files.repair.claimed_session",
     "sessionstore.storage.files.repair.session",
     "sessionstore.storage.files.repair.store",
+    "sessionstore.storage.files.trash",
     "sessionstore.storage.files.usage",
 )
 

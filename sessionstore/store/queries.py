@@ -94,7 +94,7 @@ class StoreQueries:
             1
         """
         query = make_query(filters, limit=None, cursor=None, order="session_id")
-        return self._backend.count(query, self._examine(query))
+        return self._backend.count(query, self._examine(query, names_steps=False))
 
     def __enter__(self) -> Self:
         return self
@@ -109,8 +109,10 @@ class StoreQueries:
     def _matches(self, query: SessionQuery, *, verify: bool = False) -> Matches:
         return self._backend.find(query, self._examine(query), verify=verify)
 
-    def _examine(self, query: SessionQuery) -> Examine:
+    def _examine(self, query: SessionQuery, *, names_steps: bool = True) -> Examine:
         # Who asks for what can be resumed is told of checkpoints that load; a plain listing, which
         # has no use for their content, of those that are there.
         loads = query.resumable is not None
-        return lambda item: inspect.examine(self._backend, item, loads_checkpoint=loads)
+        return lambda item: inspect.examine(
+            self._backend, item, loads_checkpoint=loads, names_steps=names_steps
+        )

@@ -165,8 +165,8 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
         state that was saved last. The whole state of a checkpoint is restored, except that
         revision, incarnation, owner and recovery go on, and that the end (result, completed_at,
         paused_at_time) is cleared. A newer state is kept first, as a checkpoint of type
-        ``before_resume``. If the process that ran the session died, that goes on record in
-        ``state.recovery``.
+        ``before_resume``, with all that its journals hold. If the process that ran the session
+        died, that goes on record in ``state.recovery``.
 
         Args:
             session_id: which one.

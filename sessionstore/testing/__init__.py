@@ -35,6 +35,7 @@ _TOPICS = (
     "harness",
     "journal",
     "journal_refusals",
+    "journal_rewrite",
     "lifecycle",
     "recovery",
     "resume",
@@ -53,6 +54,7 @@ from sessionstore.testing.find import FindContract  # noqa: E402
 from sessionstore.testing.harness import BackendT, Harness  # noqa: E402
 from sessionstore.testing.journal import JournalContract  # noqa: E402
 from sessionstore.testing.journal_refusals import JournalRefusalContract  # noqa: E402
+from sessionstore.testing.journal_rewrite import JournalRewriteContract  # noqa: E402
 from sessionstore.testing.lifecycle import LifecycleContract  # noqa: E402
 from sessionstore.testing.recovery import RecoveryContract  # noqa: E402
 from sessionstore.testing.resume import ResumeContract  # noqa: E402
@@ -75,6 +77,7 @@ class BackendContract(
     CancelContract[BackendT],
     JournalContract[BackendT],
     JournalRefusalContract[BackendT],
+    JournalRewriteContract[BackendT],
     StepContract[BackendT],
     AsyncContract[BackendT],
 ):

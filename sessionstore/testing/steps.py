@@ -88,6 +88,21 @@ class StepContract(Harness[BackendT]):
             assert session.step("b", function) == [3]
             session.complete()
 
+    def test_steps_that_a_resume_went_back_from_are_replayed_by_what_goes_back_to_them(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        function = Counted()
+        session = store.create("g", session_id="s")
+        then = session.checkpoint().checkpoint_id
+        session.step("a", function)
+        self.abandon(backend, session)  # no save told of the step
+        other = self.other_store(backend)
+        other.resume("s", checkpoint_id=then).pause()
+        kinds = {one.checkpoint_type: one.checkpoint_id for one in other.checkpoints("s")}
+        with other.resume("s", checkpoint_id=kinds["before_resume"]) as again:
+            assert again.step("a", function) == [1]
+            again.complete()
+
     def test_a_fork_replays_what_was_kept_and_its_parent_sees_nothing_of_it(
         self, store: Store
     ) -> None:

@@ -522,6 +522,8 @@ def test_the_demo_kills_resumes_compares_and_leaves_nothing(
     assert any(line.startswith("2. 8 made-up runs") for line in lines)
     assert lines[-1] == "Nothing was lost."
     assert sum("KILLED" in line for line in lines) > 10
+    assert any(line.endswith("1 of 2 kept; died within `draft`") for line in lines)
+    assert any(line.endswith("all in all plan, draft, draft, send were called") for line in lines)
     assert not any("\x1b" in line for line in lines)
     assert list(temporary.iterdir()) == []
 

@@ -54,6 +54,21 @@ def test_every_file_that_a_page_shows_is_used_by_it() -> None:
                 assert block.title in later or block.title.removesuffix(".py") in later, block.where
 
 
+def test_the_programs_beside_other_software_make_the_same_calls() -> None:
+    programs = [block for block in blocks(DOCS / "compare.md") if block.title is not None]
+    made = [
+        {
+            one.name: ast.dump(ast.Module(one.body, []))
+            for one in ast.walk(ast.parse(program.code))
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        for program in programs
+    ]
+    assert len(made) == 5
+    for name in ("plan", "draft", "send"):
+        assert len({functions[name] for functions in made}) == 1, name
+
+
 def test_output_on_a_page_is_compared() -> None:
     assert matches("ID  STATUS\ns1  … is gone", "ID     STATUS\ns1     pid 7 is gone\n")
     assert matches("a\n…\nd", "a\nb\nc\nd\n")

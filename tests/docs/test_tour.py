@@ -28,6 +28,10 @@ KEY_LINES = (
     r"^1 session deleted, [\d.]+ KiB freed$",
     r"^1 session imported$",
     r"^forked from  session_20260125_170903_00000001 at$",
+    r"^Killed$",
+    r"^draft +started",
+    r"1 of 2 kept; died within",
+    r"^calling: send$",
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.support import journal_crashes
 from tests.faults.support.crash_model import File
 from tests.faults.support.crash_record import Violation, message, record
-from tests.faults.support.journal_crashes import LIFE, Enumeration
+from tests.faults.support.journal_crashes import LIFE, PRUNED_LIFE, Enumeration
 from tests.faults.support.tally import tally
 from tests.support.processes import needs_linux
 
@@ -43,6 +43,16 @@ def test_what_was_appended_is_there_whole_and_in_order_whatever_a_power_cut_leav
 def test_in_process_mode_a_checkpoint_keeps_what_was_appended_before_it(tmp_path: Path) -> None:
     tried = crash(tmp_path, "process", "none")
     assert tried.crashes >= 200  # less is flushed, so more may be left
+    tally("journals: crash states", promise=2, cases=tried.crashes)
+
+
+@linux
+@needs_strace
+def test_whatever_a_power_cut_leaves_of_a_prune_each_checkpoint_has_its_records(
+    tmp_path: Path,
+) -> None:
+    tried = crash(tmp_path, "power", "none", PRUNED_LIFE)
+    assert tried.crashes >= 50
     tally("journals: crash states", promise=2, cases=tried.crashes)
 
 

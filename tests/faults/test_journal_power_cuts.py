@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from sessionstore import Journal, SessionStore, SessionStoreError
 from sessionstore.durable import append
 from sessionstore.operations.check import session as check_session
 from tests.faults.support.images import Image, Unavailable, image
+from tests.faults.support.journal_crashes import free
 from tests.faults.support.tally import tally
 from tests.support.processes import needs_root, rounds
 
@@ -126,3 +128,53 @@ def test_without_flushes_a_power_cut_does_lose_what_was_appended(
             told = cut(disk, f"s{turn}", "power")
         if lost(disk.path / "store", f"s{turn}", told):
             break
+
+
+def prune_on(store: SessionStore, root: str, told: list[int], ready: threading.Event) -> None:
+    """Rewrite and prune a journal until the disk is gone; ``told`` counts the rounds."""
+    with suppress(SessionStoreError):
+        while True:
+            turn = told[0] + 1
+            with store.resume("s1", again=True) as session:
+                session.journal().append([turn, "x" * 9000])
+                session.checkpoint()
+                session.journal().rewrite([[turn]])
+                session.checkpoint()
+                session.complete()
+            free(root, "power")
+            told[0] = turn
+            if turn > 5:
+                ready.set()
+
+
+@needs_root("it mounts file systems")
+def test_a_pruned_journal_is_the_old_one_or_the_new_one_after_the_power_was_cut(
+    disk: Image,
+) -> None:
+    root = disk.path / "store"
+    told = [0]
+    with SessionStore(root) as store:
+        store.create("goal", session_id="s1").complete()
+    for _ in range(CUTS):
+        with SessionStore(root) as store:
+            ready = threading.Event()
+            told[0] += 1  # a round under way at the cut may be there
+            first = told[0]
+            thread = threading.Thread(target=prune_on, args=(store, f"{root}", told, ready))
+            thread.start()
+            assert ready.wait(60)
+            before = told[0]
+            disk.cut_power()
+            thread.join()
+        gc.collect()  # closes the files of what could not be released
+        disk.boot()
+        assert before >= first
+        with SessionStore(root) as store:
+            records = store.journal("s1").read(everything=True)
+            assert all(record.value[0] >= before for record in records), "freed, and back"
+            assert records
+            with store.claim("s1", force=True) as session:
+                number = session.journal().append([before, "next"])
+                assert number > records[-1].number
+                session.fail("the power was cut")
+    tally("journals: power cuts", promise=2, cases=CUTS)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import FILES, Mutant
 
 _HOSTILE = "tests/faults/test_journal_hostile.py::"
 _KILLS = (
@@ -34,7 +34,7 @@ MUTANTS = (
         "a line does not name its predecessor",
         2,
         "storage/files/journal_line.py",
-        (("    if line[_PREVIOUS_AT : _PREVIOUS_AT + 8] != before.checksum or not", "    if not"),),
+        (("% (before.checksum, checksum)", "% (line[_PREVIOUS_AT:][:8], checksum)"),),
         _SCAN + "test_a_line_that_follows_another_than_it_names_is_not_read",
     ),
     Mutant(
@@ -87,6 +87,35 @@ MUTANTS = (
         "session/open_journal.py",
         (("self._is_short = self._appender.end.number < self._saved.number", "pass"),),
         _HOSTILE + "test_a_journal_that_is_shorter_than_a_save_says_is_reported_and_goes_on",
+    ),
+    Mutant(
+        "the new name of a pruned journal is not flushed",
+        2,
+        "storage/files/journal_copy.py",
+        (("    try:\n        journals.flush()\n", "    try:\n        pass\n"),),
+        "tests/operations/test_prune_journals.py::"
+        "test_a_prune_whose_new_file_may_not_survive_says_so",
+    ),
+    Mutant(
+        "a removed checkpoint comes back without its records",
+        2,
+        "storage/files/journal_copy.py",
+        (("        checkpoints.flush()\n", "        pass\n"),),
+        _CRASHES + "test_whatever_a_power_cut_leaves_of_a_prune_each_checkpoint_has_its_records",
+    ),
+    Mutant(
+        "a journal that is written anew counts its lines from one",
+        1,
+        "storage/files/journal_copy.py",
+        (
+            (
+                "        for index, item in enumerate(batch, start=1):\n",
+                "        for index, item in enumerate(batch, start=1):\n"
+                "            count = locals().get('count', 0) + 1\n",
+            ),
+            ("                item.number,\n", "                count,\n"),
+        ),
+        FILES + "test_keys_and_numbers_go_on_in_a_rewritten_journal",
     ),
     # --- 5: one process appends -------------------------------------------------------------------
     Mutant(

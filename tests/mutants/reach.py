@@ -40,15 +40,15 @@ MUTANTS = (
     Mutant(
         "the last save of an earlier stop stays",
         12,
-        "session/writer.py",
+        "session/prepared_write.py",
         (("return Keep(LAST_SAVE, replaces=latest)", "return Keep(LAST_SAVE)"),),
         FILES + "test_a_last_save_is_replaced_and_never_in_the_way_of_a_newer_state",
     ),
     Mutant(
         "a stop takes the place of the application's checkpoint",
         12,
-        "session/writer.py",
-        ((" or not (latest is None or is_last_save(latest)):", ":"),),
+        "session/prepared_write.py",
+        ((" if latest is None or is_last_save(latest) else None", ""),),
         FILES + "test_a_last_save_is_replaced_and_never_in_the_way_of_a_newer_state",
     ),
     Mutant(

@@ -82,4 +82,12 @@ MUTANTS = (
         ),
         _STEPS + "test_rerun_calls_no_step_of_which_nobody_knows_what_came",
     ),
+    Mutant(
+        "what a resume went back from counts no steps that a crash left unsaved",
+        1,
+        "session/opener.py",
+        (("                current.journals = ends\n", ""),),
+        "tests/session/test_journal_resume.py::"
+        "test_steps_that_no_save_told_of_are_replayed_by_what_goes_back_to_them",
+    ),
 )

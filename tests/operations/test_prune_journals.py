@@ -9,8 +9,9 @@ import pytest
 
 from sessionstore import MemoryBackend, RetentionPolicy, SessionState, SessionStore
 from sessionstore.durable import replace
+from sessionstore.durable.directory import Directory
 from sessionstore.storage.files.claim import FilesClaim
-from tests.support.processes import session_path, tree
+from tests.support.processes import leftovers, session_path, tree
 
 Store = SessionStore[SessionState]
 BULK = "x" * 10_000
@@ -184,8 +185,25 @@ def test_a_prune_that_fails_leaves_the_journal_whole(
     assert values(files) == everything(files) == ["d", "e"]
 
 
+def test_a_prune_whose_new_file_may_not_survive_says_so(
+    tmp_path: Path, files: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = Directory.flush
+
+    def refuse(self: Directory) -> None:
+        if self.path.endswith("journals"):
+            raise OSError(5, "Input/output error")
+        flush(self)
+
+    monkeypatch.setattr(Directory, "flush", refuse)
+    (entry,) = files.prune(KEEP_LATEST, apply=True).failed
+    monkeypatch.undo()
+    assert "a power loss may bring the old file back (Input/output error)" in entry.reason
+    assert values(files) == everything(files) == ["d", "e"]
+    assert leftovers(tmp_path) == []
+
+
 def test_a_lost_holder_that_still_appends_stops_a_prune(tmp_path: Path, files: Store) -> None:
-    from sessionstore.durable.directory import Directory
     from sessionstore.storage.files import lock
 
     place = session_path(tmp_path, "s1") / "journals"

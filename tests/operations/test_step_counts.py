@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from sessionstore import MemoryBackend, OpenSteps, SessionState, SessionStore, Step, StepUnsettled
+from sessionstore import (
+    MemoryBackend,
+    OpenSteps,
+    RetentionPolicy,
+    SessionState,
+    SessionStore,
+    Step,
+    StepUnsettled,
+)
+from sessionstore.model.journal import Position
+from sessionstore.operations.history import history
+from sessionstore.operations.step_counts import StepCounts
+from sessionstore.storage.files.backend import FilesBackend
 from tests.support.cli import HOSTILE
 from tests.support.processes import left_active, session_path
 
@@ -187,3 +199,60 @@ def test_a_session_that_met_an_unsettled_step_says_so_in_its_error(tmp_path: Pat
     with pytest.raises(StepUnsettled), store.resume("s1") as session:
         session.step(Step("pay", at_most_once=True), len, "four")
     assert (store.load("s1").result.error or "").startswith("StepUnsettled: ")
+
+
+# --- counts that go on ----------------------------------------------------------------------------
+
+
+def test_counts_that_go_on_read_only_what_was_appended_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    read = FilesBackend.read_journal
+
+    def counted(backend: FilesBackend, session_id: str, name: str, start: Position) -> Any:
+        reads.append(start.number)
+        return read(backend, session_id, name, start)
+
+    monkeypatch.setattr(FilesBackend, "read_journal", counted)
+    backend = FilesBackend(tmp_path)
+    counts = StepCounts(backend, "s1")
+    with SessionStore(tmp_path).create("goal", session_id="s1") as session:
+        for number in range(3):
+            session.step(f"step-{number}", len, "four")
+            session.checkpoint()
+            reads.clear()
+            assert history(backend, "s1", 0, counts).moments[-1].kept_steps == number + 1
+            assert reads == [2 * number]  # each step makes two records
+
+
+def test_counts_that_go_on_are_those_of_a_fresh_look(store: Store) -> None:
+    backend = store._backend
+    counts = StepCounts(backend, "s1")
+
+    def check(expected: int) -> None:
+        told = history(backend, "s1", None, counts)
+        fresh = history(backend, "s1")
+        assert [one.kept_steps for one in told] == [one.kept_steps for one in fresh]
+        assert told.moments[-1].kept_steps == expected
+
+    session = store.create("goal", session_id="s1")
+    check(0)
+    for name in ("plan", "draft"):
+        session.step(name, len, "four")
+    session.pause()
+    check(2)
+    first = store.checkpoint_names("s1")[0]
+    session = store.resume("s1")
+    session.step("send", len, "four")
+    session.rerun_step("plan")
+    session.pause()
+    check(2)
+    session = store.resume("s1", checkpoint_id=first)
+    check(2)  # the journal has no line of the way back yet
+    session.step("other", len, "four")
+    session.complete()
+    check(3)
+    store.prune(RetentionPolicy(keep_checkpoints=1), apply=True)
+    store.resume("s1", again=True).pause()
+    check(3)

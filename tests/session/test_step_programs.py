@@ -143,11 +143,15 @@ class Program:
         self.model.used = set()
         self.note()
 
-    def note(self) -> None:
-        """Remember which steps are open in the checkpoints that are new."""
+    def note(self, found: dict[str, Any] | None = None) -> None:
+        """Remember which steps are open in the checkpoints that are new.
+
+        ``found`` are those that were open before an edit: it first keeps what a dead process left.
+        """
         for name in self.store.checkpoint_names(self.id):
             is_older = self.is_dead and "before_resume" in name
-            self.kept.setdefault(name, None if is_older else dict(self.model.open))
+            kept = found if found is not None and "last_save" in name else self.model.open
+            self.kept.setdefault(name, None if is_older else dict(kept))
         self.is_dead = False
 
     def end(self) -> None:
@@ -285,6 +289,7 @@ class Program:
 
     def edit(self, settle: str) -> None:
         self.end()
+        found = dict(self.model.open)
         with self.store.edit(self.id) as session:
             buffer = session.state.data_buffer
             buffer["edits"] = buffer.get("edits", 0) + 1
@@ -296,7 +301,7 @@ class Program:
                 elif isinstance(known, str) and settle == "rerun":
                     del self.model.open[name]
                     session.rerun_step(name)
-        self.note()
+        self.note(found)
 
     # --- going on ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks import fixtures, growth, peers, report
+from benchmarks import fixtures, growth, images, peers, report, step_peers, steps
 from benchmarks.harness import Options
 from benchmarks.limits import GOALS, TIMES, Figure, Results
 from sessionstore import SessionStore
@@ -93,6 +93,52 @@ def test_a_run_measures_every_peer_or_names_it(
     assert platform.node() not in document
     assert str(tmp_path) not in document
     assert os.listdir(tmp_path) == ["out"], "what a run makes is removed"
+
+
+def test_steps_are_measured_beside_every_peer_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "REPLAYED", 20)
+    monkeypatch.setattr(images, "_KINDS", {})
+    out = tmp_path / "out"
+    arguments = ["--quick", "--only", "steps", "--dir", str(tmp_path), "--out", str(out)]
+    assert suite.main(arguments) == 0
+    results = report.load(out / "performance.json")
+    seen = {figure.who for figure in results.figures}
+    assert seen | set(results.absent) >= {kind.name for kind in step_peers.KINDS}
+    assert seen >= {kind.name for kind in step_peers.OWN}
+    judged = [figure.goal for figure in results.figures if figure.goal]
+    assert judged.count("step") == 1
+    assert judged.count("replay") == 2
+    document = (out / "performance.md").read_text(encoding="utf-8")
+    assert "## Keeping the result of a step" in document
+    assert "plots/step-power.svg" in document
+    assert os.listdir(tmp_path) == ["out"], "what a run makes is removed"
+
+
+def test_an_append_beside_a_step_has_the_bytes_of_its_records(tmp_path: Path) -> None:
+    sizes = []
+    for kind, name in ((step_peers.SessionSteps, "steps"), (step_peers.SameRecords, "main")):
+        keeper = kind(tmp_path / name)
+        keeper.step()
+        journals = tmp_path / name / "store" / "sessions" / "bench" / "journals"
+        lines = (journals / f"{name}.jsonl").read_bytes().splitlines()
+        keeper.close()
+        sizes.append([len(line) for line in lines])
+    step, append = sizes
+    assert len(step) == len(append) == 2
+    assert abs(sum(step) - sum(append)) < 32  # the numbers differ in length
+
+
+def test_a_peer_is_installed_by_make_bench_in_a_pinned_version() -> None:
+    wanted = {kind.package for kind in peers.KINDS} | {kind.package for kind in step_peers.KINDS}
+    wanted.discard("")  # the standard library
+    makefile = Path("Makefile").read_text(encoding="utf-8")
+    [line] = [line for line in makefile.splitlines() if line.startswith("PEERS :=")]
+    assert set(line.split()[2:]) == wanted
+    pinned = Path("benchmarks/constraints.txt").read_text(encoding="utf-8").split()
+    assert all("==" in pin and "/" not in pin for pin in pinned)
+    assert {pin.split("==")[0] for pin in pinned} >= wanted
 
 
 def test_what_was_measured_before_an_interrupt_is_written(

@@ -44,9 +44,21 @@ def first(store: Store) -> str:
     return store.checkpoint_names(ID)[0]
 
 
+def before_resume(store: Store) -> str:
+    """Go back to the first checkpoint; return the id of what was kept of the state before."""
+    store.resume(ID, checkpoint_id=first(store)).pause()
+    kinds = {one.checkpoint_type: one.checkpoint_id for one in store.checkpoints(ID)}
+    return kinds["before_resume"]
+
+
 def forks(store: Store) -> Run:
     """Fork, and resume the fork."""
     return store.resume(store.fork(ID, new_id="copy"))
+
+
+def forks_before_resume(store: Store) -> Run:
+    """Fork what a resume went back from, and resume the fork."""
+    return store.resume(store.fork(ID, checkpoint_id=before_resume(store), new_id="copy"))
 
 
 def edits(session: Run) -> None:
@@ -77,6 +89,11 @@ WAYS = (
         dies,
         lambda store: store.resume(ID, checkpoint_id=first(store)),
     ),
+    Way(
+        "`resume` of `before_resume`, made after a crash",
+        dies,
+        lambda store: store.resume(ID, checkpoint_id=before_resume(store)),
+    ),
     Way("`resume(from_last_save=True)`", dies, lambda store: store.resume(ID, from_last_save=True)),
     Way(
         "`resume(again=True)` after `complete()`",
@@ -84,6 +101,7 @@ WAYS = (
         lambda store: store.resume(ID, again=True),
     ),
     Way("`resume` of a fork", lambda session: session.pause(), forks),
+    Way("`resume` of a fork of `before_resume`, made after a crash", dies, forks_before_resume),
 )
 
 

@@ -24,6 +24,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "tour.md"
 NEEDS = ("tmux", "faketime")
 WIDTHS = (80, 140)
+PROGRAMS = {"agent.py": "index.md", "answer.py": "how-to/steps.md"}
+"""What is run, and the page that shows it."""
 
 _HEIGHT = 200
 _PATIENCE = 300.0
@@ -110,6 +112,31 @@ STEPS = (
         "With its lineage, its checkpoint and its revisions.",
         "sessionstore --root elsewhere history what-if",
         "2026-02-28 09:01:30",
+    ),
+    Step(
+        "A program with steps is killed",
+        "The one of [Keep the results of calls](how-to/steps.md), in the second of its calls.",
+        "DIE_IN=draft python answer.py",
+        "2026-02-28 10:00:00",
+        137,
+    ),
+    Step(
+        "Which calls are kept",
+        "What the first call returned is there; of the second it is known that it began.",
+        "sessionstore --root mail steps mail-1",
+        "2026-02-28 10:00:30",
+    ),
+    Step(
+        "What the next run will do",
+        "It is told of the steps, too: which are kept, and within which one the process died.",
+        "sessionstore --root mail explain mail-1",
+        "2026-02-28 10:00:40",
+    ),
+    Step(
+        "The program is started again",
+        "The first call is not made again.",
+        "python answer.py",
+        "2026-02-28 10:01:00",
     ),
 )
 
@@ -202,7 +229,8 @@ def tour(width: int, *, colored: bool) -> list[Shown]:
     # Short: the path of tmux's socket must fit into 100 bytes.
     with tempfile.TemporaryDirectory(prefix="tour-") as directory:
         home = Path(directory)
-        (home / "agent.py").write_text(agent(), encoding="utf-8")
+        for name, page in PROGRAMS.items():
+            (home / name).write_text(program(name, page), encoding="utf-8")
         same = Sameness(home)
         shown = []
         with _terminal(width, colored, home) as terminal:
@@ -213,10 +241,10 @@ def tour(width: int, *, colored: bool) -> list[Shown]:
         return shown
 
 
-def agent() -> str:
-    """Return the agent that docs/index.md shows."""
-    page = (DOCS / "index.md").read_text(encoding="utf-8")
-    return page.partition('```python title="agent.py"\n')[2].partition("```")[0]
+def program(name: str, page: str) -> str:
+    """Return a program that a page shows."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return text.partition(f'```python title="{name}"\n')[2].partition("```")[0]
 
 
 # --- what differs from run to run ---------------------------------------------------------------

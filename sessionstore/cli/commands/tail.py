@@ -21,6 +21,8 @@ from sessionstore.text import count_of, printable
 if TYPE_CHECKING:
     from sessionstore.model.summary import SessionSummary
     from sessionstore.operations.history import HistoryEntry
+    from sessionstore.operations.step_counts import StepCounts
+    from sessionstore.storage.backend import Backend
     from sessionstore.store.store import SessionStore
 
 SCHEMA = "sessionstore.save/1"
@@ -74,9 +76,10 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
     Exits with 5 if the state is damaged.
     """
     last: SessionSummary | None = None
+    steps: StepCounts | None = None  # they go on from the last save: no step is read twice
 
     def follow_saves() -> Iterator[Line]:
-        nonlocal last
+        nonlocal last, steps
         for line in _last(store, chosen, count):
             last = line.summary
             yield line
@@ -87,10 +90,16 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
             new = change.summary
             if last is not None and _is_shown(last, new):
                 continue
+            if steps is None or last is None or last.incarnation != new.incarnation:
+                steps = StepCounts(backend, chosen)
             unseen, last = _unseen(last, new), new
-            yield _told(new, _present(store, chosen), unseen)
+            yield _told(new, _present(backend, steps), unseen)
 
-    with settings.open_store() as store:
+    from sessionstore.operations.step_counts import StepCounts
+    from sessionstore.store.store import SessionStore
+
+    backend = settings.open_backend()
+    with SessionStore(backend, clock=settings.clock) as store:
         chosen = resolve_one(store, session_id, settings.root)
         # The watch begins before the state is read, so that no save falls in between.
         changes = store.watch([chosen]) if follow else iter(())
@@ -149,9 +158,11 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     yield _told(current, now)
 
 
-def _present(store: SessionStore[Any], session_id: str) -> HistoryEntry | None:
+def _present(backend: Backend, steps: StepCounts) -> HistoryEntry | None:
+    from sessionstore.operations.history import history
+
     try:
-        return store.history(session_id, limit=0).moments[-1]
+        return history(backend, steps.session_id, 0, steps).moments[-1]
     except SessionStoreError:  # it was deleted: the next change tells
         return None
 

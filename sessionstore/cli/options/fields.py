@@ -27,7 +27,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "pid": ("pid",),
     "owner": ("owner",),
     "error": ("error",),
-    "remark": ("damaged", "unresumable", "error"),
+    "remark": ("damaged", "unresumable", "unsettled_steps", "error"),
 }
 """Each name, and its keys in the JSON of a listing."""
 LABEL = "label:"

@@ -15,8 +15,9 @@ RECOVERY = "sessionstore.recovery/1"
 
 Item = dict[str, Any]
 
-_AS_IT_IS = (str, int, dict)
-"""The types of a summary that are JSON already: a status is a str, labels are a dict of text."""
+_AS_IT_IS = (str, int, dict, tuple)
+"""The types of a summary that are JSON already: a status is a str, labels are a dict of text, and
+unsettled steps a tuple of names."""
 
 
 def view(value: Any) -> Any:

@@ -57,6 +57,9 @@ def remark(item: SessionSummary) -> str:
     remarks = []
     if item.unresumable is not None:
         remarks.append(f"not resumable: {printable(item.unresumable, limit=REASON_LIMIT)}")
+    if item.unsettled_steps:
+        named = printable(", ".join(item.unsettled_steps), limit=60)
+        remarks.append(f"nobody knows what came of {named}: sessionstore steps {item.session_id}")
     if (item.error or "").startswith(_UNSETTLED):
         remarks.append(f"failed at an unsettled step: sessionstore steps {item.session_id}")
     elif item.error and item.liveness is None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
 from sessionstore.durable import paths
-from sessionstore.durable.directory import Directory
 from sessionstore.durable.version import Version
 from sessionstore.errors import (
     SessionClaimed,
@@ -29,10 +28,10 @@ from sessionstore.process import identity, liveness
 from sessionstore.storage import scan
 from sessionstore.storage.changes import ChangeNotifier
 from sessionstore.storage.claim import Claim
-from sessionstore.storage.files import layout as layouts
 from sessionstore.storage.files import root as root_checks
 from sessionstore.storage.files import store_marker
 from sessionstore.storage.files.index import index_directory
+from sessionstore.storage.files.index.store_index import StoreIndex
 from sessionstore.storage.files.layout import Layout, refuse_link
 from sessionstore.storage.files.lock_place import LockPlace
 from sessionstore.storage.files.reader import FilesReader
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
     from sessionstore.storage.files import lock as locks
     from sessionstore.storage.files.claim import FilesClaim
-    from sessionstore.storage.files.index.index import Index
-    from sessionstore.storage.files.index.lookup import Listing
     from sessionstore.storage.report import Diagnosis, Finding
 
 _BUILDING = 2.0
@@ -91,8 +88,7 @@ class FilesBackend(FilesReader):
         self._prepared = False
         self._copies = False
         self._lock_place = LockPlace(self._layout)
-        self._own_index: Index | None = None
-        self._own_listing: Listing | None = None
+        self._index = StoreIndex(self._layout, partial(scan.find, self))
         if not create and marker is None and not os.path.isdir(self._layout.sessions):
             raise StorageError(
                 "open the store",
@@ -141,59 +137,29 @@ class FilesBackend(FilesReader):
     # --- listing ---------------------------------------------------------------------------------
 
     def find(self, query: SessionQuery, examine: Examine, *, verify: bool = False) -> Matches:
-        listing = self._listing()
+        listing = self._index.listing()
         if listing is None:
             return super().find(query, examine, verify=verify)
         return listing.find(query, examine, verify=verify)
 
     def count(self, query: SessionQuery, examine: Examine) -> int:
-        listing = self._listing()
+        listing = self._index.listing()
         return super().count(query, examine) if listing is None else listing.count(query, examine)
 
     def select(self, query: SessionQuery) -> Iterator[SessionSummary]:
-        listing = self._listing()
+        listing = self._index.listing()
         found = None if listing is None else listing.select(query)
         return super().select(query) if found is None else found
 
     def count_and_list(
         self, counted: Sequence[SessionQuery], listed: Sequence[SessionQuery]
     ) -> CountsAndPages:
-        listing = self._listing()
+        listing = self._index.listing()
         found = None if listing is None else listing.count_and_list(counted, listed)
         return super().count_and_list(counted, listed) if found is None else found
 
-    def _index(self) -> Index:
-        if self._own_index is None:
-            from sessionstore.storage.files.index.index import Index
-
-            self._own_index = Index(self._layout)
-        return self._own_index
-
-    def _fold_released(self, session_id: str, token: str) -> None:
-        """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
-        with suppress(OSError):  # whoever lists folds it
-            if (
-                self._own_index is not None or index_directory.paths(self._layout)
-            ) and self._listing() is not None:
-                self._index().released(session_id, token)
-
-    def _listing(self) -> Listing | None:
-        """Return what lists from the index; None where Python was built without SQLite."""
-        refuse_link(self._layout.sessions)
-        refuse_link(self._layout.locks)
-        if self._own_listing is None:
-            try:
-                from sessionstore.storage.files.index.lookup import Listing
-            except ImportError as error:  # also a library that does not load
-                if str(error.name).startswith("sessionstore"):
-                    raise
-                return None
-            self._own_listing = Listing(self._layout, self._index(), partial(scan.find, self))
-        return self._own_listing
-
     def close(self) -> None:
-        if self._own_index is not None:
-            self._own_index.close()
+        self._index.close()
 
     # --- claiming --------------------------------------------------------------------------------
 
@@ -314,7 +280,7 @@ class FilesBackend(FilesReader):
             power=self._power,
             copies=self._copies,
             clock=self.clock,
-            released=self._fold_released,
+            released=self._index.fold_released,
             state=state,
             token=token,
             in_order=in_order,
@@ -376,7 +342,8 @@ class FilesBackend(FilesReader):
         self._prepare()
         from sessionstore.storage.files import importer
 
-        return importer.FilesImporter(self._layout, self._acquire, self.clock, self._fold_released)
+        released = self._index.fold_released
+        return importer.FilesImporter(self._layout, self._acquire, self.clock, released)
 
     # --- check and repair ------------------------------------------------------------------------
 
@@ -388,8 +355,7 @@ class FilesBackend(FilesReader):
             with suppress(StorageError):  # then each repair says why it was refused
                 self._prepare()
         with suppress(OSError):  # the check of the store names what is wrong with the root
-            if index_directory.paths(self._layout) and (listing := self._listing()) is not None:
-                listing.verify()
+            self._index.verify()
         from sessionstore.storage.files.repair.store import StoreCheck
 
         return StoreCheck(self._layout, repair=repair, now=self.clock).findings()
@@ -404,26 +370,20 @@ class FilesBackend(FilesReader):
             )
 
     def restore(self, claim: Claim, payload: bytes, revision: int, reason: str) -> str:
-        from sessionstore.storage.files.claim import FilesClaim
         from sessionstore.storage.files.repair import claimed_session
 
-        assert isinstance(claim, FilesClaim)
         return claimed_session.restore(self._layout, claim, payload, revision, reason, self.clock)
 
     def quarantine_checkpoint(self, claim: Claim, checkpoint_id: str | None, reason: str) -> str:
-        from sessionstore.storage.files.claim import FilesClaim
         from sessionstore.storage.files.repair import claimed_session
 
-        assert isinstance(claim, FilesClaim)
         return claimed_session.put_checkpoint(
             self._layout, claim, checkpoint_id, reason, self.clock
         )
 
     def quarantine_session(self, claim: Claim, reason: str) -> str:
-        from sessionstore.storage.files.claim import FilesClaim
         from sessionstore.storage.files.repair import claimed_session
 
-        assert isinstance(claim, FilesClaim)
         return claimed_session.put_session(self._layout, claim, reason, self.clock)
 
     def diagnose(self) -> Sequence[Diagnosis]:
@@ -439,37 +399,9 @@ class FilesBackend(FilesReader):
         removed = store_marker.remove_unfinished_markers(self._layout)
         with suppress(OSError):
             removed += index_directory.remove_unused(self._layout)
-        with suppress(OSError), Directory(self._layout.trash) as trash:
-            names = [
-                name
-                for name in trash.names()
-                # An entry with any other name may be somebody's data.
-                if layouts.is_trashed(name) and not self._is_being_built(name)
-            ]
-            if names:
-                # Race: Power loss during a delete. The delete may have died before its flush.
-                with Directory(self._layout.sessions) as sessions:
-                    sessions.flush()
-            import shutil
+        from sessionstore.storage.files import trash
 
-            for name in names:
-                path = os.path.join(self._layout.trash, name)
-                shutil.rmtree(path, ignore_errors=True)
-                with suppress(OSError):  # a file or a link, which rmtree leaves alone
-                    os.unlink(path)
-                removed += 1
-        return removed
-
-    def _is_being_built(self, name: str) -> bool:
-        """Return whether a live process builds ``name``: then it holds the session's lock."""
-        session_id = layouts.built_session(name)
-        if session_id is None:
-            return False
-        # Race: Cleanup during an import. The lock tells a live builder from a dead one.
-        try:
-            return self.probe(session_id).held
-        except StorageError:
-            return True
+        return removed + trash.empty(self._layout, self.probe)
 
 
 def _refusal(session_id: str, holder: SessionOwner | None, path: str) -> SessionClaimed:

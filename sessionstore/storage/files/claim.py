@@ -28,7 +28,7 @@ from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoint
 from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.journal_file import JournalFile, opened_journals
-from sessionstore.storage.files.layout import JOURNALS, STATE, Layout, opened_trash
+from sessionstore.storage.files.layout import STATE, Layout, opened_trash
 from sessionstore.storage.files.lock import HeldLock
 from sessionstore.storage.journal import JournalAppender
 
@@ -336,11 +336,8 @@ class FilesClaim(Claim):
     ) -> None:
         from sessionstore.storage.files import journal_copy  # only a prune needs it
 
-        with (
-            self.opened("free the space of a journal of") as directory,
-            Directory(JOURNALS, directory) as journals,
-        ):
-            journal_copy.rewrite(journals, self.session_id, name, batches)
+        with self.opened("free the space of a journal of") as directory:
+            journal_copy.rewrite(directory, self.session_id, name, batches)
 
     def _check_appends(self, cancellable: bool) -> None:
         self._claimed.check_held()

@@ -1,4 +1,7 @@
-"""Find out when a session was last appended to: what its newest line says, or its file's time."""
+"""Find out which journals a session has, and when it was last appended to.
+
+That is what the newest line says, or the time of its file. Nothing is decoded: a listing asks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from sessionstore import clock
 from sessionstore.durable.append import PADDING
 from sessionstore.durable.directory import Directory
 from sessionstore.durable.regular_file import open_regular
+from sessionstore.storage.files.layout import JOURNAL_SUFFIX as SUFFIX
 from sessionstore.storage.files.layout import JOURNALS
 from sessionstore.storage.files.usage import is_journal
 
@@ -17,6 +21,16 @@ _TAIL = 16 * 1024
 behind the padding of a live holder, the time of the file tells."""
 
 _LINE = re.compile(rb'^\{"n":[0-9]+,"at":"([^"\\]+)".*\}$', re.MULTILINE)
+
+
+def names(directory: Directory) -> list[str]:
+    """Return the names of the journals in a session's directory, sorted."""
+    try:
+        with Directory(JOURNALS, directory) as journals:
+            found = journals.names()
+    except FileNotFoundError:
+        return []
+    return sorted(name.removesuffix(SUFFIX) for name in found if is_journal(name))
 
 
 def last_appended_at(place: Directory, session: str = "") -> str | None:

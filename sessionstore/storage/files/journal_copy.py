@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from sessionstore.durable import replace
 from sessionstore.durable.directory import Directory, made_below
-from sessionstore.errors import SessionClaimed
+from sessionstore.errors import SessionClaimed, StorageError
 from sessionstore.model.journal import JournalRecord
 from sessionstore.model.journal_view import Item
 from sessionstore.storage.files import journal_line, lock
@@ -59,16 +59,23 @@ def write(directory: Directory, journals: Journals) -> None:
 
 
 def rewrite(
-    journals: Directory, session_id: str, name: str, batches: Iterable[Sequence[Item]]
+    directory: Directory, session_id: str, name: str, batches: Iterable[Sequence[Item]]
 ) -> None:
     """Replace the journal ``name`` by one that holds ``batches``, durably, under its lock.
 
     Raises:
         SessionClaimed: another process appends to it.
+        StorageError: the new journal is in place, and may not survive a power loss.
         OSError: the system refused; nothing was changed.
     """
+    # A removed checkpoint that a power cut brings back would miss the lines that go now.
+    with suppress(FileNotFoundError), Directory("checkpoints", directory) as checkpoints:
+        checkpoints.flush()
     file = name + JOURNAL_SUFFIX
-    with locked(journals, session_id, file) as before:
+    with (
+        Directory(JOURNALS, directory) as journals,
+        locked(journals, session_id, file) as before,
+    ):
         # The time of a journal is that of its last append.
         replace_file(journals, file, batches, mtime=int(os.fstat(before.fileno()).st_mtime))
 
@@ -102,6 +109,7 @@ def replace_file(
     """Replace the file ``name``, whose lock is held, by one that holds ``batches``, durably.
 
     Raises:
+        StorageError: the new file is in place, and may not survive a power loss.
         OSError: the system refused; nothing was changed.
     """
     temporary = replace.temporary_name()
@@ -113,7 +121,14 @@ def replace_file(
         with suppress(OSError):
             journals.unlink(temporary)
         raise
-    journals.flush()
+    try:
+        journals.flush()
+    except OSError as error:
+        path = os.path.join(journals.path, name)
+        reason = (
+            f"a power loss may bring the old file back ({error.strerror}); the new one is there"
+        )
+        raise StorageError("flush the new name of", path, error, reason) from error
 
 
 def in_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -22,7 +22,6 @@ from sessionstore.errors import (
     SessionCorrupt,
 )
 from sessionstore.log import about, logger
-from sessionstore.model.ids import is_id
 from sessionstore.model.journal import Position, Rewind
 from sessionstore.storage.files import journal_line, journal_scan, lock
 from sessionstore.storage.files.journal_line import LineEnd
@@ -37,17 +36,6 @@ _READ_AHEAD = 128 * 1024
 _LINES_TO_FLUSH = 64
 """So many lines that may not be flushed are flushed when a journal is opened. Claims that append
 once each and store no state would else read from the same line on, and further each time."""
-
-
-def names(directory: Directory) -> list[str]:
-    """Return the names of the journals in a session's directory, sorted."""
-    try:
-        with Directory(JOURNALS, directory) as journals:
-            found = journals.names()
-    except FileNotFoundError:
-        return []
-    stems = (name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
-    return sorted(filter(is_id, stems))
 
 
 class JournalFile(JournalAppender):

@@ -26,6 +26,9 @@ from sessionstore.model.journal import JournalRecord, Rewind
 START = b"00000000"
 """What the first line names as the checksum of its predecessor."""
 
+REWIND = b'"rewind":'
+"""What a line of a way back has in the place of its value; a value may hold the same bytes."""
+
 _CHECKSUM_AT = -len(b',"crc":"00000000"}\n')
 _PREVIOUS_AT = _CHECKSUM_AT - len(b'00000000"')
 _CHAIN = re.compile(rb'"flushed":([0-9]+),"prev":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}\n')
@@ -93,7 +96,8 @@ def next_end(line: bytes, before: LineEnd) -> LineEnd | None:
     Numbers may be missing only before a way back that leaves them all behind: the power failed
     before they were flushed, or their space was freed.
     """
-    if line[_PREVIOUS_AT : _PREVIOUS_AT + 8] != before.checksum or not is_whole(line):
+    checksum = b"%08x" % crc32(line[:_CHECKSUM_AT])
+    if line[_PREVIOUS_AT:] != b'%b","crc":"%b"}\n' % (before.checksum, checksum):
         return None
     number = before.number + 1
     if not line.startswith(b'{"n":%d,' % number):
@@ -101,12 +105,12 @@ def next_end(line: bytes, before: LineEnd) -> LineEnd | None:
         if not isinstance(item, Rewind) or not item.back_to < number <= item.upto:
             return None
         number = item.number
-    return LineEnd(number, before.offset + len(line), line[_CHECKSUM_AT + 8 : -3])
+    return LineEnd(number, before.offset + len(line), checksum)
 
 
 def may_be_rewind(line: bytes) -> bool:
     """Return whether a line looks as if it held a way back; False is certain."""
-    return line.startswith(b'"rewind":', line.find(b",", line.find(b",") + 1) + 1)
+    return line.startswith(REWIND, line.find(b",", line.find(b",") + 1) + 1)
 
 
 def goes_on(line: bytes) -> bool:

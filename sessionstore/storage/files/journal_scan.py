@@ -132,7 +132,7 @@ def rewinds(file: io.BufferedReader) -> list[Rewind]:
         ValueError: a line is whole, and this version cannot read it.
     """
     # Most journals have none: a quick look spares them the checksums.
-    if not any(map(journal_line.may_be_rewind, iter(lambda: file.readline(MAX_LINE), b""))):
+    if not _mentions_rewind(file):
         return []
     file.seek(0)
     counted, batch = list[Rewind](), list[Rewind]()
@@ -152,6 +152,16 @@ def rewinds(file: io.BufferedReader) -> list[Rewind]:
             counted += batch
             batch = []
     return counted
+
+
+def _mentions_rewind(file: io.BufferedReader) -> bool:
+    """Return whether the bytes of a way back are anywhere in the file; False is certain."""
+    last = b""
+    while piece := file.read(_WINDOW):
+        if journal_line.REWIND in last + piece:
+            return True
+        last = piece[-len(journal_line.REWIND) :]
+    return False
 
 
 def find_tail(file: io.BufferedReader, start: LineEnd, saved: int) -> Tail:

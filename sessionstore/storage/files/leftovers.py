@@ -72,6 +72,8 @@ def remove(path: str, session_id: str) -> bool:
             with suppress(FileNotFoundError), Directory(JOURNALS, directory) as journals:
                 for name in filter(replace.is_temporary, journals.names()):
                     journals.unlink(name)  # a copy of a journal, whose original is in its place
+                # The last holder may have died with a new file in place, and its name not flushed.
+                journals.flush()
             return is_empty
     except OSError:
         return False

@@ -117,10 +117,10 @@ class FilesReader(Backend, ABC):
             return state_file.checkpoint_ids(directory, session_id)
 
     def journal_names(self, session_id: str) -> list[str]:
-        from sessionstore.storage.files import journal_file
+        from sessionstore.storage.files import journal_activity
 
         with self._found(session_id) as directory, storage_errors("list", directory.path):
-            return journal_file.names(directory)
+            return journal_activity.names(directory)
 
     def journal_rewinds(self, session_id: str, name: str) -> list[Rewind]:
         from sessionstore.storage.files import journal_file

@@ -120,6 +120,20 @@ def test_explain_says_what_to_type_and_ls_where_to_look(root: Path) -> None:
     assert listed.endswith("failed at an unsettled step: sessionstore steps s1")
 
 
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_ls_says_that_somebody_has_to_act_before_anybody_resumes(
+    root: Path, is_swept: bool
+) -> None:
+    if is_swept:
+        SessionStore(root).recover()
+    shown = "".join(invoke(root, "ls", "--fields", "id,remark").stdout.splitlines()[1:])
+    assert "nobody knows what came of pay: sessionstore steps s1" in " ".join(shown.split())
+    (item,) = json.loads(invoke(root, "ls", "-o", "json").stdout)["sessions"]
+    assert item["unsettled_steps"] == ["pay"]
+    assert invoke(root, "steps", "s1", "--rerun", "pay").exit_code == 0
+    assert "nobody knows" not in invoke(root, "ls").stdout
+
+
 def test_history_and_tail_tell_how_many_steps_were_kept(root: Path) -> None:
     timeline = invoke(root, "history", "s1").stdout.splitlines()
     assert "KEPT STEPS" in timeline[0]

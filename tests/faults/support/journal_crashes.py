@@ -11,9 +11,17 @@ from typing import Any
 
 import pytest
 
-from sessionstore import SessionCorrupt, SessionNotFound, SessionStore
+from sessionstore import (
+    FilesBackend,
+    SessionCorrupt,
+    SessionNotFound,
+    SessionState,
+    SessionStore,
+)
+from sessionstore.model import codec
 from sessionstore.operations.check import session as check_session
-from sessionstore.storage.files import layout, store_marker
+from sessionstore.operations.journal_copy import find_surplus
+from sessionstore.storage.files import journal_copy, layout, store_marker
 from tests.faults.support import crash_calls, crash_model
 from tests.faults.support.crash_mutants import MUTANTS
 from tests.faults.support.crash_record import (
@@ -33,6 +41,9 @@ LIFE = (
 )
 """What happens to the recorded journal: ``back`` and ``forth`` resume an older checkpoint."""
 
+
+PRUNED_LIFE = "create append checkpoint rewrite checkpoint complete prune resume append"
+"""What happens to a journal whose space is freed."""
 
 AT_ONCE = 4
 """How many trees are looked at for one call, of those that it may leave."""
@@ -56,19 +67,38 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
             session.release()
             session = store.resume(SESSION, checkpoint_id=kept[step == "forth"])
         elif step == "resume":
-            session = store.resume(SESSION)
+            session = store.resume(SESSION, again=True)
         elif step == "append":
             session.journal().append([number, "x" * 500])
         elif step == "two":
             session.journal().append([number, "y" * 200], [number, "z" * 600])
         elif step == "rewrite":
             session.journal().rewrite([[number, "new"], [number, "w" * 700]])
+        elif step == "prune":
+            free(root, mode)
         elif step == "checkpoint":
             session.state.data_buffer["step"] = number
+            if "prune" in steps:
+                session.state.data_buffer["saw"] = view(Path(root))
             kept.append(session.checkpoint().checkpoint_id)
         else:
             getattr(session, step)()
         say(done=step, view=view(Path(root)))
+
+
+def free(root: str, durability: Any) -> None:
+    """Do to the session what a prune does, which would also make an index."""
+    journal_copy._BLOCK = 1  # a file of a few lines has something to free
+    backend = FilesBackend(root, durability=durability)
+    claim = backend.claim(SESSION, backend.new_owner(backend.clock()), timeout=0.0)
+    stored = claim.read()
+    state = codec.decode(stored.payload, SessionState, SESSION, stored.file)
+    for checkpoint_id in claim.checkpoint_ids():
+        if checkpoint_id != state.latest_checkpoint_id:
+            claim.remove_checkpoint(checkpoint_id)
+    (surplus,) = find_surplus(backend, state, ())
+    claim.rewrite_journal(surplus.name, surplus.needed())
+    claim.release()
 
 
 @dataclass
@@ -157,6 +187,13 @@ def look(
                 return None
         found = view(root)
         tried.torn += _is_torn(root)
+        for checkpoint_id in store.checkpoint_names(SESSION):
+            saw = store.load_checkpoint(SESSION, checkpoint_id).data_buffer.get("saw")
+            if saw is None or not checkpoint_id.startswith("cp_manual."):
+                continue
+            fork = store.fork(SESSION, checkpoint_id)
+            if [record.value for record in store.journal(fork)] != saw:
+                return f"{checkpoint_id} saw {_short(saw)}, and no longer does"
         store.recover()
         with store.resume(SESSION, again=True) as session:
             if view(root) != found:

@@ -12,6 +12,7 @@ from sessionstore.durable.directory import Directory
 from sessionstore.storage import scan
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.files import journal_activity
+from sessionstore.storage.files.index.store_index import StoreIndex
 from tests.support.processes import session_path
 
 Store = SessionStore[SessionState]
@@ -47,7 +48,7 @@ def store(
     else:
         backend = FilesBackend(tmp_path, clock=clock)
     if request.param == "scan":  # as without SQLite
-        monkeypatch.setattr(FilesBackend, "_listing", lambda _: None)
+        monkeypatch.setattr(StoreIndex, "listing", lambda _: None)
     return SessionStore(backend, clock=clock)
 
 

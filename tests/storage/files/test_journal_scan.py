@@ -128,3 +128,21 @@ def test_a_line_that_follows_another_than_it_names_is_not_read(tmp_path: Path) -
     with file.open("rb") as reader:
         (only,) = journal_scan.batches(reader, LineEnd.of_nothing())
     assert only.end.number == 1
+
+
+def test_a_way_back_is_found_wherever_a_piece_of_the_file_ends(tmp_path: Path) -> None:
+    window = 64 * 1024
+    begin = len(b'{"n":3,"at":"2026-11-28T12:00:00Z",')  # where a line says that it goes back
+    for shift in range(len(b'"rewind":') + 2):
+        lines = Lines()
+        lines.add("first")
+        lines.fill(window - begin - shift)
+        lines.add(Rewind(1, 2))
+        assert ways_back(lines.written(tmp_path)) == [Rewind(1, 2)], shift
+
+
+def test_a_value_that_spells_a_way_back_is_none(tmp_path: Path) -> None:
+    lines = Lines()
+    lines.add({"rewind": [0, 1]})
+    assert b'"rewind":' in lines.data
+    assert ways_back(lines.written(tmp_path)) == []

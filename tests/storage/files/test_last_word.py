@@ -339,3 +339,28 @@ def test_a_claim_that_is_used_after_an_interrupted_release_takes_its_word_back(
     assert "in_order" not in record(tmp_path)
     session.release()
     assert record(tmp_path)["in_order"]
+
+
+def test_the_names_of_journals_are_flushed_unless_the_last_holder_left_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that dies after it wrote a journal anew leaves a name that was not flushed."""
+    store = SessionStore(tmp_path)
+    with store.create("goal", session_id="s1") as session:
+        session.journal().append("a")
+        session.checkpoint()
+    flushed: list[str] = []
+    flush = Directory.flush
+
+    def note(self: Directory) -> None:
+        flushed.append(os.path.basename(self.path))
+        flush(self)
+
+    monkeypatch.setattr(Directory, "flush", note)
+    store.claim("s1").release()
+    assert "journals" not in flushed
+    record_without_word = record(tmp_path)
+    record_without_word.pop("in_order")
+    write_record(tmp_path, record_without_word)
+    store.claim("s1").release()
+    assert "journals" in flushed

@@ -60,12 +60,20 @@ def check_journals(
 
 
 def _saved(directory: Directory, session_id: str) -> dict[str, int]:
-    """Return the numbers up to which the stored state says that the journals were flushed."""
+    """Return the numbers up to which the stored state says that the journals were flushed.
+
+    Raises:
+        OSError: the system refused. Without the state a repair would take for torn what was saved.
+    """
     try:
         payload, _ = state_file.read(directory, STATE, session_id)
         state = codec.decode(payload, SessionState, session_id, STATE)
-    except (OSError, SessionCorrupt):
+    except (FileNotFoundError, SessionCorrupt):
         return {}  # that is a finding of its own
+    except OSError as error:
+        if state_file.describe_damage(error):
+            return {}  # as above
+        raise
     return {name: place[0] for name, place in sorted(state.journals.items()) if place[0]}
 
 
