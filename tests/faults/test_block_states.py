@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import pytest
 
 from sessionstore.durable import append
+from tests.faults.support import block_bare
 from tests.faults.support.block_attack import attack, live
-from tests.faults.support.block_disks import KINDS, MAY_LACK, recorded
+from tests.faults.support.block_disks import FAST_COMMIT, KINDS, MAY_LACK, recorded
 from tests.faults.support.block_life import PLAN
 from tests.faults.support.images import Unavailable
 from tests.faults.support.tally import tally
@@ -92,3 +93,21 @@ def take_away(patch: pytest.MonkeyPatch, what: str) -> None:
             real(fd)
 
     patch.setattr(os, "fsync", flush)
+
+
+@needs_root("it mounts file systems")
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_a_file_system_keeps_what_a_bare_flush_was_told(kind: str) -> None:
+    with recorded(KINDS[kind]) as recording:
+        block_bare.append(recording, SEED)
+        assert block_bare.lost(recording, STATES, SEED) == []
+
+
+@needs_root("it mounts file systems")
+def test_ext4_with_fast_commit_loses_what_a_bare_flush_was_told() -> None:
+    # Linux 6.18: so nothing is promised there, and no other test asks for it.
+    for seed in rounds("a state that lost something"):
+        with recorded(FAST_COMMIT) as recording:
+            block_bare.append(recording, seed)
+            if block_bare.lost(recording, STATES, seed):
+                break
