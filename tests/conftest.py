@@ -185,3 +185,9 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, though {NO_SKIPS} is set: {report.longrepr}"
     return report
+
+
+@pytest.fixture
+def two_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each save takes two flushes, whatever the file system of the tests needs."""
+    monkeypatch.setenv("SESSIONSTORE_FLUSHES", "two")

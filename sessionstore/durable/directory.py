@@ -12,7 +12,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import NamedTuple, TypeVar
 
+from sessionstore.durable import commit_order
 from sessionstore.durable.access import PRIVATE, Access
+from sessionstore.durable.commit_order import CommitOrder
+from sessionstore.durable.linux_calls import NO_SUCH_CALL
 
 _T = TypeVar("_T")
 
@@ -25,14 +28,6 @@ _HAS_DIRECTORIES = os.open in os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 _LEASE_WAIT = 2.0
 """Seconds for which an open waits for another process to give up its lease (fcntl_locking(2)).
 Samba and other file servers do so in milliseconds; the kernel takes a lease away after 45 s."""
-
-NO_SUCH_CALL = frozenset(
-    getattr(errno, name)
-    for name in ("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EPERM", "ENOTTY")
-    if hasattr(errno, name)
-)
-"""What file systems answer to a call that they lack, and sandboxes (seccomp) to one that they
-forbid. What stands in for the call is then tried: if permission is lacking, that fails, too."""
 
 _NO_DIRECTORY_FLUSH = NO_SUCH_CALL | {errno.EBADF, errno.EISDIR}
 """What fsync(2) of a directory answers on vboxsf, 9p, CIFS and some of FUSE, which cannot do it.
@@ -75,17 +70,26 @@ class Directory:
     _fd: int | None = None
 
     def __init__(
-        self, path: str, inside: Directory | None = None, *, in_store: bool = True
+        self,
+        path: str,
+        inside: Directory | None = None,
+        *,
+        in_store: bool = True,
+        two_flushes: str = "",
     ) -> None:
         """Open ``path``, or the entry ``path`` of the directory ``inside``; links are refused.
 
         What is made outside a store (``in_store=False``) is private, here and further inside.
+        ``two_flushes`` says why a save takes two of them, here and further inside; "" leaves that
+        to the file system.
         """
         self.path: str = os.path.join(inside.path, path) if inside else path
         self.in_store: bool = in_store and (inside is None or inside.in_store)
         self.has_leftover: bool = False
         """Whether a temporary file in here could not be removed."""
         self._access: Access | None = None
+        self._two_flushes: str = two_flushes or (inside._two_flushes if inside else "")
+        self._commit_order: CommitOrder | None = None
         if _HAS_DIRECTORIES:
             flags = os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW
             try:
@@ -141,6 +145,17 @@ class Directory:
             else:
                 self._access = Access.inside(os.fstat(self._fd))
         return self._access
+
+    @property
+    def commit_order(self) -> CommitOrder:
+        """Whether one flush makes a save in here durable: looked up once, with the first one."""
+        if self._commit_order is None:
+            if self._two_flushes or self._fd is None:
+                why = self._two_flushes or "directories have no descriptors here"
+                self._commit_order = CommitOrder(False, why)
+            else:
+                self._commit_order = commit_order.of(self._fd)
+        return self._commit_order
 
     def open(self, name: str, flags: int) -> int:
         """Open ``name``; follow no link, and do not wait for the other end of a FIFO.
@@ -214,16 +229,11 @@ class Directory:
             return
         os.link(name, target_name, src_dir_fd=self._fd, dst_dir_fd=target.fd, follow_symlinks=False)
 
-    def flush(self) -> None:
-        """Make the names in this directory durable, where directories can be flushed.
+    def flush(self) -> bool:
+        """Make the names in this directory durable; return whether that can be done here.
 
         Some file systems cannot, and Windows. There, a loss of power may take the newest names.
         The bytes of a flushed file are safe all the same.
-        """
-        self.is_flushed()
-
-    def is_flushed(self) -> bool:
-        """Flush this directory, and return whether that can be done here.
 
         Raises:
             OSError: the flush failed.

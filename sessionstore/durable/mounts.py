@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from sessionstore.process import kernel
 
@@ -18,6 +19,17 @@ _LASTING_INODES = (
     "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs jfs nilfs2 overlay ramfs reiserfs tmpfs ufs xfs"
     " zfs"
 )
+
+
+class Mount(NamedTuple):
+    """A mount as the kernel lists it (proc_pid_mountinfo(5))."""
+
+    kind: str
+    """Of its file system, in small letters."""
+    device: str
+    """Major and minor number: ``8:1``."""
+    options: frozenset[str]
+    """Of the mount and of its file system."""
 
 
 def is_local(path: str) -> tuple[bool, str]:
@@ -40,7 +52,7 @@ def kind_of(path: str) -> str:
         return _kind_by_name(os.path.realpath(path))
     try:
         return _kind_by_descriptor(path)
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError):
         return UNKNOWN
 
 
@@ -48,17 +60,42 @@ def _kind_by_descriptor(path: str) -> str:
     """Ask for the mount of the opened path: names say little of mounts that lie over others."""
     fd = _open_nearest(path)
     try:
-        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
-            fields = dict(line.split(b":", 1) for line in file.read().split(b"\n") if b":" in line)
+        mount = mount_of(fd)
     finally:
         os.close(fd)
+    return UNKNOWN if mount is None else mount.kind
+
+
+def mount_of(fd: int) -> Mount | None:
+    """Return the mount of an open file or directory (Linux only); None if it is not listed.
+
+    In a chroot, mounts from outside are not listed.
+
+    Raises:
+        OSError: the kernel does not tell.
+        ValueError: what it tells is not understood.
+    """
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        fields = dict(line.split(b":", 1) for line in file.read().split(b"\n") if b":" in line)
     wanted = fields[b"mnt_id"].strip() if b"mnt_id" in fields else None
     with open("/proc/self/mountinfo", "rb") as file:
         for line in file.read().split(b"\n"):
-            before, _, after = line.partition(b" - ")  # proc_pid_mountinfo(5)
+            before, _, after = line.partition(b" - ")
             if before.partition(b" ")[0] == wanted:
-                return after.split(b" ")[0].decode("ascii").lower()
-    return UNKNOWN  # in a chroot, mounts from outside are not listed
+                try:
+                    return _parsed(before.split(b" "), after.split(b" "))
+                except IndexError:
+                    raise ValueError(f"a mount is listed as {line!r}") from None
+    return None
+
+
+def _parsed(before: list[bytes], after: list[bytes]) -> Mount:
+    options = before[5].split(b",") + after[2].split(b",")
+    return Mount(
+        kind=after[0].decode("ascii").lower(),
+        device=before[2].decode("ascii"),
+        options=frozenset(os.fsdecode(option) for option in options),
+    )
 
 
 def _open_nearest(path: str) -> int:

@@ -7,9 +7,14 @@ The order of the calls of a save, each flush before the step that relies on it:
 3. :meth:`Staged.swap_in` exchanges the new file for the old one.
 4. :meth:`Directory.flush` makes the exchange durable.
 
-This order survives a simulated loss of power on ext4 and XFS. After a failed flush Linux may mark
-the pages clean: a second flush of the same file proves nothing ("Can Applications Recover from
-fsync Failures?", USENIX ATC '20). The file is thrown away instead.
+Where one flush is enough (see commit_order.py), it is the last one: in step 1 the bytes are written
+to the disk and waited for, and the names of step 2 are left to step 4. If a rename has to stand in
+for the exchange, the flushes of steps 1 and 2 come before it all the same.
+
+Both orders survive crashes on ext4 and XFS that are made at the level of the disk. After a failed
+flush Linux may mark the pages clean: a second flush of the same file proves nothing ("Can
+Applications Recover from fsync Failures?", USENIX ATC '20). The file is thrown away instead. The
+same goes for bytes that could not be written out.
 """
 
 from __future__ import annotations
@@ -17,18 +22,12 @@ from __future__ import annotations
 import errno
 import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-from sessionstore.durable.directory import (
-    NO_SUCH_CALL,
-    Directory,
-    Signature,
-    flush,
-    retry_sharing,
-)
+from sessionstore.durable import linux_calls
+from sessionstore.durable.directory import Directory, Signature, flush, retry_sharing
+from sessionstore.durable.linux_calls import NO_SUCH_CALL, RENAME_EXCHANGE, RENAME_NOREPLACE
 from sessionstore.durable.version import Version
 from sessionstore.model.ids import random_hex
 
@@ -67,11 +66,29 @@ def is_temporary(name: str) -> bool:
 class Staged:
     """A complete new file beside the one that it is going to replace."""
 
-    def __init__(self, directory: Directory, data: bytes, *, flush_file: bool) -> None:
-        """Write ``data`` to a new file of ``directory``; on any failure nothing is left."""
+    def __init__(
+        self, directory: Directory, data: bytes, *, flush_file: bool, by_rename: bool = False
+    ) -> None:
+        """Write ``data`` to a new file of ``directory``; on any failure nothing is left.
+
+        With ``flush_file`` the bytes survive a loss of power once they are in their place and
+        ``directory`` was flushed. ``by_rename`` says that no exchange puts them there.
+        """
         self.directory = directory
         self.name: str = temporary_name()
-        self.version: Version = write_file(directory, self.name, data, flush_file=flush_file)
+        self.is_carried: bool = flush_file and not by_rename and directory.commit_order.is_one
+        """Whether the bytes are durable only with the flush that follows the swap."""
+        self._names: list[Directory] = []
+        self.version: Version = write_file(
+            directory, self.name, data, flush_file=flush_file, is_carried=self.is_carried
+        )
+
+    def flush_names(self, directory: Directory) -> None:
+        """Flush ``directory`` before the swap, or leave that to the flush that follows it."""
+        if self.is_carried:
+            self._names.append(directory)
+        else:
+            directory.flush()
 
     def discard(self) -> None:
         """Remove the file if it was not swapped in."""
@@ -117,7 +134,15 @@ class Staged:
             return
         if not expected.found_at(directory, name):
             raise Displaced
+        self._flush_carried()
         move_over(directory, self.name, name)
+
+    def _flush_carried(self) -> None:
+        """Flush what an exchange would have carried: a rename in its place carries nothing."""
+        if self.is_carried:
+            flush_file(self.directory, self.name)
+            for names in self._names:
+                names.flush()
 
     def _swap_back(self, name: str) -> None:
         """Undo the exchange: nobody can tell whether it displaced the expected file."""
@@ -153,14 +178,22 @@ class Staged:
         return any(version.found_at(self.directory, self.name) for version in versions)
 
 
-def write_file(directory: Directory, name: str, data: bytes, *, flush_file: bool) -> Version:
-    """Write ``data`` to ``name``, which must not exist; on any failure nothing is left."""
+def write_file(
+    directory: Directory, name: str, data: bytes, *, flush_file: bool, is_carried: bool = False
+) -> Version:
+    """Write ``data`` to ``name``, which must not exist; on any failure nothing is left.
+
+    With ``is_carried`` a later flush of a directory makes the bytes durable: here they are only
+    written out. A caller may ask for that where :attr:`Directory.commit_order` is one flush, for a
+    file that is swapped in, or moved in with its directory.
+    """
     fd = directory.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         try:
             write_all(fd, data)
+            # Race: Commit before the flush. The file system may commit the exchange at once.
             if flush_file:
-                flush(fd)
+                write_out(fd) if is_carried else flush(fd)
             return Version.of(Signature.of(os.fstat(fd)), data)
         finally:
             os.close(fd)
@@ -168,6 +201,34 @@ def write_file(directory: Directory, name: str, data: bytes, *, flush_file: bool
         with suppress(OSError):
             directory.unlink(name)
         raise
+
+
+def flush_file(directory: Directory, name: str) -> None:
+    """Flush the file ``name``."""
+    fd = directory.open(name, os.O_RDONLY)
+    try:
+        flush(fd)
+    finally:
+        os.close(fd)
+
+
+def flush_carrying(directory: Directory, holder: Directory, name: str) -> None:
+    """Flush ``directory``, whose flush carries the file ``name`` in ``holder``.
+
+    Where directories cannot be flushed, as in some sandboxes, the file itself is flushed.
+    """
+    if not directory.flush():
+        flush_file(holder, name)
+
+
+def write_out(fd: int) -> None:
+    """Have the disk get every byte of the file ``fd``; flush it where a sandbox refuses that."""
+    try:
+        linux_calls.sync_file_range(fd)
+    except OSError as error:
+        if error.errno not in NO_SUCH_CALL:
+            raise
+        flush(fd)
 
 
 def write_pieces(
@@ -223,7 +284,7 @@ def write_new(directory: Directory, name: str, data: bytes, *, flush_file: bool)
     Raises:
         FileExistsError: it is there already.
     """
-    staged = Staged(directory, data, flush_file=flush_file)
+    staged = Staged(directory, data, flush_file=flush_file, by_rename=True)
     try:
         move_new(directory, staged.name, directory, name)
     except BaseException:
@@ -233,7 +294,7 @@ def write_new(directory: Directory, name: str, data: bytes, *, flush_file: bool)
 
 def write_over(directory: Directory, name: str, data: bytes) -> None:
     """Replace ``name``, whatever it is, by a complete file that is not flushed."""
-    staged = Staged(directory, data, flush_file=False)
+    staged = Staged(directory, data, flush_file=False, by_rename=True)
     try:
         move_over(directory, staged.name, name)
     except BaseException:
@@ -259,7 +320,7 @@ def move_new(source: Directory, name: str, target: Directory, target_name: str) 
     Raises:
         FileExistsError: ``target_name`` is there already.
     """
-    done = _rename_with_flags(source, name, target, target_name, _RENAME_NOREPLACE)
+    done = _rename_with_flags(source, name, target, target_name, RENAME_NOREPLACE)
     if done:
         return
     # There is no such call. Callers hold the session's lock, so that only foreign software can
@@ -280,49 +341,19 @@ def exchange(directory: Directory, one: str, other: str) -> bool:
     On ext4 an exchange, unlike a rename over a file, does not force the new file's blocks out
     (auto_da_alloc), and it hands back what was there.
     """
-    return _rename_with_flags(directory, one, directory, other, _RENAME_EXCHANGE)
-
-
-# linux/fs.h
-_RENAME_NOREPLACE = 1
-_RENAME_EXCHANGE = 2
-
-_renameat2: Callable[[int, bytes, int, bytes, int], int] | None = None
-_looked_up = False
+    return _rename_with_flags(directory, one, directory, other, RENAME_EXCHANGE)
 
 
 def _rename_with_flags(
     source: Directory, name: str, target: Directory, target_name: str, flags: int
 ) -> bool:
-    call = _renameat2 if _looked_up else _look_up_renameat2()
-    if call is None or source.fd is None or target.fd is None:
+    if source.fd is None or target.fd is None:
         return False
-    if call(source.fd, os.fsencode(name), target.fd, os.fsencode(target_name), flags) == 0:
-        return True
-    import ctypes
-
-    code = ctypes.get_errno()
-    if code in NO_SUCH_CALL:
-        return False
-    raise OSError(code, os.strerror(code), target_name)
-
-
-def _look_up_renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
-    """Return glibc's or musl's renameat2 (glibc 2.28 and newer), or None."""
-    global _renameat2, _looked_up  # noqa: PLW0603 - looked up once: loading ctypes takes 8 ms
-    if sys.platform == "linux":
-        import ctypes
-
-        function: Any = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-        if function is not None:
-            function.argtypes = [
-                ctypes.c_int,
-                ctypes.c_char_p,
-                ctypes.c_int,
-                ctypes.c_char_p,
-                ctypes.c_uint,
-            ]
-            function.restype = ctypes.c_int
-            _renameat2 = function
-    _looked_up = True
-    return _renameat2
+    try:
+        linux_calls.renameat2(source.fd, name, target.fd, target_name, flags)
+    except OSError as error:
+        if error.errno in NO_SUCH_CALL:
+            return False
+        error.filename = target_name
+        raise
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from sessionstore.durable import paths
+from sessionstore.durable import commit_order, paths
 from sessionstore.storage.files.doctor import environment
 from sessionstore.storage.report import Diagnosis
 
@@ -18,5 +18,7 @@ def diagnose(root: str | os.PathLike[str]) -> Sequence[Diagnosis]:
 
     Raises:
         StorageError: the path is empty, or depends on a home directory that is not known.
+        ValueError: SESSIONSTORE_FLUSHES has a value that is not known.
     """
-    return environment.diagnose(paths.real(root, "diagnose"))
+    two_flushes = commit_order.wants_two("auto")
+    return environment.diagnose(paths.real(root, "diagnose"), two_flushes=two_flushes)

@@ -97,6 +97,8 @@ class StoreStats:
     """The last seven days; the last one is today so far."""
     largest: Sequence[SessionSize] = ()
     """The ten largest sessions, the largest first."""
+    flushes: str = ""
+    """How many flushes make a save durable here, and why: ``one flush: ext4, data=ordered``."""
     oldest_unfinished: Sequence[Unfinished] = ()
     """The ten ACTIVE or PAUSED sessions that started first; those without a readable time last."""
 
@@ -162,6 +164,7 @@ def _count_states(backend: Backend) -> StoreStats:
         interrupted=interrupted,
         resumable=resumable,
         damaged=damaged,
+        flushes=backend.flushes(),
         days=tuple(
             DayCount(day, started, 0)
             for day, started in zip(days, counts[len(statuses) :], strict=True)
@@ -263,6 +266,7 @@ class _SessionCounter:
     def result(self) -> StoreStats:
         return StoreStats(
             taken_at=clock.to_text(self._now),
+            flushes=self._backend.flushes(),
             by_status={str(status): self._statuses[status] for status in SessionStatus},
             days=tuple(DayCount(day, started, size) for day, (started, size) in self._days.items()),
             largest=tuple(item for *_, item in sorted(self._largest, reverse=True)),

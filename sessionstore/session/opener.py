@@ -270,6 +270,7 @@ def open_store(
     *,
     state_type: type[Any] | None = None,
     durability: Literal["power", "process"] = "power",
+    flushes: Literal["auto", "two"] = "auto",
     create: bool = True,
     keep_checkpoints: int | None = None,
     default: Default | None = None,
@@ -294,5 +295,7 @@ def open_store(
         import sessionstore.storage.files.leftovers  # noqa: F401
         from sessionstore.storage.files.backend import FilesBackend
 
-        root = FilesBackend(root, durability=durability, create=create, clock=clock)
+        root = FilesBackend(
+            root, durability=durability, flushes=flushes, create=create, clock=clock
+        )
     return SessionOpener(root, state_type, clock, keep_checkpoints, default)

@@ -282,6 +282,10 @@ class Backend(ABC):
             if not self.is_current(session_id, checkpoint_id)
         )
 
+    def flushes(self) -> str:
+        """Return how many flushes make a save durable, and why; "" where that is no question."""
+        return ""
+
     def diagnose(self) -> Sequence[Diagnosis]:
         """Test whether this place is fit for sessions; leave nothing behind."""
         return ()

@@ -34,6 +34,9 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
         state_type: the class of the states, a subclass of SessionState with typed data.
         durability: what a save that returned survives: a loss of ``"power"``, or only the death
             of the ``"process"``.
+        flushes: ``"auto"`` makes a save durable with one flush where the file system needs no
+            second one (ext4 with a journal, XFS); ``"two"`` always takes two, and so does
+            ``SESSIONSTORE_FLUSHES=two`` in the environment.
         create: whether to make the store if there is none; else that raises StorageError.
         keep_checkpoints: how many of its checkpoints a session keeps as it goes: the newest of the
             application's, and as many of the store's own (``before_resume``, ``last_save``). The
@@ -44,10 +47,11 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
             NotStorable. :func:`~sessionstore.plain` is one.
         clock: returns the current time as an aware datetime.
 
-    ``durability`` and ``create`` are for a directory: a backend has its own.
+    ``durability``, ``flushes`` and ``create`` are for a directory: a backend has its own.
 
     Raises:
         StorageError: the root is not a directory, is missing, or is a store of a newer format.
+        ValueError: an argument, or SESSIONSTORE_FLUSHES, has a value that is not known.
 
     Examples:
         >>> store = SessionStore("sessions")
@@ -63,6 +67,7 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
         root: str | os.PathLike[str] | Backend,
         *,
         durability: Literal["power", "process"] = ...,
+        flushes: Literal["auto", "two"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
         default: Callable[[Any], Any] | None = ...,
@@ -76,6 +81,7 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
         *,
         state_type: type[StateT],
         durability: Literal["power", "process"] = ...,
+        flushes: Literal["auto", "two"] = ...,
         create: bool = ...,
         keep_checkpoints: int | None = ...,
         default: Callable[[Any], Any] | None = ...,
@@ -88,6 +94,7 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
         *,
         state_type: type[Any] | None = None,
         durability: Literal["power", "process"] = "power",
+        flushes: Literal["auto", "two"] = "auto",
         create: bool = True,
         keep_checkpoints: int | None = None,
         default: Callable[[Any], Any] | None = None,
@@ -102,6 +109,7 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
             root,
             state_type=state_type,
             durability=durability,
+            flushes=flushes,
             create=create,
             keep_checkpoints=keep_checkpoints,
             default=default,

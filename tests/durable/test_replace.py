@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sessionstore import DurabilityUncertain, RevisionConflict, SessionStore, StorageError
-from sessionstore.durable import replace
+from sessionstore.durable import linux_calls, replace
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.replace import Displaced, Staged, Unseen
 from sessionstore.durable.version import Version
@@ -58,12 +58,15 @@ def test_an_exchange_hands_back_what_was_there(tmp_path: Path) -> None:
     assert Signature.of((tmp_path / "other").stat()) == one.signature
 
 
+def no_such_call(*_: object) -> None:
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
 @pytest.fixture(params=["exchange", "rename"])
 def swap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to swap a file in."""
     if request.param == "rename":
-        monkeypatch.setattr(replace, "_renameat2", None)
-        monkeypatch.setattr(replace, "_looked_up", True)
+        monkeypatch.setattr(linux_calls, "renameat2", no_such_call)
     return str(request.param)
 
 
@@ -325,6 +328,7 @@ may keep step, and then it is always the same one that fails."""
 @needs_linux("strace injects EIO")
 @needs_strace
 @pytest.mark.parametrize("first", [1, 2, 3])
+@pytest.mark.usefixtures("two_flushes")
 def test_a_failing_flush_changes_nothing_or_says_that_it_did(tmp_path: Path, first: int) -> None:
     new_session(tmp_path)
     counts = Counter[str]()
@@ -359,6 +363,7 @@ def test_a_create_whose_flush_fails_leaves_no_session(tmp_path: Path) -> None:
     pytest.fail(f"no flush failed where it should: {counts}")
 
 
+@pytest.mark.usefixtures("two_flushes")
 def test_a_failed_flush_is_never_repeated_on_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,6 +411,7 @@ def test_a_failing_flush_of_the_directory_leaves_the_state_visible_and_says_so(
 
 
 @pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.usefixtures("two_flushes")
 def test_only_power_mode_pays_for_flushes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Any
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.support.crash_calls import Call
+from tests.faults.support.crash_journal import JournaledDisk
 from tests.faults.support.crash_model import Disk, File, Folder
 from tests.faults.support.crash_record import (
     LIFE,
@@ -26,11 +27,17 @@ linux = needs_linux("strace records the system calls")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace records the calls")
 
 
-def crash(tmp_path: Path, durability: str, mutant: str, steps: str = LIFE) -> Enumeration:
+def crash(
+    tmp_path: Path,
+    durability: str,
+    mutant: str,
+    steps: str = LIFE,
+    kind: type[Disk] = Disk,
+) -> Enumeration:
     root = tmp_path / "store"
     calls = record(root, tmp_path / "trace", durability, mutant=mutant, steps=steps)
     assert sum(1 for call in calls if message(call)) == 2 * len(steps.split())
-    return enumerate_crashes(calls, root, power=durability == "power", real=root)
+    return enumerate_crashes(calls, root, power=durability == "power", real=root, kind=kind)
 
 
 @linux
@@ -119,6 +126,53 @@ def test_a_store_that_leaves_one_thing_out_is_caught(
         crash(tmp_path, durability, mutant, SHORT_LIFE)
 
 
+# --- with one flush ------------------------------------------------------------------------------
+
+
+@linux
+@needs_strace
+@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("steps", [LIFE, LIFE_WITHOUT_CHECKPOINTS], ids=["kept", "not kept"])
+def test_with_one_ordered_journal_one_flush_keeps_what_two_keep(
+    tmp_path: Path, durability: str, steps: str
+) -> None:
+    tried = crash(tmp_path, durability, "one flush", steps, JournaledDisk)
+    assert tried.crashes >= 100
+    tally("crash states", promise=2, cases=tried.crashes)
+
+
+@linux
+@needs_strace
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_with_one_flush_a_create_in_a_directory_of_the_application_is_atomic(
+    tmp_path: Path, durability: str
+) -> None:
+    steps = "mkdir create checkpoint complete delete mkdir create save"
+    tried = crash(tmp_path, durability, "one flush", steps, JournaledDisk)
+    assert tried.crashes >= 50
+    tally("crash states", promise=9, cases=tried.crashes)
+
+
+@linux
+@needs_strace
+@pytest.mark.parametrize(
+    ("mutant", "kind", "symptom"),
+    [
+        ("one flush, not written out", JournaledDisk, "state.json is neither"),
+        ("one flush, not waited for", JournaledDisk, "state.json is neither"),
+        ("one flush, but no flush", JournaledDisk, "the session is gone"),
+        ("one flush, checkpoint linked after the state", JournaledDisk, "refers to a checkpoint"),
+        # On a file system of which nothing is known but POSIX.
+        ("one flush", Disk, "state.json is neither"),
+    ],
+)
+def test_one_flush_that_leaves_something_out_or_is_not_enough_is_caught(
+    tmp_path: Path, mutant: str, kind: type[Disk], symptom: str
+) -> None:
+    with pytest.raises(Violation, match=symptom):
+        crash(tmp_path, "power", mutant, SHORT_LIFE, kind)
+
+
 # --- the model itself ----------------------------------------------------------------------------
 
 
@@ -156,6 +210,25 @@ def test_a_rename_within_a_directory_is_atomic_and_between_two_it_is_not() -> No
 
     assert after_rename(b"/r/b") == {("a",), ("b",)}
     assert after_rename(b"/r/d/b") == {("a",), ("d/b",), (), ("a", "d/b")}
+
+
+def test_in_a_journal_bytes_that_arrived_are_durable_with_any_later_name() -> None:
+    def contents(flags: str) -> list[set[bytes | None]]:
+        disk = JournaledDisk(Path("/r"))
+        disk.replay(Call("openat", (-1, b"/r/new", "O_WRONLY|O_CREAT", 384), 9))
+        disk.replay(Call("write", (9, b"ab", 2), 2))
+        disk.replay(Call("sync_file_range", (9, 0, 0, flags), 0))
+        disk.replay(Call("renameat2", (-1, b"/r/new", -1, b"/r/state", "0"), 0))
+        found: dict[str, set[bytes | None]] = {}
+        for world in disk.worlds(everything=True):
+            for path, _, data in world.entries():
+                found.setdefault(path, set()).add(data)
+        return [found["new"], found["state"]]
+
+    torn = {b"", b"a", b"\0b", b"\0\0", b"ab"}
+    waits = "SYNC_FILE_RANGE_WRITE|SYNC_FILE_RANGE_WAIT_AFTER"
+    assert contents(waits) == [torn, {b"ab"}]
+    assert contents("SYNC_FILE_RANGE_WRITE") == [torn, torn]
 
 
 def test_a_call_that_the_model_does_not_know_is_refused() -> None:

@@ -39,6 +39,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pread64": ("EIO",),
     "fsync": ("EIO", *_SPACE),
     "fdatasync": ("EIO", *_SPACE),
+    "sync_file_range": ("EIO", *_SPACE),
     "rename": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "renameat": ("EIO", *_SPACE, "EACCES", "EROFS"),
     "renameat2": ("EIO", *_SPACE, "EACCES", "EROFS"),
@@ -105,12 +106,20 @@ def may_be_passed_over(operation: str, call: Call) -> bool:
     return call.is_of_lock and call.name in ("write", "ftruncate")
 
 
+CASES = [(operation, "power") for operation in OPERATIONS]
+CASES += [
+    (operation, "power, one flush")
+    for operation in OPERATIONS
+    if SWEEP_ALL or operation in (*WHOLE, "recover")
+]
+
+
 @strace_only
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(("operation", "durability"), CASES)
 def test_a_call_that_fails_gives_a_typed_error_the_old_state_and_nothing_left(
-    server: Server, record: Record, operation: str
+    server: Server, record: Record, operation: str, durability: str
 ) -> None:
-    whole = record(operation)
+    whole = record(operation, durability=durability)
     log, wanted = whole.log, whole.wanted
     of_index = index_calls(whole.calls)
     assert bool(of_index) == is_indexed(operation)
@@ -121,7 +130,7 @@ def test_a_call_that_fails_gives_a_typed_error_the_old_state_and_nothing_left(
     for call, answer in planned(operation, whole.root, whole.calls):
         tried += 1
         root = whole.place / str(tried)
-        with server.worker(operation, root) as worker:
+        with server.worker(operation, root, durability) as worker:
             before = Stored.under(root)
             with traced(worker.pid, log, f"{call.name}:error={answer}:when={call.nth}"):
                 result = worker.ask("go")
@@ -197,11 +206,14 @@ def given_back(active: dict[str, Any]) -> dict[str, Any]:
 
 def check_not_flushed_again(call: Call, log: Path) -> None:
     """A failed flush may have marked the pages clean: a second one would prove nothing."""
-    if call.name != "fsync" or call.is_of_directory:
+    if call.name not in _FLUSHES or call.is_of_directory:
         return
-    flushed = [seen.text.partition(")")[0] for seen in read_calls(log) if seen.name == "fsync"]
-    failed = flushed[call.nth - 1]
-    assert flushed.count(failed) == 1, f"flushed again: {flushed}"
+    flushed = [seen for seen in read_calls(log) if seen.name in _FLUSHES]
+    (failed,) = (seen.file for seen in flushed if "(INJECTED)" in seen.text)
+    assert [seen.file for seen in flushed].count(failed) == 1, f"flushed again: {flushed}"
+
+
+_FLUSHES = "fsync", "sync_file_range"
 
 
 def check_nothing_left(

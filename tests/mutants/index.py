@@ -29,10 +29,10 @@ MUTANTS = (
                 "            if checkpoint_id is None:\n",
             ),
             (
-                "            if self._power:\n                try:\n",
+                "            if self._power or staged.is_carried:\n                try:\n",
                 (
                     "            self._name_live()\n"
-                    "            if self._power:\n                try:\n"
+                    "            if self._power or staged.is_carried:\n                try:\n"
                 ),
             ),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants import (
     claims,
     data,
+    flushes,
     index,
     index_queries,
     journals,
@@ -18,6 +19,7 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *saves.MUTANTS,
+    *flushes.MUTANTS,
     *claims.MUTANTS,
     *liveness.MUTANTS,
     *data.MUTANTS,

@@ -27,11 +27,11 @@ MUTANTS = (
         "storage/files/claim.py",
         (
             (
-                "                with self._kept(directory, staged, payload, checkpoint_id):\n"
+                "                with self._kept(staged, payload, checkpoint_id):\n"
                 "                    self._swap(directory, staged, revision)\n",
                 "                self._swap(directory, staged, revision)\n"
                 "                staged.name = STATE\n"
-                "                with self._kept(directory, staged, payload, checkpoint_id):\n"
+                "                with self._kept(staged, payload, checkpoint_id):\n"
                 "                    pass\n",
             ),
         ),
@@ -44,8 +44,8 @@ MUTANTS = (
         "durable/replace.py",
         (
             (
-                "            if flush_file:\n                flush(fd)\n",
-                "            if flush_file is None:\n                flush(fd)\n",
+                "            if flush_file:\n                write_out(fd)",
+                "            if flush_file is None:\n                write_out(fd)",
             ),
         ),
         "tests/durable/test_replace.py::test_only_power_mode_pays_for_flushes[power]",
@@ -93,11 +93,13 @@ MUTANTS = (
     Mutant(
         "the checkpoint's name is not flushed before the state",
         2,
-        "storage/files/claim.py",
+        "storage/files/checkpoint_file.py",
         (
             (
-                "                    checkpoints.flush()\n                    yield\n",
-                "                    yield\n                    checkpoints.flush()\n",
+                "                    staged.flush_names(checkpoints)\n                yield\n",
+                "                    pass\n"
+                "                yield\n"
+                "                checkpoints.flush()\n",
             ),
         ),
         "tests/mutants/test_gaps.py::"

@@ -139,6 +139,7 @@ def test_a_session_that_ended_between_scan_and_claim_is_not_marked(tmp_path: Pat
 
 @needs_linux("swaps by exchange")
 @pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.usefixtures("two_flushes")
 def test_a_checkpoint_is_durable_before_a_state_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Literal["power", "process"]
 ) -> None:

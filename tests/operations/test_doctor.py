@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from sessionstore import Diagnosis, SessionStore, diagnose
-from sessionstore.durable import directory, mounts, replace
+from sessionstore.durable import commit_order, directory, mounts, replace
+from sessionstore.durable.commit_order import CommitOrder
 from sessionstore.storage.files.doctor import session_trial, trials
 from sessionstore.storage.files.doctor.environment import _more_descriptors
 from sessionstore.storage.files.doctor.environment import diagnose as environment_diagnose
@@ -30,9 +31,9 @@ from tests.support.cli import HOSTILE, acting, environment, hashes, invoke, put,
 from tests.support.processes import DEADLINE, needs_linux, needs_root
 
 CHECKS = [
-    "directory", "permissions", "links", "format", "file system", "writing", "flush", "exchange",
-    "hard links", "locks", "sessions", "its clock", "database", "free space", "inodes", "clock",
-    "descriptors",
+    "directory", "permissions", "links", "format", "file system", "durable save", "writing",
+    "flush", "exchange", "hard links", "locks", "sessions", "its clock", "database", "free space",
+    "inodes", "clock", "descriptors",
 ]  # fmt: skip
 
 
@@ -442,3 +443,19 @@ def test_the_trial_directory_is_private(tmp_path: Path) -> None:
     with trials._scratch(str(tmp_path)) as path:
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
     assert everything(tmp_path) == []
+
+
+def test_it_names_the_order_of_flushes_and_warns_of_a_mount_without_barriers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(order: CommitOrder) -> Diagnosis:
+        monkeypatch.setattr(commit_order, "of", lambda _: order)
+        return by_check(diagnose(tmp_path))["durable save"]
+
+    found = told(CommitOrder(True, "ext4, data=ordered"))
+    assert (found.fitness, found.detail) == ("ok", "one flush: ext4, data=ordered")
+    found = told(CommitOrder(False, "ext4 without barriers", loses_power=True))
+    assert found.fitness == "warn"
+    assert "barriers" in found.advice
+    monkeypatch.setenv("SESSIONSTORE_FLUSHES", "two")
+    assert "SESSIONSTORE_FLUSHES" in told(CommitOrder(True, "ext4, data=ordered")).detail

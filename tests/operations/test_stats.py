@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore import AsyncSessionStore, SessionStore
+from sessionstore import AsyncSessionStore, MemoryBackend, SessionStore
 from tests.support.cli import GONE, hashes, invoke, on_terminal, put, state
 
 NOW = datetime(2026, 3, 10, 0, 30, tzinfo=UTC)
@@ -154,3 +154,25 @@ def test_long_counting_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
     for number in range(60):
         put(tmp_path, f"s{number}")
     assert "counting" in on_terminal("--root", str(tmp_path), "stats", "-o", "json")
+
+
+def test_it_says_how_many_flushes_a_durable_save_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SessionStore(tmp_path)
+    store.create("goal").complete()
+    assert store.stats().flushes == store.stats(sizes=False).flushes
+    assert store.stats().flushes.startswith(("one flush: ", "two flushes: "))
+    monkeypatch.setenv("SESSIONSTORE_FLUSHES", "two")
+    told = "two flushes: SESSIONSTORE_FLUSHES is 'two'"
+    assert json.loads(invoke(tmp_path, "stats", "-o", "json").stdout)["flushes"] == told
+    assert told in invoke(tmp_path, "stats").stdout
+    monkeypatch.setenv("SESSIONSTORE_FLUSHES", "one")
+    for command in ("stats", "doctor", "recover"):
+        refused = invoke(tmp_path, command)
+        assert refused.exit_code == 2
+        assert "SESSIONSTORE_FLUSHES is 'auto' or 'two', not 'one'" in refused.stderr
+
+
+def test_a_store_in_memory_takes_none() -> None:
+    assert SessionStore(MemoryBackend()).stats().flushes == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from sessionstore import FilesBackend, MemoryBackend, SessionStore
 from sessionstore.durable import directory as directory_
+from sessionstore.durable import linux_calls
 from sessionstore.durable import replace as durable
 from sessionstore.testing import BackendContract, Harness
 
@@ -128,13 +130,16 @@ class TestFilesProcess(Files, BackendContract[FilesBackend]):
         assert self.shares_bytes(backend)
 
 
+def no_such_call(*_: object) -> None:
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
 class TestFilesWithoutExchange(Files, BackendContract[FilesBackend]):
     """A system whose file system, or kernel, has no renameat2."""
 
     @pytest.fixture
     def backend(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> FilesBackend:
-        monkeypatch.setattr(durable, "_looked_up", True)
-        monkeypatch.setattr(durable, "_renameat2", None)
+        monkeypatch.setattr(linux_calls, "renameat2", no_such_call)
         return FilesBackend(root)
 
     def test_nothing_is_exchanged(self, backend: FilesBackend, root: Path) -> None:

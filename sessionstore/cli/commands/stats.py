@@ -135,6 +135,10 @@ def _write_sizes(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
         Column("DAY (UTC)"), Column("STARTED", is_number=True), Column("SIZE NOW", is_number=True),
     ]  # fmt: skip
     write_table(columns, rows, colored=colored)
+    if found.flushes:
+        streams.write("\n")
+        rows = [["durable after", found.flushes]]
+        write_table([Column("SAVES"), Column("FLUSHES")], rows, colored=colored)
     if found.largest:
         streams.write("\n")
         rows = [

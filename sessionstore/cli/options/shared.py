@@ -68,6 +68,12 @@ class Settings:
         """Return the root; without one the command was called wrongly."""
         if not self.root:
             raise click.UsageError("no store was named: pass --root DIR, or set SESSIONSTORE_ROOT")
+        from sessionstore.durable import commit_order
+
+        try:
+            commit_order.wants_two("auto")  # else who opens the store looks at the environment
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
         return self.root
 
     def now(self) -> datetime:

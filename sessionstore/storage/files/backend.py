@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sessionstore import clock
-from sessionstore.durable import paths
+from sessionstore.durable import commit_order, paths
+from sessionstore.durable.directory import Directory
 from sessionstore.durable.version import Version
 from sessionstore.errors import (
     SessionClaimed,
@@ -52,6 +53,7 @@ _BUILDING = 2.0
 """Seconds that a create waits for another create or delete of the same id."""
 
 Durability = Literal["power", "process"]
+Flushes = Literal["auto", "two"]
 
 
 class FilesBackend(FilesReader):
@@ -61,6 +63,8 @@ class FilesBackend(FilesReader):
         root: the directory; made with the first write if ``create`` is true.
         durability: what a save that returned survives: a loss of ``"power"``, or only the
             death of the ``"process"``. Checkpoints survive both.
+        flushes: ``"auto"`` makes a save durable with one flush where the file system needs no
+            second one; ``"two"`` always takes two.
         create: whether to make a store if there is none.
         clock: returns the current time, aware.
 
@@ -74,12 +78,15 @@ class FilesBackend(FilesReader):
         root: str | os.PathLike[str],
         *,
         durability: Durability = "power",
+        flushes: Flushes = "auto",
         create: bool = True,
         clock: clock.Clock = clock.utc_now,
     ) -> None:
         if durability not in ("power", "process"):
             raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
         super().__init__(Layout(paths.real(root, "open the store")))
+        self._flushes: Flushes = flushes
+        self._two_flushes = commit_order.wants_two(flushes)
         self.clock = clock
         self._power = durability == "power"
         self._create = create
@@ -101,7 +108,13 @@ class FilesBackend(FilesReader):
 
     def __reduce__(self) -> tuple[Callable[[str], FilesBackend], tuple[str]]:
         durability: Durability = "power" if self._power else "process"
-        make = partial(type(self), durability=durability, create=self._create, clock=self.clock)
+        make = partial(
+            type(self),
+            durability=durability,
+            flushes=self._flushes,
+            create=self._create,
+            clock=self.clock,
+        )
         return make, (self._layout.root,)
 
     def lock_is_proof(self, owner: SessionOwner) -> bool:
@@ -278,6 +291,7 @@ class FilesBackend(FilesReader):
             lock,
             identity,
             power=self._power,
+            two_flushes=self._two_flushes,
             copies=self._copies,
             clock=self.clock,
             released=self._index.fold_released,
@@ -309,7 +323,12 @@ class FilesBackend(FilesReader):
             raise
         try:
             built = build_session(
-                self._layout, session_id, payload, power=self._power, journals=journals
+                self._layout,
+                session_id,
+                payload,
+                power=self._power,
+                two_flushes=self._two_flushes,
+                journals=journals,
             )
         except BaseException:
             if not self.exists(session_id):
@@ -391,7 +410,14 @@ class FilesBackend(FilesReader):
             environment,  # rarely needed, and slow to import
         )
 
-        return environment.diagnose(self._layout.root, self.clock)
+        return environment.diagnose(self._layout.root, self.clock, two_flushes=self._two_flushes)
+
+    def flushes(self) -> str:
+        try:
+            with Directory(self._layout.root, two_flushes=self._two_flushes) as root:
+                return str(root.commit_order)
+        except OSError:
+            return ""
 
     # --- cleaning up -----------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from sessionstore.clock import Clock
 from sessionstore.durable import replace
-from sessionstore.durable.directory import Directory, Signature, flush
+from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.version import Version
 from sessionstore.errors import (
     ClaimLost,
@@ -23,8 +23,7 @@ from sessionstore.model.ids import random_hex
 from sessionstore.model.journal import JournalRecord, Position, Rewind
 from sessionstore.model.stored import Stored
 from sessionstore.storage.claim import Claim
-from sessionstore.storage.files import cancel_request, quarantine, state_file
-from sessionstore.storage.files.checkpoint_file import linked, opened_checkpoints
+from sessionstore.storage.files import cancel_request, checkpoint_file, quarantine, state_file
 from sessionstore.storage.files.claimed_directory import ClaimedDirectory, Use
 from sessionstore.storage.files.index import live_names
 from sessionstore.storage.files.journal_file import JournalFile, opened_journals
@@ -49,6 +48,7 @@ class FilesClaim(Claim):
         identity: tuple[int, int],
         *,
         power: bool,
+        two_flushes: str = "",
         copies: bool,
         clock: Clock,
         released: Callable[[str, str], None],
@@ -62,7 +62,13 @@ class FilesClaim(Claim):
         self._request = layout.request(session_id, str(lock.holder.token))
         self._lock = lock
         self._claimed = ClaimedDirectory(
-            session_id, self._path, identity, lock, state, in_order=in_order
+            session_id,
+            self._path,
+            identity,
+            lock,
+            state,
+            in_order=in_order,
+            two_flushes=two_flushes,
         )
         self._power = power
         self._copies = copies
@@ -121,12 +127,15 @@ class FilesClaim(Claim):
             else:
                 self._anchor(directory)
                 staged = replace.Staged(directory, payload, flush_file=True)
-                with self._kept(directory, staged, payload, checkpoint_id):
+                with self._kept(staged, payload, checkpoint_id):
                     self._swap(directory, staged, revision)
             self._remove_unmet_request()
-            if self._power:
+            if self._power or staged.is_carried:
                 try:
-                    directory.flush()
+                    if staged.is_carried:
+                        replace.flush_carrying(directory, directory, STATE)
+                    else:
+                        directory.flush()
                 except OSError as error:
                     raise DurabilityUncertain(self.session_id, revision, error) from error
 
@@ -180,28 +189,16 @@ class FilesClaim(Claim):
             raise
         self._claimed.state = staged.version
 
-    @contextmanager
     def _kept(
-        self, directory: Directory, staged: replace.Staged, payload: bytes, checkpoint_id: str
-    ) -> Iterator[None]:
-        """Keep the staged bytes as a checkpoint too, unless the block fails to swap them in."""
-        name = f"{checkpoint_id}.json"
-        try:
-            with opened_checkpoints(directory) as checkpoints:
-                try:
-                    if self._copies or not linked(directory, staged.name, checkpoints, name):
-                        replace.write_new(checkpoints, name, payload, flush_file=True)
-                    # Durable before a state that refers to it can be seen.
-                    checkpoints.flush()
-                    yield
-                except BaseException:
-                    if self._claimed.state != staged.version:
-                        with suppress(OSError):
-                            checkpoints.unlink(name)
-                    raise
-        except BaseException:
-            staged.discard()
-            raise
+        self, staged: replace.Staged, payload: bytes, checkpoint_id: str
+    ) -> AbstractContextManager[None]:
+        return checkpoint_file.kept(
+            staged,
+            payload,
+            f"{checkpoint_id}.json",
+            copies=self._copies,
+            is_swapped_in=lambda: self._claimed.state == staged.version,
+        )
 
     def took_effect(self, revision: int) -> bool:
         if self._attempted is None or self._attempted[0] != revision:
@@ -235,7 +232,9 @@ class FilesClaim(Claim):
                 self._write_missing(directory, payload)
                 return ""
             with aside as target:
-                if stat.S_ISREG(status.st_mode) and linked(directory, STATE, target, STATE):
+                if stat.S_ISREG(status.st_mode) and checkpoint_file.linked(
+                    directory, STATE, target, STATE
+                ):
                     target.flush()
                     if self._claimed.state is None:
                         self._claimed.state = Version.unread(Signature.of(status))
@@ -273,13 +272,10 @@ class FilesClaim(Claim):
         with self.opened("checkpoint") as directory:
             self._claimed.check_state(directory, None)
             self._anchor(directory)
-            with opened_checkpoints(directory) as checkpoints:
-                fd = directory.open(STATE, os.O_RDONLY)
-                try:
-                    flush(fd)  # in process mode, or by somebody else, it was not flushed
-                finally:
-                    os.close(fd)
-                if self._copies or not linked(directory, STATE, checkpoints, name):
+            with checkpoint_file.opened_checkpoints(directory) as checkpoints:
+                # In process mode, or by somebody else, it was not flushed.
+                replace.flush_file(directory, STATE)
+                if self._copies or not checkpoint_file.linked(directory, STATE, checkpoints, name):
                     payload, _ = state_file.read(directory, STATE, self.session_id)
                     replace.write_new(checkpoints, name, payload, flush_file=True)
                 checkpoints.flush()
@@ -308,7 +304,7 @@ class FilesClaim(Claim):
         A checkpoint survives a power loss in process mode too, but there nothing has flushed
         the names above it yet.
         """
-        if not self._anchored:
+        if not self._anchored and not directory.commit_order.is_one:  # its commit carries them
             directory.flush()
             with Directory(self._layout.sessions) as parent:
                 parent.flush()

@@ -33,6 +33,7 @@ class ClaimedDirectory:
         state: Version | None,
         *,
         in_order: bool,
+        two_flushes: str,
     ) -> None:
         self.path: str = path
         self.is_in_order: bool = in_order
@@ -42,6 +43,7 @@ class ClaimedDirectory:
         self._session_id = session_id
         self._identity = identity
         self._lock = lock
+        self._two_flushes = two_flushes
         self._directory: Directory | None = None
 
     def opened(self, action: str, *, checks_lock: bool = True) -> Use:
@@ -84,7 +86,7 @@ class ClaimedDirectory:
                 status = os.lstat(self.path)
                 identity = (status.st_dev, status.st_ino)
             else:
-                self._directory = Directory(self.path)
+                self._directory = Directory(self.path, two_flushes=self._two_flushes)
                 identity = self._directory.identity()
         except (FileNotFoundError, NotADirectoryError):
             raise ClaimLost(self._session_id, "its directory is gone") from None

@@ -38,9 +38,17 @@ class Built(NamedTuple):
 
 
 def build_session(
-    layout: Layout, session_id: str, payload: bytes, *, power: bool, journals: Journals = NONE
+    layout: Layout,
+    session_id: str,
+    payload: bytes,
+    *,
+    power: bool,
+    two_flushes: str = "",
+    journals: Journals = NONE,
 ) -> Built:
     """Create a session whose lock is held; with ``power`` it survives a power loss.
+
+    ``two_flushes`` says why a save takes two of them, as for a Directory.
 
     Raises:
         SessionExists: there is one with this id, which stays unchanged.
@@ -49,11 +57,11 @@ def build_session(
     new = _NewSession(layout, session_id, power=power)
     with (
         storage_errors("create", layout.session(session_id)),
-        Directory(layout.sessions) as sessions,
+        Directory(layout.sessions, two_flushes=two_flushes) as sessions,
         opened_trash(layout) as trash,
     ):
         try:
-            new.build(trash, payload, journals)
+            new.build(trash, payload, journals, is_carried=power and sessions.commit_order.is_one)
             return new.move_in(trash, sessions)
         except BaseException as error:
             new.undo(trash, sessions)
@@ -74,20 +82,30 @@ class _NewSession:
         """Of the directory that was built."""
         self._written: Version | None = None
         self._has_journals = False
+        self._is_carried = False
+        """Whether what was built is not flushed yet: the move of its directory carries it."""
 
-    def build(self, trash: Directory, payload: bytes, journals: Journals) -> None:
-        """Build it aside, complete."""
+    def build(
+        self, trash: Directory, payload: bytes, journals: Journals, *, is_carried: bool
+    ) -> None:
+        """Build it aside, complete.
+
+        With ``is_carried`` the flush of sessions/ makes it durable, once it was moved in.
+        """
+        self._is_carried = is_carried
         trash.make_directory(self._aside)
         with Directory(self._aside, trash) as directory:
             self._identity = directory.identity()
             directory.make_directory("checkpoints")
-            self._written = replace.write_file(directory, STATE, payload, flush_file=self._power)
+            self._written = replace.write_file(
+                directory, STATE, payload, flush_file=self._power, is_carried=is_carried
+            )
             if journals:
                 from sessionstore.storage.files import journal_copy  # only a fork needs it
 
                 journal_copy.write(directory, journals)
                 self._has_journals = True
-            if self._power:
+            if self._power and not is_carried:
                 directory.flush()
 
     def move_in(self, trash: Directory, sessions: Directory) -> Built:
@@ -108,7 +126,10 @@ class _NewSession:
             with Directory(self._id, sessions) as directory:
                 self._move_into(directory, trash, sessions, token)
                 return Built(directory.identity(), self._written, token)
-        if self._power:
+        if self._is_carried:
+            with Directory(self._id, sessions) as directory:
+                replace.flush_carrying(sessions, directory, STATE)
+        elif self._power:
             sessions.flush()
         return Built(self._identity, self._written, token if is_live else None)
 
@@ -121,6 +142,9 @@ class _NewSession:
         """
         if state_file.holds_session(directory.path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._id)
+        if self._is_carried:  # only its directory carries a file, and that one stays behind
+            with Directory(self._aside, trash) as aside:
+                replace.flush_file(aside, STATE)
         # It may belong to another user, who alone can change it: a check of the store says so.
         with suppress(OSError):
             sessions.settle(self._id)

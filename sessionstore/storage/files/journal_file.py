@@ -69,10 +69,13 @@ class JournalFile(JournalAppender):
         self._directory = journals.path
         # A state says where it ends only once the names of the file were flushed.
         self._is_anchored = saved.number > 0
+        self._one_flush = journals.commit_order.carries_names
+        self._is_carried = self._one_flush
+        """Whether the flush of the first append carries the names of the file, too."""
         file = self._locked_file(journals)
         try:
             self._appended = self._find_end(file, saved)
-            if power:
+            if power and not self._is_carried:
                 self._anchor()
         except BaseException:
             file.close()
@@ -97,7 +100,7 @@ class JournalFile(JournalAppender):
         with storage_errors("append to", self.path):
             self._check(cancellable)
             self._renew_if_failed()
-            if self._power:
+            if self._power and not self._is_carried:
                 self._anchor()
             self._require_as_left()
             lines, end = self._compose(items, key, at)
@@ -149,6 +152,8 @@ class JournalFile(JournalAppender):
         except FlushFailed as failed:
             error = failed.error
             raise DurabilityUncertain(self.session_id, None, error, self.name) from error
+        if self._is_carried and appended is not None:
+            self._is_anchored = True
 
     def close(self) -> None:
         """Give the journal back. Safe to call twice."""
@@ -162,7 +167,10 @@ class JournalFile(JournalAppender):
         Another holder may have made them, and died before it flushed them, or flushes nothing.
         """
         if not self._is_anchored:
-            for path in (self._directory, os.path.dirname(self._directory)):
+            places = [self._directory]
+            if not self._one_flush:  # else it carries what was made before
+                places.append(os.path.dirname(self._directory))
+            for path in places:
                 with Directory(path) as directory:
                     directory.flush()
             self._is_anchored = True
@@ -269,7 +277,8 @@ class JournalFile(JournalAppender):
             with suppress(OSError):
                 journals.unlink(name)
             raise
-        self._is_anchored = False
+        # A rename carries nothing: its name is flushed before anything relies on it.
+        self._is_anchored = self._is_carried = False
 
 
 @contextmanager

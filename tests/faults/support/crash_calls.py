@@ -10,7 +10,7 @@ from pathlib import Path
 
 CALLS = (
     "openat,open,creat,close,dup,dup2,dup3,lseek,write,pwrite64,writev,pwritev,pwritev2,"
-    "truncate,ftruncate,fallocate,copy_file_range,sendfile,fsync,fdatasync,sync,syncfs,"
+    "truncate,ftruncate,fallocate,copy_file_range,sendfile,fsync,fdatasync,sync_file_range,sync,syncfs,"
     "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,symlink,symlinkat"
 )
 """What strace has to record."""

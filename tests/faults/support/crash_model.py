@@ -265,6 +265,9 @@ class Disk:
 
     _do_fdatasync = _do_fsync
 
+    def _do_sync_file_range(self, _: int, fd: int, *arguments: object) -> None:
+        """Change nothing: POSIX knows no such call, and Linux alone promises nothing of it."""
+
     def _do_mkdirat(self, _: int, at: int, name: bytes, *__: object) -> None:
         if (place := self._find(at, name)) and place[1] != ".":
             place[0].set({place[1]: Folder()})
@@ -333,18 +336,24 @@ class Disk:
             return
         options: list[bytes] | list[Names]
         if isinstance(inode, File):
-            options = inode.options()
+            options = self._contents(inode)
             if not everything and len(options) > 2 and not inode.in_place:
                 self._turn += 1  # one of the ways to be damaged: all are damage alike
                 options = [options[0], options[1 + self._turn % (len(options) - 2)], options[-1]]
         elif everything:
-            options = [names for group in inode.options(is_aside) for names in group]
+            options = [names for group in self._listings(inode) for names in group]
         else:
-            options = [self._one_of(group) for group in inode.options(is_aside)]
+            options = [self._one_of(group) for group in self._listings(inode)]
         if aside and not everything:
             options = [self._one_of(options)]  # type: ignore[arg-type]  # one or other
         for option in options:
             yield from self._choose({**chosen, inode.number: option}, everything=everything)
+
+    def _contents(self, file: File) -> list[bytes]:
+        return file.options()
+
+    def _listings(self, folder: Folder) -> list[list[Names]]:
+        return folder.options(is_aside)
 
     def _one_of(self, options: list[Names]) -> Names:
         self._turn += 1

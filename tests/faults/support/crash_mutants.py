@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Callable
 from typing import Any
 
-from sessionstore.durable import append, replace
+from sessionstore.durable import append, linux_calls, replace
 from sessionstore.durable import directory as directory_
 from sessionstore.durable.directory import Directory, Signature
 from sessionstore.durable.version import Version
-from sessionstore.storage.files import claim, create, state_file
+from sessionstore.storage.files import checkpoint_file, claim, create, state_file
 from sessionstore.storage.files.create import Built
 from sessionstore.storage.files.journal_file import JournalFile
 from sessionstore.storage.files.layout import Layout
 from sessionstore.storage.journal import NONE, Journals
+from tests.faults.support.operations import force_one_flush
 
 # Each of these changes the package in this process for good: it runs in a child.
 
@@ -33,7 +35,7 @@ def no_file_flush() -> None:
 
 
 def no_directory_flush() -> None:
-    Directory.flush = lambda self: None  # type: ignore[method-assign]
+    Directory.flush = lambda self: True  # type: ignore[method-assign]
 
 
 def checkpoint_after_state() -> None:
@@ -74,7 +76,7 @@ def delete_without_flush() -> None:
     real = claim.FilesClaim.delete
 
     def delete(self: Any) -> None:
-        flush, Directory.flush = Directory.flush, lambda self: None  # type: ignore[method-assign]
+        flush, Directory.flush = Directory.flush, lambda self: True  # type: ignore[method-assign]
         try:
             real(self)
         finally:
@@ -85,9 +87,15 @@ def delete_without_flush() -> None:
 
 def create_in_place() -> None:
     def build(
-        layout: Layout, session_id: str, payload: bytes, *, power: bool, journals: Journals = NONE
+        layout: Layout,
+        session_id: str,
+        payload: bytes,
+        *,
+        power: bool,
+        two_flushes: str = "",
+        journals: Journals = NONE,
     ) -> Built:
-        del power, journals
+        del power, two_flushes, journals
         with Directory(layout.sessions) as sessions:
             sessions.make_directory(session_id)
             sessions.flush()
@@ -122,9 +130,8 @@ def no_anchor() -> None:
 def checkpoint_name_not_flushed() -> None:
     real = Directory.flush
 
-    def flush(self: Directory) -> None:
-        if os.path.basename(self.path) != "checkpoints":
-            real(self)
+    def flush(self: Directory) -> bool:
+        return os.path.basename(self.path) == "checkpoints" or real(self)
 
     Directory.flush = flush  # type: ignore[method-assign]
 
@@ -142,7 +149,11 @@ def checkpoint_bytes_not_flushed() -> None:
 
 def plain_rename() -> None:
     """Not a mutant: what happens where the file system has no exchange."""
-    replace._renameat2, replace._looked_up = None, True
+
+    def renameat2(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    linux_calls.renameat2 = renameat2  # type: ignore[assignment]
 
 
 def copies() -> None:
@@ -151,7 +162,7 @@ def copies() -> None:
     def linked(*_: object) -> bool:
         return False
 
-    claim.linked = linked  # type: ignore[attr-defined, assignment]
+    checkpoint_file.linked = linked  # type: ignore[assignment]
 
 
 def journal_not_flushed() -> None:
@@ -160,6 +171,26 @@ def journal_not_flushed() -> None:
 
 def journal_names_not_flushed() -> None:
     JournalFile._anchor = lambda self: None  # type: ignore[method-assign]
+
+
+def not_written_out() -> None:
+    force_one_flush()
+    replace.write_out = lambda fd: None
+
+
+def not_waited_for() -> None:
+    force_one_flush()
+    linux_calls.WRITE_AND_WAIT = 2  # SYNC_FILE_RANGE_WRITE alone
+
+
+def one_flush_but_the_last() -> None:
+    force_one_flush()
+    no_directory_flush()
+
+
+def one_flush_and_the_checkpoint_after() -> None:
+    force_one_flush()
+    checkpoint_after_state()
 
 
 def nothing() -> None:
@@ -181,6 +212,11 @@ MUTANTS: dict[str, Callable[[], None]] = {
     "checkpoint without an anchor": no_anchor,
     "checkpoint name not flushed": checkpoint_name_not_flushed,
     "checkpoint bytes not flushed": checkpoint_bytes_not_flushed,
+    "one flush": force_one_flush,
+    "one flush, not written out": not_written_out,
+    "one flush, not waited for": not_waited_for,
+    "one flush, but no flush": one_flush_but_the_last,
+    "one flush, checkpoint linked after the state": one_flush_and_the_checkpoint_after,
     "journal not flushed": journal_not_flushed,
     "journal names not flushed": journal_names_not_flushed,
 }

@@ -355,7 +355,12 @@ class Enumeration:
 
 
 def enumerate_crashes(
-    calls: list[crash_calls.Call], root: Path, *, power: bool, real: Path | None = None
+    calls: list[crash_calls.Call],
+    root: Path,
+    *,
+    power: bool,
+    real: Path | None = None,
+    kind: type[crash_model.Disk] = crash_model.Disk,
 ) -> Enumeration:
     """Look at every tree that a power cut may leave at any point.
 
@@ -368,7 +373,7 @@ def enumerate_crashes(
         if (said := message(call)) and "done" in said
     ]
     ever = {item for moment in done for item in moment.checkpoints.items()}
-    disk = crash_model.Disk(root)
+    disk = kind(root)
     before = after = Moment()
     upcoming = iter(done)
     tried = Enumeration()

@@ -15,21 +15,32 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sessionstore import Session, SessionState, SessionStore, SessionStoreError
+from sessionstore.durable import commit_order
 from tests.support.children import say
 from tests.support.index import QUERIES, check_query
 
 SESSION = "s1"
 
 
+def force_one_flush() -> None:
+    """Have this process take one flush everywhere: the order of its calls is what is tested."""
+    order = commit_order.CommitOrder(True, "forced by a test")
+    setattr(commit_order, "of", lambda fd: order)  # noqa: B010 - for good, in a forked child
+
+
 class Stage:
     """A store that was prepared for one operation, and the session if it is held."""
 
-    def __init__(self, root: str, durability: Literal["power", "process"]) -> None:
+    def __init__(self, root: str, durability: str) -> None:
+        """Prepare ``root`` for a durability; ``"power, one flush"`` is one of them."""
+        mode, _, order = durability.partition(", ")
         self.root = Path(root)
-        self.durability = durability
+        self.durability: Any = mode
+        if order:
+            force_one_flush()
         self.session: Session[SessionState] | None = None
         self._keep: int | None = None
         self.store = self.open()
@@ -328,7 +339,7 @@ def work(
     operations: Operations,
     do: str,
     root: str,
-    durability: Literal["power", "process"],
+    durability: str,
     short: tuple[int, str] | None = None,
 ) -> None:
     """Prepare for an operation, perform it once told to, and answer questions about it."""

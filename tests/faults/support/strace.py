@@ -82,8 +82,14 @@ class Call:
     @property
     def is_of_directory(self) -> bool:
         """Whether it flushes a directory, as its path tells."""
-        path = self.text.partition("<")[2].partition(">")[0]
-        return self.name == "fsync" and not (path.endswith(".json") or ".new-" in path[-21:])
+        return self.name == "fsync" and not (
+            self.file.endswith(".json") or ".new-" in self.file[-21:]
+        )
+
+    @property
+    def file(self) -> str:
+        """The path of the open file that it is made on."""
+        return self.text.partition("<")[2].partition(">")[0]
 
     @property
     def is_answer(self) -> bool:

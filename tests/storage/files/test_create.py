@@ -258,6 +258,7 @@ def test_of_two_creates_in_one_directory_exactly_one_wins(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3, 4])
+@pytest.mark.usefixtures("two_flushes")
 def test_a_create_that_fails_leaves_no_session_and_the_files(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
 ) -> None:

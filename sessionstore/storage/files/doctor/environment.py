@@ -42,8 +42,13 @@ _NEVER_SET = 2025
 """A clock before this year was never set: this software is younger."""
 
 
-def diagnose(root: str, now: clock.Clock = clock.utc_now) -> Sequence[Diagnosis]:
-    """Return the result of each test in ``root``; leave nothing there."""
+def diagnose(
+    root: str, now: clock.Clock = clock.utc_now, *, two_flushes: str = ""
+) -> Sequence[Diagnosis]:
+    """Return the result of each test in ``root``; leave nothing there.
+
+    ``two_flushes`` says why a save takes two of them, as for a Directory.
+    """
     layout = Layout(root)
     found = [_directory(layout)]
     if found[0].fitness is FAIL:
@@ -51,6 +56,7 @@ def diagnose(root: str, now: clock.Clock = clock.utc_now) -> Sequence[Diagnosis]
     found += [_guarded("permissions", permissions.diagnose, layout), _links(layout)]
     found += [_format(layout)]
     found += [_guarded("file system", _file_system, layout)]
+    found += [_guarded("durable save", lambda where: _flushes(where, two_flushes), layout)]
     found += trials.run(layout.root, now)
     found += [
         _guarded("free space", _space, layout),
@@ -136,6 +142,19 @@ def _file_system(layout: Layout) -> Diagnosis:
         f"{name}, which is not known to be local: locks may not be seen by other hosts",
         "use the store from one host only, or choose a local disk",
     )
+
+
+def _flushes(layout: Layout, two_flushes: str) -> Diagnosis:
+    with Directory(layout.root, two_flushes=two_flushes) as root:
+        order = root.commit_order
+    if order.loses_power:
+        return Diagnosis(
+            "durable save",
+            WARN,
+            f"{order}: a loss of power may take what was flushed",
+            "mount it with barriers, unless the drive and its cache have power of their own",
+        )
+    return Diagnosis("durable save", OK, str(order))
 
 
 def _space(layout: Layout) -> Diagnosis:

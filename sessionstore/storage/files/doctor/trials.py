@@ -98,7 +98,7 @@ def _flush(path: str) -> Diagnosis:
         for number in range(_FLUSHES):
             started = time.perf_counter()
             replace.write_file(directory, f"flushed-{number}", b"{}\n", flush_file=True)
-            flushes_directories = directory.is_flushed() or os.name != "posix"
+            flushes_directories = directory.flush() or os.name != "posix"
             took.append(time.perf_counter() - started)
     typical = sorted(took)[_FLUSHES // 2] * 1000
     if not flushes_directories:
