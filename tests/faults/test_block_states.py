@@ -6,25 +6,25 @@ With ``SESSIONSTORE_TALLY``, as in ``make durability``, there are some thousands
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import pytest
 
-from sessionstore.durable import append
 from tests.faults.support import block_bare
 from tests.faults.support.block_attack import attack, live
 from tests.faults.support.block_disks import FAST_COMMIT, KINDS, MAY_LACK, recorded
 from tests.faults.support.block_life import PLAN
+from tests.faults.support.block_mutants import MUTANTS, one_flush_anywhere
 from tests.faults.support.images import Unavailable
 from tests.faults.support.tally import tally
 from tests.support.processes import needs_root, rounds
 
 COUNTED = bool(os.environ.get("SESSIONSTORE_TALLY"))
-STATES = 200 if COUNTED else 25
+STATES = 150 if COUNTED else 20
 """States of one recording."""
-RECORDINGS = 2 if COUNTED else 1
-"""Recordings of each kind of file system."""
+RECORDINGS: tuple[Literal["auto", "two"], ...] = ("auto", "auto", "two") if COUNTED else ("auto",)
+"""The flushes of each recording of a kind of file system."""
 SEED = int(os.environ.get("SESSIONSTORE_SEED", "20261128"))
 
 
@@ -37,10 +37,10 @@ def count(kind: str, tried: Mapping[str, int]) -> None:
 @needs_root("it mounts file systems")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_acknowledged_is_in_every_state_that_a_power_cut_leaves(kind: str) -> None:
-    for seed in range(SEED, SEED + RECORDINGS):
+    for seed, flushes in enumerate(RECORDINGS, SEED):
         try:
             with recorded(KINDS[kind]) as recording:
-                live(recording, seed)
+                live(recording, seed, flushes=flushes)
                 tried, wrong = attack(recording, STATES, seed)
         except Unavailable as reason:
             if kind not in MAY_LACK:
@@ -66,33 +66,38 @@ def test_what_several_threads_were_told_at_once_is_in_every_state(kind: str) -> 
 
 @needs_root("it mounts file systems")
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-@pytest.mark.parametrize("unflushed", ["files", "directories", "journals"])
-def test_without_a_flush_some_states_lack_what_was_acknowledged(
-    kind: str, unflushed: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_flush_that_is_missing_or_late_leaves_states_that_are_wrong(
+    kind: str, mutant: str
 ) -> None:
-    for seed in rounds("a state that lost something"):
+    catch(kind, mutant, MUTANTS[mutant])
+
+
+@needs_root("it mounts file systems")
+@pytest.mark.parametrize("kind", ["ext4, external journal", "btrfs"])
+def test_one_flush_leaves_states_that_are_wrong_where_two_are_needed(kind: str) -> None:
+    catch(kind, "one flush", one_flush_anywhere)
+
+
+def catch(kind: str, name: str, mutant: Callable[[pytest.MonkeyPatch], None]) -> None:
+    """Break the package, and record until a state is wrong."""
+    for seed in rounds("a state that is wrong"):
         with recorded(KINDS[kind]) as recording:
-            with monkeypatch.context() as patch:
-                take_away(patch, unflushed)
+            with pytest.MonkeyPatch.context() as patch:
+                mutant(patch)
                 live(recording, seed)
-            _, wrong = attack(recording, STATES, seed)
+            tried, wrong = attack(recording, STATES, seed)
         if wrong:
+            states = sum(tried.values())
+            tally(
+                "block device mutants",
+                promise=2,
+                cases=states,
+                place=kind,
+                operation=name,
+                caught=len(wrong),
+            )
             break
-
-
-def take_away(patch: pytest.MonkeyPatch, what: str) -> None:
-    """Make flushes do nothing: of files, of directories, or of journals."""
-    if what == "journals":
-        patch.setattr(append, "_flush_data", lambda fd: None)
-        return
-    real = os.fsync
-    is_taken = stat.S_ISDIR if what == "directories" else stat.S_ISREG
-
-    def flush(fd: int) -> None:
-        if not is_taken(os.fstat(fd).st_mode):
-            real(fd)
-
-    patch.setattr(os, "fsync", flush)
 
 
 @needs_root("it mounts file systems")

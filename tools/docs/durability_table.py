@@ -24,6 +24,9 @@ END = "<!-- end of the tables -->"
 BLOCKS = "block device states"
 """Power cuts that have a table of their own: by file system and operation."""
 
+MUTANTS = "block device mutants"
+"""The same with the package broken on purpose: what is wrong then is no violation."""
+
 KINDS = (
     "kill points",
     "injected errors",
@@ -57,6 +60,7 @@ class Count:
     test: str
     place: str = ""
     operation: str = ""
+    caught: int = 0
 
     @property
     def claim(self) -> str:
@@ -77,7 +81,7 @@ def read(path: Path) -> list[Count]:
             count = Count(**json.loads(text))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-        if count.kind not in KINDS or count.promise not in PROMISES:
+        if count.kind not in (*KINDS, MUTANTS) or count.promise not in PROMISES:
             raise ValueError(f"{path}, line {number}: {count.kind!r}, promise {count.promise}")
         counts.append(count)
     return counts
@@ -85,6 +89,8 @@ def read(path: Path) -> list[Count]:
 
 def tables(counts: Sequence[Count]) -> str:
     """Return the tables: by kind, by promise, by test."""
+    mutants = [count for count in counts if count.kind == MUTANTS]
+    counts = [count for count in counts if count.kind != MUTANTS]
     by_kind = [(kind, *_sums(count for count in counts if count.kind == kind)) for kind in KINDS]
     by_promise = []
     for promise in PROMISES:
@@ -104,6 +110,10 @@ def tables(counts: Sequence[Count]) -> str:
     return "\n".join(
         (
             _by_place([count for count in counts if count.kind == BLOCKS]),
+            _table(
+                ("broken on purpose", "file system", "states", "wrong"),
+                [(item.operation, item.place, item.cases, item.caught) for item in mutants],
+            ),
             _table(
                 ("attack", "tests", "cases", "violations"),
                 [*by_kind, ("**all**", *_sums(counts))],
@@ -180,7 +190,7 @@ def main(arguments: Sequence[str]) -> int:
     document.write_text(filled, encoding="utf-8")
     missing = [kind for kind in KINDS if not any(count.kind == kind for count in counts)]
     violations = sum(count.violations for count in counts)
-    cases = sum(count.cases for count in counts)
+    cases = sum(count.cases for count in counts if count.kind != MUTANTS)
     print(f"{cases:,} cases, {violations:,} violations")
     if missing:
         print(f"never tried: {', '.join(missing)}", file=sys.stderr)

@@ -118,6 +118,8 @@ class Account:
             except (OSError, ValueError, KeyError) as error:
                 yield f"{name}: {type(error).__name__}: {error}"
                 continue
+            if state["latest_checkpoint_id"] not in (None, *kept):
+                yield f"{name}: the state names a checkpoint that is not there"
             pruned = self._does(name) == "prune"
             newest = max(told.checkpoints.values(), default=0)
             for checkpoint, number in told.checkpoints.items():

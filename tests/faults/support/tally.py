@@ -14,10 +14,12 @@ def tally(
     violations: int = 0,
     place: str = "",
     operation: str = "",
+    caught: int = 0,
 ) -> None:
     """Record that ``cases`` attacks of a kind on a promise were made, if somebody counts.
 
-    ``place`` names a file system, ``operation`` what was under way; without cases, why not.
+    ``place`` names a file system, ``operation`` what was under way; without cases, why not. Of a
+    mutant, ``operation`` says what it does, and ``caught`` in how many cases something was wrong.
     """
     file = os.environ.get("SESSIONSTORE_TALLY")
     if not file:
@@ -32,6 +34,7 @@ def tally(
             "test": test,
             "place": place,
             "operation": operation,
+            "caught": caught,
         }
     )
     # One short write in append mode: lines of parallel test workers do not mix.
