@@ -112,7 +112,10 @@ def tables(counts: Sequence[Count]) -> str:
             _by_place([count for count in counts if count.kind == BLOCKS]),
             _table(
                 ("broken on purpose", "file system", "states", "wrong"),
-                [(item.operation, item.place, item.cases, item.caught) for item in mutants],
+                [
+                    (item.operation, item.place, item.cases, item.caught)
+                    for item in sorted(mutants, key=lambda item: (item.operation, item.place))
+                ],
             ),
             _table(
                 ("attack", "tests", "cases", "violations"),
@@ -127,9 +130,9 @@ def tables(counts: Sequence[Count]) -> str:
 def _by_place(counts: Sequence[Count]) -> str:
     """Return the table of crash states: a row for each file system, a column for each operation."""
     tried = [count for count in counts if count.cases]
-    operations = list(dict.fromkeys(count.operation for count in tried))
+    operations = sorted({count.operation for count in tried})
     rows = []
-    for place in dict.fromkeys(count.place for count in counts):
+    for place in sorted({count.place for count in counts}):
         mine = [count for count in tried if count.place == place]
         if not mine:
             reason = next(count.operation for count in counts if count.place == place)
