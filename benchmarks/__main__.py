@@ -25,6 +25,7 @@ from benchmarks import (
     peers,
     report,
     save,
+    save_places,
     steps,
 )
 from benchmarks.harness import Group, Options, say
@@ -33,6 +34,7 @@ from sessionstore.durable.mounts import is_local
 
 GROUPS: dict[str, Group] = {
     **save.GROUPS,
+    **save_places.GROUPS,
     **growth.GROUPS,
     **journals.GROUPS,
     **journal_bytes.GROUPS,

@@ -27,8 +27,10 @@ VARIABLE = "SESSIONSTORE_FLUSHES"
 
 _CHOICES = ("auto", "two")
 _FAST_COMMIT = "fc_debug_force"
-"""How ext4 shows the feature fast_commit (Linux 5.10). Fast commits log renames one by one, and can
-leave an image that does not mount. An exchange, or the move of a directory, has a full commit."""
+"""How ext4 shows the feature fast_commit (since Linux 5.10). Up to Linux 6.18 a crash can take what
+was flushed there, by anybody, and leave an image that does not mount."""
+
+_WITH_BARRIERS = "mount it with barriers, unless the drive and its cache have power of their own"
 
 _MOST_MOUNTS = 64
 """So many decisions are remembered: a process that sees more mounts than that decides again."""
@@ -40,15 +42,8 @@ class CommitOrder(NamedTuple):
     is_one: bool
     """Whether the flush of the directory, after an exchange, carries bytes that were written."""
     reason: str
-    loses_power: bool = False
-    """Whether the mount has no barriers: a loss of power can then take what was flushed."""
-    only_exchanges: bool = False
-    """Whether a flush carries an exchange and the move of a directory, but no other rename."""
-
-    @property
-    def carries_names(self) -> bool:
-        """Whether the flush of any file or directory carries all names that were made before."""
-        return self.is_one and not self.only_exchanges
+    advice: str = ""
+    """What to do where a loss of power can take what was flushed; "" where it cannot."""
 
     def __str__(self) -> str:
         return f"{'one flush' if self.is_one else 'two flushes'}: {self.reason}"
@@ -94,8 +89,8 @@ def wants_two(flushes: str, environment: Mapping[str, str] = os.environ) -> str:
     return "the store was opened with flushes='two'" if flushes == "two" else ""
 
 
-def _two(reason: str, *, loses_power: bool = False) -> CommitOrder:
-    return CommitOrder(False, reason, loses_power)
+def _two(reason: str, *, advice: str = "") -> CommitOrder:
+    return CommitOrder(False, reason, advice)
 
 
 def _decide(fd: int) -> CommitOrder:
@@ -131,7 +126,9 @@ def _judge_ext4(device: str, root: str) -> CommitOrder:
     if mode is None:
         return _two("ext4 without a journal")
     if "barrier" not in options:
-        return _two("ext4 without barriers", loses_power=True)
+        return _two("ext4 without barriers", advice=_WITH_BARRIERS)
+    if _FAST_COMMIT in options:
+        return _two("ext4 with fast_commit", advice="turn it off: tune2fs -O ^fast_commit DEVICE")
     if mode not in ("data=ordered", "data=journal"):
         return _two(f"ext4, {mode}")
     for option in ("journal_async_commit", "dax", "dax=always"):
@@ -141,8 +138,6 @@ def _judge_ext4(device: str, root: str) -> CommitOrder:
     journals = os.listdir(os.path.join(root, "proc/fs/jbd2"))
     if not any(re.fullmatch(re.escape(device) + r"-[0-9]+", name) for name in journals):
         return _two("ext4 with an external journal")
-    if _FAST_COMMIT in options:
-        return CommitOrder(True, f"ext4, {mode}, fast_commit", only_exchanges=True)
     return CommitOrder(True, f"ext4, {mode}")
 
 
@@ -152,7 +147,7 @@ def _judge_xfs(mount: Mount, device: str, root: str) -> CommitOrder:
         if name in ("logdev", "rtdev") or option == "dax=always":
             return _two(f"XFS, {name}")
         if name == "nobarrier":  # before Linux 4.19
-            return _two("XFS without barriers", loses_power=True)
+            return _two("XFS without barriers", advice=_WITH_BARRIERS)
     # A real-time section on the same device (Linux 6.15) is no option of the mount.
     if "zoned" in os.listdir(os.path.join(root, "sys/fs/xfs", device)):
         return _two("XFS, zoned")

@@ -73,13 +73,6 @@ MUTANTS = (
         _ORDER + "test_a_state_that_is_moved_without_its_directory_is_flushed_first",
     ),
     Mutant(
-        "a journal's first record relies on fast commits",
-        2,
-        "durable/commit_order.py",
-        (("self.is_one and not self.only_exchanges", "self.is_one"),),
-        _ORDER + "test_the_first_record_of_a_journal_is_flushed_with_the_names_above_it",
-    ),
-    Mutant(
         "bytes that failed to be written out are flushed instead",
         3,
         "durable/replace.py",
@@ -123,6 +116,13 @@ MUTANTS = (
         2,
         "durable/commit_order.py",
         (('if mode not in ("data=ordered", "data=journal"):', "if not mode:"),),
+        _DECISION + "test_an_ext4_that_is_mounted_otherwise_needs_two",
+    ),
+    Mutant(
+        "one flush on ext4 with fast commits",
+        2,
+        "durable/commit_order.py",
+        (("    if _FAST_COMMIT in options:\n", "    if not options:\n"),),
         _DECISION + "test_an_ext4_that_is_mounted_otherwise_needs_two",
     ),
     Mutant(

@@ -69,7 +69,7 @@ class JournalFile(JournalAppender):
         self._directory = journals.path
         # A state says where it ends only once the names of the file were flushed.
         self._is_anchored = saved.number > 0
-        self._one_flush = journals.commit_order.carries_names
+        self._one_flush = journals.commit_order.is_one
         self._is_carried = self._one_flush
         """Whether the flush of the first append carries the names of the file, too."""
         file = self._locked_file(journals)

@@ -159,11 +159,10 @@ def test_in_process_mode_a_checkpoint_takes_one_flush_with_all_names_above_it(
     assert calls.of(session.checkpoint) == kept
 
 
-@pytest.mark.parametrize("only_exchanges", [False, True])
+@pytest.mark.usefixtures("one")
 def test_a_create_takes_one_flush_after_its_directory_was_moved_in(
-    tmp_path: Path, calls: Calls, monkeypatch: Patch, only_exchanges: bool
+    tmp_path: Path, calls: Calls
 ) -> None:
-    decide(monkeypatch, CommitOrder(True, "of a test", only_exchanges=only_exchanges))
     store = SessionStore(tmp_path)
     store.create("goal").complete()
     sessions: list[Session[Any]] = []
@@ -201,7 +200,6 @@ def test_a_copied_checkpoint_is_flushed_whole_before_the_exchange(
     ("order", "anchors"),
     [
         (CommitOrder(True, "of a test"), []),
-        (CommitOrder(True, "of a test", only_exchanges=True), ["flush journals/", "flush s1/"]),
         (CommitOrder(False, "of a test"), ["flush journals/", "flush s1/"]),
     ],
 )

@@ -147,13 +147,9 @@ def _file_system(layout: Layout) -> Diagnosis:
 def _flushes(layout: Layout, two_flushes: str) -> Diagnosis:
     with Directory(layout.root, two_flushes=two_flushes) as root:
         order = root.commit_order
-    if order.loses_power:
-        return Diagnosis(
-            "durable save",
-            WARN,
-            f"{order}: a loss of power may take what was flushed",
-            "mount it with barriers, unless the drive and its cache have power of their own",
-        )
+    if order.advice:
+        lost = f"{order}: a loss of power may take what was flushed"
+        return Diagnosis("durable save", WARN, lost, order.advice)
     return Diagnosis("durable save", OK, str(order))
 
 
