@@ -21,11 +21,18 @@ from pathlib import Path
 BEGIN = "<!-- the tables below are made by: python -m tools.docs.durability_table -->"
 END = "<!-- end of the tables -->"
 
+BLOCKS = "block device states"
+"""Power cuts that have a table of their own: by file system and operation."""
+
+MUTANTS = "block device mutants"
+"""The same with the package broken on purpose: what is wrong then is no violation."""
+
 KINDS = (
     "kill points",
     "injected errors",
     "crash states",
     "power cuts",
+    BLOCKS,
     "full or read-only file systems",
     "identities",
     "looks",
@@ -51,6 +58,9 @@ class Count:
     cases: int
     violations: int
     test: str
+    place: str = ""
+    operation: str = ""
+    caught: int = 0
 
     @property
     def claim(self) -> str:
@@ -71,7 +81,7 @@ def read(path: Path) -> list[Count]:
             count = Count(**json.loads(text))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-        if count.kind not in KINDS or count.promise not in PROMISES:
+        if count.kind not in (*KINDS, MUTANTS) or count.promise not in PROMISES:
             raise ValueError(f"{path}, line {number}: {count.kind!r}, promise {count.promise}")
         counts.append(count)
     return counts
@@ -79,6 +89,8 @@ def read(path: Path) -> list[Count]:
 
 def tables(counts: Sequence[Count]) -> str:
     """Return the tables: by kind, by promise, by test."""
+    mutants = [count for count in counts if count.kind == MUTANTS]
+    counts = [count for count in counts if count.kind != MUTANTS]
     by_kind = [(kind, *_sums(count for count in counts if count.kind == kind)) for kind in KINDS]
     by_promise = []
     for promise in PROMISES:
@@ -97,6 +109,14 @@ def tables(counts: Sequence[Count]) -> str:
     ]
     return "\n".join(
         (
+            _by_place([count for count in counts if count.kind == BLOCKS]),
+            _table(
+                ("broken on purpose", "file system", "states", "wrong"),
+                [
+                    (item.operation, item.place, item.cases, item.caught)
+                    for item in sorted(mutants, key=lambda item: (item.operation, item.place))
+                ],
+            ),
             _table(
                 ("attack", "tests", "cases", "violations"),
                 [*by_kind, ("**all**", *_sums(counts))],
@@ -105,6 +125,26 @@ def tables(counts: Sequence[Count]) -> str:
             _table(("promise", "attack", "test", "cases", "violations"), tests),
         )
     )
+
+
+def _by_place(counts: Sequence[Count]) -> str:
+    """Return the table of crash states: a row for each file system, a column for each operation."""
+    tried = [count for count in counts if count.cases]
+    operations = sorted({count.operation for count in tried})
+    rows = []
+    for place in sorted({count.place for count in counts}):
+        mine = [count for count in tried if count.place == place]
+        if not mine:
+            reason = next(count.operation for count in counts if count.place == place)
+            rows.append((place, *("-" for _ in operations), f"not tried: {reason}", 0))
+            continue
+        by_operation = [
+            sum(count.cases for count in mine if count.operation == operation)
+            for operation in operations
+        ]
+        rows.append((place, *by_operation, *_sums(mine)[1:]))
+    rows.append(("**all**", *("" for _ in operations), *_sums(counts)[1:]))
+    return _table(("crash states of", *operations, "all", "wrong"), rows)
 
 
 def _sums(counts: Iterable[Count]) -> tuple[int, int, int]:
@@ -153,7 +193,7 @@ def main(arguments: Sequence[str]) -> int:
     document.write_text(filled, encoding="utf-8")
     missing = [kind for kind in KINDS if not any(count.kind == kind for count in counts)]
     violations = sum(count.violations for count in counts)
-    cases = sum(count.cases for count in counts)
+    cases = sum(count.cases for count in counts if count.kind != MUTANTS)
     print(f"{cases:,} cases, {violations:,} violations")
     if missing:
         print(f"never tried: {', '.join(missing)}", file=sys.stderr)
