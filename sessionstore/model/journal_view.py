@@ -83,7 +83,9 @@ def end_told(
     """Return the same for a state with these two fields.
 
     Raises:
-        TypeError, AttributeError, LookupError: they are not what a store writes.
+        TypeError: they are not what a store writes.
+        AttributeError: the same.
+        LookupError: the same.
     """
     if pending := rewinds.get(name):
         return Rewind(*pending[-1]).back_to

@@ -72,8 +72,7 @@ class SessionOpener(Generic[StateT]):
             else:
                 outcome.mark_dead(state, died, SessionStatus.FAILED, now, asked)
                 begin = partial(verdict.begin_stop, writer)
-            _take_over(writer, begin)
-            verdict.log_interrupted(writer)
+            return _take_over(writer, begin, partial(verdict.log_interrupted, writer))
         return writer
 
     def resume(
@@ -189,12 +188,13 @@ class SessionOpener(Generic[StateT]):
                 claim.keep_current(kept)
             return prepared
 
-        _take_over(writer, begin, kept)
-        if found.died is not None:
-            verdict.log_interrupted(writer)
-        for name, back_to in restored.rewound.items():
-            writer.journal(name).log_rewound(f"back to record {back_to}")
-        return writer
+        def log() -> None:
+            if found.died is not None:
+                verdict.log_interrupted(writer)
+            for name, back_to in restored.rewound.items():
+                writer.journal(name).log_rewound(f"back to record {back_to}")
+
+        return _take_over(writer, begin, log, kept)
 
     def claim_found(
         self,
@@ -241,9 +241,12 @@ class SessionOpener(Generic[StateT]):
 
 
 def _take_over(
-    writer: SessionWriter[StateT], begin: Callable[[], PreparedWrite], kept: str | None = None
-) -> None:
-    """Store what becomes of a session that was claimed.
+    writer: SessionWriter[StateT],
+    begin: Callable[[], PreparedWrite],
+    log: Callable[[], None],
+    kept: str | None = None,
+) -> SessionWriter[StateT]:
+    """Store and log what becomes of a session that was claimed; return its writer.
 
     After an error the session is not ACTIVE, and the claim has ended. ``kept`` is the checkpoint
     that ``begin`` makes of the state before it.
@@ -253,6 +256,8 @@ def _take_over(
         writer.run(begin)
         if kept is not None:
             writer.limit_checkpoints(kept)
+        log()
+        return writer
     except BaseException as error:
         try:
             if writer.settle() > found:

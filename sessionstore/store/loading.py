@@ -45,6 +45,7 @@ _MODULES = (
     "sessionstore.session.journal",
     "sessionstore.session.opener",
     "sessionstore.session.session",
+    "sessionstore.session.unsettled",
     "sessionstore.storage.files.application_files",
     "sessionstore.storage.files.cancel_request",
     "sessionstore.storage.files.changes",

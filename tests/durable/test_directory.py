@@ -25,6 +25,7 @@ from sessionstore.durable.directory import (
     retry_sharing,
 )
 from tests.support.processes import (
+    DEADLINE,
     Child,
     leftovers,
     needs_linux,
@@ -174,7 +175,10 @@ def test_a_file_under_a_lease_is_waited_for_and_is_no_damage(
 
 
 @needs_linux("leases")
-def test_a_save_waits_for_the_lease_on_a_state_that_somebody_touched(tmp_path: Path) -> None:
+def test_a_save_waits_for_the_lease_on_a_state_that_somebody_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LEASE_WAIT", DEADLINE)
     session = SessionStore(tmp_path).create("goal", session_id="s1")
     os.utime(state_path(tmp_path, "s1"), (1_000_000, 1_000_000))
     with Child("support.failing_children.hold_lease", state_path(tmp_path, "s1"), True) as held:

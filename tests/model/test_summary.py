@@ -44,11 +44,12 @@ def test_a_summary_from_an_index_equals_one_from_a_state_and_shows_the_same() ->
     assert indexed() == whole()
     assert repr(indexed()) == repr(whole())
     assert indexed() != dataclasses.replace(whole(), owner=None)
-    assert [one.name for one in dataclasses.fields(indexed())][-4:] == [
+    assert [one.name for one in dataclasses.fields(indexed())][-5:] == [
         "recovery",
         "pid",
         "owner",
         "liveness",
+        "unsettled_steps",
     ]
 
 

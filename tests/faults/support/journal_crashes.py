@@ -88,7 +88,6 @@ def live(root: str, durability: str, mutant: str, steps: str) -> None:
 
 def free(root: str, durability: Any) -> None:
     """Do to the session what a prune does, which would also make an index."""
-    journal_copy._BLOCK = 1  # a file of a few lines has something to free
     backend = FilesBackend(root, durability=durability)
     claim = backend.claim(SESSION, backend.new_owner(backend.clock()), timeout=0.0)
     stored = claim.read()
@@ -96,7 +95,9 @@ def free(root: str, durability: Any) -> None:
     for checkpoint_id in claim.checkpoint_ids():
         if checkpoint_id != state.latest_checkpoint_id:
             claim.remove_checkpoint(checkpoint_id)
-    (surplus,) = find_surplus(backend, state, ())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_copy, "_BLOCK", 1)  # a file of a few lines has something to free
+        (surplus,) = find_surplus(backend, state, ())
     claim.rewrite_journal(surplus.name, surplus.needed())
     claim.release()
 

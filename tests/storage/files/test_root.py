@@ -85,8 +85,10 @@ def list_first(root: Path) -> None:
 
 
 def delete(root: Path) -> None:
-    SessionStore(root).recover()
-    SessionStore(root).delete("j")
+    with SessionStore(root) as store:
+        store.recover()
+    with SessionStore(root) as store:
+        store.delete("j")
 
 
 def move_in(root: Path) -> None:
