@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from sessionstore import AsyncSession, AsyncSessionStore, FilesBackend, SessionState
-from sessionstore.durable import directory, replace
+from sessionstore.durable import replace
 from tests.support.processes import DEADLINE
 
 T = TypeVar("T")
@@ -51,13 +51,16 @@ async def opened(opening: Any) -> AsyncSession[SessionState]:
 
 @contextmanager
 def gated_flush(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let every flush of a file wait at the gate."""
-    real = directory.flush
+    """Let every flush of a file wait at the gate, and every write-out that stands in for one."""
 
-    def flush(fd: int) -> None:
-        gate.passes()
-        real(fd)
+    def gated(real: Callable[[int], None]) -> Callable[[int], None]:
+        def flush(fd: int) -> None:
+            gate.passes()
+            real(fd)
+
+        return flush
 
     with monkeypatch.context() as patch:
-        patch.setattr(replace, "flush", flush)
+        for name in ("flush", "write_out"):
+            patch.setattr(replace, name, gated(getattr(replace, name)))
         yield
