@@ -187,9 +187,9 @@ def test_no_file_is_touched_in_the_thread_of_the_event_loop(
     backend = RecordingBackend(tmp_path)
     real: Callable[..., Any] = directory_.Directory.__init__
 
-    def noted(directory: directory_.Directory, *arguments: Any) -> None:
+    def noted(directory: directory_.Directory, *arguments: Any, **options: Any) -> None:
         backend.note("open a directory")  # each read and write begins with this
-        real(directory, *arguments)
+        real(directory, *arguments, **options)
 
     async def work(store: Store) -> None:
         monkeypatch.setattr(directory_.Directory, "__init__", noted)

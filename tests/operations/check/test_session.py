@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import sessionstore.storage.files.claim as claims
+import sessionstore.storage.files.checkpoint_file as checkpoint_file
 from sessionstore import AsyncSessionStore, CheckReport, FindingKind, SessionStore
 from sessionstore.durable import directory, replace
 from sessionstore.durable.directory import Directory
@@ -224,7 +224,7 @@ def test_a_repair_that_is_killed_before_any_step_loses_nothing(
     torn = b'{"torn": '
     monkeypatch.setattr(check_session, "_SETTLING", 0.0)
     if not links:
-        monkeypatch.setattr(claims, "linked", lambda *_: False)
+        monkeypatch.setattr(checkpoint_file, "linked", lambda *_: False)
     for step in range(1, 100):
         root = tmp_path / str(step)
         new_session(root)
