@@ -40,8 +40,8 @@ MUTANTS = (
         "process/fork.py",
         (
             (
-                "        return self._made.get(os.getpid())\n",
-                "        return next(iter(self._made.values()), None)\n",
+                "        lock = self._made.get(pid)\n",
+                "        lock = next(iter(self._made.values()), None)\n",
             ),
         ),
         "tests/process/test_fork.py::test_a_lock_that_another_thread_holds_is_free_in_a_child[c]",
