@@ -87,8 +87,8 @@ def end_told(
         AttributeError: the same.
         LookupError: the same.
     """
-    if pending := rewinds.get(name):
-        return Rewind(*pending[-1]).back_to
+    if pending := [Rewind(*one) for one in rewinds.get(name, ())]:
+        return pending[-1].back_to
     return journals[name][0] if name in journals else 0
 
 

@@ -91,9 +91,7 @@ class StepCounts:
     def at(self, raw: Mapping[str, Any]) -> int | None:
         """Return how many were kept in the state with these fields; None if unknown."""
         try:
-            rewinds = [Rewind(*one) for one in raw.get("rewinds", {}).get(STEPS, ())]
-            place = raw.get("journals", {}).get(STEPS, (0, 0))
-            end = rewinds[-1].back_to if rewinds else place[0]
+            end = journal_view.end_told(raw.get("journals", {}), raw.get("rewinds", {}), STEPS)
             if not end:
                 return 0
             if end > self._numbers[-1]:
