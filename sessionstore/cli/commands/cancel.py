@@ -55,7 +55,7 @@ def cancel(
     later holder. Exits with 1 if a session was not running, or runs on under another process, 4 if
     its owner cannot be asked, 6 if only some could be cancelled.
 
-    ID is a session id or a unique prefix of one; - reads ids from stdin.
+    ID is a session id, or a unique prefix or suffix of one; - reads ids from stdin.
     """
     codes: list[Exit] = []
 

@@ -70,8 +70,8 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
     With -f, also show each later save until the session is deleted. Of several quick saves only the
     last is shown, with the number of those before it. A line tells the number of the last record of
     each journal, and how many steps were kept by then; the commands journal and steps show them. -o
-    json writes an object a line, as jsonl does. ID is a session id or a unique prefix of one; -
-    reads it from stdin.
+    json writes an object a line, as jsonl does. ID is a session id, or a unique prefix or suffix of
+    one; - reads it from stdin.
 
     Exits with 5 if the state is damaged.
     """

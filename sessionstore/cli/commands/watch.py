@@ -11,7 +11,7 @@ from sessionstore.cli import streams
 from sessionstore.cli.completion.ids import SESSION_ID
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.filters import filter_options
-from sessionstore.cli.options.session_ids import resolve_all
+from sessionstore.cli.options.session_ids import find_meant, nearest_ids, resolve_all
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.options.statuses import statuses_option
 from sessionstore.cli.options.units import Duration
@@ -63,8 +63,8 @@ def watch(
     """Show the state of sessions and then every change, until Ctrl-C or --until.
 
     Several quick saves may appear as one change; the last state always appears. ID is a session id,
-    a unique prefix of one, or the full id of a session that does not exist yet; - reads ids from
-    stdin. -o json writes an object a line, as jsonl does, because a watch may have no end.
+    a unique prefix or suffix of one, or the full id of a session that does not exist yet; - reads
+    ids from stdin. -o json writes an object a line, as jsonl does, because a watch may have no end.
 
     Exits with 7 if --timeout passes before --until is met.
     """
@@ -87,14 +87,16 @@ def watch(
     return Exit.OK
 
 
-def _resolve(store: SessionStore[Any], ids: tuple[str, ...], root: object) -> list[str]:
+def _resolve(store: SessionStore[Any], ids: tuple[str, ...], root: str | None) -> list[str]:
     chosen: list[str] = []
     for given in ids:
-        if is_id(given) and not store.find(id_prefix=given, limit=1).items:
-            streams.notice(f"{given} does not exist yet: waiting for it")
-            chosen.append(given)
-        else:
+        if not is_id(given) or find_meant(store, given, root) is not None:
             chosen += resolve_all(store, [given], root)
+            continue
+        nearest = nearest_ids(store, given, root)
+        hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
+        streams.notice(f"{given} does not exist yet: waiting for it{hint}")
+        chosen.append(given)
     return chosen
 
 
