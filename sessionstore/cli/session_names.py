@@ -12,6 +12,8 @@ from sessionstore.errors import StorageError
 
 _COMPARED = 100
 """How many names on each side, by their beginnings and by their ends, are compared with another."""
+_LIKE = 12
+"""How many beginnings, ends and whole names are taken for alike."""
 
 
 def sessions_directory(root: str | None) -> str:
@@ -36,7 +38,7 @@ def session_names(root: str | None) -> list[str]:
 
 
 def nearest_names(root: str | None, given: str) -> list[str]:
-    """Return up to three names that are like ``given``, or begin or end like it, best first.
+    """Return a few names that are like ``given``, or begin or end like it, best first.
 
     Raises:
         StorageError: the system refused.
@@ -48,10 +50,9 @@ def nearest_names(root: str | None, given: str) -> list[str]:
     near = _neighbours(sorted(names), given)
     near += [name[::-1] for name in _neighbours(sorted(name[::-1] for name in names), given[::-1])]
     length = len(given)
-    forms = {
-        form: name for name in near for form in (name[:length], name[-length:], name)
-    }  # fmt: skip
-    return list(dict.fromkeys(forms[form] for form in get_close_matches(given, forms)))
+    forms = {form: name for name in near for form in (name[:length], name[-length:], name)}
+    alike = get_close_matches(given, forms, n=_LIKE)
+    return list(dict.fromkeys(forms[form] for form in alike))
 
 
 def _neighbours(ordered: list[str], given: str) -> list[str]:

@@ -48,6 +48,7 @@ class Line:
 Examples:
   sessionstore tail session_20260125_17
   sessionstore tail session_20260125_17 -n 3 -f
+  sessionstore tail session_20260125_17 -n 0 -f
   sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision"""
 )
 @session_argument
@@ -59,7 +60,7 @@ Examples:
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Number of kept saves to show, the current state included.",
+    help="Number of kept saves to show, the current state included; 0: only what comes with -f.",
 )
 @output_option("the session id for each save")
 @shared_options()
@@ -80,9 +81,12 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
 
     def follow_saves() -> Iterator[Line]:
         nonlocal last, steps
-        for line in _last(store, chosen, count):
+        for line in _last(store, chosen, max(count, 1)):
             last = line.summary
-            yield line
+            if count:
+                yield line
+        if follow:
+            _say_if_finished(last)
         for change in changes:
             if change.kind == "deleted":
                 streams.notice(f"{chosen} was deleted")
@@ -94,6 +98,7 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
                 steps = StepCounts(backend, chosen)
             unseen, last = _unseen(last, new), new
             yield _told(new, _present(backend, steps), unseen)
+            _say_if_finished(new)
 
     from sessionstore.operations.step_counts import StepCounts
     from sessionstore.store.store import SessionStore
@@ -115,6 +120,13 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
     return Exit.DAMAGE if last is not None and last.damaged is not None else Exit.OK
 
 
+def _say_if_finished(item: SessionSummary | None) -> None:
+    if item is not None and item.is_finished:
+        streams.notice(
+            f"{item.session_id} is {item.status}: only a resume with again=True saves to it again"
+        )
+
+
 def _is_shown(last: SessionSummary, new: SessionSummary) -> bool:
     """Return whether this state, or a later one, was shown already."""
     if last.damaged is not None or new.damaged is not None:
@@ -132,8 +144,6 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     """Yield the last kept states, oldest first, and the current one at the end."""
     from sessionstore.model.summary import SessionSummary, summarize
 
-    if count == 0:
-        return
     try:
         current = summarize(store.load(session_id))
     except SessionCorrupt as error:

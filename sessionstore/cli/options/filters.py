@@ -16,6 +16,7 @@ from sessionstore.cli.options.units import Duration, ParamType, parse_moment
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
 class Moment(ParamType):
     """A time: ISO 8601, or an age such as ``2h``, which counts from now."""
 

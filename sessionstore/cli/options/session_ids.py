@@ -26,6 +26,7 @@ sessions_argument: Final = click.argument(
 
 _NAMED = 5
 """How many candidates a message names."""
+_NEAREST = 3
 _LOOKED_AT = 50
 """Up to so many candidates are looked at, whether they are sessions."""
 
@@ -50,12 +51,13 @@ def resolve(store: SessionStore[Any], given: str, root: str | None) -> str:
 
 
 def nearest_ids(store: SessionStore[Any], given: str, root: str | None) -> list[str]:
-    """Return the ids of a few sessions that are like ``given``.
+    """Return the ids of up to three sessions that are like ``given``, best first.
 
     Raises:
         StorageError: the sessions cannot be listed.
     """
-    return [name for name in nearest_names(root, given) if is_id(name) and store.exists(name)]
+    names = nearest_names(root, given)
+    return [name for name in names if is_id(name) and store.exists(name)][:_NEAREST]
 
 
 def find_meant(store: SessionStore[Any], given: str, root: str | None) -> str | None:
