@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sessionstore import SessionStore
-from sessionstore.cli import session_names
 from tests.support.cli import (
     HOSTILE,
     acting,
@@ -211,7 +210,7 @@ def test_sessions_that_cannot_be_listed_are_an_error_and_not_missing(
     def refused(_: object) -> list[str]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(session_names.os, "listdir", refused)
+    monkeypatch.setattr(os, "listdir", refused)
     result = invoke(tmp_path, "show", "session")
     assert result.exit_code == 1
     assert "Permission denied" in result.stderr
@@ -230,7 +229,7 @@ def test_one_listing_of_names_answers_whatever_the_store_holds(
         listed.append(path)
         return real(path)
 
-    monkeypatch.setattr(session_names.os, "listdir", counting)
+    monkeypatch.setattr(os, "listdir", counting)
     assert invoke(tmp_path, "show", "3c4d", "-o", "ids").stdout == f"{LONG}\n"
-    assert listed == [str(tmp_path / "sessions")]
+    assert listed.count(str(tmp_path / "sessions")) == 1
     assert not [entry for entry in real(tmp_path) if entry.startswith("index-")]
