@@ -56,6 +56,8 @@ NEAR_MISSES = {word: advice for words, advice in _ADVICE.items() for word in wor
 
 def suggestion(name: str, commands: Collection[str]) -> str:
     """Return what to type instead of ``name``, which is no command; no text if nothing is near."""
+    if name.startswith("session_"):
+        return f": what happened to a session: sessionstore explain {name}"
     name = name.lower()
     if name in NEAR_MISSES:
         return f": {NEAR_MISSES[name]}"

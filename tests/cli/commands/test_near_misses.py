@@ -55,6 +55,12 @@ def test_what_is_to_be_typed_instead_exists(word: str) -> None:
         assert known >= {part for part in rest.split() if part.startswith("-")}, rest
 
 
+def test_an_id_without_a_command_is_answered_with_a_command_for_it() -> None:
+    result = invoke(None, "session_20260125_17")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(": sessionstore explain session_20260125_17\n")
+
+
 def test_a_command_in_capitals_is_meant_in_small_letters() -> None:
     assert "No such command 'LS'. Did you mean ls?" in invoke(None, "LS").stderr
 
