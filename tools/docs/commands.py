@@ -24,8 +24,8 @@ _HEAD = """\
 
 <!-- Made by `python -m tools.docs.commands` from the help of the commands. -->
 
-Every command shows this with `--help`, and so does `sessionstore help COMMAND`. The commands need the extra `cli`:
-`pip install 'sessionstore[cli]'`.
+Every command shows this with `--help`, and so does `sessionstore help COMMAND`. The commands need
+the extra `cli`: `pip install 'sessionstore[cli]'`.
 
 All commands have this in common:
 
