@@ -81,7 +81,8 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
 
     def follow_saves() -> Iterator[Line]:
         nonlocal last, steps
-        for line in _last(store, chosen, max(count, 1)):
+        # To follow, the current state is looked at even if it is not shown.
+        for line in _last(store, chosen, max(count, int(follow))):
             last = line.summary
             if count:
                 yield line
@@ -144,6 +145,8 @@ def _last(store: SessionStore[Any], session_id: str, count: int) -> Iterator[Lin
     """Yield the last kept states, oldest first, and the current one at the end."""
     from sessionstore.model.summary import SessionSummary, summarize
 
+    if count == 0:
+        return
     try:
         current = summarize(store.load(session_id))
     except SessionCorrupt as error:
