@@ -42,11 +42,13 @@ def find_checkpoint(backend: Backend, session_id: str, named: str) -> str:
         # Two checkpoints of one revision hold the same state.
         if found:
             return found[0]
-    for place, matches in (("beginning", str.startswith), ("end", str.endswith)):
+    for part, matches in (("prefix", str.startswith), ("suffix", str.endswith)):
         found = [name for name in known if named and matches(name, named)]
         if len(found) > 1:
             some = ", ".join(sorted(found)[:5])
-            raise InvalidQuery("checkpoint", f"{named!r} is the {place} of {len(found)}: {some}")
+            raise InvalidQuery(
+                "checkpoint", f"{named!r} is a {part} of {len(found)} checkpoint ids: {some}"
+            )
         if found:
             return found[0]
     raise CheckpointNotFound(session_id, named, available=in_order(backend, session_id))

@@ -53,7 +53,7 @@ def test_a_beginning_is_meant_before_an_end_and_what_several_have_is_refused(
         ("t_1", "act_1"),
     ):
         assert store.find_checkpoint("s1", given) == meant
-    with pytest.raises(InvalidQuery, match="'_1' is the end of 2: act_1, plan_1"):
+    with pytest.raises(InvalidQuery, match="'_1' is a suffix of 2 checkpoint ids: act_1, plan_1"):
         store.find_checkpoint("s1", "_1")
 
 
@@ -62,5 +62,5 @@ def test_a_name_that_none_has_is_not_found(kept: tuple[Store, list[str]]) -> Non
     for name in ("nothing", "", "r99"):
         with pytest.raises(CheckpointNotFound):
             store.find_checkpoint("s1", name)
-    with pytest.raises(InvalidQuery, match="is the beginning of 2: "):
+    with pytest.raises(InvalidQuery, match="is a prefix of 2 checkpoint ids: "):
         store.find_checkpoint("s1", "cp_step")
