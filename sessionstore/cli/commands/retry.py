@@ -56,9 +56,9 @@ def retry(
     Each is marked interrupted, and its crashes and stops count from 0, so that resume_interrupted()
     offers it. Nothing is resumed here. The old error stays readable in the new one. A session that
     has completed, was cancelled or only waits is refused without --again (exit 1), one that a live
-    process holds always (exit 4). ID is a session id or a unique prefix of one; - reads ids from
-    stdin. All ids are resolved before the first session is marked. Exits with 6 if only some could
-    be marked.
+    process holds always (exit 4). ID is a session id, or a unique prefix or suffix of one; - reads
+    ids from stdin. All ids are resolved before the first session is marked. Exits with 6 if only
+    some could be marked.
     """
     if at is not None and from_last_save:
         raise click.UsageError("--at and --from-last-save cannot be combined")
