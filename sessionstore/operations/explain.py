@@ -13,6 +13,7 @@ from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations.advice import advise, advise_on_damage, why_left_out
 from sessionstore.operations.explanation import (
     SHOWN_LINES,
+    SHOWN_RELATED,
     SHOWN_STATES,
     Explanation,
     ResumeLoss,
@@ -23,6 +24,7 @@ from sessionstore.operations.fork import to_fork
 from sessionstore.operations.journal_counts import JournalCounts
 from sessionstore.operations.step_counts import find_open
 from sessionstore.session import inspect, resume
+from sessionstore.session.error_text import BEGIN, CAUSE, CONTEXT, MEMBER
 from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Probe
@@ -134,8 +136,13 @@ def _ended_at(state: SessionState) -> str | None:
 
 
 def _traceback(error: str | None) -> tuple[str, ...]:
-    """Return the last lines of the error of a result, without the first."""
-    return tuple((error or "").strip().split("\n")[1:][-SHOWN_LINES:])
+    """Return the end of the traceback of an error, below what led to it; else its last lines."""
+    lines = (error or "").strip().split("\n")[1:]
+    if BEGIN not in lines:
+        return tuple(lines[-SHOWN_LINES:])
+    begin = lines.index(BEGIN)
+    related = [line for line in lines[:begin] if line.startswith((CAUSE, CONTEXT, MEMBER))]
+    return (*related[:SHOWN_RELATED], *lines[begin + 1 :][-SHOWN_LINES:])
 
 
 def _summary(told: Explanation) -> str:

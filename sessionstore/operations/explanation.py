@@ -51,6 +51,8 @@ SHOWN_STEPS = 5
 """How many steps are named."""
 SHOWN_LINES = 6
 """How many lines of a traceback are shown: the last ones."""
+SHOWN_RELATED = 2
+"""How many causes of an exception, or members of a group, are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class Explanation:
     error: str | None = None
     """The first line of the error of the result, or None."""
     traceback: tuple[str, ...] = ()
-    """The last lines of the traceback that the error of the result has."""
+    """What led to the exception that ended the session, and the last lines of its traceback; the
+    last lines of the error, if it has no traceback."""
     paused_at: str | None = None
     """The node that the session is paused at, or None."""
     revision: int | None = None

@@ -25,6 +25,10 @@ FRAMES_OF_RELATED = 3
 """The same of each cause, and of each member of a group."""
 RELATED = 6
 """Causes and members that are told."""
+BEGIN = "Traceback (most recent call last):"
+"""The line above the frames of the exception itself."""
+CAUSE, CONTEXT, MEMBER = "caused by", "while handling", "a member of the group:"
+"""How the line of a related exception begins."""
 NOTES = 3
 """Notes that are told, as ``add_note()`` adds them."""
 
@@ -73,7 +77,7 @@ def _traceback(error: BaseException) -> Iterator[str]:
         yield f"{count_of(left_out, 'further exception')} left out"
     places = list(_places(error, FRAMES))
     if places:
-        yield "Traceback (most recent call last):"
+        yield BEGIN
         yield from places
 
 
@@ -95,12 +99,12 @@ def _related(error: BaseException) -> list[tuple[str, BaseException]]:
 
 def _next(error: BaseException) -> Iterator[tuple[str, BaseException]]:
     if error.__cause__ is not None:
-        yield "caused by", error.__cause__
+        yield CAUSE, error.__cause__
     elif error.__context__ is not None and not error.__suppress_context__:
-        yield "while handling", error.__context__
+        yield CONTEXT, error.__context__
     if isinstance(error, BaseExceptionGroup):
         for member in error.exceptions:
-            yield "a member of the group:", member
+            yield MEMBER, member
 
 
 def _places(error: BaseException, limit: int) -> Iterator[str]:
