@@ -137,25 +137,43 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         RevisionConflict("s-1", expected=3, found=3, detail="by hand"),
         {"session_id": "s-1", "expected": 3, "found": 3, "detail": "by hand"},
         RuntimeError,
-        "s-1 is at revision 3 as expected, but its content differs: by hand",
+        (
+            "s-1 is still at revision 3, but its content was changed: by hand; nothing was"
+            " overwritten: load() what is stored now, then claim the session again and repeat the change"
+        ),
     ),
     (
         SessionClaimed("s-1", OWNER, is_own=True),
         {"session_id": "s-1", "owner": OWNER, "is_own": True},
         BlockingIOError,
-        "which is this very process; use the Session that holds it, or release() that one first",
+        (
+            "s-1 is held by this process: pid 4711 (python agent.py) on web1 since 2020-01-01; use"
+            " the Session that holds it, or release() that one first"
+        ),
     ),
     (
         SessionExists("s-1", is_own=True),
         {"session_id": "s-1"},
         FileExistsError,
-        "s-1 exists already; this very process holds it: use that Session",
+        "s-1 exists already, and this process holds it; use the Session that holds it",
     ),
     (
         RevisionConflict("s-1", expected=3, found=None),
         {"session_id": "s-1", "expected": 3, "found": None, "owner": None},
         RuntimeError,
-        "at a state that cannot be read, not 3",
+        "s-1 was at revision 3, and its state cannot be read now",
+    ),
+    (
+        RevisionConflict("s-1", expected=None, found=4),
+        {"session_id": "s-1", "expected": None, "found": 4, "owner": None},
+        RuntimeError,
+        "s-1 is at revision 4, not at the state that this claim has read; nothing was overwritten",
+    ),
+    (
+        RevisionConflict("s-1", expected=None, found=None, detail="the journal a was changed"),
+        {"session_id": "s-1", "expected": None, "found": None},
+        RuntimeError,
+        "s-1: the journal a was changed; nothing was overwritten",
     ),
     (
         SessionCorrupt("s-1", Path("state.json"), "torn"),
@@ -167,7 +185,11 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         StateTypeMismatch("s-1", "MyState", "n: missing"),
         {"session_id": "s-1", "state_type": "MyState", "reason": "n: missing"},
         TypeError,
-        "s-1 does not fit state_type MyState: n: missing",
+        (
+            "s-1 does not fit state_type MyState: n: missing; give the new fields of MyState a"
+            ' default, or fill and convert them in a validator (mode="before"), and this session loads: see'
+            " docs/how-to/upgrading.md"
+        ),
     ),
     (
         StateTypeMismatch(None, "MyState", "other"),

@@ -42,7 +42,9 @@ def find_checkpoint(backend: Backend, session_id: str, named: str) -> str:
     found = [name for name in known if named and name.startswith(named)]
     if len(found) > 1:
         some = ", ".join(sorted(found)[:5])
-        raise InvalidQuery("checkpoint", f"{named!r} is the beginning of {len(found)}: {some}")
+        raise InvalidQuery(
+            "checkpoint", f"{named!r} is a prefix of {len(found)} checkpoint ids: {some}"
+        )
     if not found:
         raise CheckpointNotFound(session_id, named, available=in_order(backend, session_id))
     return found[0]

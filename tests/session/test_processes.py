@@ -338,15 +338,17 @@ def test_who_holds_a_session_in_this_process_is_told_to_use_that_session(tmp_pat
             lambda: store.edit("s1", timeout=0.05).__enter__(),
             lambda: SessionStore(tmp_path).delete("s1"),
         ):
-            with pytest.raises(SessionClaimed, match="which is this very process") as caught:
+            with pytest.raises(SessionClaimed, match="is held by this process: pid") as caught:
                 again()
             assert caught.value.is_own
             assert caught.value.advice.startswith("use the Session that holds it")
-        with pytest.raises(SessionExists, match="this very process holds it: use that Session"):
+        with pytest.raises(
+            SessionExists, match="this process holds it; use the Session that holds it"
+        ):
             store.create("goal", session_id="s1")
     with pytest.raises(SessionExists) as caught_later:
         store.create("goal", session_id="s1")
-    assert "this very process" not in str(caught_later.value)
+    assert "this process" not in str(caught_later.value)
 
 
 def test_a_task_that_holds_a_session_is_this_very_process_too(tmp_path: Path) -> None:
@@ -355,7 +357,7 @@ def test_a_task_that_holds_a_session_is_this_very_process_too(tmp_path: Path) ->
             AsyncSessionStore(tmp_path) as store,
             store.create("goal", session_id="s1"),
         ):
-            with pytest.raises(SessionClaimed, match="which is this very process"):
+            with pytest.raises(SessionClaimed, match="is held by this process: pid"):
                 await store.resume("s1")
 
     asyncio.run(twice())

@@ -181,7 +181,7 @@ def test_the_forger_makes_journals_that_are_taken(tmp_path: Path) -> None:
         (forged(b'{"n":1,"at":"x","value":NaN' + END), "nan"),
         (forged(b'{"n":1,"at":"x","value":1e999' + END), "inf"),
         (forged(b'{"n":1,"at":"x","value":' + b"[" * 900 + b"]" * 900 + END), "line 1 of it"),
-        (forged(b'{"n":1,"at":["x"],"value":1' + END), "its time is no text"),
+        (forged(b'{"n":1,"at":["x"],"value":1' + END), "its time is not text"),
         (forged(b'{"n":1,"at":"x","key":7,"value":1' + END), "a key is text"),
         (forged(b'{"n":1,"at":"x","key":"","value":1' + END), "a key has"),
         (forged(b'{"n":1,"at":"x"' + END), "no line of a journal"),
