@@ -42,6 +42,7 @@ from sessionstore import (
     WatchTimedOut,
     errors,
 )
+from tests.support.processes import CHECKOUT
 
 OWNER = SessionOwner(pid=4711, command="python agent.py", host="web1", claimed_at="2020-01-01")
 ENDED = SessionState(
@@ -139,7 +140,8 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         RuntimeError,
         (
             "s-1 is still at revision 3, but its content was changed: by hand; nothing was"
-            " overwritten: load() what is stored now, then claim the session again and repeat the change"
+            " overwritten: load() what is stored now, then claim the session again and repeat the"
+            " change"
         ),
     ),
     (
@@ -187,8 +189,8 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         TypeError,
         (
             "s-1 does not fit state_type MyState: n: missing; give the new fields of MyState a"
-            ' default, or fill and convert them in a validator (mode="before"), and this session loads: see'
-            " docs/how-to/upgrading.md"
+            ' default, or fill and convert them in a validator (mode="before"), and this session'
+            " loads: see docs/how-to/upgrading.md"
         ),
     ),
     (
@@ -414,6 +416,13 @@ def test_an_error_survives_pickling(
     assert {name: getattr(back, name) for name in fields} == fields
     assert repr(back.__cause__) == repr(error.__cause__)
     assert str(copy.copy(error)) == str(copy.deepcopy(error)) == str(error)
+
+
+def test_the_page_that_a_refused_state_type_names_tells_of_it() -> None:
+    *_, page = str(StateTypeMismatch("s-1", "MyState", "currency: Field required")).split()
+    told = (CHECKOUT / page).read_text(encoding="utf-8")
+    assert "StateTypeMismatch" in told
+    assert "currency: Field required" in told
 
 
 def test_a_cause_and_notes_survive_pickling() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib
 import json
 import math
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -642,6 +643,31 @@ def test_a_value_of_an_array_library_is_named_with_it_and_the_way_out(
     session.state.metrics.decision_count = value
     reason = refusal(session).reason
     assert reason == f"expected int, got {words.partition(' ')[0]}"
+
+
+def test_each_value_of_numpy_itself_is_refused_with_the_way_out_that_works(
+    session: Session[SessionState], tmp_path: Path
+) -> None:
+    numpy: Any = importlib.import_module("numpy")
+    for made, call in (
+        (numpy.bool_(True), "item"),
+        (numpy.int64(7), "item"),
+        (numpy.float64(0.5), "item"),
+        (numpy.str_("a"), "item"),
+        (numpy.array([1, 2]), "tolist"),
+        (numpy.array(3), "item"),
+    ):
+        session.state.data_buffer["found"] = {"rows": [made]}
+        error = refusal(session)
+        assert error.path == "data_buffer.found.rows[0]"
+        assert error.reason.startswith(f"numpy.{type(made).__name__} cannot be stored as JSON")
+        assert error.reason.endswith(f": store .{call}(), or {OPEN}")
+        session.state.data_buffer["found"] = getattr(made, call)()
+        session.save()
+        with SessionStore(tmp_path, default=plain).create("g") as other:
+            other.state.data_buffer["found"] = made
+            other.save()
+            assert other.state.data_buffer == session.state.data_buffer
 
 
 @pytest.mark.parametrize(

@@ -351,7 +351,7 @@ def test_who_holds_a_session_in_this_process_is_told_to_use_that_session(tmp_pat
     assert "this process" not in str(caught_later.value)
 
 
-def test_a_task_that_holds_a_session_is_this_very_process_too(tmp_path: Path) -> None:
+def test_a_task_that_holds_a_session_is_this_process_too(tmp_path: Path) -> None:
     async def twice() -> None:
         async with (
             AsyncSessionStore(tmp_path) as store,
@@ -359,6 +359,8 @@ def test_a_task_that_holds_a_session_is_this_very_process_too(tmp_path: Path) ->
         ):
             with pytest.raises(SessionClaimed, match="is held by this process: pid"):
                 await store.resume("s1")
+            with pytest.raises(SessionClaimed, match="is held by this process: pid"):
+                await asyncio.to_thread(SessionStore(tmp_path).claim, "s1")
 
     asyncio.run(twice())
 
