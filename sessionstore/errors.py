@@ -213,8 +213,8 @@ class SessionCorrupt(SessionStoreError, ValueError):
     """The state or checkpoint in ``file`` cannot be read; ``reason`` names the damage."""
 
     advice = (
-        "it was left as it is: look with store.explain(), mend it with store.check(repair=True),"
-        " or resume from another checkpoint"
+        "it was left as it is: look at it with store.explain(), repair it with"
+        " store.check(repair=True), or resume from another checkpoint"
     )
 
     def __init__(self, session_id: str, file: object, reason: str) -> None:
