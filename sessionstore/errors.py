@@ -253,8 +253,8 @@ class StateTypeMismatch(SessionStoreError, TypeError):
 class NotStorable(SessionStoreError, ValueError):
     """The value at ``path`` would not read back equal; nothing was written.
 
-    ``reason`` says why. A path looks like ``data_buffer.fetch.scores[3]``. ``result`` is what a
-    step returned that cannot be kept.
+    ``reason`` says why, and what to store instead. A path looks like
+    ``data_buffer.fetch.scores[3]``. ``result`` is what a step returned that cannot be kept.
     """
 
     def __init__(self, session_id: str, path: str, reason: str, result: Any = None) -> None:

@@ -125,6 +125,7 @@ def _compare(before: dict[Any, Any], after: dict[Any, Any]) -> None:
 DECLARE = "declare a field of that type in a state_type="
 PLAIN = "open the store with default=plain"
 CONVERT = "convert it with default= of the store"
+"""What helps in a state, beside storing another value. ``plain`` does not convert every type."""
 
 
 def offence(value: Any) -> Unstorable | None:
