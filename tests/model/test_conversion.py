@@ -299,7 +299,7 @@ def test_an_async_save_converts_in_the_callers_thread_before_its_first_await(
 
 
 def test_a_default_that_cannot_be_called_is_refused_at_once() -> None:
-    with pytest.raises(TypeError, match="default is a function"):
+    with pytest.raises(TypeError, match="default must be a function"):
         SessionStore(MemoryBackend(), default="plain")  # type: ignore[call-overload]  # the claim
 
 
