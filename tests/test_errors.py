@@ -149,8 +149,8 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         {"session_id": "s-1", "owner": OWNER, "is_own": True},
         BlockingIOError,
         (
-            "s-1 is held by this process: pid 4711 (python agent.py) on web1 since 2020-01-01 00:00:00Z;"
-            " use the Session that holds it, or release() that one first"
+            "s-1 is held by this process: pid 4711 (python agent.py) on web1 since"
+            " 2020-01-01 00:00:00Z; use the Session that holds it, or release() that one first"
         ),
     ),
     (

@@ -138,7 +138,7 @@ class CancelRequester:
             raise SessionClaimed(
                 self._session_id,
                 verdict.owner or state.owner,
-                reason=f"{verdict.reason}; it holds no lock, so it cannot be asked: end its process",
+                reason=f"{verdict.reason}; without a lock it cannot be asked: end its process",
             )
         holder = probe.holder
         if holder is None or holder.token is None or probe.released:

@@ -148,7 +148,10 @@ REFUSED: list[tuple[Any, str]] = [
     (Row([1]), "Row would come back as a plain list"),
     (deque([1]), "collections.deque cannot be stored as JSON: store list() of it"),
     (Point(), f"the model {__name__}.Point would come back as a dict: store .model_dump("),
-    (SessionProgress(), "the model sessionstore.model.state.SessionProgress would come back as a dict"),
+    (
+        SessionProgress(),
+        "the model sessionstore.model.state.SessionProgress would come back as a dict",
+    ),
     (
         datetime(2026, 1, 1, tzinfo=UTC),
         "datetime.datetime cannot be stored as JSON: store .isoformat()",

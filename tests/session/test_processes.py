@@ -149,7 +149,9 @@ def test_a_second_claim_in_the_same_thread_is_refused_and_names_this_process(
     store = SessionStore(tmp_path)
     with store.create("goal", session_id="s1"):
         for other in (store, SessionStore(tmp_path)):
-            with pytest.raises(SessionClaimed, match=f"held by this process: pid {os.getpid()} ") as caught:
+            with pytest.raises(
+                SessionClaimed, match=f"held by this process: pid {os.getpid()} "
+            ) as caught:
                 other.claim("s1")
             assert caught.value.owner.pid == os.getpid()
             with pytest.raises(SessionClaimed):
