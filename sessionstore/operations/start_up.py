@@ -57,7 +57,7 @@ class StartUp(Generic[StateT]):
                 "interrupted",
                 "the start-up loop resumes interrupted sessions only: leave this filter out",
             )
-        chosen: Filters = {**filters, "interrupted": True, "max_recoveries": None}
+        chosen: Filters = {**filters, "interrupted": True, "max_recoveries": None, "idle": None}
         self._query = make_query(chosen, limit=None, cursor=None, order="updated_at")
         self._opener = opener
         self._max_recoveries = max_recoveries
