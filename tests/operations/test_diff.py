@@ -71,7 +71,7 @@ def test_a_session_without_a_checkpoint_has_nothing_to_compare_with(tmp_path: Pa
     store = SessionStore(tmp_path)
     session = store.create("goal", session_id="s1")  # a stop would keep what it saved last
     session.save()
-    with pytest.raises(NotResumable, match="no checkpoint"):
+    with pytest.raises(NotResumable, match="it names no latest checkpoint"):
         store.diff("s1")
     assert not store.diff("s1", "r2")
     session.release()
