@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sessionstore
-from tests.docs.pages import Reader, blocks, matches, typed_in
+from tools.docs.pages import Reader, blocks, matches, typed_in
 from tests.support.processes import CHECKOUT
 from tools.docs import commands, outside
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.pages import blocks
+from tools.docs.pages import blocks
 from tests.support.processes import CHECKOUT, DEADLINE
 
 STEPS = ["fetch", "plan", "write", "send"]

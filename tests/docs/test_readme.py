@@ -14,7 +14,7 @@ import pytest
 
 from sessionstore import SessionStore
 from sessionstore.cli.commands import COMMANDS
-from tests.docs.pages import Reader, blocks
+from tools.docs.pages import Reader, blocks
 from tests.support.processes import CHECKOUT, DEADLINE
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
