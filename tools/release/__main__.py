@@ -1,0 +1,154 @@
+"""Check a release: ``python -m tools.release``, or ``make release-check``.
+
+It builds an sdist and a wheel into build/release/dist, looks at both, installs each on every Python
+that can be had, without extras and with each, and uses it there. It ends with a table, and with 1
+if anything failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from tools.release import artifacts, pythons, report
+from tools.release.children import Children
+from tools.release.project import Project
+from tools.release.trial import TRIALS, Asked
+
+CHECKOUT = Path(__file__).parents[2]
+PLACE = CHECKOUT / "build" / "release"
+WORK = PLACE / "work"
+"""What is removed at the end, however it ends."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check the release of this checkout; return the exit code."""
+    chosen = _arguments(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for place in (WORK, PLACE / "dist"):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+    children = Children({**os.environ, "TMPDIR": str(_made(WORK / "tmp"))})
+    try:
+        return _check(chosen, children)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    finally:
+        children.end()
+        shutil.rmtree(WORK, ignore_errors=True)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.release", description=__doc__)
+    parser.add_argument("--python", action="append", metavar="3.X", help="only this one")
+    parser.add_argument("--extra", action="append", metavar="NAME", help="only this one, or none")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
+    return parser.parse_args(argv)
+
+
+def _made(place: Path) -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def say(text: str) -> None:
+    """Tell a person how far it is."""
+    print(f"release-check: {text}", file=sys.stderr, flush=True)
+
+
+def _check(chosen: argparse.Namespace, children: Children) -> int:
+    project = Project.of(CHECKOUT)
+    if children.run(["git", "-C", str(CHECKOUT), "status", "--porcelain"]).output:
+        say("there are changes that are not committed: a release is built from a clean clone")
+    say(f"building sessionstore {project.version}")
+    try:
+        built = artifacts.build(project, PLACE / "dist", WORK, children)
+    except artifacts.NotBuilt as error:
+        say(str(error))
+        return 1
+    faults = []
+    for name, found in artifacts.faults(project, built, children):
+        say(f"{name}: {'failed' if found else 'ok'}")
+        faults += [f"{name}: {one}" for one in found]
+    found = [
+        pythons.find(minor, children, WORK / "pythons") for minor in chosen.python or pythons.MINORS
+    ]
+    absent = [python for python in found if python.executable is None]
+    rows = _rows(list(_asked(chosen, project, built, found)), chosen.jobs, children)
+    if not rows:
+        faults.append("there is no Python to try it on")
+    faults += report.faults_of_classifiers(project.minors, rows, absent)
+    print(report.table(rows, absent, list(TRIALS)))
+    for text in (*report.failures(rows), *faults):
+        print(f"\n{text}")
+    return 1 if faults or not all(row.is_good for row in rows) else 0
+
+
+def _asked(
+    chosen: argparse.Namespace,
+    project: Project,
+    built: artifacts.Artifacts,
+    found: Sequence[pythons.Python],
+) -> Iterator[tuple[report.Row, Asked]]:
+    extras = ["", *project.extras]
+    if chosen.extra:
+        extras = ["" if extra == "none" else extra for extra in chosen.extra]
+    for python in found:
+        for artifact in (built.wheel, built.sdist):
+            for extra in extras:
+                if python.executable is not None:
+                    kind = "wheel" if artifact is built.wheel else "sdist"
+                    row = report.Row(python, kind, extra)
+                    place = WORK / f"{python.minor}-{kind}-{extra}"
+                    asked = Asked(
+                        python.executable, str(artifact), project.version, extra, str(place),
+                        str(built.source),
+                    )  # fmt: skip
+                    yield row, asked
+
+
+def _rows(
+    asked: Sequence[tuple[report.Row, Asked]], jobs: int, children: Children
+) -> list[report.Row]:
+    """Try everything, a few at a time, and return the rows in their order."""
+    done: dict[int, report.Row] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {
+            pool.submit(_try, row, one, children): number for number, (row, one) in enumerate(asked)
+        }
+        try:
+            for future in as_completed(futures):
+                row, seconds = future.result()
+                done[futures[future]] = row
+                outcome = "ok" if row.is_good else "failed"
+                say(f"{len(done)} of {len(asked)}: {row.name}: {outcome}, {seconds:.0f} s")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            children.end()
+            raise
+    return [done[number] for number in sorted(done)]
+
+
+def _try(row: report.Row, asked: Asked, children: Children) -> tuple[report.Row, float]:
+    begun = time.monotonic()
+    done = children.run([sys.executable, "-m", "tools.release.trial", asked.dumps()], CHECKOUT)
+    shutil.rmtree(asked.place, ignore_errors=True)
+    try:
+        results = json.loads(done.output)
+    except ValueError:
+        results = {"install": f"the trial ended with {done.code}:\n{done.said}"}
+    tried = report.Row(row.python, row.artifact, row.extra, results)
+    return tried, time.monotonic() - begun
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
