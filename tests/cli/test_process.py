@@ -134,9 +134,11 @@ def test_text_that_the_encoding_lacks_is_escaped(tmp_path: Path) -> None:
     assert "\\u017elu" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command", [[str(Path(sys.executable).with_name("sessionstore"))], [sys.executable, "-m", "sessionstore"]]
-)  # fmt: skip
+MODULE = [sys.executable, "-m", "sessionstore"]
+INSTALLED = [str(Path(sys.executable).with_name("sessionstore"))]
+
+
+@pytest.mark.parametrize("command", [MODULE, INSTALLED])
 def test_both_ways_to_start_it_tell_the_version_and_the_name_of_the_command(
     command: list[str],
 ) -> None:

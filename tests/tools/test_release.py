@@ -114,7 +114,7 @@ META = f"{INFO}/METADATA"
         (edited(META, ">=3.11", ">=3.8"), "Requires-Python is '>=3.8'"),
         (edited(META, "Python :: 3.12", "Python :: 3.7"), "Classifier is"),
         (edited(META, "Provides-Extra: cli", "Provides-Extra: cly"), "Provides-Extra is"),
-        (edited(META, "Requires-Dist: click>=8; extra", "Requires-Dist: click #"), "without extras"),
+        (edited(META, ">=8; extra == 'cli'", ">=8"), "Requires-Dist without extras is"),
         (edited(META, "Apache-2.0", "MIT"), "License-Expression is 'MIT'"),
         (edited(META, "## Quickstart", "## Slow start"), "the description is not README.md"),
         (edited(META, "text/markdown", "text/plain"), "Description-Content-Type is 'text/plain'"),
@@ -210,7 +210,8 @@ SHOWN = "<h1>one</h1><table></table><pre></pre>"
 def test_a_page_of_an_index_shows_all_and_links_to_nothing_that_it_lacks(
     html: str, told: str
 ) -> None:
-    assert list(faults_of_page(SHOWN + '<a href="https://a.example/">', SOURCE)) == []
+    good = SHOWN + '<a href="https://a.example/"><a id="one" href="#one">'
+    assert list(faults_of_page(good, SOURCE)) == []
     (fault,) = faults_of_page(SHOWN + html, SOURCE)
     assert fault.startswith(told)
 
@@ -255,7 +256,7 @@ def test_the_newest_of_pyenv_is_taken(
 def test_a_python_that_cannot_be_had_has_a_reason(
     tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script(tmp_path / "bin", "uv", "echo 'error: no' >&2; echo '  Caused by: no network' >&2; exit 1")
+    script(tmp_path / "bin", "uv", "printf 'error: no\\n  cause: no network\\n' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))  # no uv beside it
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
@@ -264,8 +265,8 @@ def test_a_python_that_cannot_be_had_has_a_reason(
 
 
 def test_the_reason_of_uv_has_no_address() -> None:
-    said = "error: Failed to install\n  Caused by: error for url (https://a.example/x.tar): refused\n"
-    assert "a.example" not in pythons.reason_in(said)
+    said = "error: it failed\n  Caused by: no answer from url (https://a.example/x.tar): refused\n"
+    assert pythons.reason_in(said) == "no answer from url: refused"
     assert pythons.reason_in("") == "it failed and told no reason"
 
 
@@ -278,7 +279,7 @@ GOOD = {"install": "", "quickstart": ""}
 
 def test_the_table_names_what_failed_what_was_not_tried_and_who_is_absent() -> None:
     rows = [
-        report.Row(OLD, "wheel", "", GOOD),
+        report.Row(OLD, "wheel", "none", GOOD),
         report.Row(NEW, "sdist", "cli", {"install": "pip exits with 1"}),
     ]
     assert report.table(rows, [ABSENT], ["install", "quickstart"]).splitlines() == [
@@ -289,12 +290,12 @@ def test_the_table_names_what_failed_what_was_not_tried_and_who_is_absent() -> N
     ]
     assert [row.is_good for row in rows] == [True, False]
     assert list(report.failures(rows)) == [
-        "Python 3.12.1, sdist[cli], install:\npip exits with 1\n"
+        "Python 3.12.1, sdist, cli, install:\npip exits with 1\n"
     ]
 
 
 def test_the_classifiers_name_the_pythons_that_passed() -> None:
-    rows = [report.Row(OLD, "wheel", "", GOOD), report.Row(NEW, "wheel", "", GOOD)]
+    rows = [report.Row(OLD, "wheel", "none", GOOD), report.Row(NEW, "wheel", "none", GOOD)]
     assert list(report.faults_of_classifiers(["3.11", "3.12"], rows, [ABSENT])) == []
     assert list(report.faults_of_classifiers(["3.11"], rows, [])) == [
         "Python 3.12 passes, and the classifiers do not name it"
@@ -313,7 +314,8 @@ from tools.release import __main__ as release
 release.PLACE = Path(sys.argv[1])
 release.WORK = release.PLACE / "work"
 def check(chosen, children):
-    children.run(["sh", "-c", "sleep 600 & echo $! $$ > pids; mv pids started; wait"], release.PLACE)
+    script = "sleep 600 & echo $! $$ > pids; mv pids started; wait"
+    children.run(["sh", "-c", script], release.PLACE)
 release._check = check
 sys.exit(release.main([]))
 """

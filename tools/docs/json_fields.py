@@ -51,10 +51,10 @@ delete --yes done
 """
 """One after the other, on a store that has one session of each kind."""
 
-_ELSEWHERE = frozenset(
-    ("forked_from", "holder", "journals", "labels", "liveness", "owner", "recovery", "state", "value")
-)
-"""Objects whose keys are data, or fields of a state or of a Python class, which are listed there."""
+_ELSEWHERE = (
+    "forked_from", "holder", "journals", "labels", "liveness", "owner", "recovery", "state", "value",
+)  # fmt: skip
+"""Objects whose keys are data, or the fields of a state or of a Python class, listed as such."""
 
 
 def json_fields() -> set[str]:
@@ -62,7 +62,9 @@ def json_fields() -> set[str]:
     with tempfile.TemporaryDirectory() as place:
         root, archive = Path(place) / "store", Path(place) / "export.tar"
         _fill(root)
-        with SessionStore(root).claim("held"):
+        with SessionStore(root).claim("held") as session:
+            session.state.data_buffer["draft"] = "Dear all,"
+            session.save()
             written = [
                 item
                 for run in _RUNS.format(archive=archive).strip().splitlines()
@@ -81,7 +83,6 @@ def _fill(root: Path) -> None:
             session.complete(output={"sent": 1})
         with store.create("goal", session_id="held") as session:
             session.checkpoint("step", node="ask")
-            session.state.data_buffer["draft"] = "Dear all,"
         store.fork("paused", new_id="child")
     subprocess.run([sys.executable, "-c", _DIES, str(root)], check=True)
     torn = root / "sessions" / "torn"

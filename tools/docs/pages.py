@@ -56,6 +56,7 @@ class Block:
 
     @property
     def where(self) -> str:
+        """The file and the line, as an editor takes them."""
         return f"{self.page}:{self.line}"
 
 
@@ -104,6 +105,7 @@ class Reader:
             "PATH": os.pathsep.join([str(Path(python).parent), os.environ["PATH"]]),
             "PYTHONWARNINGS": "error",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",  # stdout and stderr in their order, as on a terminal
         }
         if package is not None:
             self._environment["PYTHONPATH"] = str(package)

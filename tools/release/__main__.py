@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import product
 from pathlib import Path
 
 from tools.release import artifacts, pythons, report
@@ -27,6 +28,8 @@ CHECKOUT = Path(__file__).parents[2]
 PLACE = CHECKOUT / "build" / "release"
 WORK = PLACE / "work"
 """What is removed at the end, however it ends."""
+OLDEST = "cli-oldest"
+"""The extra `cli`, with the lowest version of each requirement."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -75,15 +78,14 @@ def _check(chosen: argparse.Namespace, children: Children) -> int:
     except artifacts.NotBuilt as error:
         say(str(error))
         return 1
-    faults = []
+    faults: list[str] = []
     for name, found in artifacts.faults(project, built, children):
         say(f"{name}: {'failed' if found else 'ok'}")
         faults += [f"{name}: {one}" for one in found]
-    found = [
-        pythons.find(minor, children, WORK / "pythons") for minor in chosen.python or pythons.MINORS
-    ]
-    absent = [python for python in found if python.executable is None]
-    rows = _rows(list(_asked(chosen, project, built, found)), chosen.jobs, children)
+    minors = chosen.python or pythons.MINORS
+    each = [pythons.find(minor, children, WORK / "pythons") for minor in minors]
+    absent = [python for python in each if python.executable is None]
+    rows = _rows(list(_asked(chosen, project, built, each)), chosen.jobs, children)
     if not rows:
         faults.append("there is no Python to try it on")
     faults += report.faults_of_classifiers(project.minors, rows, absent)
@@ -97,23 +99,25 @@ def _asked(
     chosen: argparse.Namespace,
     project: Project,
     built: artifacts.Artifacts,
-    found: Sequence[pythons.Python],
+    each: Sequence[pythons.Python],
 ) -> Iterator[tuple[report.Row, Asked]]:
-    extras = ["", *project.extras]
-    if chosen.extra:
-        extras = ["" if extra == "none" else extra for extra in chosen.extra]
-    for python in found:
-        for artifact in (built.wheel, built.sdist):
-            for extra in extras:
-                if python.executable is not None:
-                    kind = "wheel" if artifact is built.wheel else "sdist"
-                    row = report.Row(python, kind, extra)
-                    place = WORK / f"{python.minor}-{kind}-{extra}"
-                    asked = Asked(
-                        python.executable, str(artifact), project.version, extra, str(place),
-                        str(built.source),
-                    )  # fmt: skip
-                    yield row, asked
+    oldest = WORK / "oldest.txt"
+    oldest.write_text("\n".join(project.oldest))
+    extras = chosen.extra or ["none", *project.extras, OLDEST]
+    for python, kind, extra in product(each, ("wheel", "sdist"), extras):
+        if python.executable is None or (kind == "sdist" and extra == OLDEST):
+            continue  # both artifacts require the same
+        asked = Asked(
+            python=python.executable,
+            artifact=str(getattr(built, kind)),
+            version=project.version,
+            extra={"none": "", OLDEST: "cli"}.get(extra, extra),
+            place=str(WORK / f"{python.minor}-{kind}-{extra}"),
+            source=str(built.source),
+            # Developers have the pinned versions.
+            pins=str({OLDEST: oldest, "dev": CHECKOUT / "constraints.txt"}.get(extra, "")),
+        )
+        yield report.Row(python, kind, extra), asked
 
 
 def _rows(

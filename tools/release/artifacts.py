@@ -58,7 +58,9 @@ def _built(source: Path, kind: str, place: Path, children: Children) -> Path:
     return made.pop()
 
 
-def faults(project: Project, built: Artifacts, children: Children) -> Iterator[tuple[str, list[str]]]:
+def faults(
+    project: Project, built: Artifacts, children: Children
+) -> Iterator[tuple[str, list[str]]]:
     """Yield what each check is called, and what it finds."""
     yield "wheel", list(faults_of_wheel(built.wheel, project))
     git = children.run(["git", "-C", str(project.root), "ls-files"])

@@ -23,7 +23,7 @@ class Done(NamedTuple):
 
 
 class Children:
-    """Children in process groups of their own: a Ctrl-C reaches this process alone, which ends them."""
+    """Children in groups of their own: a Ctrl-C reaches this process alone, which ends them."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)

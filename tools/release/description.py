@@ -14,21 +14,23 @@ class _Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.links: list[str] = []
+        self.targets: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+        self.targets |= {f"#{value}" for name, value in attrs if name == "id"}
 
 
 def faults_of_page(html: str, source: str) -> Iterator[str]:
     """Yield a sentence for each thing that ``html`` lacks of its Markdown ``source``.
 
-    An index shows the page alone: a link to a file of the repository, or to a heading, leads nowhere.
+    An index shows the page alone: a link to a file of the repository leads nowhere.
     """
     page = _Page()
     page.feed(html)
     for link in page.links:
-        if not _ABSOLUTE.match(link):
+        if not _ABSOLUTE.match(link) and link not in page.targets:
             yield f"the link {link} leads nowhere on a package index"
     fence = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
     prose = fence.sub("", source)

@@ -26,6 +26,8 @@ class Project:
     readme: str
     licence: bytes
     scripts: Mapping[str, str]
+    required: tuple[str, ...]
+    """What the library needs, and what the extra `cli` does."""
 
     @classmethod
     def of(cls, root: Path) -> Project:
@@ -40,13 +42,21 @@ class Project:
             readme=(root / project["readme"]).read_text(encoding="utf-8"),
             licence=(root / "LICENSE").read_bytes(),
             scripts=project["scripts"],
+            required=(*project["dependencies"], *project["optional-dependencies"]["cli"]),
         )
+
+    @property
+    def oldest(self) -> tuple[str, ...]:
+        """The lowest versions that the requirements allow, as constraints."""
+        return tuple(one.replace(">=", "==") for one in self.required)
 
     @property
     def minors(self) -> tuple[str, ...]:
         """The Pythons that the classifiers name, as ``3.12``."""
-        found = (re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", one)
-                 for one in self.classifiers)
+        found = (
+            re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", one)
+            for one in self.classifiers
+        )
         return tuple(match[1] for match in found if match)
 
 

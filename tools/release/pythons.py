@@ -14,7 +14,7 @@ from tools.release.children import Children
 
 MINORS = ("3.11", "3.12", "3.13", "3.14")
 _ASK = "import platform, ssl, venv; print(platform.python_version())"
-_ADDRESS = re.compile(r"\s*\(?https?://\S+")
+_ADDRESS = re.compile(r"\s*\(?https?://[^\s)]+\)?")
 
 
 class Python(NamedTuple):
@@ -80,4 +80,4 @@ def reason_in(said: str) -> str:
     """Return the last cause that uv tells, on one line and without addresses."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = lines[-1] if lines else "it failed and told no reason"
-    return _ADDRESS.sub("", re.sub(r"^(Caused by|error): ", "", last))
+    return _ADDRESS.sub("", re.sub(r"^(Caused by|cause|error): ", "", last))

@@ -17,14 +17,14 @@ class Row:
     python: Python
     artifact: str
     extra: str
+    """Its name; `none` for none."""
     results: Mapping[str, str] = field(default_factory=dict)
     """By column: empty if it went well, else what went wrong."""
 
     @property
     def name(self) -> str:
         """What a person calls it."""
-        extra = f"[{self.extra}]" if self.extra else ""
-        return f"Python {self.python.version}, {self.artifact}{extra}"
+        return f"Python {self.python.version}, {self.artifact}, {self.extra}"
 
     @property
     def is_good(self) -> bool:
@@ -37,7 +37,7 @@ def table(rows: Iterable[Row], absent: Iterable[Python], columns: Sequence[str])
     lines = [("PYTHON", "ARTIFACT", "EXTRAS", *(column.upper() for column in columns))]
     for row in rows:
         cells = (_cell(row.results.get(column)) for column in columns)
-        lines.append((row.python.version, row.artifact, row.extra or "none", *cells))
+        lines.append((row.python.version, row.artifact, row.extra, *cells))
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     shown = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -66,6 +66,8 @@ class Asked:
     """A directory that is made for this."""
     source: str
     """The unpacked sdist."""
+    pins: str
+    """A file of constraints; empty for the newest of everything, as users get it."""
 
     def dumps(self) -> str:
         """Return it as an argument of a command."""
@@ -115,8 +117,8 @@ def install(asked: Asked, there: Environment) -> None:
     pip = [sys.executable, "-m", "pip", "--python", there.python, "--quiet"]
     pip += ["--disable-pip-version-check", "install"]
     pip += [f"{asked.artifact}[{asked.extra}]" if asked.extra else asked.artifact]
-    if asked.extra == "dev":  # developers have the pinned versions; users have what is newest
-        pip += ["-c", str(CHECKOUT / "constraints.txt")]
+    if asked.pins:
+        pip += ["-c", asked.pins]
     there.run(pip, PYTHONWARNINGS="default")
 
 
