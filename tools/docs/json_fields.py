@@ -52,7 +52,8 @@ delete --yes done
 """One after the other, on a store that has one session of each kind."""
 
 _ELSEWHERE = (
-    "forked_from", "holder", "journals", "labels", "liveness", "owner", "recovery", "state", "value",
+    "forked_from", "holder", "journals", "labels", "liveness", "owner", "recovery", "state",
+    "value",
 )  # fmt: skip
 """Objects whose keys are data, or the fields of a state or of a Python class, listed as such."""
 

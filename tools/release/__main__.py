@@ -35,18 +35,19 @@ OLDEST = "cli-oldest"
 def main(argv: Sequence[str]) -> int:
     """Check the release of this checkout; return the exit code."""
     chosen = _arguments(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for place in (WORK, PLACE / "dist"):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-    children = Children({**os.environ, "TMPDIR": str(_made(WORK / "tmp"))})
+    (WORK / "tmp").mkdir()
+    children = Children({**os.environ, "TMPDIR": str(WORK / "tmp")})
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: children.end())
     try:
         return _check(chosen, children)
-    except KeyboardInterrupt:
+    except InterruptedError:
         say("interrupted")
         return 130
     finally:
-        children.end()
         shutil.rmtree(WORK, ignore_errors=True)
 
 
@@ -56,11 +57,6 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--extra", action="append", metavar="NAME", help="only this one, or none")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     return parser.parse_args(argv)
-
-
-def _made(place: Path) -> Path:
-    place.mkdir(parents=True, exist_ok=True)
-    return place
 
 
 def say(text: str) -> None:
@@ -129,16 +125,11 @@ def _rows(
         futures = {
             pool.submit(_try, row, one, children): number for number, (row, one) in enumerate(asked)
         }
-        try:
-            for future in as_completed(futures):
-                row, seconds = future.result()
-                done[futures[future]] = row
-                outcome = "ok" if row.is_good else "failed"
-                say(f"{len(done)} of {len(asked)}: {row.name}: {outcome}, {seconds:.0f} s")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            children.end()
-            raise
+        for future in as_completed(futures):
+            row, seconds = future.result()
+            done[futures[future]] = row
+            outcome = "ok" if row.is_good else "failed"
+            say(f"{len(done)} of {len(asked)}: {row.name}: {outcome}, {seconds:.0f} s")
     return [done[number] for number in sorted(done)]
 
 

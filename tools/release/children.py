@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 from typing import NamedTuple
 
 
@@ -29,45 +28,43 @@ class Children:
         self._environment = dict(environment)
         self._running: set[subprocess.Popen[str]] = set()
         self._ending = False
-        self._lock = Lock()
 
     def run(self, command: Sequence[str | Path], directory: Path | None = None) -> Done:
         """Run a command to its end.
 
         Raises:
-            InterruptedError: :meth:`end` was called, by another thread.
+            InterruptedError: :meth:`end` was called before or meanwhile.
         """
-        with self._lock:
-            if self._ending:
-                raise InterruptedError
-            child = subprocess.Popen(
-                command,
-                cwd=directory,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-            self._running.add(child)
-        try:
-            output, said = child.communicate()
-        except BaseException:
+        if self._ending:
+            raise InterruptedError
+        child = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._running.add(child)
+        if self._ending:  # its signal came before the child was in the list
             _kill(child)
-            child.wait()
-            raise
-        finally:
-            with self._lock:
-                self._running.discard(child)
+        output, said = child.communicate()
+        self._running.discard(child)
+        if self._ending:
+            raise InterruptedError
         return Done(child.returncode, output, said)
 
     def end(self) -> None:
-        """End all that run, and start no more."""
-        with self._lock:
-            self._ending = True
-            for child in self._running:
-                _kill(child)
+        """End all that run, and start no more. A signal handler may call this: it raises nothing.
+
+        An exception from a handler could arrive between the start of a child and its place in the
+        list.
+        """
+        self._ending = True
+        for child in tuple(self._running):
+            _kill(child)
 
 
 def _kill(child: subprocess.Popen[str]) -> None:
