@@ -109,7 +109,8 @@ def _asked(
             version=project.version,
             extra={"none": "", OLDEST: "cli"}.get(extra, extra),
             place=str(WORK / f"{python.minor}-{kind}-{extra}"),
-            source=str(built.source),
+            # They are the same, whatever was installed.
+            source=str(built.source) if (kind, extra) == ("wheel", "dev") else "",
             # Developers have the pinned versions.
             pins=str({OLDEST: oldest, "dev": CHECKOUT / "constraints.txt"}.get(extra, "")),
         )
@@ -128,7 +129,8 @@ def _rows(
         for future in as_completed(futures):
             row, seconds = future.result()
             done[futures[future]] = row
-            outcome = "ok" if row.is_good else "failed"
+            failed = [column for column, text in row.results.items() if text]
+            outcome = f"{', '.join(failed)} failed" if failed else "ok"
             say(f"{len(done)} of {len(asked)}: {row.name}: {outcome}, {seconds:.0f} s")
     return [done[number] for number in sorted(done)]
 
