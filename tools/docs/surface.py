@@ -50,7 +50,7 @@ def surface() -> set[str]:
 
 
 def _python() -> Iterator[str]:
-    for name in sessionstore.__all__:
+    for name in vars(sessionstore)["__all__"]:
         yield f"python {name}"
         value = getattr(sessionstore, name)
         if isinstance(value, type):
@@ -93,8 +93,8 @@ def _parameters(function: Any) -> Iterator[str]:
             continue
         by_name = "*, " if parameter.kind is parameter.KEYWORD_ONLY else ""
         default = "=" if parameter.default is not parameter.empty else ""
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
-        yield f"({by_name}{stars.get(parameter.kind, '')}{parameter.name}{default})"
+        stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(parameter.kind.name, "")
+        yield f"({by_name}{stars}{parameter.name}{default})"
 
 
 def _testing() -> Iterator[str]:

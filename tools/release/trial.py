@@ -141,7 +141,7 @@ def quickstart(_: Asked, there: Environment) -> None:
     """Do what README.md shows: all of it with the command, else the quickstart."""
     page = CHECKOUT / "README.md"
     text = page.read_text(encoding="utf-8")
-    before, _, after = text.partition("\n## Quickstart\n")
+    before, after = text.split("\n## Quickstart\n", 1)
     first = before.count("\n") + 2
     last = first + after.partition("\n## ")[0].count("\n") + 1
     is_whole = has_command(there)
