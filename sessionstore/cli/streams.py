@@ -75,9 +75,14 @@ def error(text: str) -> None:
 
 def is_confirmed(question: str) -> bool:
     """Ask on stderr and read the answer from stdin; only ``y`` and ``yes`` confirm."""
-    sys.stderr.write(printable(question, limit=4000) + " [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    try:
+        sys.stderr.write(printable(question, limit=4000) + " [y/N] ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")  # what is said of it begins a line
+        raise
+    return answer.strip().lower() in ("y", "yes")
 
 
 def abandon(stream: TextIO) -> None:
