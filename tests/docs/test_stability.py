@@ -42,6 +42,7 @@ def test_the_list_is_sorted_so_that_a_change_of_it_can_be_read() -> None:
         "python SessionStore",
         "python SessionStore.create(goal_id=)",
         "python SessionStore.resume(*, again=)",
+        "python AsyncSessionStore.find(*, labels=)",
         "python RevisionConflict.expected",
         "python RevisionConflict is RuntimeError",
         "python SessionStatus.PAUSED=paused",

@@ -24,7 +24,10 @@ from sessionstore.cli.commands import COMMANDS
 from sessionstore.cli.errors import Exit
 from sessionstore.cli.options.shared import Settings
 from sessionstore.log import EVENTS, about
+from sessionstore.model.query import Filters, SessionFilters
 from sessionstore.model.state import SCHEMA_VERSION, SessionState
+from sessionstore.operations.watch import Watched
+from sessionstore.session.create import NewFields, NewSession
 from sessionstore.storage.files.store_marker import FORMAT
 from tools.docs.json_fields import json_fields
 from tools.docs.reference import fields_of
@@ -38,6 +41,11 @@ CONSTRUCTED = (
 BACKENDS = ("Backend", "FilesBackend", "MemoryBackend")
 """Their methods are for the store, and for those who write a backend: the suite describes them."""
 _FACT = re.compile(r"self\.([a-z]\w*): ")
+_KEYWORDS: dict[str, type] = {
+    kind.__name__: kind for kind in (Filters, NewFields, NewSession, SessionFilters, Watched)
+}
+"""By their names, as they stand in ``**filters: Unpack[Filters]``."""
+_UNPACKED = re.compile(r"Unpack\[(\w+)\]")
 _SCHEMA = re.compile(r'"(sessionstore\.[a-z_.]+/\d+)"')
 
 
@@ -90,6 +98,9 @@ def _parameters(function: Any) -> Iterator[str]:
     """Yield each parameter: ``(goal)``, ``(goal=)`` with a default, ``(*, goal)`` by name only."""
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name in ("self", "cls"):
+            continue
+        if unpacked := _UNPACKED.fullmatch(str(parameter.annotation)):
+            yield from (f"(*, {name}=)" for name in _KEYWORDS[unpacked[1]].__annotations__)
             continue
         by_name = "*, " if parameter.kind is parameter.KEYWORD_ONLY else ""
         default = "=" if parameter.default is not parameter.empty else ""
