@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import os
 import signal
@@ -131,6 +132,16 @@ def test_a_broken_wheel_is_refused(
     damage(files)
     found = list(faults_of_wheel(packed(tmp_path, files), PROJECT))
     assert any(told in fault for fault in found), found
+
+
+def test_types_are_needed_though_the_checkout_has_lost_their_mark(tmp_path: Path) -> None:
+    (tmp_path / "sessionstore").mkdir()
+    file = "sessionstore/__init__.py"
+    (tmp_path / file).write_bytes((CHECKOUT / file).read_bytes())
+    files = {name: data for name, data in good_wheel().items() if INFO in name or name == file}
+    project = dataclasses.replace(PROJECT, root=tmp_path)
+    (fault,) = faults_of_wheel(packed(tmp_path, files), project)
+    assert fault == "sessionstore/py.typed is missing"
 
 
 def test_a_wheel_of_another_name_is_refused(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def _faults_of_content(files: Mapping[str, bytes], info: str, project: Project) 
         if file.name.endswith(CONTENT)
     }
     packed = {name: data for name, data in files.items() if not name.startswith(f"{info}/")}
-    yield from (f"{name} is missing" for name in sorted(expected.keys() - packed.keys()))
+    needed = {*expected, f"{NAME}/py.typed"}
+    yield from (f"{name} is missing" for name in sorted(needed - packed.keys()))
     yield from (f"{name} does not belong there" for name in sorted(packed.keys() - expected.keys()))
     yield from (
         f"{name} is not the file of the checkout"
