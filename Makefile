@@ -6,7 +6,7 @@ ARGS   ?=
 # As many test workers as there are processors, but at least two: many tests wait for children.
 JOBS   ?= auto
 
-.PHONY: test demo lint types unit bench mutants soak durability places stops steps docs tour wheel clean help
+.PHONY: test demo lint types unit bench mutants soak durability places stops steps docs tour release-check clean help
 
 help:
 	@echo "make test    lint, types and tests, with coverage"
@@ -20,7 +20,7 @@ help:
 	@echo "make steps   go on with a session in every way, write the table of docs/how-to/steps.md"
 	@echo "make docs    build the docs site into build/site"
 	@echo "make tour    go through the commands in a real terminal (tmux), write docs/tour.md"
-	@echo "make wheel   build the wheel, and try it with each of PYTHONS in a new environment"
+	@echo "make release-check   build sdist and wheel, try them in clean environments on every Python"
 	@echo "make clean   remove what the others made"
 
 test: lint types unit
@@ -118,18 +118,16 @@ $(VENV)-docs/bin/.docs: constraints.txt docs/constraints.txt
 tour: $(BIN)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tools.docs.tour $(ARGS)
 
-# The classifiers in pyproject.toml name the Pythons that passed: PYTHONS="python3.11 python3.12 …"
-PYTHONS ?= $(PYTHON)
-wheel:
-	rm -rf build/wheel
-	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
-	sed -n '/^```python$$/,/^```$$/p' README.md | sed '/^```$$/q' | grep -v '^```' > build/wheel/quickstart.py
-	set -e; cd build/wheel; export HOME="$$PWD/home"; for python in $(PYTHONS); do \
-	  rm -rf venv home; $$python -m venv venv; \
-	  venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls sessionstore-*.whl)[cli]"; \
-	  venv/bin/python --version; venv/bin/python -W error quickstart.py; \
-	  venv/bin/sessionstore --root home/.my-agent ls; venv/bin/sessionstore --root home/.my-agent fsck; \
-	done
+# What is released, built and tried on each Python that can be had (ARGS="--python 3.12 --extra cli").
+RELEASE := build/release/venv/bin
+release-check: $(RELEASE)/.release
+	@$(RELEASE)/python -m tools.release $(ARGS)
+
+$(RELEASE)/.release: tools/release/constraints.txt
+	$(PYTHON) -m venv build/release/venv
+	$(RELEASE)/python -m pip install --quiet --disable-pip-version-check \
+	  -c tools/release/constraints.txt --upgrade pip build twine 'readme-renderer[md]' uv
+	@touch $@
 
 clean:
 	rm -rf $(VENV) $(VENV)-demo $(VENV)-bench $(VENV)-docs build .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
 """The command ``sessionstore``: list and inspect sessions, recover what a crash left behind.
 
-It needs click and rich, which the extra ``cli`` installs; without them it says so.
+It needs click and rich, which the extra ``cli`` installs; without them it says so and exits with 2.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> int:
         # No plugin of pydantic is meant for this command, and looking for them takes a tenth of it.
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
         if find_spec("rich") is None:  # found, not imported: --help does not need it
-            return _refuse(_ADVICE)
+            return _refuse(_ADVICE, code=2)
         from sessionstore.cli.app import app
 
         return app.execute(sys.argv[1:])
@@ -34,7 +34,7 @@ def main() -> int:
     except ImportError as error:
         # A broken or blocked package raises without a name.
         if error.name is None or error.name.partition(".")[0] in _EXTRA:
-            return _refuse(_ADVICE)
+            return _refuse(_ADVICE, code=2)
         raise
 
 

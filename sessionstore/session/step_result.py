@@ -5,9 +5,10 @@ from __future__ import annotations
 import collections.abc
 import functools
 import inspect
+import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -113,7 +114,7 @@ def _look_up(session_id: str, name: str, function: Callable[..., Any]) -> Any:
     while isinstance(function, functools.partial):
         function = function.func
     function = inspect.unwrap(_function_of(function))
-    annotations = getattr(function, "__annotations__", {})
+    annotations = _annotations_of(function)
     if "return" not in annotations:
         return UNDECLARED
     # Only this one: names that the parameters need may be imported for type checkers alone.
@@ -130,6 +131,17 @@ def _look_up(session_id: str, name: str, function: Callable[..., Any]) -> Any:
     if typing.get_origin(found) in _AWAITED:
         return typing.get_args(found)[-1]
     return UNDECLARED if isinstance(found, typing.TypeVar) else found
+
+
+def _annotations_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return the annotations of a function, none if it has none."""
+    if sys.version_info >= (3, 14):
+        # They are evaluated here, all at once: a name that is missing must not hide the others.
+        from annotationlib import Format, get_annotations
+
+        return get_annotations(function, format=Format.FORWARDREF)
+    annotations: Mapping[str, Any] = getattr(function, "__annotations__", {})
+    return annotations
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:

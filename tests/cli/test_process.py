@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import sessionstore
 from tests.support.cli import (
     GONE,
     acting,
@@ -132,6 +134,27 @@ def test_text_that_the_encoding_lacks_is_escaped(tmp_path: Path) -> None:
     assert "\\u017elu" in done.stdout
 
 
+MODULE = [sys.executable, "-m", "sessionstore"]
+INSTALLED = [str(Path(sys.executable).with_name("sessionstore"))]
+
+
+@pytest.mark.parametrize("command", [MODULE, INSTALLED])
+def test_both_ways_to_start_it_tell_the_version_and_the_name_of_the_command(
+    command: list[str],
+) -> None:
+    def said(*args: str) -> str:
+        done = subprocess.run(
+            [*command, *args], check=False, capture_output=True, text=True,
+            env=environment(), timeout=DEADLINE,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    assert said("--version") == f"sessionstore, version {version('sessionstore')}\n"
+    assert version("sessionstore") == sessionstore.__version__
+    assert said("--help").startswith("Usage: sessionstore [OPTIONS] COMMAND")
+    assert said("ls", "--none").startswith("Usage: sessionstore ls [OPTIONS]\nTry 'sessionstore ls")
+
+
 # --- terminals -----------------------------------------------------------------------------------
 
 
@@ -234,7 +257,7 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path, package: st
         [sys.executable, "-c", blocked, "--root", str(tmp_path), "ls"],
         check=False, capture_output=True, text=True, env=environment(), timeout=DEADLINE,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert ADVICE in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -247,7 +270,7 @@ def test_a_broken_package_counts_as_missing(tmp_path: Path, package: str) -> Non
     known = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([str(tmp_path / "stubs"), *([known] if known else [])])
     done = run("--root", str(tmp_path / "store"), "ls", env={"PYTHONPATH": path})
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert ADVICE in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import sessionstore
-from tests.docs.pages import Reader, blocks, matches, typed_in
 from tests.support.processes import CHECKOUT
 from tools.docs import commands, outside
+from tools.docs.pages import Reader, blocks, matches, typed_in
 
 DOCS = CHECKOUT / "docs"
 MEASURED = DOCS / "performance.md"

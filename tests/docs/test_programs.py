@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from tests.docs.pages import blocks
 from tests.support.processes import CHECKOUT, DEADLINE
+from tools.docs.pages import blocks
 
 STEPS = ["fetch", "plan", "write", "send"]
 NODES = ["collect", "draft", "review", "draft", "review", "publish"]

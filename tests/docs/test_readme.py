@@ -14,8 +14,8 @@ import pytest
 
 from sessionstore import SessionStore
 from sessionstore.cli.commands import COMMANDS
-from tests.docs.pages import Reader, blocks
 from tests.support.processes import CHECKOUT, DEADLINE
+from tools.docs.pages import Reader, blocks
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

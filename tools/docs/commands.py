@@ -47,7 +47,7 @@ All commands have this in common:
 _MEANINGS = {
     Exit.OK: "done",
     Exit.ERROR: "an error; the message says which",
-    Exit.USAGE: "the command was called wrongly",
+    Exit.USAGE: "the command was called wrongly, or the extra `cli` is missing",
     Exit.NOT_FOUND: "no such session or checkpoint, or no store",
     Exit.CLAIMED: "a live process holds the session",
     Exit.DAMAGE: "damage was found; it was left as it is",

@@ -27,7 +27,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.processes import CHECKOUT, DEADLINE
+CHECKOUT = Path(__file__).parents[2]
+_LONGEST = 300.0
+"""Seconds after which a block that does not end is given up. A busy machine may need minutes."""
 
 _BLOCK = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>[^>]+) -->\n+)?"
@@ -54,6 +56,7 @@ class Block:
 
     @property
     def where(self) -> str:
+        """The file and the line, as an editor takes them."""
         return f"{self.page}:{self.line}"
 
 
@@ -77,24 +80,35 @@ def blocks(path: Path) -> list[Block]:
 
 
 class Reader:
-    """Somebody who types in what a page shows."""
+    """Somebody who types in what a page shows.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        home: is made; the home directory of what runs.
+        python: runs the blocks. The programs beside it come first in the PATH.
+        package: the directory that has the package; None if that Python has it installed.
+    """
+
+    def __init__(
+        self, home: Path, python: str = sys.executable, package: Path | None = CHECKOUT
+    ) -> None:
         self._home = home
+        self._python = python
         self._exported = home.parent / f"{home.name}-exported"
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("SESSIONSTORE_", "PYTEST_"))
+            if not name.startswith(("SESSIONSTORE_", "PYTEST_", "PYTHON"))
         }
         self._environment = {
             **inherited,
             "HOME": str(home),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PYTHONPATH": str(CHECKOUT),
+            "PATH": os.pathsep.join([str(Path(python).parent), os.environ["PATH"]]),
             "PYTHONWARNINGS": "error",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",  # stdout and stderr in their order, as on a terminal
         }
+        if package is not None:
+            self._environment["PYTHONPATH"] = str(package)
         home.mkdir()
 
     def read(self, block: Block) -> None:
@@ -106,7 +120,7 @@ class Reader:
             return
         match block.language:
             case "python":
-                done = self._run([sys.executable, "-c", block.code])
+                done = self._run([self._python, "-c", block.code])
                 assert (done.returncode, done.stdout) == (0, ""), f"{block.where}\n{done.stdout}"
             case "json":
                 json.loads(block.code)
@@ -129,7 +143,7 @@ class Reader:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=DEADLINE,
+            timeout=_LONGEST,
         )
 
     def _type(self, block: Block) -> None:

@@ -1,0 +1,1 @@
+"""Build what is released, and try it as a user would: ``make release-check``."""
