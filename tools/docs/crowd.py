@@ -11,11 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from sessionstore import Session, SessionState, SessionStore, Step
 
@@ -155,20 +154,16 @@ def _damage(root: Path) -> None:
     """Damage files, and leave behind what interrupted writes leave."""
     ended = sorted((root / "sessions").glob("session_*_0000006[0-9a-f]"))
     torn, empty, zeroed, lost, open_to_all, kept = ended[:6]
-    torn_state = (torn / "state.json").read_bytes()
-    (torn / "state.json").write_bytes(torn_state[: len(torn_state) // 2])
+    whole = (torn / "state.json").read_bytes()
+    (torn / "state.json").write_bytes(whole[: len(whole) // 2])
     (empty / "state.json").write_bytes(b"")
     (zeroed / "state.json").write_bytes(bytes(512))
     (lost / "state.json").unlink()
     (open_to_all / "state.json").chmod(0o644)
     newest = max((kept / "checkpoints").iterdir())
     newest.write_bytes(b"{")
-    (kept / "state.json.0123456789abcdef.tmp").write_bytes(b"{")
+    (kept / ".new-0123456789abcdef").write_bytes(b"{")
     (root / "locks" / "stray.lock").touch()
-
-
-def _command(program: str, root: Path, now: datetime, role: Iterable[str]) -> list[str]:
-    return [sys.executable, program, str(root), now.isoformat(), *role]
 
 
 @contextmanager
@@ -177,20 +172,20 @@ def crowd(root: Path, now: datetime | None = None, program: str = __file__) -> I
 
     ``program`` is a copy of this file, by the name that owner records are to show.
     """
-    now = now or datetime.now(UTC)
-    options: Any = {"cwd": os.path.dirname(program) or None}
+    moment = (now or datetime.now(UTC)).isoformat()
+    directory, name = os.path.split(os.path.abspath(program))
+    is_beside = root.is_relative_to(directory)
+    command = [sys.executable, name, os.path.relpath(root, directory) if is_beside else str(root)]
     for role in ROLES:
-        done = subprocess.run(
-            _command(os.path.basename(program), root, now, role), check=False, **options
-        )
+        done = subprocess.run([*command, moment, *role], check=False, cwd=directory)
         expected = -signal.SIGKILL if role[0].startswith("crash") else 0
         if done.returncode != expected:
             raise RuntimeError(f"{role[0]} ended with {done.returncode}")
     holder = subprocess.Popen(
-        _command(os.path.basename(program), root, now, ["hold"]),
+        [*command, moment, "hold"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        **options,
+        cwd=directory,
     )
     assert holder.stdin is not None
     assert holder.stdout is not None

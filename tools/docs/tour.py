@@ -18,7 +18,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from tools.docs import crowd
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "tour.md"
@@ -27,7 +30,12 @@ WIDTHS = (80, 140)
 PROGRAMS = {"agent.py": "index.md", "answer.py": "how-to/steps.md"}
 """What is run, and the page that shows it."""
 
+NIGHT = datetime(2026, 3, 2, 2, 58, tzinfo=UTC)
+"""When the fleet came to what it is found in."""
+
 _HEIGHT = 200
+_SHOWN, _SHOWN_LAST = 24, 8
+"""How many lines of a long output the page shows, at its beginning and at its end."""
 _PATIENCE = 300.0
 
 
@@ -42,6 +50,11 @@ class Step:
     """When it is typed, as the commands see it."""
     code: int = 0
 
+
+STALE = f"session_{NIGHT - timedelta(seconds=30):%Y%m%d_%H%M%S}"
+"""The last session of the fleet that a process left behind: half a minute ago."""
+DIED_THRICE = f"session_{NIGHT - timedelta(minutes=1.5 * crowd.SWEPT):%Y%m%d_%H%M%S}"
+"""The oldest session of the fleet that was swept."""
 
 STEPS = (
     Step(
@@ -138,6 +151,71 @@ STEPS = (
         "python answer.py",
         "2026-02-28 10:01:00",
     ),
+    Step(
+        "Called at three in the morning",
+        "A fleet of workers keeps three hundred sessions in this store, and it was a bad night."
+        " What was updated last comes first, a session a line.",
+        "sessionstore --root fleet ls -n 24",
+        "2026-03-02 03:00:00",
+    ),
+    Step(
+        "What nobody has swept yet",
+        "These say that they are active, and their process is gone.",
+        "sessionstore --root fleet ls --stale",
+        "2026-03-02 03:00:20",
+    ),
+    Step(
+        "What happened to one of them",
+        "A unique prefix of its id is enough.",
+        f"sessionstore --root fleet explain {STALE}",
+        "2026-03-02 03:00:40",
+    ),
+    Step(
+        "What a sweep would do",
+        "What runs, and what is damaged, is not touched.",
+        "sessionstore --root fleet recover",
+        "2026-03-02 03:01:00",
+        5,
+    ),
+    Step(
+        "Sweep",
+        "The same command, meant. It ends with 5, because there is damage to see to.",
+        "sessionstore --root fleet recover --apply",
+        "2026-03-02 03:01:20",
+        5,
+    ),
+    Step(
+        "Which sessions crash again and again",
+        "After the sweep the remark still says how each session ended.",
+        "sessionstore --root fleet ls --interrupted -n 40",
+        "2026-03-02 03:01:40",
+    ),
+    Step(
+        "The timeline of one that died three times",
+        "Each resume kept the state that the crash had left.",
+        f"sessionstore --root fleet history {DIED_THRICE}",
+        "2026-03-02 03:02:00",
+    ),
+    Step(
+        "What is damaged",
+        "Damage comes first, then modes and what interrupted writes have left.",
+        "sessionstore --root fleet fsck",
+        "2026-03-02 03:02:20",
+        5,
+    ),
+    Step(
+        "What still runs",
+        "Every change from now on, one a line.",
+        "sessionstore --root fleet watch -s active --timeout 1s",
+        "2026-03-02 03:02:40",
+    ),
+    Step(
+        "Make room",
+        "What ended more than a week ago may go.",
+        "sessionstore --root fleet prune --older-than 7d",
+        "2026-03-02 03:03:00",
+        5,
+    ),
 )
 
 
@@ -231,9 +309,13 @@ def tour(width: int, *, colored: bool) -> list[Shown]:
         home = Path(directory)
         for name, page in PROGRAMS.items():
             (home / name).write_text(program(name, page), encoding="utf-8")
+        worker = shutil.copy(crowd.__file__, home / "worker.py")
         same = Sameness(home)
         shown = []
-        with _terminal(width, colored, home) as terminal:
+        with (
+            crowd.crowd(home / "fleet", NIGHT, worker),
+            _terminal(width, colored, home) as terminal,
+        ):
             for step in STEPS:
                 lines, code = terminal.run(step)
                 lines = [part for line in lines for part in _broken(same.of(line), width)]
@@ -335,8 +417,9 @@ _HEAD = """\
 
 <!-- Made by `make tour`, which types all of this into a terminal; see tools/docs/tour.py. -->
 
-From a worker that is killed to its session in another store: what a person types, and what the
-terminal shows, 80 and 140 columns wide, with colours and without.
+From a worker that is killed to its session in another store, and a night on call with three
+hundred sessions: what a person types, and what the terminal shows, 80 and 140 columns wide, with
+colours and without. The middle of a long output is left out.
 """
 
 
@@ -361,13 +444,22 @@ def page() -> str:
 
 def _block(shown: Shown, width: int, colored: bool) -> str:
     typed = f"$ {shown.step.command}"
+    lines = _abridged(shown.lines if colored else shown.text.splitlines())
     if (width, colored) == (WIDTHS[0], False):
-        return "\n".join(["```text", typed, *shown.text.splitlines(), "```", ""])
-    body = as_html([typed, *(shown.lines if colored else shown.text.splitlines())])
+        return "\n".join(["```text", typed, *lines, "```", ""])
+    body = as_html([typed, *lines])
     name = f"{width} columns{', in colour' if colored else ''}"
     return (
         f'<details><summary>{name}</summary>\n\n<pre class="terminal">{body}</pre>\n\n</details>\n'
     )
+
+
+def _abridged(lines: list[str]) -> list[str]:
+    """Leave the middle of a long output out."""
+    hidden = len(lines) - _SHOWN - _SHOWN_LAST
+    if hidden < 2:
+        return lines
+    return [*lines[:_SHOWN], f"… {hidden} lines …", *lines[-_SHOWN_LAST:]]
 
 
 def main() -> int:

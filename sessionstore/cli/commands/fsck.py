@@ -117,7 +117,9 @@ def _write_group(
         label = Cell(f"  {verdict.text:<{len('repaired')}}", verdict.style)
         told = "; ".join(filter(None, [item.detail, item.repair]))
         is_inside = item.file.startswith(os.path.join(inside, ""))
-        file = "its directory" if item.file == inside else _file(item, inside if is_inside else root)
+        file = _file(item, inside if is_inside else root)
+        if item.file == inside:
+            file = "its directory"
         write_note(label, file, printable(told, limit=2 * _LIMIT), colored=settings.colored)
 
 

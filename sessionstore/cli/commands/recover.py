@@ -60,8 +60,8 @@ def recover(
 
     Nothing is resumed. A session whose process is alive, or may be, is not touched.
 
-    Exits with 1 if a session could not be marked, 4 if --assume-dead names a live session, 5 if sessions
-    are damaged. The others are marked in every case.
+    Exits with 1 if a session could not be marked, 4 if --assume-dead names a live session, 5 if
+    sessions are damaged. The others are marked in every case.
     """
     with settings.open_store() as store, EventCounter("session_swept") as tally:
         assumed = list(resolve_all(store, named, settings.root))

@@ -164,7 +164,8 @@ class Layout:
     def _fitted_widths(self) -> dict[int, int]:
         widths = self._levelled(self._full)
         flexible = [place for place in self._kept if self._columns[place].is_flexible]
-        if any(widths[place] < self._wanted(place) for place in flexible) or not self._fits(iter(widths.values())):
+        is_tight = any(widths[place] < self._wanted(place) for place in flexible)
+        if is_tight or not self._fits(iter(widths.values())):
             self._is_short = True
             widths = self._levelled(self._short)
         return widths

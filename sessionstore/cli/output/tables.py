@@ -96,8 +96,9 @@ class RowWriter:
         layout = Layout(self._columns, [*[self._widest] * 3, cells], room)
         _write_lines(layout.lines(cells), colored=self._colored)
         self._widest = [
-            before if column.is_id and width_of(cell.text) > room // 2 else
-            max(before, cell, key=lambda one: width_of(one.text))
+            before
+            if column.is_id and width_of(cell.text) > room // 2
+            else max(before, cell, key=lambda one: width_of(one.text))
             for column, before, cell in zip(self._columns, self._widest, cells, strict=True)
         ]
 

@@ -23,9 +23,7 @@ def test_wide_characters_take_two_cells() -> None:
         ("anything", 0, ""),
     ],
 )
-def test_a_cut_text_ends_in_an_ellipsis_within_its_width(
-    text: str, width: int, shown: str
-) -> None:
+def test_a_cut_text_ends_in_an_ellipsis_within_its_width(text: str, width: int, shown: str) -> None:
     assert cut(text, width) == shown
 
 

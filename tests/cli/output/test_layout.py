@@ -62,7 +62,11 @@ def test_no_line_is_wider_than_the_terminal_but_for_an_id_that_is(
     assert layout.runs_over == any(width_of(row[place].text) > room for row in rows)
 
 
-USUAL = [Column("ID", is_id=True), Column("STATUS", is_cut=True, least=11), Column("REMARK", is_cut=True)]
+USUAL = [
+    Column("ID", is_id=True),
+    Column("STATUS", is_cut=True, least=11),
+    Column("REMARK", is_cut=True),
+]
 SHORT = Cell("failed, interrupted", short="interrupted")
 
 
