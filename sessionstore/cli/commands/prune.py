@@ -193,7 +193,11 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
             labels[outcome],
             relative_time(item.updated_at, now),
             size_words(item.freed) if outcome in ("sessions", "checkpoints") else "-",
-            printable(item.reason, limit=REASON_LIMIT),
+            Cell(
+                printable(item.reason, limit=REASON_LIMIT),
+                # UPDATED tells the rest.
+                short=printable(item.reason.partition(", last updated ")[0], limit=REASON_LIMIT),
+            ),
         ]
         for outcome in _OUTCOMES
         for item in items_of(report, outcome)
@@ -204,7 +208,7 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
             Column("RESULT", is_cut=True, least=12),
             Column("UPDATED", drop_order=1),
             Column("FREES", is_number=True, drop_order=3),
-            Column("REASON", is_cut=True, drop_order=2),
+            Column("REASON", is_cut=True, least=24, drop_order=2),
         ]
         write_table(columns, rows, colored=settings.colored)
 

@@ -104,7 +104,10 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
     ),
     "owner": (Column("OWNER", is_cut=True), _owner),
     "error": (Column("ERROR", is_cut=True), _text("error", labels.REASON_LIMIT)),
-    "remark": (Column("REMARK", is_cut=True), lambda item, _: remarks.remark(item) or _NOTHING),
+    "remark": (
+        Column("REMARK", is_cut=True, least=20),
+        lambda item, _: remarks.remark(item) or _NOTHING,
+    ),
 }
 _DROP_ORDER = ("steps", "node", "resumable", "goal", "updated", "remark")
 """The usual columns that a narrow terminal leaves out, in this order."""

@@ -177,15 +177,19 @@ class Layout:
 
     def _levelled(self, wanted: Sequence[int]) -> dict[int, int]:
         """Return a width for each column; the widest flexible ones give way first."""
-        widths = {place: wanted[place] for place in self._kept}
-        flexible = [place for place in self._kept if self._columns[place].is_flexible]
-        fixed = [width for place, width in widths.items() if place not in flexible]
-        room = self._room + GAP - sum(fixed) - GAP * len(widths)
-        for number, place in enumerate(sorted(flexible, key=widths.__getitem__)):
-            share = max(room // (len(flexible) - number), 1)
-            widths[place] = min(widths[place], share)
-            room -= widths[place]
-        return widths
+        has_room = self._fits(map(self._least, self._kept))
+        least = {place: self._least(place) if has_room else 1 for place in self._kept}
+        level = max(wanted, default=0)
+        while True:
+            widths = {
+                place: min(wanted[place], max(level, least[place]))
+                if self._columns[place].is_flexible
+                else wanted[place]
+                for place in self._kept
+            }
+            if level <= 1 or self._fits(iter(widths.values())):
+                return widths
+            level -= 1
 
     # --- rows ------------------------------------------------------------------------------------
 
@@ -206,16 +210,16 @@ class Layout:
         return not self._fits(iter(self._widths.values()))
 
     def _squeezed(self, cells: dict[int, Cell]) -> Line:
-        """Return the cells of a row one after the other, its id whole and the others cut.
+        """Return the cells of a row one after the other, its id whole and the others as they fit.
 
-        What a narrow terminal leaves out last is cut last.
+        What a narrow terminal leaves out last gets its room first.
         """
         shown: dict[int, Cell] = {}
         room = self._room
         for place in sorted(cells, key=self._importance, reverse=True):
-            cell, is_id = cells[place], place == self._id_place
-            if is_id or (room > 1 and cell.text):
-                text = cell.text if is_id else cut(cell.text, room)
+            cell = cells[place]
+            text = cut(cell.text, room) if self._columns[place].is_flexible else cell.text
+            if place == self._id_place or 0 < width_of(text) <= room:
                 shown[place] = Cell(text, cell.style)
                 room -= width_of(text) + GAP
         return [piece for place in sorted(shown) for piece in (shown[place], Cell(" " * GAP))]

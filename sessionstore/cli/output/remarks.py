@@ -35,11 +35,11 @@ def _remarks(item: SessionSummary) -> Iterator[str]:
         yield _unsettled(item.unsettled_steps)
     elif met is not None:
         yield _unsettled([met[2]])
-    if item.liveness is not None:
+    elif item.liveness is not None:
         yield owner(item.liveness)
     elif item.is_interrupted:
         yield _interruption(item)
-    elif item.error and met is None:
+    elif item.error:
         yield item.error.strip().partition("\n")[0]
     if item.unresumable is not None:
         yield f"not resumable: {item.unresumable}"

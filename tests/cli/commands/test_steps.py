@@ -127,7 +127,7 @@ def test_ls_says_that_somebody_has_to_act_before_anybody_resumes(
     if is_swept:
         SessionStore(root).recover()
     (shown,) = invoke(root, "ls", "--fields", "id,remark").stdout.splitlines()[1:]
-    assert shown.startswith("s1  step `pay` unsettled; ")
+    assert shown == "s1  step `pay` unsettled"
     (item,) = json.loads(invoke(root, "ls", "-o", "json").stdout)["sessions"]
     assert item["unsettled_steps"] == ["pay"]
     assert invoke(root, "steps", "s1", "--rerun", "pay").exit_code == 0
