@@ -25,11 +25,12 @@ def cut(text: str, width: int) -> str:
     return text[: _fitting(text, width - 1)].rstrip() + ELLIPSIS
 
 
-def wrap(text: str, width: int, *, first: int | None = None) -> list[str]:
+def wrap(text: str, width: int, *, widest: int, first: int | None = None) -> list[str]:
     """Return ``text`` in lines of at most ``width`` cells, wrapped between words.
 
-    Only a word that is wider than a line is broken. The first line has room for ``first`` cells;
-    it is empty if not even the first word fits there.
+    A word that is wider stands alone in a line of up to ``widest`` cells; only one that is wider
+    still is broken. The first line has room for ``first`` cells. It is empty if not even the first
+    word fits there.
     """
     lines = [""]
     room = width if first is None else first
@@ -38,10 +39,10 @@ def wrap(text: str, width: int, *, first: int | None = None) -> list[str]:
         if width_of(joined) <= room:
             lines[-1] = joined
             continue
-        *whole, last = _pieces(word, width)
-        if lines[-1] or (first is not None and len(lines) == 1):
+        pieces = list(_pieces(word, widest))
+        if lines[-1] or width_of(pieces[0]) > room:
             lines.append("")
-        lines[-1:] = [*whole, last]
+        lines[-1:] = pieces
         room = width
     return lines
 

@@ -103,11 +103,16 @@ class Layout:
             yield self._squeezed(cells)
             return
         folded = {place: self._folded(place, cell.text) for place, cell in cells.items()}
+        last = self._kept[-1]
         for number in range(max(map(len, folded.values()))):
             line: Line = []
             for place, texts in folded.items():
                 text = texts[number] if number < len(texts) else ""
-                blank = Cell(" " * max(self._widths[place] - width_of(text), 0))
+                if place == last and width_of(text) > self._widths[place]:
+                    indent = sum(width_of(cell.text) for cell in line)
+                    line = hung(Cell(text, cells[place].style), indent, self._room)
+                    continue
+                blank = Cell(" " * (self._widths[place] - width_of(text)))
                 shown = Cell(text, cells[place].style)
                 line += [blank, shown] if self._columns[place].is_number else [shown, blank]
                 line.append(Cell(" " * GAP))
@@ -199,7 +204,9 @@ class Layout:
     def _folded(self, place: int, text: str) -> list[str]:
         column, width = self._columns[place], self._widths[place]
         if column.wraps:
-            return wrap(text, width)
+            others = [one for one in self._kept if self._columns[one].wraps and one != place]
+            may_hang = place == self._kept[-1] and not others
+            return wrap(text, width, widest=self._room if may_hang else width)
         return [cut(text, width) if column.is_cut else text]
 
     def _is_squeezed(self, cells: dict[int, Cell]) -> bool:
@@ -218,7 +225,8 @@ class Layout:
         room = self._room
         for place in sorted(cells, key=self._importance, reverse=True):
             cell = cells[place]
-            text = cut(cell.text, room) if self._columns[place].is_flexible else cell.text
+            text = _shortened(cell)
+            text = cut(text, room) if self._columns[place].is_flexible else text
             if place == self._id_place or 0 < width_of(text) <= room:
                 shown[place] = Cell(text, cell.style)
                 room -= width_of(text) + GAP
@@ -231,6 +239,11 @@ class Layout:
 
 def _shortened(cell: Cell) -> str:
     return cell.text if cell.short is None else cell.short
+
+
+def hung(cell: Cell, indent: int, room: int) -> Line:
+    """Return the line of a text that stands alone below others, further left if it is wide."""
+    return [Cell(" " * max(min(indent, room - width_of(cell.text)), 0)), cell]
 
 
 def flowed(row: Sequence[Cell], room: int) -> Iterator[Line]:
@@ -248,14 +261,13 @@ def flowed(row: Sequence[Cell], room: int) -> Iterator[Line]:
         parts = [cell.text]
         if width_of(cell.text) > left:
             wraps_here = number == len(cells) - 1 or not line
-            parts = wrap(cell.text, room - indent, first=left if wraps_here else 0)
+            first = left if wraps_here else 0
+            parts = wrap(cell.text, room - indent, widest=room, first=first)
         for place, part in enumerate(parts):
             if place:
                 yield line
-                line, used = [Cell(" " * indent)], indent
-            elif line and part:
-                line.append(Cell(" " * GAP))
-                used += GAP
-            line.append(Cell(part, cell.style))
-            used += width_of(part)
+                line = hung(Cell(part, cell.style), indent, room)
+            elif part:
+                line += [Cell(" " * GAP)] * bool(line) + [Cell(part, cell.style)]
+        used = sum(width_of(piece.text) for piece in line)
     yield line

@@ -10,7 +10,17 @@ import rich  # noqa: F401 - fails here if it is broken; its parts are imported w
 
 from sessionstore.cli import streams
 from sessionstore.cli.output.cells import width_of, wrap
-from sessionstore.cli.output.layout import GAP, Cell, Column, Layout, Line, Row, cells_of, flowed
+from sessionstore.cli.output.layout import (
+    GAP,
+    Cell,
+    Column,
+    Layout,
+    Line,
+    Row,
+    cells_of,
+    flowed,
+    hung,
+)
 
 if TYPE_CHECKING:  # half of rich, which only a listing that is redrawn needs
     from rich.console import Console
@@ -66,11 +76,14 @@ def write_heading(text: str, *, colored: bool) -> None:
 def write_note(label: Cell, subject: str, told: str, *, colored: bool) -> None:
     """Write a subject, whole on one line, and what is told of it: beside it, or wrapped below."""
     indent = width_of(label.text) + GAP
-    room = max(_width_of_terminal() - indent, 1)
-    together = f"{subject}: {told}"
-    first, *below = [together] if width_of(together) <= room else [subject, *wrap(told, room)]
-    lines = [[label, Cell(" " * GAP), Cell(first)]]
-    lines += [[Cell(" " * indent), Cell(text)] for text in below]
+    width = _width_of_terminal()
+    room = max(width - indent, 1)
+    if width_of(f"{subject}: {told}") <= room:
+        subject, texts = f"{subject}: {told}", []
+    else:
+        texts = wrap(told, room, widest=width)
+    lines = [[label, Cell(" " * GAP), Cell(subject)]]
+    lines += [hung(Cell(text), indent, width) for text in texts if text]
     _write_lines(lines, colored=colored)
 
 

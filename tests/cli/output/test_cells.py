@@ -28,12 +28,14 @@ def test_a_cut_text_ends_in_an_ellipsis_within_its_width(text: str, width: int, 
 
 
 def test_text_wraps_between_words() -> None:
-    assert wrap("one two three four", 9) == ["one two", "three", "four"]
-    assert wrap("one two three four", 9, first=4) == ["one", "two three", "four"]
-    assert wrap("one two three four", 9, first=2) == ["", "one two", "three", "four"]
-    assert wrap("", 9) == [""]
+    assert wrap("one two three four", 9, widest=9) == ["one two", "three", "four"]
+    assert wrap("one two three four", 9, widest=9, first=4) == ["one", "two three", "four"]
+    assert wrap("one two three four", 9, widest=9, first=2) == ["", "one two", "three", "four"]
+    assert wrap("", 9, widest=9) == [""]
 
 
-def test_only_a_word_wider_than_a_line_is_broken() -> None:
-    assert wrap("a 0123456789 b", 4) == ["a", "0123", "4567", "89 b"]
-    assert wrap("東京オフィス", 5) == ["東京", "オフ", "ィス"]
+def test_a_wide_word_stands_alone_and_only_one_wider_than_the_widest_line_is_broken() -> None:
+    assert wrap("a 0123456789 b", 4, widest=10) == ["a", "0123456789", "b"]
+    assert wrap("0123456789 b", 4, widest=10) == ["", "0123456789", "b"]
+    assert wrap("a 0123456789 b", 4, widest=4) == ["a", "0123", "4567", "89 b"]
+    assert wrap("東京オフィス", 5, widest=5) == ["東京", "オフ", "ィス"]

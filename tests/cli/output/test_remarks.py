@@ -41,17 +41,19 @@ def test_a_death_is_told_alike_before_and_after_the_sweep(tmp_path: Path) -> Non
 
 
 def test_several_deaths_are_counted(tmp_path: Path) -> None:
-    left_active(tmp_path, "s1", owner={"pid": GONE})
+    left_active(tmp_path, "s1")
     for times in range(1, 4):
-        edit_state(tmp_path, "s1", status="active", pid=GONE, owner={"pid": GONE})
-        SessionStore(tmp_path).recover()
+        edit_state(tmp_path, "s1", status="active", pid=GONE, owner=None)
+        store = SessionStore(tmp_path)
+        store.find(verify=True)
+        store.recover()
         told = f"pid {GONE} gone" if times == 1 else f"died {times} times"
         assert remark_on(tmp_path, "s1") == told
 
 
 def test_the_count_of_deaths_loads_no_pydantic(tmp_path: Path) -> None:
     with SessionStore(tmp_path) as store:
-        left_active(tmp_path, "s1", owner={"pid": GONE})
+        left_active(tmp_path, "s1", pid=GONE, owner=None)
         store.recover()
         edit_state(tmp_path, "s1", recovery=read_state(tmp_path, "s1")["recovery"] | {"count": 2})
         store.find(verify=True)
