@@ -34,8 +34,8 @@ def test_a_child_leaves_the_database_connection_of_its_parent_alone(
     store = SessionStore(tmp_path / "store")
     store.create("goal").complete()
     assert len(store.find()) == 1
-    index = store._backend._index._opened()  # type: ignore[attr-defined]
-    database, inherited = index._database, index._database._connection
+    database = store._backend._own_index._database  # type: ignore[attr-defined]
+    inherited = database._connection
 
     def list_in_child() -> bool:
         return len(store.find()) == 1 and database._connection is not inherited

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner
     from sessionstore.storage.files import lock as locks
     from sessionstore.storage.files.claim import FilesClaim
+    from sessionstore.storage.files.index.index import Index
     from sessionstore.storage.report import Diagnosis, Finding
 
 _BUILDING = 2.0
@@ -170,6 +171,10 @@ class FilesBackend(FilesReader):
         listing = self._index.listing()
         found = None if listing is None else listing.count_and_list(counted, listed)
         return super().count_and_list(counted, listed) if found is None else found
+
+    @property
+    def _own_index(self) -> Index | None:
+        return self._index.index
 
     def close(self) -> None:
         self._index.close()

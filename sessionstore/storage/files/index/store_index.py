@@ -20,7 +20,8 @@ class StoreIndex:
     def __init__(self, layout: Layout, scan: Scan) -> None:
         self._layout = layout
         self._scan = scan
-        self._index: Index | None = None
+        self.index: Index | None = None
+        """The index as this process has it open; None before it is needed."""
         self._listing: Listing | None = None
 
     def listing(self) -> Listing | None:
@@ -41,7 +42,7 @@ class StoreIndex:
         """Have the index know what became of a session; who never lists needs no sqlite3 for it."""
         with suppress(OSError):  # whoever lists folds it
             if (
-                self._index is not None or index_directory.paths(self._layout)
+                self.index is not None or index_directory.paths(self._layout)
             ) and self.listing() is not None:
                 self._opened().released(session_id, token)
 
@@ -56,12 +57,12 @@ class StoreIndex:
 
     def close(self) -> None:
         """Close the database, if it was opened."""
-        if self._index is not None:
-            self._index.close()
+        if self.index is not None:
+            self.index.close()
 
     def _opened(self) -> Index:
-        if self._index is None:
+        if self.index is None:
             from sessionstore.storage.files.index.index import Index
 
-            self._index = Index(self._layout)
-        return self._index
+            self.index = Index(self._layout)
+        return self.index
