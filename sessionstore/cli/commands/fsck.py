@@ -20,7 +20,7 @@ from sessionstore.storage.report import CheckReport, Finding
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.cli.output.tables import Cell
+    from sessionstore.cli.output.tables import Cell, Row
 
 CHECKUP = "sessionstore.checkup/1"
 _LIMIT = 400
@@ -88,7 +88,7 @@ def _write_lines(findings: Sequence[Finding], root: str, settings: Settings) -> 
     """Write one line for each finding, as a script reads it."""
     from sessionstore.cli.output.tables import Column, write_table
 
-    rows = [
+    rows: list[Row] = [
         [
             _file(item, root) if item.session_id is None else printable(item.session_id),
             _verdict(item),

@@ -116,7 +116,7 @@ def _write(changes: Iterable[SessionChange], settings: Settings) -> None:
         Column("NODE", is_cut=True, least=8, drop_order=1),
         Column("REMARK", is_cut=True, least=13, drop_order=4),
     ]
-    usual = ["12:34:56", "created", "", Cell("failed, interrupted", short="interrupted"),
+    usual: Row = ["12:34:56", "created", "", Cell("failed, interrupted", short="interrupted"),
              "r12", "12 steps", "", "pid 12345 gone"]  # fmt: skip
     writer = RowWriter(columns, usual, colored=settings.colored)
     for change in changes:
