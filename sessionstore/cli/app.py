@@ -92,7 +92,8 @@ def _explain_usage(error: click.UsageError) -> None:
     NAME,
     cls=Application,
     context_settings=_HELP,
-    no_args_is_help=False,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     epilog="""\b
 Examples:
   sessionstore --root ./state ls --resumable --unfinished
@@ -107,8 +108,13 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found (session or store),
 )
 @shared_options(outermost=True)
 @click.version_option(sessionstore.__version__, prog_name=NAME)
-def app() -> None:
+@click.pass_context
+def app(context: click.Context) -> None:
     """List and inspect stored sessions, recover what dead processes left behind, and check them.
 
     Data goes to stdout, everything else to stderr. Only import --create creates a store.
     """
+    if context.invoked_subcommand is None:
+        # To stderr and with the code of wrong usage, as click does: a script forgot the command.
+        click.echo(context.get_help(), err=True)
+        context.exit(Exit.USAGE)

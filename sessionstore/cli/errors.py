@@ -97,6 +97,11 @@ def combined(codes: Sequence[Exit]) -> Exit:
     return failures.pop() if len(failures) == 1 else Exit.ERROR
 
 
+def _not_found(error: SessionNotFound, _command: str) -> str:
+    nearest: list[str] = getattr(error, "__notes__", [])
+    return "; ".join([*nearest, "to list sessions: sessionstore ls"])
+
+
 def _claimed(error: SessionClaimed, command: str) -> str:
     name = error.session_id
     if error.is_unknown:
@@ -130,7 +135,7 @@ def _not_resumable(error: NotResumable, command: str) -> str:
 
 
 _SAID: list[tuple[type[SessionStoreError], Callable[[Any, str], str]]] = [
-    (SessionNotFound, lambda _error, _command: "to list sessions: sessionstore ls"),
+    (SessionNotFound, _not_found),
     (
         CheckpointNotFound,
         lambda error, _: f"its checkpoints: sessionstore history {error.session_id}",

@@ -86,9 +86,13 @@ def goes_on(question: str) -> bool:
 
 def _answer_to(question: str) -> str:
     sys.stdout.flush()
-    sys.stderr.write(printable(question, limit=4000) + " ")
-    sys.stderr.flush()
-    return sys.stdin.readline()
+    try:
+        sys.stderr.write(printable(question, limit=4000) + " ")
+        sys.stderr.flush()
+        return sys.stdin.readline()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")  # what is said of it begins a line
+        raise
 
 
 def abandon(stream: TextIO) -> None:

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from sessionstore import clock
@@ -70,6 +70,9 @@ class Filters(SessionFilters, total=False):
     """Whether the session was stopped without a verdict and nothing has run in it since."""
     max_recoveries: int | None
     """At most so many processes have died while they ran the session."""
+    idle: timedelta | float | None
+    """The session is ACTIVE, a live process holds it, and the last save or append to a journal was
+    at least so long ago: a timedelta, or seconds. A write from the future counts as new."""
 
 
 Position = tuple[int, float | str, str]
@@ -86,6 +89,8 @@ class SessionQuery:
     id_prefix: str | None = None
     resumable: bool | None = None
     stale: bool | None = None
+    alive: bool = False
+    """Whether only ACTIVE sessions match whose owners live."""
     interrupted: bool | None = None
     damaged: bool | None = None
     max_recoveries: int | None = None
@@ -108,6 +113,7 @@ class SessionQuery:
             or self.labels
             or self.resumable is not None
             or self.stale is not None
+            or self.alive
             or self.interrupted is not None
             or self.max_recoveries is not None
             or self.since is not None
@@ -169,7 +175,7 @@ class SessionQuery:
             return False
         if self.max_recoveries is not None and item.recoveries > self.max_recoveries:
             return False
-        if self.stale and item.status is not SessionStatus.ACTIVE:
+        if (self.stale or self.alive) and item.status is not SessionStatus.ACTIVE:
             return False
         if self.resumable and not item.is_resumable:
             return False
@@ -182,6 +188,8 @@ class SessionQuery:
         if item.damaged is not None:
             return True
         if not self.matches(item):  # it was read anew, and has changed
+            return False
+        if self.alive and not (item.liveness is not None and item.liveness.is_alive):
             return False
         return (self.resumable is None or item.is_resumable is self.resumable) and (
             self.stale is None or item.is_stale is self.stale
@@ -219,13 +227,21 @@ class _Reversed:
     __hash__ = None  # type: ignore[assignment]  # only ever compared
 
 
+_LONGEST = 1e11
+"""The longest idle time in seconds, three thousand years: nothing is older."""
+
 _EQUAL = ("goal_id", "agent_id", "correlation_id", "stream_id")
 
 
 def make_query(
-    filters: Filters, *, limit: int | None, cursor: str | None, order: str
+    filters: Filters,
+    *,
+    limit: int | None,
+    cursor: str | None,
+    order: str,
+    now: clock.Clock = clock.utc_now,
 ) -> SessionQuery:
-    """Return the checked query.
+    """Return the checked query; ``now`` is the clock by which sessions are idle.
 
     Raises:
         InvalidQuery: a filter, the limit, the order or the cursor cannot be used.
@@ -251,6 +267,11 @@ def make_query(
             )
     if type(given.get("max_recoveries", 0)) is not int:
         raise InvalidQuery("max_recoveries", f"{given['max_recoveries']!r} is not a whole number")
+    idle, until = _idle(given), _moment(given, "until")
+    if idle:  # every write is at least 0 seconds old, also where the clock was set back
+        # A last write of exactly so long ago counts, and ``until`` itself is out of the range.
+        latest = math.nextafter(now().timestamp() - idle, math.inf)
+        until = latest if until is None else min(until, latest)
     return SessionQuery(
         statuses=_statuses(given.get("status"), _flag(given, "unfinished")),
         equal=tuple((name, given[name]) for name in _EQUAL if name in given),
@@ -258,11 +279,12 @@ def make_query(
         id_prefix=given.get("id_prefix"),
         resumable=_flag(given, "resumable"),
         stale=_flag(given, "stale"),
+        alive=idle is not None,
         interrupted=_flag(given, "interrupted"),
         damaged=_flag(given, "damaged"),
         max_recoveries=given.get("max_recoveries"),
         since=_moment(given, "since"),
-        until=_moment(given, "until"),
+        until=until,
         started_since=_moment(given, "started_since"),
         started_until=_moment(given, "started_until"),
         limit=limit,
@@ -320,6 +342,16 @@ def _flag(given: dict[str, Any], name: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise InvalidQuery(name, f"{value!r} is neither True, False nor None")
     return value
+
+
+def _idle(given: dict[str, Any]) -> float | None:
+    value = given.get("idle")
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise InvalidQuery("idle", f"{value!r} is neither a timedelta nor seconds, 0 or more")
+    return float(min(seconds, _LONGEST))
 
 
 def _moment(given: dict[str, Any], name: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Find a kept state of a session: by its id, the beginning of it, or its revision."""
+"""Find a kept state of a session: by its id, its beginning or end, or its revision."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ def revision_named(named: str) -> int | None:
 
 
 def find_checkpoint(backend: Backend, session_id: str, named: str) -> str:
-    """Return the id of the checkpoint with this id, this beginning, or revision ``r12``.
+    """Return the id of the checkpoint that ``named`` means.
+
+    That is the one with this id, else with the revision ``r12``, else the only one that begins so,
+    else the only one that ends so.
 
     Raises:
         CheckpointNotFound: there is none.
-        InvalidQuery: several ids begin so; the message lists them.
+        InvalidQuery: several ids begin so, or none does and several end so; the message lists them.
     """
     known = backend.checkpoint_ids(session_id)
     if named in known:
@@ -39,13 +42,16 @@ def find_checkpoint(backend: Backend, session_id: str, named: str) -> str:
         # Two checkpoints of one revision hold the same state.
         if found:
             return found[0]
-    found = [name for name in known if named and name.startswith(named)]
-    if len(found) > 1:
-        some = ", ".join(sorted(found)[:5])
-        raise InvalidQuery("checkpoint", f"{named!r} is the beginning of {len(found)}: {some}")
-    if not found:
-        raise CheckpointNotFound(session_id, named, available=in_order(backend, session_id))
-    return found[0]
+    for part, matches in (("prefix", str.startswith), ("suffix", str.endswith)):
+        found = [name for name in known if named and matches(name, named)]
+        if len(found) > 1:
+            some = ", ".join(sorted(found)[:5])
+            raise InvalidQuery(
+                "checkpoint", f"{named!r} is a {part} of {len(found)} checkpoint ids: {some}"
+            )
+        if found:
+            return found[0]
+    raise CheckpointNotFound(session_id, named, available=in_order(backend, session_id))
 
 
 def _revision(backend: Backend, session_id: str, checkpoint_id: str) -> int | None:

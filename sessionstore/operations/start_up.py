@@ -54,7 +54,7 @@ class StartUp(Generic[StateT]):
     ) -> None:
         if "interrupted" in filters:
             raise InvalidQuery("interrupted", "the loop resumes what was interrupted, nothing else")
-        chosen: Filters = {**filters, "interrupted": True, "max_recoveries": None}
+        chosen: Filters = {**filters, "interrupted": True, "max_recoveries": None, "idle": None}
         self._query = make_query(chosen, limit=None, cursor=None, order="updated_at")
         self._opener = opener
         self._max_recoveries = max_recoveries

@@ -217,8 +217,8 @@ class StoreInspection:
     ) -> StateDiff:
         """Return how two states of a session differ, value by value, each with its path.
 
-        A state is named by the id of its checkpoint, the beginning of one, its revision (``r12``)
-        as far as that was kept, or ``current``.
+        A state is named by the id of its checkpoint, a beginning or end that no other id has, its
+        revision (``r12``) as far as that was kept, or ``current``.
 
         Args:
             session_id: which one.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from sessionstore.errors import InvalidQuery
 from sessionstore.model.ids import check_id
-from sessionstore.model.query import Filters, make_query
+from sessionstore.model.query import Filters
 from sessionstore.model.status import SessionStatus
 from sessionstore.store.queries import StoreQueries
 
@@ -308,5 +308,5 @@ class StoreMaintenance(StoreQueries):
     def _ids(self, filters: Filters) -> Iterable[str]:
         if not filters:
             return self._backend.ids()
-        query = make_query(filters, limit=None, cursor=None, order="session_id")
+        query = self._query(filters, limit=None, cursor=None, order="session_id")
         return [item.session_id for item in self._matches(query)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Self, Unpack
 
+from sessionstore.clock import Clock
 from sessionstore.model.query import Examine, Filters, SessionQuery, make_query
 from sessionstore.model.summary import Matches, Page
 from sessionstore.session import inspect
@@ -19,9 +20,12 @@ class StoreQueries:
     """The methods of :class:`~sessionstore.SessionStore` that find and count sessions."""
 
     _backend: Backend
+    _clock: Clock
+    """The clock by which sessions are idle."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._clock = backend.clock
 
     def find(
         self,
@@ -55,7 +59,7 @@ class StoreQueries:
             >>> [item.session_id for item in page]
             ['ticket-1']
         """
-        query = make_query(filters, limit=limit, cursor=cursor, order=order)
+        query = self._query(filters, limit=limit, cursor=cursor, order=order)
         matches = self._matches(query, verify=verify)
         if limit is None:
             return Page(tuple(matches), None, matches.damaged)
@@ -79,7 +83,7 @@ class StoreQueries:
             ...     print(item.session_id, item.status)
             ticket-1 paused
         """
-        query = make_query(filters, limit=None, cursor=cursor, order=order)
+        query = self._query(filters, limit=None, cursor=cursor, order=order)
         return self._matches(query)
 
     def count(self, **filters: Unpack[Filters]) -> int:
@@ -93,7 +97,7 @@ class StoreQueries:
             >>> store.count(status="paused")
             1
         """
-        query = make_query(filters, limit=None, cursor=None, order="session_id")
+        query = self._query(filters, limit=None, cursor=None, order="session_id")
         return self._backend.count(query, self._examine(query, names_steps=False))
 
     def __enter__(self) -> Self:
@@ -105,6 +109,11 @@ class StoreQueries:
     def close(self) -> None:
         """Release what the store itself holds; sessions stay claimed until they are released."""
         self._backend.close()
+
+    def _query(
+        self, filters: Filters, *, limit: int | None, cursor: str | None, order: str
+    ) -> SessionQuery:
+        return make_query(filters, limit=limit, cursor=cursor, order=order, now=self._clock)
 
     def _matches(self, query: SessionQuery, *, verify: bool = False) -> Matches:
         return self._backend.find(query, self._examine(query), verify=verify)

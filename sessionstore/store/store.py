@@ -116,6 +116,7 @@ class SessionStore(StoreMaintenance, StoreInspection, StoreActions, StoreJobs[St
             clock=clock,
         )
         super().__init__(self._opener.backend)
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"<SessionStore {self._backend}>"

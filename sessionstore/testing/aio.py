@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -121,6 +122,27 @@ class AsyncContract(Harness[BackendT]):
 
         asyncio.run(main())
         assert self.raw(backend, "b")["labels"] == {"user": "a"}
+
+    def test_an_idle_session_is_found_awaited(self, backend: BackendT) -> None:
+        now = datetime(2026, 1, 2, tzinfo=UTC)
+
+        async def main() -> None:
+            nonlocal now
+            async with (
+                AsyncSessionStore(backend, clock=lambda: now) as store,
+                store.create("g", session_id="idle") as idle,
+                store.create("g", session_id="busy") as busy,
+            ):
+                now += timedelta(minutes=10)
+                await busy.journal().append("a record")
+                found = await store.find(idle=timedelta(minutes=10))
+                assert [item.session_id for item in found] == ["idle"]
+                assert [item async for item in store.iter_find(idle=600)] == list(found)
+                assert (await store.count(idle=0), await store.count(idle=600.5)) == (2, 0)
+                await idle.complete()
+                await busy.complete()
+
+        asyncio.run(main())
 
     def test_leaving_is_a_verdict(self, backend: BackendT) -> None:
         async def stumble(store: AsyncSessionStore[SessionState], error: BaseException) -> None:

@@ -121,6 +121,38 @@ class FindContract(Harness[BackendT]):
         assert [item.session_id for item in zoo.find(stale=True)] == ["stale"]
         session.release()
 
+    def test_a_session_is_idle_while_a_live_process_holds_it_and_writes_nothing(
+        self, backend: BackendT
+    ) -> None:
+        now = datetime(2026, 1, 2, tzinfo=UTC)
+        store = SessionStore(backend, clock=lambda: now)
+        ids = ("idle", "saved", "appended", "stale", "unknown", "paused")
+        made = {name: store.create("g", session_id=name) for name in ids}
+
+        def found(idle: timedelta | float, **filters: Any) -> list[str]:
+            items = store.find(idle=idle, order="session_id", **filters).items
+            assert store.count(idle=idle, **filters) == len(items)
+            assert list(store.iter_find(idle=idle, order="session_id", **filters)) == list(items)
+            return [item.session_id for item in items]
+
+        made["paused"].pause()
+        self.abandon(backend, made["stale"])
+        self.abandon(backend, made["unknown"], stranger())
+        now += timedelta(minutes=10)
+        made["saved"].save()
+        made["appended"].journal().append("a record")
+        assert found(timedelta(minutes=10)) == found(599.5) == ["idle"]
+        assert found(600.5) == found(10**400) == found(600, status="paused") == []
+        assert found(600, status="active", since=now - timedelta(minutes=11)) == ["idle"]
+        assert found(1, until=now - timedelta(minutes=10)) == []
+        # A clock that was set back makes no time negative.
+        now -= timedelta(hours=1)
+        assert found(0.001) == []
+        assert found(0) == ["appended", "idle", "saved"]
+        for name in ("idle", "saved", "appended"):
+            made[name].complete()
+        assert found(0) == []
+
     def test_what_the_states_say_is_selected_counted_and_listed(
         self, backend: BackendT, zoo: Store
     ) -> None:
@@ -260,6 +292,7 @@ class FindContract(Harness[BackendT]):
             {"cursor": "made up"},
             {"since": "yesterday"},
             {"owner": "me"},
+            *({"idle": value} for value in (-1, float("nan"), "10m", True, timedelta(-1))),
             {"labels": "user=42"},
             {"labels": {"user": 42}},
             {"labels": {"user": "a\ud800"}},

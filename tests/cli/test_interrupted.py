@@ -71,6 +71,26 @@ def test_an_interrupted_sweep_tells_what_it_marked(tmp_path: Path, form: str) ->
 
 
 @needs_linux("SIGINT is sent to one process")
+def test_a_question_that_is_interrupted_deletes_nothing_and_ends_its_line(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="terminals can be made on POSIX only")
+    new_session(tmp_path, "s1")
+    master, slave = pty.openpty()
+    try:
+        with process("--root", str(tmp_path), "delete", "s1", stdin=slave, stderr=-1) as child:
+            assert child.stderr is not None
+            asked = b""
+            while not asked.endswith(b"[y/N] "):
+                asked += child.stderr.read(1)
+            child.send_signal(signal.SIGINT)
+            assert child.stderr.read() == b"\nsessionstore: interrupted\n"
+            assert child.wait(DEADLINE) == 130
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert read_state(tmp_path, "s1")["status"] == "paused"
+
+
+@needs_linux("SIGINT is sent to one process")
 @pytest.mark.parametrize("form", ["ids", "table"])
 def test_an_interrupted_import_tells_what_it_took_in(tmp_path: Path, form: str) -> None:
     archive = tmp_path / "all.tar.gz"

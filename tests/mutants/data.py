@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import FILES, Mutant
 
+_IDLE = "test_a_session_is_idle_while_a_live_process_holds_it_and_writes_nothing"
+
 MUTANTS = (
     # --- 8: what was accepted loads back equal ----------------------------------------------------
     Mutant(
@@ -130,6 +132,20 @@ MUTANTS = (
             ),
         ),
         "tests/storage/test_conformance.py::TestMemory::test_pages_neither_repeat_nor_skip",
+    ),
+    Mutant(
+        "a session whose process died is idle",
+        10,
+        "model/query.py",
+        ((" and item.liveness.is_alive)", " and item.liveness)"),),
+        "tests/storage/test_conformance.py::TestMemory::" + _IDLE,
+    ),
+    Mutant(
+        "a clock that was set back hides who lives",
+        10,
+        "model/query.py",
+        (("    if idle:", "    if idle is not None:"),),
+        "tests/storage/test_conformance.py::TestMemory::" + _IDLE,
     ),
     # --- 11: private, and nothing acts ------------------------------------------------------------
     Mutant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import FILES, Mutant
 
 _HERE = "tests/storage/files/index/test_operations.py::"
 _AS_IF_READ = _HERE + "test_every_operation_answers_as_if_every_session_had_been_read"
@@ -99,6 +99,13 @@ MUTANTS = (
             ),
         ),
         _AS_IF_READ,
+    ),
+    Mutant(
+        "idle sessions are counted without a look at their processes",
+        10,
+        "storage/files/index/lookup.py",
+        ((" is not None or query.alive:", " is not None:"),),
+        FILES + "test_a_session_is_idle_while_a_live_process_holds_it_and_writes_nothing",
     ),
     Mutant(
         "a survey does not read the live sessions",

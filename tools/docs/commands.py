@@ -24,14 +24,14 @@ _HEAD = """\
 
 <!-- Made by `python -m tools.docs.commands` from the help of the commands. -->
 
-Every command shows this with `--help`. The commands need the extra `cli`:
-`pip install 'sessionstore[cli]'`.
+Every command shows this with `--help`, and so does `sessionstore help COMMAND`. The commands need
+the extra `cli`: `pip install 'sessionstore[cli]'`.
 
 All commands have this in common:
 
 - `--root DIR`, before or after the name of the command, names the store; so does
   `SESSIONSTORE_ROOT`. Only `import --create` creates one.
-- An id or a unique prefix of it names a session. `-` reads ids from stdin, one a line.
+- An id, or a unique prefix or suffix of it, names a session. `-` reads ids from stdin, one a line.
 - Data goes to stdout, everything else to stderr. With `-q` stderr has only errors, damage and
   omissions. A reader that closes the pipe early (`sessionstore ls | head -1`) is not an error.
 - SIGTERM and SIGHUP end a command as Ctrl-C does: its temporary files are removed. A shell reports

@@ -70,14 +70,23 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that ``args`` begin with; suggest the nearest for an unknown name."""
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            from difflib import get_close_matches
+        """Return the command that ``args`` begin with, and the rest of them.
 
-            nearest = get_close_matches(name, COMMANDS, n=2)
-            hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
-            ctx.fail(f"No such command {name!r}.{hint}")
+        ``help`` is the option of the command that follows. For an unknown name the nearest is
+        suggested.
+        """
+        if ctx.resilient_parsing:  # a shell completes
+            return super().resolve_command(ctx, args)
+        name, rest = args[0], args[1:]
+        if name == "help":
+            if rest and rest[0] != "help" and not rest[0].startswith("-"):
+                return self.resolve_command(ctx, [rest[0], "--help"])
+            click.echo(ctx.get_help())
+            ctx.exit()
+        if name not in COMMANDS and not name.startswith("-"):
+            from sessionstore.cli.commands.near_misses import suggestion
+
+            ctx.fail(f"No such command {name!r}{suggestion(name, COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -28,7 +28,8 @@ SCHEMA = "sessionstore.cancellations/1"
 Examples:
   sessionstore cancel session_20260125_17 --reason 'wrong input'
   sessionstore cancel session_20260125_17 --wait 30
-  sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60"""
+  sessionstore ls --goal triage -s active -o ids | sessionstore cancel - --wait 60
+  sessionstore ls --idle 30m -o ids | sessionstore cancel - --reason 'no progress' --wait 5m"""
 )
 @sessions_argument
 @click.option("--reason", metavar="TEXT", help="The reason, which the process is told.")
@@ -54,7 +55,7 @@ def cancel(
     later holder. Exits with 1 if a session was not running, or runs on under another process, 4 if
     its owner cannot be asked, 6 if only some could be cancelled.
 
-    ID is a session id or a unique prefix of one; - reads ids from stdin.
+    ID is a session id, or a unique prefix or suffix of one; - reads ids from stdin.
     """
     codes: list[Exit] = []
 

@@ -45,9 +45,9 @@ def delete(settings: Settings, ids: tuple[str, ...], form: str, is_sure: bool, f
     """Delete sessions permanently, with their checkpoints and the application's files.
 
     Asks for confirmation; without a terminal --yes is required. A session that a live process holds
-    is refused (exit 4), even with --force. ID is a session id or a unique prefix of one; - reads
-    ids from stdin and requires --yes. All ids are resolved before the first session is deleted.
-    Exits with 6 if only some could be deleted.
+    is refused (exit 4), even with --force. ID is a session id, or a unique prefix or suffix of one;
+    - reads ids from stdin and requires --yes. All ids are resolved before the first session is
+    deleted. Exits with 6 if only some could be deleted.
 
     To delete by age or size, use prune.
     """

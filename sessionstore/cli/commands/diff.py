@@ -58,10 +58,10 @@ def diff(
 ) -> int:
     """Show how state B of a session differs from state A.
 
-    A state is named by a checkpoint id or a unique prefix of one, by a kept revision (r12), or by
-    the word current. By default A is the latest checkpoint, which a resume would restore, and B is
-    the current state. JSON always holds whole values. ID is a session id or a unique prefix of one;
-    - reads it from stdin.
+    A state is named by a checkpoint id, or a unique prefix or suffix of one, by a kept revision
+    (r12), or by the word current. By default A is the latest checkpoint, which a resume would
+    restore, and B is the current state. JSON always holds whole values. ID is a session id, or a
+    unique prefix or suffix of one; - reads it from stdin.
     """
     with settings.open_store() as store:
         session_id = resolve_one(store, session_id, settings.root)

@@ -44,8 +44,8 @@ def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
     """Explain who held a session, how it ended and how that is known, and what to do next.
 
     Names the last good step, the state that a resume goes on from, what a resume would lose, and
-    what to type or call. ID is a session id or a unique prefix of one; - reads ids from stdin.
-    Exits with 5 if a session, or the checkpoint that it needs, is damaged.
+    what to type or call. ID is a session id, or a unique prefix or suffix of one; - reads ids from
+    stdin. Exits with 5 if a session, or the checkpoint that it needs, is damaged.
     """
     is_damaged = False
 

@@ -64,8 +64,8 @@ def export(
 ) -> int:
     """Write sessions, with their checkpoints and the application's files, to FILE.
 
-    ID is a session id or a unique prefix of one; - reads ids from stdin. A live session is exported
-    as it was at one moment. Links among the application's files are left out.
+    ID is a session id, or a unique prefix or suffix of one; - reads ids from stdin. A live session
+    is exported as it was at one moment. Links among the application's files are left out.
 
     Exits with 5 if a session or a checkpoint is damaged (a damaged checkpoint is written as it is),
     6 if a session or a file was left out. The others are exported in every case.

@@ -50,8 +50,8 @@ Examples:
 def history(settings: Settings, session_id: str, form: str, limit: int | None, forks: bool) -> int:
     """Show the timeline of a session: its creation, its checkpoints and its current state.
 
-    ID is a session id or a unique prefix of one; - reads it from stdin. Exits with 5 if the session
-    or a checkpoint that is shown is damaged.
+    ID is a session id, or a unique prefix or suffix of one; - reads it from stdin. Exits with 5 if
+    the session or a checkpoint that is shown is damaged.
     """
     if limit is None and form == "table":
         limit = _TABLE_LIMIT

@@ -85,8 +85,8 @@ def journal(
     """Show the records of a journal: their numbers, times, keys and values.
 
     Without NAME, show the journal main if it is the only one, or else list the journals. With -f,
-    -o json writes an object a line, as jsonl does. ID is a session id or a unique prefix of one; -
-    reads it from stdin.
+    -o json writes an object a line, as jsonl does. ID is a session id, or a unique prefix or suffix
+    of one; - reads it from stdin.
 
     Exits with 3 if there is no such journal, and with 5 if it is damaged.
     """

@@ -27,6 +27,7 @@ _EVERY = 2.0
 Examples:
   sessionstore ls --status failed --interrupted --since 2h
   sessionstore ls --stale --fields id,owner,liveness,updated --times iso
+  sessionstore ls --idle 10m --fields id,pid,node,updated
   sessionstore ls --label user=42 --fields id,status,label:user
   sessionstore ls --unfinished --more
   sessionstore ls -w 5 --status active

@@ -44,8 +44,9 @@ def mark(
     """Record how unclaimed sessions ended: failed, cancelled or paused.
 
     A session that a live process holds is refused (exit 4); use cancel to ask that process. Data
-    and checkpoints stay. ID is a session id or a unique prefix of one; - reads ids from stdin. All
-    ids are resolved before the first session is marked. Exits with 6 if only some could be marked.
+    and checkpoints stay. ID is a session id, or a unique prefix or suffix of one; - reads ids from
+    stdin. All ids are resolved before the first session is marked. Exits with 6 if only some could
+    be marked.
     """
     if not reason.strip():
         raise click.UsageError("--reason must not be empty")

@@ -29,8 +29,9 @@ def retry(settings: Settings, ids: tuple[str, ...], form: str, force: bool) -> i
     Each is marked interrupted, and its crashes and stops count from 0, so that resume_interrupted()
     offers it. Nothing is resumed here. The old error stays readable in the new one. A session that
     has completed, was cancelled or only waits is refused (exit 1), one that a live process holds
-    too (exit 4). ID is a session id or a unique prefix of one; - reads ids from stdin. All ids are
-    resolved before the first session is marked. Exits with 6 if only some could be marked.
+    too (exit 4). ID is a session id, or a unique prefix or suffix of one; - reads ids from stdin.
+    All ids are resolved before the first session is marked. Exits with 6 if only some could be
+    marked.
     """
     with settings.open_store() as store:
         chosen = list(resolve_all(store, ids, settings.root))

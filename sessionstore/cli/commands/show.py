@@ -37,7 +37,7 @@ Examples:
     "--at",
     metavar="CHECKPOINT",
     type=CHECKPOINT_ID,
-    help="Show this checkpoint: its id, a unique prefix of it, or its revision (r12).",
+    help="Show this checkpoint: its id, a unique prefix or suffix of it, or its revision (r12).",
 )
 @click.option("--state", "only_state", is_flag=True, help="Only the state, as JSON.")
 @click.option(
@@ -51,8 +51,8 @@ def show(
 ) -> int:
     """Show sessions: status, owner, progress, problems, result, checkpoints and sizes.
 
-    ID is a session id or a unique prefix of one; - reads ids from stdin. Exits with 5 if a session
-    or one of its checkpoints is damaged.
+    ID is a session id, or a unique prefix or suffix of one; - reads ids from stdin. Exits with 5 if
+    a session or one of its checkpoints is damaged.
     """
     several = len(ids) > 1 or ("-" in ids and at is None)
     if (only_state or raw) and form != "table":

@@ -59,8 +59,8 @@ def steps(
 
     A step that may run at most once, and whose process died within it, is unsettled: nobody knows
     what came of it. Find out, and say so with --settle or --rerun; the next run goes on then. Both
-    are refused while a live process holds the session (exit 4). ID is a session id or a unique
-    prefix of one; - reads it from stdin.
+    are refused while a live process holds the session (exit 4). ID is a session id, or a unique
+    prefix or suffix of one; - reads it from stdin.
     """
     settled = [_read_pair(text) for text in settle]
     with settings.open_store() as store:

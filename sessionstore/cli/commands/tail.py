@@ -48,6 +48,7 @@ class Line:
 Examples:
   sessionstore tail session_20260125_17
   sessionstore tail session_20260125_17 -n 3 -f
+  sessionstore tail session_20260125_17 -n 0 -f
   sessionstore tail session_20260125_17 -f -o jsonl | jq .session.revision"""
 )
 @session_argument
@@ -59,7 +60,7 @@ Examples:
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Number of kept saves to show, the current state included.",
+    help="Number of kept saves to show, the current state included; 0: only what comes with -f.",
 )
 @output_option("the session id for each save")
 @shared_options()
@@ -70,8 +71,8 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
     With -f, also show each later save until the session is deleted. Of several quick saves only the
     last is shown, with the number of those before it. A line tells the number of the last record of
     each journal, and how many steps were kept by then; the commands journal and steps show them. -o
-    json writes an object a line, as jsonl does. ID is a session id or a unique prefix of one; -
-    reads it from stdin.
+    json writes an object a line, as jsonl does. ID is a session id, or a unique prefix or suffix of
+    one; - reads it from stdin.
 
     Exits with 5 if the state is damaged.
     """
@@ -80,9 +81,13 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
 
     def follow_saves() -> Iterator[Line]:
         nonlocal last, steps
-        for line in _last(store, chosen, count):
+        # To follow, the current state is looked at even if it is not shown.
+        for line in _last(store, chosen, max(count, int(follow))):
             last = line.summary
-            yield line
+            if count:
+                yield line
+        if follow:
+            _say_if_finished(last)
         for change in changes:
             if change.kind == "deleted":
                 streams.notice(f"{chosen} was deleted")
@@ -94,6 +99,7 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
                 steps = StepCounts(backend, chosen)
             unseen, last = _unseen(last, new), new
             yield _told(new, _present(backend, steps), unseen)
+            _say_if_finished(new)
 
     from sessionstore.operations.step_counts import StepCounts
     from sessionstore.store.store import SessionStore
@@ -113,6 +119,13 @@ def tail(settings: Settings, form: str, session_id: str, follow: bool, count: in
         )
         emit(report, form)
     return Exit.DAMAGE if last is not None and last.damaged is not None else Exit.OK
+
+
+def _say_if_finished(item: SessionSummary | None) -> None:
+    if item is not None and item.is_finished:
+        streams.notice(
+            f"{item.session_id} is {item.status}: only a resume with again=True saves to it again"
+        )
 
 
 def _is_shown(last: SessionSummary, new: SessionSummary) -> bool:

@@ -1,5 +1,8 @@
 """The types of what a shell completes: ids of sessions and checkpoints, journals, files.
 
+The end of an id is completed if no id begins so and only one ends so. Of several, a shell inserts
+their common beginning in the place of what was typed.
+
 Ids come from the names of directories and files alone, so that a key press is answered at once
 in a store of any size. What cannot be listed completes to nothing: errors are not for a shell.
 """
@@ -7,13 +10,14 @@ in a store of any size. What cannot be listed completes to nothing: errors are n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import nlargest, nsmallest
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
+from sessionstore.cli.session_names import sessions_directory
 from sessionstore.model.ids import is_id
 
 if TYPE_CHECKING:
@@ -36,17 +40,18 @@ _CHECKPOINT, _JOURNAL = ".json", ".jsonl"
 def complete_session(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """Return the ids that begin with ``incomplete``, without those named before."""
+    """Return the ids that ``incomplete`` may mean, without those named before."""
     named = context.params.get(parameter.name or "")
     taken = set(named) if isinstance(named, tuple | list) else set()
-    names = _names(_sessions(context), incomplete)
-    return _some([name for name in names if name not in taken] if taken else names)
+    names = _names(_sessions(context))
+    left = [name for name in names if name not in taken] if taken else names
+    return _some(_meant(left, incomplete))
 
 
 def complete_checkpoint(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """Return the checkpoint ids of the named sessions that begin with ``incomplete``."""
+    """Return the checkpoint ids of the named sessions that ``incomplete`` may mean."""
     del parameter
     return _kept(context, "checkpoints", _CHECKPOINT, incomplete)
 
@@ -54,7 +59,7 @@ def complete_checkpoint(
 def complete_journal(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """Return the names of the journals of the named session that begin with ``incomplete``."""
+    """Return the names of the journals of the named session that ``incomplete`` may mean."""
     del parameter
     return _kept(context, "journals", _JOURNAL, incomplete)
 
@@ -65,13 +70,13 @@ def _kept(context: click.Context, kind: str, suffix: str, incomplete: str) -> li
     sessions = _sessions(context)
     for given in _named_sessions(context):
         if is_id(given) and os.path.isdir(os.path.join(sessions, given)):
-            of = [given]  # even if it is a prefix of other ids
+            of = [given]  # even if other ids begin or end so
         else:
-            of = _names(sessions, given) if given else []
+            of = _meant(_names(sessions), given) if given else []
         if len(of) == 1:
-            files = _names(os.path.join(sessions, of[0], kind), incomplete)
+            files = _names(os.path.join(sessions, of[0], kind))
             found |= {file.removesuffix(suffix) for file in files if file.endswith(suffix)}
-    return _some(found)
+    return _some(_meant(found, incomplete))
 
 
 class _Completed(_Text):
@@ -121,15 +126,24 @@ def _named_sessions(context: click.Context) -> Iterator[str]:
 
 def _sessions(context: click.Context) -> str:
     root = getattr(context.obj, "root", None)  # of the settings, which need these types
-    return os.path.join(os.path.expanduser(root), "sessions") if root else ""
+    return sessions_directory(root)
 
 
-def _names(directory: str, beginning: str) -> list[str]:
+def _meant(names: Collection[str], typed: str) -> list[str]:
+    """Return the names that begin with ``typed``; if none does, the only one that ends so."""
+    found = [name for name in names if name.startswith(typed)]
+    if found:
+        return found
+    found = [name for name in names if name.endswith(typed)]
+    return found if len(found) == 1 else []
+
+
+def _names(directory: str) -> list[str]:
     if not directory:
         return []
     try:
         # Only names: a look at each entry would take ten times as long.
-        return [name for name in os.listdir(directory) if name.startswith(beginning)]
+        return os.listdir(directory)
     except OSError:
         return []
 

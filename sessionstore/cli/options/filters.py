@@ -12,11 +12,9 @@ import click
 from sessionstore.cli.options.label_pairs import label_option
 from sessionstore.cli.options.shared import Settings
 from sessionstore.cli.options.statuses import statuses_option
-from sessionstore.cli.options.units import ParamType, parse_moment
+from sessionstore.cli.options.units import Duration, ParamType, parse_moment
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_UNSET = (None, (), False)
 
 
 class Moment(ParamType):
@@ -53,6 +51,13 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "resumable": _flag("resumable", "Only sessions with a state to go on from."),
     "unfinished": _flag("unfinished", "Only sessions that are neither completed nor cancelled."),
     "stale": _flag("stale", "Only active sessions whose process is dead."),
+    "idle": click.option(
+        "--idle",
+        metavar="TIME",
+        type=Duration(),
+        help="Only active sessions whose process lives and has saved or appended nothing for TIME:"
+        " 90s, 10m, 2h.",
+    ),
     "interrupted": _flag("interrupted", "Only sessions that were stopped at work."),
     "damaged": _flag("damaged", "Only sessions whose state cannot be read."),
     "status": statuses_option("-s", "--status", "status", told="Only sessions with one of these"),
@@ -69,6 +74,10 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
 ALL = tuple(_OPTIONS)
 
 
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value != ()
+
+
 def filter_options(*names: str) -> Callable[[F], F]:
     """Add the options of these filters; the command gets those that were given as ``filters``."""
 
@@ -76,7 +85,7 @@ def filter_options(*names: str) -> Callable[[F], F]:
         @wraps(command)
         def call(*args: Any, **given: Any) -> Any:
             values = {name: given.pop(name) for name in names}
-            filters = {name: value for name, value in values.items() if value not in _UNSET}
+            filters = {name: value for name, value in values.items() if _is_given(value)}
             return command(*args, filters=filters, **given)
 
         with_options: Any = call

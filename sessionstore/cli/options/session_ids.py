@@ -1,4 +1,4 @@
-"""Session ids as people type them: the id or a unique prefix of it."""
+"""Session ids as people type them: the id, or a unique prefix or suffix of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sessionstore.cli.completion.ids import SESSION_ID
+from sessionstore.cli.session_names import nearest_names, session_names
 from sessionstore.errors import SessionNotFound
 from sessionstore.model.ids import check_id, is_id
 from sessionstore.text import printable
@@ -24,38 +25,69 @@ sessions_argument: Final = click.argument(
 )
 
 _NAMED = 5
+"""How many candidates a message names."""
+_NEAREST = 3
+_LOOKED_AT = 50
+"""Up to so many candidates are looked at, whether they are sessions."""
 
 
-def resolve(store: SessionStore[Any], given: str, root: object) -> str:
-    """Return the id that ``given`` is, or the only one that it is a prefix of.
+def resolve(store: SessionStore[Any], given: str, root: str | None) -> str:
+    """Return the id that ``given`` is, else the only one that begins so, else that ends so.
 
     Raises:
-        click.UsageError: several ids have the prefix; some are named.
-        InvalidSessionId: no id can have the prefix.
-        SessionNotFound: no session has the prefix.
+        click.UsageError: several ids begin so, or none does and several end so; some are named.
+        InvalidSessionId: no id can have this beginning or end.
+        SessionNotFound: no session is meant; a note names the nearest ids.
+        StorageError: the sessions cannot be listed.
     """
+    found = find_meant(store, given, root)
+    if found is not None:
+        return found
+    check_id(given)
+    missing = SessionNotFound(given, root)
+    if nearest := nearest_ids(store, given, root):
+        missing.add_note(f"nearest: {', '.join(nearest)}")
+    raise missing
+
+
+def nearest_ids(store: SessionStore[Any], given: str, root: str | None) -> list[str]:
+    """Return the ids of up to three sessions that are like ``given``, best first.
+
+    Raises:
+        StorageError: the sessions cannot be listed.
+    """
+    names = nearest_names(root, given)
+    return [name for name in names if is_id(name) and store.exists(name)][:_NEAREST]
+
+
+def find_meant(store: SessionStore[Any], given: str, root: str | None) -> str | None:
+    """Return the id that ``given`` means, as :func:`resolve` does; None if there is none."""
     if is_id(given) and store.exists(given):
-        return given  # even if it is a prefix of other ids
+        return given  # even if other ids begin or end so
     if not given.isascii() or not given:
-        check_id(given)  # it raises: no id begins like that
-    page = store.find(id_prefix=given, order="session_id", limit=_NAMED + 1)
-    candidates = [item.session_id for item in page.items]
-    if not candidates:
-        check_id(given)
-        raise SessionNotFound(given, root)
-    if len(candidates) > 1:
-        raise click.UsageError(
-            f"{printable(given)} is a prefix of more than one id: {_named(candidates)}"
-        )
-    return candidates[0]
+        check_id(given)  # it raises: no id begins or ends like that
+    names = session_names(root)
+    for way, matches in (("begin", str.startswith), ("end", str.endswith)):
+        candidates = _sessions(store, [name for name in names if matches(name, given)])
+        if len(candidates) > 1:
+            shown = ", ".join(candidates[:_NAMED])
+            more = ", ..." if len(candidates) > _NAMED else ""
+            raise click.UsageError(
+                f"{len(candidates):,} ids {way} with {printable(given)}: {shown}{more}"
+            )
+        if candidates:
+            return candidates[0]
+    return None
 
 
-def _named(candidates: Sequence[str]) -> str:
-    more = ", ..." if len(candidates) > _NAMED else ""
-    return ", ".join(candidates[:_NAMED]) + more
+def _sessions(store: SessionStore[Any], names: list[str]) -> list[str]:
+    """Return the ids of sessions among ``names``, sorted."""
+    ids = sorted(filter(is_id, names))
+    # A directory that the application made first is no session yet. Of many nobody means one.
+    return [name for name in ids if store.exists(name)] if len(ids) <= _LOOKED_AT else ids
 
 
-def resolve_one(store: SessionStore[Any], given: str, root: object) -> str:
+def resolve_one(store: SessionStore[Any], given: str, root: str | None) -> str:
     """Return the one id that is meant; ``-`` reads it from the only line of stdin.
 
     Raises:
@@ -73,7 +105,7 @@ def resolve_one(store: SessionStore[Any], given: str, root: object) -> str:
     return resolve(store, names[0], root)
 
 
-def resolve_all(store: SessionStore[Any], given: Sequence[str], root: object) -> Iterator[str]:
+def resolve_all(store: SessionStore[Any], given: Sequence[str], root: str | None) -> Iterator[str]:
     """Yield the ids that are meant, one by one; ``-`` reads them from the lines of stdin.
 
     Lines are read as they come, so that the first result shows before the last id is read.

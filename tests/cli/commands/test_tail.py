@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,49 @@ def test_the_last_saves_that_are_kept_are_shown(tmp_path: Path) -> None:
     assert "kept" in two[0]
     assert "paused" in two[1]
     assert invoke(tmp_path, "tail", "s1", "-n", "0").stdout == ""
+
+
+def test_with_no_lines_nothing_old_is_shown_and_what_comes_is(tmp_path: Path) -> None:
+    old = kept(tmp_path)[-1]
+    is_shown = threading.Event()
+
+    def save() -> None:
+        # Again and again: nobody knows when the command has begun to look.
+        with SessionStore(tmp_path).resume("s1") as session:
+            while not is_shown.wait(0.01):
+                session.save()
+            session.complete()
+
+    args = ["--root", str(tmp_path), "tail", "s1", "-n", "0", "-f", "-o", "jsonl"]
+    with process(*args, stdout=-1, stderr=-1) as child:
+        saver = threading.Thread(target=save)
+        saver.start()
+        try:
+            said = [json.loads(next(lines(child)))]
+        finally:
+            is_shown.set()
+            saver.join(DEADLINE)
+        while said[-1]["session"]["status"] != "completed":
+            said.append(json.loads(next(lines(child))))
+        SessionStore(tmp_path).delete("s1")
+        assert child.wait(DEADLINE) == 0
+    shown = [item["session"]["revision"] for item in said]
+    assert shown[0] > old
+    assert shown == sorted(set(shown))
+    whole = [number - item["unseen"] for number, item in zip(shown, said, strict=True)]
+    assert whole[1:] == [number + 1 for number in shown[:-1]]
+
+
+def test_a_session_that_has_ended_is_followed_with_a_notice(tmp_path: Path) -> None:
+    SessionStore(tmp_path).create("g", session_id="s1").complete()
+    args = ["--root", str(tmp_path), "tail", "s1", "-f", "-n", "0"]
+    with process(*args, stdout=-1, stderr=-1) as child:
+        assert child.stderr is not None
+        assert b"s1 is completed: only a resume with again=True" in child.stderr.readline()
+        child.send_signal(signal.SIGINT)
+        out, told = child.communicate(timeout=DEADLINE)
+    assert (child.returncode, out, told) == (130, b"", b"sessionstore: interrupted\n")
+    assert invoke(tmp_path, "tail", "s1").stderr == ""  # nothing is waited for
 
 
 def test_saves_are_followed_to_the_last_one(tmp_path: Path) -> None:

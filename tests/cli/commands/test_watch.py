@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sessionstore import SessionStore
-from tests.support.cli import acting, invoke, process, put, put_hostile, run, state
+from tests.support.cli import GONE, acting, invoke, process, put, put_hostile, run, state
 from tests.support.processes import DEADLINE, Child, new_session
 
 
@@ -87,6 +87,90 @@ def test_ids_come_from_a_pipe_and_need_not_be_there(tmp_path: Path) -> None:
     assert missing.exit_code == 7
     assert "s1 does not exist yet" in missing.stderr
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (("done", "--until", "failed"), "done is completed and stays so: add completed"),
+        (("given-up", "--until", "completed"), "given-up is cancelled and stays so"),
+        (("waits", "done", "--until", "paused"), "done is completed and stays so"),
+        (("torn", "--until", "completed"), "torn is damaged and has no status: repair it with"),
+        (("--until", "completed,cancelled,failed"), "torn is damaged and has no status"),
+        (("--goal", "a-goal", "--until", "completed"), "given-up is cancelled and stays so"),
+        (("-s", "cancelled", "--until", "completed"), "given-up is cancelled and stays so"),
+    ],
+)
+def test_a_watch_that_can_never_end_is_refused_with_the_reason(
+    tmp_path: Path, args: tuple[str, ...], reason: str
+) -> None:
+    for name, status in (("done", "completed"), ("given-up", "cancelled"), ("waits", "paused")):
+        put(tmp_path, name, state(name, status=status))
+    put(tmp_path, "torn", "{")
+    refused = run("--root", str(tmp_path), "watch", *args)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"the watch would never end: {reason}" in refused.stderr
+    limited = invoke(tmp_path, "watch", *args, "--timeout", "0s")
+    assert limited.exit_code == 7
+    assert "never end" not in limited.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("done", "--until", "completed"),
+        ("done", "waits", "--until", "completed,paused"),
+        ("--goal", "a-goal", "--until", "completed,paused"),
+        ("-s", "paused", "--until", "paused"),
+    ],
+)
+def test_a_watch_that_can_end_does(tmp_path: Path, args: tuple[str, ...]) -> None:
+    put(tmp_path, "done", state("done"))
+    put(tmp_path, "waits", state("waits", status="paused"))
+    put(tmp_path, "other", state("other", status="cancelled", goal_id="other"))
+    done = run("--root", str(tmp_path), "watch", *args)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_name_on_stdin_is_nothing_to_watch(tmp_path: Path) -> None:
+    put(tmp_path, "done", state("done"))
+    refused = run("--root", str(tmp_path), "watch", "-", input="")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "stdin names no session: there is nothing to watch" in refused.stderr
+    # All of none have ended.
+    assert run("--root", str(tmp_path), "watch", "-", "--until", "failed", input="").returncode == 0
+
+
+def test_what_a_watch_waits_for_is_said(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    missing = invoke(root, "watch", "--timeout", "0s")
+    assert missing.stderr == f"{root} does not exist yet: waiting for it\n"
+    put(root, "dead", state("dead", status="active", pid=GONE))
+    until = ("--until", "completed,failed")
+    for args, told in (
+        (("dead", *until), b"the process of dead is dead: a start-up resumes it, and"),
+        (until, b"the process of dead is dead: a start-up resumes it, and"),
+        (("--goal", "other", *until), b"no session matches yet: waiting for one"),
+    ):
+        with process("--root", str(root), "watch", *args, stdout=-1, stderr=-1) as child:
+            assert child.stderr is not None
+            assert told in child.stderr.readline()
+            child.send_signal(signal.SIGINT)
+            assert child.communicate(timeout=DEADLINE)[1] == b"sessionstore: interrupted\n"
+        assert child.returncode == 130
+
+
+def test_a_session_that_ends_otherwise_is_told_while_the_watch_waits_on(tmp_path: Path) -> None:
+    session = SessionStore(tmp_path).create("g", session_id="s1")
+    args = ("--root", str(tmp_path), "watch", "s1", "--until", "completed")
+    with process(*args, stdout=-1, stderr=-1) as child:
+        assert b"active" in next(lines(child))
+        session.cancel()
+        assert child.stderr is not None
+        assert b"s1 is cancelled and stays so, unless it is resumed" in child.stderr.readline()
+        with SessionStore(tmp_path).resume("s1", again=True) as session:
+            session.complete()
+        assert child.wait(DEADLINE) == 0
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,16 @@ def test_ids_are_completed_from_their_beginning(root: Path) -> None:
     assert set(complete(root, "show", "")) == {"session_a1", "session_a2", "session_b", "other"}
 
 
+def test_the_end_of_an_id_is_completed_if_no_id_begins_and_only_one_ends_so(root: Path) -> None:
+    assert complete(root, "show", "_a2") == ["session_a2"]
+    assert complete(root, "show", "b") == ["session_b"]
+    assert complete(root, "recover", "--assume-dead", "er") == ["other"]
+    put(root, "b-other")
+    assert complete(root, "show", "b") == ["b-other"]  # a beginning
+    assert complete(root, "show", "er") == []  # two ends have nothing in common that ends so
+    assert complete(root, "show", "session_a1", "_a1") == []  # named already
+
+
 def test_the_root_may_be_named_on_the_line(root: Path, tmp_path: Path) -> None:
     assert complete(None, "--root", str(root), "show", "ot") == ["other"]
     assert complete(None, "show", "--root", str(root), "ot") == ["other"]
@@ -94,6 +104,8 @@ def test_checkpoints_are_completed_for_at(tmp_path: Path) -> None:
     assert complete(tmp_path, "show", "one", "--at", "cp_n") == [kept[0]]
     assert complete(tmp_path, "show", "ot", "--at", "") == [kept[1]]  # an id by its beginning
     assert complete(tmp_path, "show", "o", "--at", "") == []  # of which session?
+    assert complete(tmp_path, "show", "her", "--at", "") == [kept[1]]  # an id by its end
+    assert complete(tmp_path, "show", "one", "--at", kept[0][-8:]) == [kept[0]]
     assert complete(tmp_path, "show", "--root", str(tmp_path), "one", "--at", "cp") == [kept[0]]
     assert complete(tmp_path, "show", "--at", "") == []
 

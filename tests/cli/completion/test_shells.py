@@ -125,6 +125,7 @@ def completed(shell: str, place: Path, typed: str) -> str:
     ("typed", "whole"),
     [
         ("sessionstore show on", "one"),
+        ("sessionstore show a1", "session_a1"),
         ("sessionstore expl", "explain"),
         ("sessionstore import arch", "archive.tar.gz"),
         ("sessionstore export --all -O arch", "archive.tar.gz"),

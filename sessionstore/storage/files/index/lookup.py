@@ -67,7 +67,8 @@ class Listing:
 
     def count(self, query: SessionQuery, examine: Examine) -> int:
         """Return how many sessions match."""
-        if query.resumable is not None or query.stale is not None:  # only the files can tell
+        # Only the files can tell.
+        if query.resumable is not None or query.stale is not None or query.alive:
             return sum(1 for _ in self.find(query, examine, verify=False))
 
         def answer(opened: Database) -> int:

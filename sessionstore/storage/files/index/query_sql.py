@@ -153,7 +153,7 @@ def _looks_into_sessions(query: SessionQuery) -> bool:
 
 def _statuses(query: SessionQuery) -> list[str | None]:
     wanted = query.statuses
-    if query.stale:  # only who is ACTIVE can have been left behind
+    if query.stale or query.alive:  # whose owner lives or died, if anybody's, is ACTIVE
         wanted = frozenset({SessionStatus.ACTIVE}) & (wanted or {SessionStatus.ACTIVE})
     if wanted is None:
         return [None]
