@@ -172,22 +172,20 @@ STEPS = (
     ),
     Step(
         "What a sweep would do",
-        "What runs, and what is damaged, is not touched.",
+        "What runs is not touched.",
         "sessionstore --root fleet recover",
         "2026-03-02 03:01:00",
-        5,
     ),
     Step(
         "Sweep",
-        "The same command, meant. It ends with 5, because there is damage to see to.",
+        "The same command, meant.",
         "sessionstore --root fleet recover --apply",
         "2026-03-02 03:01:20",
-        5,
     ),
     Step(
         "Which sessions crash again and again",
-        "After the sweep the remark still says how each session ended.",
-        "sessionstore --root fleet ls --interrupted -n 40",
+        "After the sweep the remark still says how each session ended, or how often it has crashed.",
+        "sessionstore --root fleet ls --interrupted --sort started_at -n 30",
         "2026-03-02 03:01:40",
     ),
     Step(

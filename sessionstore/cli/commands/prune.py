@@ -208,7 +208,7 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
             Column("RESULT", is_cut=True, least=12),
             Column("UPDATED", drop_order=1),
             Column("FREES", is_number=True, drop_order=3),
-            Column("REASON", is_cut=True, least=24, drop_order=2),
+            Column("REASON", is_cut=True, least=12, drop_order=2),
         ]
         write_table(columns, rows, colored=settings.colored)
 

@@ -22,11 +22,8 @@ from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
     from sessionstore.cli.output.tables import Row
-=======
     from sessionstore.model.summary import SessionSummary
->>>>>>> core
     from sessionstore.operations.watch import SessionChange
     from sessionstore.store.store import SessionStore
 
