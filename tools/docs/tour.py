@@ -184,7 +184,7 @@ STEPS = (
     ),
     Step(
         "Which sessions crash again and again",
-        "After the sweep the remark still says how each session ended, or how often it has crashed.",
+        "After the sweep the remark says how each session ended, or how often it has crashed.",
         "sessionstore --root fleet ls --interrupted --sort started_at -n 30",
         "2026-03-02 03:01:40",
     ),
