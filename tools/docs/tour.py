@@ -47,7 +47,7 @@ class Step:
     words: str
     command: str
     moment: str
-    """When it is typed, as the commands see it."""
+    """When it is typed, as the commands see it; after an @ their clock goes on."""
     code: int = 0
 
 
@@ -205,7 +205,7 @@ STEPS = (
         "What still runs",
         "Every change from now on, one a line.",
         "sessionstore --root fleet watch -s active --timeout 1s",
-        "2026-03-02 03:02:40",
+        "@2026-03-02 03:02:40",
     ),
     Step(
         "Make room",
