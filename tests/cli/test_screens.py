@@ -100,7 +100,7 @@ def test_no_table_is_wider_than_the_terminal_and_no_word_is_broken(
 ) -> None:
     words = command.format(**kinds).split()
     told = invoke(fleet, *words).stdout
-    whole = set(told.replace("/", " ").split()) | OTHER_WORDS
+    whole = {word.rstrip(":;,") for word in told.replace("/", " ").split()} | OTHER_WORDS
     for columns in WIDTHS:
         lines = screen(fleet, *words, columns=columns)
         assert lines
@@ -116,7 +116,7 @@ def is_broken(word: str, whole: Container[str]) -> bool:
     is_of_its_moment = re.fullmatch(
         r"[\d.,:;%T+-]*|[hsd]|min|just|now|ago|in|[KMG]?i?B|[mµ]s", word
     )
-    return not (word in whole or word.rstrip(":;,") in whole or "…" in word or is_of_its_moment)
+    return not (word.rstrip(":;,") in whole or "…" in word or is_of_its_moment)
 
 
 def test_the_terminal_of_these_tests_is_as_a_real_one(fleet: Path) -> None:
