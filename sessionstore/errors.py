@@ -114,23 +114,24 @@ class SessionExists(SessionStoreError, FileExistsError):
     ) -> None:
         """Name the goal that was ``wanted`` and the one that was ``found``, if they differ.
 
-        ``is_own`` says that this very process holds the session.
+        ``is_own`` says that this process holds the session.
         """
         self.session_id: str = session_id
+        held = ", and this process holds it" if is_own else ""
         if is_own:
-            self.advice = "this very process holds it: use that Session, or choose another id"
+            self.advice = "use the Session that holds it, or choose another id"
         goal = (
             f" with goal_id {printable(repr(found))}, not {printable(repr(wanted))}"
             if found != wanted
             else ""
         )
-        super().__init__(f"{printable(session_id)} exists already{goal}; {self.advice}")
+        super().__init__(f"{printable(session_id)} exists already{goal}{held}; {self.advice}")
 
 
 class SessionClaimed(SessionStoreError, BlockingIOError):
     """Another process holds the session, or may hold it; or this one holds it already."""
 
-    advice: str = "wait with timeout=, or ask that process to release it"
+    advice: str = "wait for it with timeout=, or ask that process to end it with store.cancel()"
 
     def __init__(
         self, session_id: str, owner: Any = None, *, reason: str = "", is_unknown: bool = False,
@@ -146,14 +147,16 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
         self.is_orphaned: bool = is_orphaned
         """Whether that process is gone, and another one has its lock: ``reason`` says more."""
         self.is_own: bool = is_own
-        """Whether this very process holds it: another Session, of any thread or task."""
+        """Whether this process holds it: another Session, of any thread, task or store object."""
         if is_unknown:
-            self.advice = "if you know that it is gone: claim(), resume() or mark() with force=True"
+            self.advice = (
+                "if you know that its process is gone: claim(), resume() or mark() with force=True"
+            )
         holder = owner.describe() if owner is not None else ""
         holder = holder or "a process that left no record yet"
         if is_own:
             self.advice = "use the Session that holds it, or release() that one first"
-            holder += ", which is this very process"
+            holder = f"this process: {holder}"
         message = f"{printable(session_id)} is held by {holder}"
         if is_orphaned:
             self.advice = "end the process that has the lock, or wait for its end"
@@ -166,7 +169,10 @@ class SessionClaimed(SessionStoreError, BlockingIOError):
 class RevisionConflict(SessionStoreError, RuntimeError):
     """The stored state is not the expected one; it was not overwritten."""
 
-    advice = "the stored state was kept: load it and decide anew, do not write over it"
+    advice = (
+        "nothing was overwritten: load() what is stored now, then claim the session again and"
+        " repeat the change"
+    )
 
     def __init__(
         self,
@@ -187,11 +193,15 @@ class RevisionConflict(SessionStoreError, RuntimeError):
         self.detail: str = detail
         """How the two differ; may be empty."""
         # Files are compared, not revisions: there may be no number to name, or it is the same.
-        other = "the state that this claim has read" if expected in (None, found) else expected
-        at = "a state that cannot be read" if found is None else f"revision {found}"
-        message = f"{printable(session_id)} is at {at}, not {other}"
-        if found is not None and found == expected:
-            message = f"{printable(session_id)} is at {at} as expected, but its content differs"
+        message = printable(session_id)
+        if found is None and expected is not None:
+            message += f" was at revision {expected}, and its state cannot be read now"
+        elif found is not None and expected is None:
+            message += f" is at revision {found}, not at the state that this claim has read"
+        elif found is not None and found == expected:
+            message += f" is still at revision {found}, but its content was changed"
+        elif found is not None:
+            message += f" is at revision {found}, not {expected}"
         if detail:
             message += f": {detail}"
         if owner is not None and (holder := owner.describe()):
@@ -203,8 +213,8 @@ class SessionCorrupt(SessionStoreError, ValueError):
     """The state or checkpoint in ``file`` cannot be read; ``reason`` names the damage."""
 
     advice = (
-        "it was left as it is: look with store.explain(), mend it with store.check(repair=True),"
-        " or resume from another checkpoint"
+        "it was left as it is: look at it with store.explain(), repair it with"
+        " store.check(repair=True), or resume from another checkpoint"
     )
 
     def __init__(self, session_id: str, file: object, reason: str) -> None:
@@ -232,9 +242,9 @@ class StateTypeMismatch(SessionStoreError, TypeError):
         else:
             subject = printable(session_id)
             advice = (
-                f"give the fields that are new in {state_type} defaults, convert those that"
-                ' changed in a validator (mode="before"), or open the store with the state_type='
-                " that wrote this session"
+                f"give the new fields of {state_type} a default, or fill and convert them in a"
+                ' validator (mode="before"), and this session loads: see'
+                " docs/how-to/upgrading.md"
             )
         self.advice: str = advice
         super().__init__(f"{subject} does not fit state_type {state_type}: {reason}; {advice}")
@@ -243,8 +253,8 @@ class StateTypeMismatch(SessionStoreError, TypeError):
 class NotStorable(SessionStoreError, ValueError):
     """The value at ``path`` would not read back equal; nothing was written.
 
-    ``reason`` says why. A path looks like ``data_buffer.fetch.scores[3]``. ``result`` is what a
-    step returned that cannot be kept.
+    ``reason`` says why, and what to store instead. A path looks like
+    ``data_buffer.fetch.scores[3]``. ``result`` is what a step returned that cannot be kept.
     """
 
     def __init__(self, session_id: str, path: str, reason: str, result: Any = None) -> None:
@@ -402,7 +412,7 @@ class DurabilityUncertain(SessionStoreError, OSError):
             what = f"what was appended to the journal {printable(journal)} is visible but"
             advice = "append it again under its key, or go on: the journal is then written anew"
         elif revision is None:  # it was deleted, or put into quarantine
-            what, advice = "it is gone from its place, which", "look again after one"
+            what, advice = "it was removed, but that", "check after a power loss that it is gone"
         else:
             what, advice = f"the new state (revision {revision}) is visible but", "save again"
         super().__init__(

@@ -42,6 +42,7 @@ from sessionstore import (
     WatchTimedOut,
     errors,
 )
+from tests.support.processes import CHECKOUT
 
 OWNER = SessionOwner(pid=4711, command="python agent.py", host="web1", claimed_at="2020-01-01")
 ENDED = SessionState(
@@ -137,25 +138,44 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         RevisionConflict("s-1", expected=3, found=3, detail="by hand"),
         {"session_id": "s-1", "expected": 3, "found": 3, "detail": "by hand"},
         RuntimeError,
-        "s-1 is at revision 3 as expected, but its content differs: by hand",
+        (
+            "s-1 is still at revision 3, but its content was changed: by hand; nothing was"
+            " overwritten: load() what is stored now, then claim the session again and repeat the"
+            " change"
+        ),
     ),
     (
         SessionClaimed("s-1", OWNER, is_own=True),
         {"session_id": "s-1", "owner": OWNER, "is_own": True},
         BlockingIOError,
-        "which is this very process; use the Session that holds it, or release() that one first",
+        (
+            "s-1 is held by this process: pid 4711 (python agent.py) on web1 since"
+            " 2020-01-01 00:00:00Z; use the Session that holds it, or release() that one first"
+        ),
     ),
     (
         SessionExists("s-1", is_own=True),
         {"session_id": "s-1"},
         FileExistsError,
-        "s-1 exists already; this very process holds it: use that Session",
+        "s-1 exists already, and this process holds it; use the Session that holds it",
     ),
     (
         RevisionConflict("s-1", expected=3, found=None),
         {"session_id": "s-1", "expected": 3, "found": None, "owner": None},
         RuntimeError,
-        "at a state that cannot be read, not 3",
+        "s-1 was at revision 3, and its state cannot be read now",
+    ),
+    (
+        RevisionConflict("s-1", expected=None, found=4),
+        {"session_id": "s-1", "expected": None, "found": 4, "owner": None},
+        RuntimeError,
+        "s-1 is at revision 4, not at the state that this claim has read; nothing was overwritten",
+    ),
+    (
+        RevisionConflict("s-1", expected=None, found=None, detail="the journal a was changed"),
+        {"session_id": "s-1", "expected": None, "found": None},
+        RuntimeError,
+        "s-1: the journal a was changed; nothing was overwritten",
     ),
     (
         SessionCorrupt("s-1", Path("state.json"), "torn"),
@@ -167,7 +187,11 @@ SAMPLES: list[tuple[SessionStoreError, dict[str, Any], type[Exception], str]] = 
         StateTypeMismatch("s-1", "MyState", "n: missing"),
         {"session_id": "s-1", "state_type": "MyState", "reason": "n: missing"},
         TypeError,
-        "s-1 does not fit state_type MyState: n: missing",
+        (
+            "s-1 does not fit state_type MyState: n: missing; give the new fields of MyState a"
+            ' default, or fill and convert them in a validator (mode="before"), and this session'
+            " loads: see docs/how-to/upgrading.md"
+        ),
     ),
     (
         StateTypeMismatch(None, "MyState", "other"),
@@ -392,6 +416,13 @@ def test_an_error_survives_pickling(
     assert {name: getattr(back, name) for name in fields} == fields
     assert repr(back.__cause__) == repr(error.__cause__)
     assert str(copy.copy(error)) == str(copy.deepcopy(error)) == str(error)
+
+
+def test_the_page_that_a_refused_state_type_names_tells_of_it() -> None:
+    *_, page = str(StateTypeMismatch("s-1", "MyState", "currency: Field required")).split()
+    told = (CHECKOUT / page).read_text(encoding="utf-8")
+    assert "StateTypeMismatch" in told
+    assert "currency: Field required" in told
 
 
 def test_a_cause_and_notes_survive_pickling() -> None:

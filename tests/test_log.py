@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import logging
+import re
 import subprocess
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeGuard
 
@@ -188,8 +190,10 @@ def test_the_page_lists_every_event_as_it_is_told() -> None:
     for _, event, level in _told():
         levels.setdefault(event, set()).add(level)
     page = (CHECKOUT / "docs/how-to/logging.md").read_text(encoding="utf-8")
-    for event, told in EVENTS.items():
-        assert f"| `{event}` | {'/'.join(sorted(levels[event]))} | {told} |" in page
+    rows = re.findall(r"^\| `(\w+)` \| ([A-Z, ]+) \| (.+) \|$", page, flags=re.MULTILINE)
+    assert rows == [
+        (event, "/".join(sorted(levels[event])), told) for event, told in EVENTS.items()
+    ]
 
 
 def test_forks_deletes_and_force_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -327,6 +331,49 @@ def test_an_edit_that_is_stored_is_told(tmp_path: Path, caplog: pytest.LogCaptur
         with store.edit("s-1") as session:
             session.state.data_buffer["answer"] = "yes"
     assert told_by(caplog) == [("session_edited", "s-1", store.load("s-1").revision, None)]
+
+
+def test_a_record_of_a_thread_is_logged_in_the_context_of_the_task_that_called(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tracer keeps its span in a context variable."""
+    span: ContextVar[str] = ContextVar("span", default="none")
+    seen: list[tuple[object, str]] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        seen.append((getattr(record, "event", None), span.get()))
+        return True
+
+    async def work() -> None:
+        async with AsyncSessionStore(tmp_path) as store:
+            span.set("begin")
+            async with store.create("g", session_id="s-1") as session:
+                span.set("plan")
+                await session.step("plan", len, "four")
+            span.set("end")
+            await store.mark("s-1", "failed", reason="given up")
+
+    with caplog.at_level(logging.INFO, "sessionstore"):
+        caplog.handler.addFilter(note)
+        try:
+            asyncio.run(work())
+        finally:
+            caplog.handler.removeFilter(note)
+    assert seen == [("step_kept", "plan"), ("session_marked", "end")]
+
+
+def test_each_attribute_is_of_a_type_that_any_exporter_takes() -> None:
+    told = about(
+        "any", session_id="s-1", revision=3, path="a", reason=StorageError("read", "a", "b")
+    )
+    assert {name: type(value) for name, value in told.items()} == {
+        "event": str,
+        "session_id": str,
+        "revision": int,
+        "path": str,
+        "reason": str,
+    }
+    assert set(about("any").values()) == {"any", None}
 
 
 def test_the_attributes_are_none_of_those_that_logging_has_itself() -> None:

@@ -80,10 +80,10 @@ def wants_two(flushes: str, environment: Mapping[str, str] = os.environ) -> str:
         ValueError: it is neither, or the variable of the environment is.
     """
     if flushes not in _CHOICES:
-        raise ValueError(f"flushes is 'auto' or 'two', not {flushes!r}")
+        raise ValueError(f"flushes must be 'auto' or 'two', not {flushes!r}")
     named = environment.get(VARIABLE) or "auto"
     if named not in _CHOICES:
-        raise ValueError(f"{VARIABLE} is 'auto' or 'two', not {named!r}")
+        raise ValueError(f"{VARIABLE} must be 'auto' or 'two', not {named!r}")
     if named == "two":
         return f"{VARIABLE} is 'two'"
     return "the store was opened with flushes='two'" if flushes == "two" else ""

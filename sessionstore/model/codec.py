@@ -32,17 +32,19 @@ def encode(state: SessionState, default: conversion.Default | None = None) -> by
             conversion.convert(state, default)
             payload = _checked(state)
     except json_values.Unstorable as bad:
-        raise NotStorable(state.session_id, bad.path, bad.reason) from bad.__cause__
+        raise NotStorable(state.session_id, bad.path, bad.in_state()) from bad.__cause__
     except (PydanticSerializationError, UnicodeEncodeError) as error:
         if signalled := _raised_by_signal(error):
             raise signalled from error
         culprit = json_values.find_bad_text(state) or _find_unserializable(state, error)
-        raise NotStorable(state.session_id, culprit.path, culprit.reason) from error
+        raise NotStorable(state.session_id, culprit.path, culprit.in_state()) from error
     except RuntimeError as error:  # dict or list changed size: another thread edits the state
         if type(error) is not RuntimeError:
             raise  # a signal handler's own
         raise NotStorable(
-            state.session_id, "the state", f"it was edited while it was being saved ({error})"
+            state.session_id,
+            "the state",
+            f"another thread edited it during the save ({error}): edit and save in one thread",
         ) from error
     if len(payload) > MAX_STATE_BYTES:
         raise NotStorable(

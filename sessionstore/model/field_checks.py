@@ -58,7 +58,7 @@ def _check_each(
 ) -> None:
     for name, check_value in checks:
         if name not in values:
-            raise Unstorable("this declared field was deleted", name)
+            raise Unstorable("this declared field was deleted: give it a value", name)
         if check_value is not None:
             try:
                 check_value(values[name], depth + 1)
@@ -209,18 +209,22 @@ def _has_own_code(kind: type[Part]) -> bool:
 
 
 def _any(value: Any, depth: int) -> None:
-    if reason := offence(value):
-        raise Unstorable(reason)
+    if bad := offence(value):
+        raise bad
     if type(value) in (dict, list):
         check_json(value, depth)
+
+
+def _unexpected(value: Any, declared: str) -> Unstorable:
+    return Unstorable(f"expected {declared}, got {shown(value)}")
 
 
 def _exact(kind: type) -> Check:
     def check_exact(value: Any, _depth: int) -> None:
         if type(value) is not kind:
-            raise Unstorable(f"{shown(value)} where {kind.__name__} is declared")
-        if (kind is int or kind is float) and (reason := offence(value)):
-            raise Unstorable(reason)
+            raise _unexpected(value, kind.__name__)
+        if (kind is int or kind is float) and (bad := offence(value)):
+            raise bad
 
     return check_exact
 
@@ -229,7 +233,7 @@ def _member(kind: type[Enum]) -> Check:
     def check_member(value: Any, _depth: int) -> None:
         if type(value) is not kind:
             allowed = ", ".join(str(member) for member in kind)
-            raise Unstorable(f"{shown(value)} is not a {kind.__name__} (it has {allowed})")
+            raise _unexpected(value, f"a {kind.__name__} ({allowed})")
 
     return check_member
 
@@ -237,7 +241,7 @@ def _member(kind: type[Enum]) -> Check:
 def _part(kind: type[Part]) -> Check:
     def check_part(value: Any, depth: int) -> None:
         if type(value) is not kind:
-            raise Unstorable(f"{shown(value)} where {kind.__name__} is declared")
+            raise _unexpected(value, kind.__name__)
         check(value, depth)
 
     return check_part
@@ -264,7 +268,7 @@ def _mapping(of: Any) -> Check | None:
 
     def check_mapping(value: Any, depth: int) -> None:
         if type(value) is not dict:
-            raise Unstorable(f"{shown(value)} where a dict is declared")
+            raise _unexpected(value, "a dict")
         if not value:
             return
         if of is Any:
@@ -284,7 +288,7 @@ def _sequence(of: Any) -> Check | None:
 
     def check_sequence(value: Any, depth: int) -> None:
         if type(value) is not list:
-            raise Unstorable(f"{shown(value)} where a list is declared")
+            raise _unexpected(value, "a list")
         if of is str and set(map(type, value)) <= {str}:  # a path of many nodes, at C speed
             return
         for index, item in enumerate(value):

@@ -102,7 +102,7 @@ def id_for(*names: str | int) -> str:
             kind, exact = b"i", int.__format__(name, "x").encode()  # has no limit of digits
             word = int.__format__(name, "d") if len(exact) <= 16 else exact.decode()
         else:
-            raise TypeError(f"a name is text or an integer, not {type(name).__name__}")
+            raise TypeError(f"a name must be text or an integer, not {type(name).__name__}")
         # The length in front keeps the border between two names.
         digest.update(b"%s%d:%s" % (kind, len(exact), exact))
         words.append(word[:_READABLE])

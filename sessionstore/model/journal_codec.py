@@ -25,9 +25,9 @@ def check_key(key: str | None) -> str | None:
     if key is None:
         return None
     if type(key) is not str:
-        raise TypeError(f"a key is text, not {json_values.name_of(key)}")
+        raise TypeError(f"a key must be text, not {json_values.name_of(key)}")
     if not key or len(key) > MAX_KEY_LENGTH:
-        raise ValueError(f"a key has 1 to {MAX_KEY_LENGTH:,} characters, not {len(key):,}")
+        raise ValueError(f"a key must have 1 to {MAX_KEY_LENGTH:,} characters, not {len(key):,}")
     if json_values.offence(key):
         raise ValueError(f"the key {key!a} cannot be stored as UTF-8")
     return key
@@ -46,11 +46,11 @@ def _encode_one(session_id: str, journal: str, index: int, value: Any) -> bytes:
     try:
         if type(value) is dict or type(value) is list:
             json_values.check_json(value, _RECORD_DEPTH)
-        elif reason := json_values.offence(value):
-            raise json_values.Unstorable(reason)
+        elif found := json_values.offence(value):
+            raise found
         payload = to_json(value)
     except json_values.Unstorable as bad:
-        raise NotStorable(session_id, _path(journal, index, bad), bad.reason) from None
+        raise NotStorable(session_id, _path(journal, index, bad), bad.in_record()) from None
     except ValueError as error:  # text that UTF-8 cannot carry: pydantic's error has no path
         found = json_values.find_bad_text(value) or json_values.Unstorable(str(error))
         raise NotStorable(session_id, _path(journal, index, found), found.reason) from error

@@ -8,11 +8,17 @@ are compared after such a read.
 
 from __future__ import annotations
 
+import types
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from enum import Enum
+from itertools import takewhile
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -32,11 +38,15 @@ _SCALARS = frozenset({str, bool, type(None)})
 
 
 class Unstorable(Exception):
-    """A value that would not read back equal, and why."""
+    """A value that would not read back equal, and why.
 
-    def __init__(self, reason: str, *steps: str | int) -> None:
+    ``reason`` ends with what to store instead. ``ways`` tells what else helps in a state.
+    """
+
+    def __init__(self, reason: str, *steps: str | int, ways: tuple[str, ...] = ()) -> None:
         self.reason: str = reason
         self.steps: list[str | int] = list(steps)
+        self.ways: tuple[str, ...] = ways
         super().__init__(reason)
 
     def under(self, step: str | int) -> Unstorable:
@@ -56,6 +66,19 @@ class Unstorable(Exception):
             else:
                 text += f"[{step!r}]"
         return text or "the state"
+
+    def in_state(self) -> str:
+        """Return the reason, and everything that helps in a state."""
+        return _or(self.reason, *self.ways)
+
+    def in_record(self) -> str:
+        """Return the reason, and what helps in a record of a journal: it has no declared field."""
+        return _or(self.reason, "pass it through plain()") if PLAIN in self.ways else self.reason
+
+
+def _or(first: str, *others: str) -> str:
+    *middle, last = (first, *others)
+    return f"{', '.join(middle)}, or {last}" if middle else last
 
 
 def difference(before: Any, after: Any) -> None:
@@ -99,7 +122,13 @@ def _compare(before: dict[Any, Any], after: dict[Any, Any]) -> None:
             raise bad.under(key if isinstance(key, int) else str(key)) from None
 
 
-def offence(value: Any) -> str | None:
+DECLARE = "declare a field of that type in a state_type="
+PLAIN = "open the store with default=plain"
+CONVERT = "convert it with default= of the store"
+"""What helps in a state, beside storing another value. ``plain`` does not convert every type."""
+
+
+def offence(value: Any) -> Unstorable | None:
     """Return why ``value`` itself (not what it contains) cannot be stored as JSON, or None."""
     kind = type(value)
     if kind in _SCALARS:
@@ -107,17 +136,26 @@ def offence(value: Any) -> str | None:
     if kind is int:
         if -_MAX_INTEGER < value < _MAX_INTEGER:
             return None
-        return f"an integer of more than {MAX_DIGITS:,} digits cannot be read back"
+        return Unstorable(
+            f"an integer of more than {MAX_DIGITS:,} digits cannot be read back: store text"
+        )
     if kind is float:
-        return None if value - value == 0 else f"{value} cannot be stored as JSON"
+        if value - value == 0:
+            return None
+        return Unstorable(f"{value} cannot be stored as JSON: store None or text")
     if kind is dict or kind is list:
         return None
     if is_of_arrays(value):
-        return f"{name_of(value)} cannot be stored as JSON: {_way_out(value)}"
-    for known, reason in _REASONS:
+        return _array_offence(value)
+    for known, reason, ways in _REASONS:
         if isinstance(value, known):
-            return reason.format(kind.__name__)
-    return f"{name_of(value)} cannot be stored as JSON: store text or a dict{_DECLARE}"
+            return Unstorable(reason.format(name_of(value)), ways=ways)
+    if is_dataclass(value):
+        return Unstorable(
+            f"the dataclass {name_of(value)} cannot be stored as JSON: store asdict() of it",
+            ways=(DECLARE, PLAIN),
+        )
+    return Unstorable(_NOT_JSON.format(name_of(value)) + "text or a dict", ways=(DECLARE, CONVERT))
 
 
 _ARRAYS = frozenset({"numpy", "pandas", "torch", "tensorflow", "jax", "jaxlib", "cupy", "polars"})
@@ -130,64 +168,72 @@ def is_of_arrays(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] in _ARRAYS
 
 
-def _way_out(value: Any) -> str:
+def _array_offence(value: Any) -> Unstorable:
     """Return what to do with a value of such a library."""
     if hasattr(value, "isoformat"):  # a time of pandas
-        return "call .isoformat(), or give the store default=plain"
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return "call .item(), or give the store default=plain"
-    if hasattr(value, "tolist"):
-        return "call .tolist(), or give the store default=plain"
-    call = ".to_dict()" if hasattr(value, "to_dict") else "str() of it"
-    return f"store {call}{_DEFAULT}"
+        instead, way = ".isoformat()", PLAIN
+    elif hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        instead, way = ".item()", PLAIN
+    elif hasattr(value, "tolist"):
+        instead, way = ".tolist()", PLAIN
+    else:
+        instead, way = ".to_dict()" if hasattr(value, "to_dict") else "str() of it", CONVERT
+    return Unstorable(_NOT_JSON.format(name_of(value)) + instead, ways=(way,))
 
 
 def find_bad_text(value: Any) -> Unstorable | None:
     """Return the first text at or below ``value`` that UTF-8 cannot carry, keys included."""
     if isinstance(value, str):
-        reason = _text_offence(value)
-        return Unstorable(reason) if reason else None
+        return _text_offence(value)
     if isinstance(value, BaseModel):
         value = dict(_members(value))
     if isinstance(value, list):
         value = dict(enumerate(value))
     if isinstance(value, dict):
         for key, item in value.items():
-            if isinstance(key, str) and (reason := _text_offence(key)):
-                return Unstorable(f"a key is {reason}")
+            if isinstance(key, str) and (bad := _text_offence(key)):
+                return Unstorable(f"a key is {bad.reason}")
             if bad := find_bad_text(item):
                 return bad.under(key)
     return None
 
 
-_DEFAULT = ", or convert it with default= of the store"
-_DECLARE = ", declare a field of that type in a state_type=" + _DEFAULT
-"""The advice for types that pydantic can read back where a field declares them."""
+_NOT_JSON = "{} cannot be stored as JSON: store "
 
-_REASONS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (tuple, "a {} would come back as a list: store a list" + _DECLARE),
-    ((set, frozenset), "a {} cannot be stored as JSON: store a sorted list" + _DECLARE),
-    (
-        (bytes, bytearray, memoryview),
-        "{} cannot be stored as JSON: store text, e.g. base64" + _DECLARE,
-    ),
-    (Enum, "the enum {} would come back as its bare value: store .value" + _DECLARE),
-    ((str, int, float), "{} would come back as its plain builtin type: store that" + _DEFAULT),
-    (dict, "{} would come back as a plain dict: store dict(…) of it" + _DEFAULT),
-    (list, "{} would come back as a plain list: store list(…) of it" + _DEFAULT),
+_REASONS: tuple[tuple[type | tuple[type, ...], str, tuple[str, ...]], ...] = (
+    (tuple, "{} would come back as a list: store a list", (DECLARE, PLAIN)),
+    ((set, frozenset), _NOT_JSON + "a sorted list", (DECLARE, PLAIN)),
+    ((bytes, bytearray, memoryview), _NOT_JSON + "text (base64)", (DECLARE, CONVERT)),
+    (Enum, "the enum {} would come back as its bare value: store .value", (DECLARE, PLAIN)),
+    ((str, int, float), "{} would come back as its plain builtin type: store that", (PLAIN,)),
+    (dict, "{} would come back as a plain dict: store dict() of it", (PLAIN,)),
+    (list, "{} would come back as a plain list: store list() of it", (PLAIN,)),
+    (deque, _NOT_JSON + "list() of it", (DECLARE, PLAIN)),
+    ((date, time), _NOT_JSON + ".isoformat()", (DECLARE, PLAIN)),
+    (timedelta, _NOT_JSON + ".total_seconds()", (DECLARE, PLAIN)),
+    ((Decimal, UUID, PurePath), _NOT_JSON + "str() of it", (DECLARE, PLAIN)),
     (
         BaseModel,
-        "the model {} would come back as a dict: store .model_dump(mode='json')" + _DECLARE,
+        "the model {} would come back as a dict: store .model_dump(mode='json')",
+        (DECLARE, PLAIN),
+    ),
+    (
+        (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType),
+        _NOT_JSON + "its name",
+        (CONVERT,),
     ),
 )
+"""Types, why JSON does not hold them, and what helps in a state. A datetime is a date."""
 
 
-def _text_offence(text: str) -> str | None:
+def _text_offence(text: str) -> Unstorable | None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
         code = ascii(text[error.start])
-        return f"text with a lone surrogate ({code}) cannot be stored as UTF-8"
+        return Unstorable(
+            f"text with a lone surrogate ({code}) cannot be stored as UTF-8: remove or escape it"
+        )
     return None
 
 
@@ -215,17 +261,23 @@ def check_json(value: Any, depth: int) -> None:
             if item or depth == MAX_DEPTH:
                 try:
                     check_json(item, depth + 1)
-                except Unstorable as bad:
-                    raise bad.under(key) from None
-        elif reason := offence(item):
-            raise Unstorable(reason, key)
+                except Unstorable as deeper:
+                    raise deeper.under(key) from None
+        elif bad := offence(item):
+            raise bad.under(key)
 
 
 def check_keys(value: dict[Any, Any]) -> None:
     """Raise :class:`Unstorable` for a key that is not text."""
     for key in value:
         if type(key) is not str:
-            raise Unstorable(f"the key {shown(key)} is {name_of(key)}: JSON keys are text")
+            raise bad_key(key)
+
+
+def bad_key(key: Any) -> Unstorable:
+    """Return the refusal of a key that is not text."""
+    told = f"the key {shown(key)} is" if type(key) in _SHOWN else "a key is"
+    return Unstorable(f"{told} {name_of(key)}: JSON keys are text, so use str() of it")
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -241,16 +293,26 @@ def _typed_key(key: Any) -> tuple[type, Any]:
 
 
 def name_of(value: Any) -> str:
-    """Return the name of the type of ``value``; ``numpy.bool`` with its library."""
-    name = type(value).__name__
+    """Return the name of the type of ``value`` with its module: ``numpy.bool``, ``uuid.UUID``.
+
+    Builtins have no module. Of a module the public part is named: ``pandas``, ``pathlib``.
+    """
+    kind = type(value)
+    parts = kind.__module__.split(".")
+    if parts == ["builtins"] or kind is types.NoneType:
+        return kind.__name__
     if is_of_arrays(value):
-        return f"{type(value).__module__.partition('.')[0]}.{name}"
-    return name
+        return f"{parts[0]}.{kind.__name__}"
+    public = list(takewhile(lambda part: not part.startswith("_"), parts)) or parts
+    return f"{'.'.join(public)}.{kind.__qualname__}"
+
+
+_SHOWN = (str, int, float, bool, types.NoneType)
 
 
 def shown(value: Any) -> str:
     """Return a short description of ``value`` for a message."""
     if type(value) is int and offence(value):
         return f"an integer of more than {MAX_DIGITS:,} digits"
-    text = repr(value) if type(value) in (str, int, float, bool, type(None)) else name_of(value)
+    text = repr(value) if type(value) in _SHOWN else name_of(value)
     return text if len(text) <= 60 else text[:59] + "…"

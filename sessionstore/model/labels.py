@@ -27,7 +27,9 @@ def check(session_id: str, labels: object, stored: Mapping[str, str]) -> None:
     if labels == stored:
         return
     if type(labels) is not dict:
-        raise NotStorable(session_id, "labels", "labels are a dict of text by key")
+        raise NotStorable(
+            session_id, "labels", f"expected a dict of text by key, got {type(labels).__name__}"
+        )
     if len(labels) > max(MAX_LABELS, len(stored)):
         raise NotStorable(
             session_id, "labels", f"{len(labels):,} labels are more than {MAX_LABELS}"

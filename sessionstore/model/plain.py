@@ -20,10 +20,10 @@ from sessionstore.model.json_values import (
     MAX_DEPTH,
     TOO_DEEP,
     Unstorable,
+    bad_key,
     is_of_arrays,
     name_of,
     offence,
-    shown,
 )
 
 _TIMES = (date, time, timedelta)
@@ -93,7 +93,7 @@ def _plain_dict(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     for key, item in value.items():
         text = key.value if isinstance(key, Enum) else key
         if not isinstance(text, str):
-            raise _NoPlainForm(f"the key {shown(text)} is {name_of(text)}: JSON keys are text")
+            raise _NoPlainForm(bad_key(text).reason)
         text = _scalar(text)
         if text in found:
             raise Unstorable(f"two keys become {text!r}")
@@ -121,7 +121,7 @@ def _scalar(value: Any) -> Any:
     """Return one value without parts as text, a number, a boolean or None."""
     if type(value) not in (str, int, float, bool, type(None)):
         if isinstance(value, Decimal) and not value.is_finite():
-            raise Unstorable(f"{value} cannot be stored as JSON")
+            raise Unstorable(f"{value} cannot be stored as JSON: store None or text")
         if isinstance(value, str):
             value = str.__str__(value)
         elif isinstance(value, int):
@@ -134,6 +134,6 @@ def _scalar(value: Any) -> Any:
             value = str(value)
         else:
             raise _NoPlainForm(f"{name_of(value)} has no plain form: store text or a dict")
-    if reason := offence(value):
-        raise Unstorable(reason)
+    if bad := offence(value):
+        raise bad
     return value

@@ -253,7 +253,7 @@ def make_query(
         )
     if order not in ORDERS and order not in [f"-{name}" for name in ORDERS]:
         raise InvalidQuery(
-            "order", f"{order!r} is none of {', '.join(ORDERS)} (with - in front: descending)"
+            "order", f"{order!r} is not one of {', '.join(ORDERS)} (with - in front: descending)"
         )
     if limit is not None and (type(limit) is not int or limit < 1):
         raise InvalidQuery("limit", f"{limit!r} is not a positive number (None lists all)")
@@ -371,7 +371,7 @@ def _read_cursor(cursor: str | None, order: str) -> Position | None:
         padded = cursor + "=" * (-len(cursor) % 4)
         made_for, unknown, value, session_id = json.loads(base64.urlsafe_b64decode(padded))
     except (ValueError, binascii.Error, TypeError, RecursionError):
-        raise InvalidQuery("cursor", "no listing gave this cursor: start without one") from None
+        raise InvalidQuery("cursor", "no listing returned this cursor: start without one") from None
     if made_for != order:
         raise InvalidQuery("cursor", f"it was made for order={made_for!r}, not {order!r}")
     by_time = order.lstrip("-") != "session_id"
@@ -382,7 +382,7 @@ def _read_cursor(cursor: str | None, order: str) -> Position | None:
         or (isinstance(value, float) and not math.isfinite(value))
         or not _is_storable_text(f"{value}{session_id}")
     ):
-        raise InvalidQuery("cursor", "no listing gave this cursor: start without one")
+        raise InvalidQuery("cursor", "no listing returned this cursor: start without one")
     return (unknown, value, session_id)
 
 

@@ -75,10 +75,10 @@ class Step(Generic[T]):
         at_most_once: bool = False,
     ) -> None:
         if type(name) is not str:
-            raise TypeError(f"the name of a step is text, not {json_values.name_of(name)}")
+            raise TypeError(f"the name of a step must be text, not {json_values.name_of(name)}")
         if not name or len(name) > MAX_NAME_LENGTH:
             raise ValueError(
-                f"the name of a step has 1 to {MAX_NAME_LENGTH} characters, not {len(name):,}"
+                f"the name of a step must have 1 to {MAX_NAME_LENGTH} characters, not {len(name):,}"
             )
         if json_values.offence(name):
             raise ValueError(f"the name {name!a} of a step cannot be stored as UTF-8")

@@ -92,7 +92,7 @@ class CancelRequester:
             # It changed hands in between.
             time.sleep(0.01 * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads who asks
         raise self._refusal or SessionClaimed(
-            self._session_id, reason="it changes hands too fast to ask its holder: try again"
+            self._session_id, reason="its holder changes too fast to be asked: try again"
         )
 
     def _step(self, *, is_patient: bool) -> Cancellation | None:
@@ -105,7 +105,7 @@ class CancelRequester:
         if state.status is not SessionStatus.ACTIVE:
             detail = f"nothing to cancel: it is {state.status}, and nobody runs it"
             if self._asked is not None:
-                detail = f"it became {state.status} before it met the request"
+                detail = f"it became {state.status} before the request reached it"
             return self._seen(CancelOutcome.ENDED, state, detail)
         if self._asked is not None and self._has_moved_on(state, verdict):
             detail = f"the claim that was asked has ended; now it is {verdict}"
@@ -138,7 +138,7 @@ class CancelRequester:
             raise SessionClaimed(
                 self._session_id,
                 verdict.owner or state.owner,
-                reason=f"{verdict.reason}; without a lock it cannot be asked: end it yourself",
+                reason=f"{verdict.reason}; without a lock it cannot be asked: end its process",
             )
         holder = probe.holder
         if holder is None or holder.token is None or probe.released:

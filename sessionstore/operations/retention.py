@@ -67,7 +67,7 @@ class RetentionPolicy:
         if SessionStatus.ACTIVE in statuses:
             raise ValueError("statuses: an active session is never pruned; mark or recover it")
         if not statuses:
-            raise ValueError("statuses: there is none, so nothing would ever go")
+            raise ValueError("statuses: the list is empty, so nothing would ever be pruned")
         object.__setattr__(self, "statuses", statuses)
         object.__setattr__(self, "labels", dict(label_pairs(self.labels)))
         for name in ("older_than", "checkpoints_older_than"):
@@ -75,9 +75,9 @@ class RetentionPolicy:
         for name in ("keep_last", "max_total_size", "keep_checkpoints"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 0):
-                raise ValueError(f"{name} is a whole number of at least 0, not {value!r}")
+                raise ValueError(f"{name} must be a whole number of at least 0, not {value!r}")
         if type(self.step_values) is not bool:
-            raise ValueError(f"step_values is True or False, not {self.step_values!r}")
+            raise ValueError(f"step_values must be True or False, not {self.step_values!r}")
         if not (self.judges_sessions or self.judges_contents):
             raise ValueError(
                 "a policy needs a limit: older_than, keep_last, max_total_size,"
@@ -212,9 +212,9 @@ def _age(name: str, value: timedelta | float | None) -> timedelta | None:
             raise TypeError
         age = value if isinstance(value, timedelta) else timedelta(seconds=value)
     except (TypeError, ValueError, OverflowError):  # NaN is a ValueError, infinity an overflow
-        raise ValueError(f"{name} is a timedelta or seconds, not {value!r}") from None
+        raise ValueError(f"{name} must be a timedelta or seconds, not {value!r}") from None
     if age < timedelta(0):
-        raise ValueError(f"{name} is not negative: {value!r}")
+        raise ValueError(f"{name} must not be negative: {value!r}")
     return age
 
 

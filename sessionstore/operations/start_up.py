@@ -53,7 +53,10 @@ class StartUp(Generic[StateT]):
         filters: SessionFilters,
     ) -> None:
         if "interrupted" in filters:
-            raise InvalidQuery("interrupted", "the loop resumes what was interrupted, nothing else")
+            raise InvalidQuery(
+                "interrupted",
+                "the start-up loop resumes interrupted sessions only: leave this filter out",
+            )
         chosen: Filters = {**filters, "interrupted": True, "max_recoveries": None, "idle": None}
         self._query = make_query(chosen, limit=None, cursor=None, order="updated_at")
         self._opener = opener

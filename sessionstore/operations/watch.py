@@ -236,7 +236,7 @@ def make_watch(
 ) -> Watch:
     """Return a watch; the arguments and errors are those of ``store.watch()``."""
     if not poll > 0 or (timeout is not None and not timeout >= 0):
-        raise ValueError("poll is more than 0 seconds, timeout 0 or more, or None")
+        raise ValueError("poll must be more than 0 seconds, and timeout 0 or more, or None")
     named = [session_ids] if isinstance(session_ids, str) else session_ids
     return Watch(
         backend,

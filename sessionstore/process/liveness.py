@@ -149,7 +149,7 @@ def _locate(owner: SessionOwner, pid: int) -> tuple[_Where, str]:
 def _judge_neighbour(owner: SessionOwner, pid: int, *, lock_is_proof: bool) -> _Look:
     """Return whether ``pid``, in this boot and PID namespace, is still the owner's process."""
     if pid == os.getpid() and owner.token not in identity.held_tokens and _is_same(owner, pid):
-        return _Look(Verdict.DEAD, "this very process dropped its claim without releasing it")
+        return _Look(Verdict.DEAD, "this process dropped its claim without releasing it")
     look = kernel.process_state(pid)
     if look.state == "gone":
         return _Look(Verdict.DEAD, f"pid {pid} is gone")

@@ -30,7 +30,7 @@ class HeldClaim:
     def claim(self) -> Claim:
         """The claim; raise ClaimLost if the session was not created."""
         if self._claim is None:
-            raise ClaimLost(self._session_id, "this session was not created")
+            raise ClaimLost(self._session_id, "it was not created")
         return self._claim
 
     @property
@@ -46,7 +46,9 @@ class HeldClaim:
                 f"this is a forked child: the claim belongs to its parent, pid {self._pid}",
             )
         if self.is_released:
-            how = f"this claim has ended: {self._ending}" if self._ending else "it was released"
+            how = (
+                f"its claim has ended: {self._ending}" if self._ending else "its claim was released"
+            )
             raise ClaimLost(self._session_id, how)
 
     def create(self, backend: Backend, first: PreparedWrite, journals: Journals) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # loaded by what reads a file: most lines of a listing need n
     from sessionstore.model.state import SessionOwner, SessionState
 
 NO_CHECKPOINT = "it has no checkpoint"
-NAMES_NO_CHECKPOINT = f"{NO_CHECKPOINT} that it names as its latest"
+NAMES_NO_CHECKPOINT = "it names no latest checkpoint"
 MISSING_CHECKPOINT = "there is no such checkpoint"
 _LOOKS = 10
 

@@ -69,7 +69,7 @@ class JournalReader:
     ) -> list[JournalRecord]:
         """Return up to ``limit`` records of :meth:`records`."""
         if limit is not None and limit < 0:
-            raise ValueError(f"limit is at least 0, not {limit}")
+            raise ValueError(f"limit must be at least 0, not {limit}")
         return list(islice(self.records(after, everything=everything), limit))
 
     def count(self) -> int:

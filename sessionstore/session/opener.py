@@ -288,11 +288,11 @@ def open_store(
     if state_type is None:
         state_type = SessionState
     if not (isinstance(state_type, type) and issubclass(state_type, SessionState)):
-        raise TypeError("state_type is a subclass of SessionState")
+        raise TypeError("state_type must be a subclass of SessionState")
     if keep_checkpoints is not None and (type(keep_checkpoints) is not int or keep_checkpoints < 1):
-        raise ValueError("keep_checkpoints is None (keep all) or at least 1")
+        raise ValueError("keep_checkpoints must be None (keep all) or at least 1")
     if default is not None and not callable(default):
-        raise TypeError("default is a function that converts one value, or None")
+        raise TypeError("default must be a function that converts one value, or None")
     if not isinstance(root, Backend):
         # Loaded before the first save, as the store itself is.
         import sessionstore.storage.files.claim

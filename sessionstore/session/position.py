@@ -35,7 +35,7 @@ def moved_on(
         NotStorable: the application replaced the progress by something else.
     """
     if next_node is not None and node is None:
-        raise TypeError("next_node= says where to go on after node=, which is missing")
+        raise TypeError("next_node= needs node=, the node that is finished")
     progress = progress_of(state)
     before = progress.current_node, progress.resume_from
     if node is not None:

@@ -78,7 +78,7 @@ def begin_verdict(writer: SessionWriter[StateT], error: BaseException | None) ->
             outcome.left(writer.state, writer.now()),
             keep=keep,
             kept=kept,
-            ending="its block ended without a verdict, and it was paused",
+            ending="its block ended, or release() was called, and it was paused",
             if_cancelled=cancel,
         )
     left = f"{outcome.describe_error(error)} left its block"
@@ -138,7 +138,7 @@ def interrupt(writer: SessionWriter[StateT], error: BaseException) -> None:
         try:
             writer.run(
                 lambda: _begin_interrupt(
-                    writer, error, ending="it was interrupted before anybody got it"
+                    writer, error, ending="it was interrupted before the call returned it"
                 )
             )
         except SessionStoreError as trouble:

@@ -171,7 +171,7 @@ class SessionWriter(Generic[StateT]):
     ) -> PreparedWrite:
         """Prepare to store the state and to keep it, unless somebody asks to cancel."""
         if checkpoint_type in RESERVED:
-            raise ValueError(f"the store alone makes checkpoints of the type {checkpoint_type!r}")
+            raise ValueError(f"the type {checkpoint_type!r} is the store's own: choose another")
         keep = Keep(checkpoint_type, node)
         with position.moved_on(self.state, node, next_node) as undo:
             return self.prepare((), keep=keep, cancellable=True, undo=undo, closes_steps=True)

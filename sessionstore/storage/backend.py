@@ -158,7 +158,7 @@ class Backend(ABC):
             StorageError: the place refused, or knows no requests.
         """
         del request
-        raise StorageError("ask the holder of", session_id, "this store passes on no requests")
+        raise StorageError("ask the holder of", session_id, "this store has no cancel requests")
 
     def pending_request(self, session_id: str, token: str | None) -> CancelRequest | None:
         """Return the request that was made to the claim ``token`` and that nobody has heeded.

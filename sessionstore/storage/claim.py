@@ -158,7 +158,9 @@ class Claim(ABC):
             StorageError: nothing was changed, or what was may not survive a power loss.
         """
         del batches
-        raise StorageError("free the space of", f"{self.session_id}/{name}", "this store cannot")
+        raise StorageError(
+            "free the space of", f"{self.session_id}/{name}", "this store does not support it"
+        )
 
     @abstractmethod
     def delete(self) -> None:

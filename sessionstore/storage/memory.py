@@ -313,7 +313,7 @@ class MemoryClaim(Claim):
 
     def _check_held(self) -> None:
         if self._backend._claims.get(self.session_id) is not self:
-            raise ClaimLost(self.session_id, "this claim was released")
+            raise ClaimLost(self.session_id, "its claim was released")
 
     @contextmanager
     def _writing(self, *, cancellable: bool) -> Iterator[None]:
@@ -333,5 +333,5 @@ class MemoryClaim(Claim):
                 self.session_id,
                 expected=codec.peek_revision(self._expected),
                 found=codec.peek_revision(self._kept.payload),
-                detail="it was changed without a claim",
+                detail="something else, which holds no claim, changed it",
             )

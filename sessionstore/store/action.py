@@ -177,9 +177,9 @@ class StoreActions:
         from sessionstore.operations.mark import CHOICES, mark
 
         if status not in CHOICES:
-            raise ValueError(f"status is 'failed', 'cancelled' or 'paused', not {status!r}")
+            raise ValueError(f"status must be 'failed', 'cancelled' or 'paused', not {status!r}")
         if not reason.strip():
-            raise ValueError("reason says why, in words")
+            raise ValueError("reason must not be empty: say why")
         return mark(
             self._backend, check_id(session_id), SessionStatus(status), reason=reason, force=force
         )

@@ -63,7 +63,7 @@ class StoreMaintenance(StoreQueries):
         from sessionstore.operations import recovery
 
         if mark_as not in ("failed", "paused", "cancelled"):
-            raise ValueError(f"mark_as is 'failed', 'paused' or 'cancelled', not {mark_as!r}")
+            raise ValueError(f"mark_as must be 'failed', 'paused' or 'cancelled', not {mark_as!r}")
         named = [assume_dead] if isinstance(assume_dead, str) else assume_dead
         return recovery.sweep(
             self._backend,

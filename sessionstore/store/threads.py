@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from typing import Any, TypeVar
 
 from sessionstore.log import about, logger
@@ -34,12 +33,14 @@ class Runner:
         """Return ``work()``, done in a thread; once begun it is finished, cancelled or not.
 
         A cancellation is delivered afterwards. Nobody receives the result then: ``undo`` gets it.
+        The work runs in the context of the caller, so that its log records are part of the
+        caller's trace.
         """
         return await self._run(self._pool.get(), work, undo)
 
     async def call(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
-        """Do ``work`` as :meth:`run` does, in the context of the caller: it is not the store's."""
-        return await self._run(self._calls.get(), partial(copy_context().run, work), undo)
+        """Do ``work``, which is the application's own, as :meth:`run` does."""
+        return await self._run(self._calls.get(), work, undo)
 
     async def _run(
         self,
@@ -47,8 +48,8 @@ class Runner:
         work: Callable[[], T],
         undo: Callable[[T], object] | None,
     ) -> T:
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(pool, work)
+        loop, context = asyncio.get_running_loop(), copy_context()
+        future = loop.run_in_executor(pool, context.run, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -61,7 +62,7 @@ class Runner:
                     extra=about("cancelled_work_failed", reason=failure, session_id=_of(failure)),
                 )
             elif undo is not None:
-                undoing = loop.run_in_executor(pool, undo, future.result())
+                undoing = loop.run_in_executor(pool, context.run, undo, future.result())
                 await _done(undoing)
                 if (failure := undoing.exception()) is not None:
                     logger.warning(

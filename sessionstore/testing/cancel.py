@@ -265,6 +265,6 @@ class CancelContract(Harness[BackendT]):
         self, store: Store, status: Literal["failed"], reason: str
     ) -> None:
         store.create("g", session_id="s").complete()
-        with pytest.raises(ValueError, match=r"status is|reason says"):
+        with pytest.raises(ValueError, match=r"status must be|reason must"):
             store.mark("s", status, reason=reason)
         assert store.load("s").revision == 2

@@ -303,7 +303,7 @@ class CheckContract(Harness[BackendT]):
         torn = self.damage(backend, "s")
         report = self.other_store(backend).check(repair=True)
         assert report.has_damage
-        self.assert_untouched(report, "is held by pid")
+        self.assert_untouched(report, "is held by this process: pid")
         assert self.read_raw(backend, "s") == torn
         forget(session)
 

@@ -222,10 +222,10 @@ def test_the_argument_and_the_environment_turn_it_off(listed: Path, monkeypatch:
 
 
 def test_a_value_that_is_not_known_is_refused(tmp_path: Path, monkeypatch: Patch) -> None:
-    with pytest.raises(ValueError, match="flushes is 'auto' or 'two', not 'one'"):
+    with pytest.raises(ValueError, match="flushes must be 'auto' or 'two', not 'one'"):
         SessionStore(tmp_path, flushes="one")  # type: ignore[call-overload]
     monkeypatch.setenv("SESSIONSTORE_FLUSHES", "1")
-    with pytest.raises(ValueError, match="SESSIONSTORE_FLUSHES is 'auto' or 'two', not '1'"):
+    with pytest.raises(ValueError, match="SESSIONSTORE_FLUSHES must be 'auto' or 'two', not '1'"):
         SessionStore(tmp_path)
 
 

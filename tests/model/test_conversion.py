@@ -188,7 +188,10 @@ def test_what_default_returns_is_checked_and_converted_again() -> None:
     state = saved(lambda s: s.data_buffer.update(p=Point(tags=("a",))), default)
     assert state.data_buffer == {"p": {"x": 0.0, "tags": ["a"]}}
     error = refused(lambda s: s.data_buffer.update(p=Point(x=float("nan"))), default)
-    assert (error.path, error.reason) == ("data_buffer.p.x", "nan cannot be stored as JSON")
+    assert (error.path, error.reason) == (
+        "data_buffer.p.x",
+        "nan cannot be stored as JSON: store None or text",
+    )
 
 
 def test_an_object_whose_dict_is_returned_keeps_it() -> None:
@@ -296,7 +299,7 @@ def test_an_async_save_converts_in_the_callers_thread_before_its_first_await(
 
 
 def test_a_default_that_cannot_be_called_is_refused_at_once() -> None:
-    with pytest.raises(TypeError, match="default is a function"):
+    with pytest.raises(TypeError, match="default must be a function"):
         SessionStore(MemoryBackend(), default="plain")  # type: ignore[call-overload]  # the claim
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import importlib
 import json
 import math
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -29,6 +31,7 @@ from sessionstore import (
     SessionStore,
     SessionTimestamps,
     StateTypeMismatch,
+    plain,
 )
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -120,48 +123,60 @@ def refusal(session: Session[Any]) -> NotStorable:
 # --- every refusal, with its path ----------------------------------------------------------------
 
 REFUSED: list[tuple[Any, str]] = [
-    (math.nan, "nan cannot be stored as JSON"),
+    (math.nan, "nan cannot be stored as JSON: store None or text"),
     (math.inf, "inf cannot be stored as JSON"),
     (-math.inf, "-inf cannot be stored as JSON"),
-    ((1, 2), "a tuple would come back as a list"),
-    ({1, 2}, "a set cannot be stored"),
-    (frozenset({1}), "a frozenset cannot be stored"),
-    (b"raw", "bytes cannot be stored"),
+    ((1, 2), "tuple would come back as a list: store a list"),
+    ({1, 2}, "set cannot be stored as JSON: store a sorted list"),
+    (frozenset({1}), "frozenset cannot be stored as JSON: store a sorted list"),
+    (b"raw", "bytes cannot be stored as JSON: store text (base64)"),
     (bytearray(b"raw"), "bytearray cannot be stored"),
     (memoryview(b"raw"), "memoryview cannot be stored"),
-    (Colour.RED, "enum Colour would come back as its bare value"),
-    (Level.LOW, "enum Level would come back as its bare value"),
-    (SessionStatus.PAUSED, "enum SessionStatus would come back as its bare value"),
-    (Text("a"), "Text would come back as its plain builtin type"),
+    (Colour.RED, f"the enum {__name__}.Colour would come back as its bare value: store .value"),
+    (Level.LOW, f"the enum {__name__}.Level would come back as its bare value"),
+    (SessionStatus.PAUSED, "the enum sessionstore.model.status.SessionStatus would come back"),
+    (Text("a"), f"{__name__}.Text would come back as its plain builtin type"),
     (Number(1), "Number would come back as its plain builtin type"),
     (Real(1.5), "Real would come back as its plain builtin type"),
     (Mapping(a=1), "Mapping would come back as a plain dict"),
-    (OrderedDict(a=1), "OrderedDict would come back as a plain dict"),
+    (
+        OrderedDict(a=1),
+        "collections.OrderedDict would come back as a plain dict: store dict() of it",
+    ),
     (defaultdict(int), "defaultdict would come back as a plain dict"),
     (Counter("a"), "Counter would come back as a plain dict"),
     (Row([1]), "Row would come back as a plain list"),
-    (deque([1]), "deque cannot be stored as JSON"),
-    (Point(), "model Point would come back as a dict"),
-    (SessionProgress(), "model SessionProgress would come back as a dict"),
-    (datetime(2026, 1, 1, tzinfo=UTC), "datetime cannot be stored as JSON"),
-    (date(2026, 1, 1), "date cannot be stored as JSON"),
-    (Decimal("1.5"), "Decimal cannot be stored as JSON"),
-    (Fraction(1, 2), "Fraction cannot be stored as JSON"),
-    (UUID(int=1), "UUID cannot be stored as JSON"),
-    (Path("a"), "Path cannot be stored as JSON"),
+    (deque([1]), "collections.deque cannot be stored as JSON: store list() of it"),
+    (Point(), f"the model {__name__}.Point would come back as a dict: store .model_dump("),
+    (
+        SessionProgress(),
+        "the model sessionstore.model.state.SessionProgress would come back as a dict",
+    ),
+    (
+        datetime(2026, 1, 1, tzinfo=UTC),
+        "datetime.datetime cannot be stored as JSON: store .isoformat()",
+    ),
+    (date(2026, 1, 1), "datetime.date cannot be stored as JSON: store .isoformat()"),
+    (Decimal("1.5"), "decimal.Decimal cannot be stored as JSON: store str() of it"),
+    (Fraction(1, 2), "fractions.Fraction cannot be stored as JSON: store text or a dict"),
+    (UUID(int=1), "uuid.UUID cannot be stored as JSON: store str() of it"),
+    (Path("a"), f"pathlib.{type(Path()).__name__} cannot be stored as JSON: store str() of it"),
     (1j, "complex cannot be stored as JSON"),
     (range(2), "range cannot be stored as JSON"),
     (object(), "object cannot be stored as JSON"),
-    (len, "cannot be stored as JSON"),
+    (len, "cannot be stored as JSON: store its name"),
     (iter([1]), "cannot be stored as JSON"),
-    ("a\ud800b", "lone surrogate ('\\ud800')"),
+    ("a\ud800b", "lone surrogate ('\\ud800') cannot be stored as UTF-8: remove or escape it"),
     ({"\udfff": 1}, "lone surrogate ('\\udfff')"),
-    ({1: "a"}, "the key 1 is int: JSON keys are text"),
+    ({1: "a"}, "the key 1 is int: JSON keys are text, so use str() of it"),
     ({None: "a"}, "the key None is NoneType: JSON keys are text"),
-    ({(1, 2): "a"}, "is tuple: JSON keys are text"),
-    ({Text("a"): 1}, "is Text: JSON keys are text"),
-    ({Colour.RED: 1}, "is Colour: JSON keys are text"),
-    ({SessionStatus.PAUSED: 1}, "is SessionStatus: JSON keys are text"),
+    ({(1, 2): "a"}, "a key is tuple: JSON keys are text"),
+    ({Text("a"): 1}, f"a key is {__name__}.Text: JSON keys are text"),
+    ({Colour.RED: 1}, f"a key is {__name__}.Colour: JSON keys are text"),
+    (
+        {SessionStatus.PAUSED: 1},
+        "a key is sessionstore.model.status.SessionStatus: JSON keys are text",
+    ),
     (10**4300, "more than 4,300 digits"),
     (-(10**4300), "more than 4,300 digits"),
 ]
@@ -181,43 +196,98 @@ def test_a_value_that_would_not_come_back_is_refused_with_its_path(
     assert reason in refused.reason
 
 
+OPEN = "open the store with default=plain"
+CONVERT = "convert it with default= of the store"
+
+
+@dataclass
+class Letter:
+    sender: str = "Anna"
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("value", "way"),
     [
-        (1, 2),
-        {1},
-        frozenset({1}),
-        b"raw",
-        Colour.RED,
-        SessionStatus.PAUSED,
-        Point(),
-        datetime(2026, 1, 1, tzinfo=UTC),
-        Decimal(1),
-        UUID(int=1),
+        ((1, 2), OPEN),
+        ({1}, OPEN),
+        (frozenset({1}), OPEN),
+        (b"raw", CONVERT),
+        (Colour.RED, OPEN),
+        (SessionStatus.PAUSED, OPEN),
+        (Point(), OPEN),
+        (Letter(), OPEN),
+        (datetime(2026, 1, 1, tzinfo=UTC), OPEN),
+        (timedelta(1), OPEN),
+        (Decimal(1), OPEN),
+        (UUID(int=1), OPEN),
+        (PurePosixPath("a"), OPEN),
+        (Fraction(1, 2), CONVERT),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_refusal_names_state_type_and_default_where_both_could_hold_the_value(
-    session: Session[SessionState], value: Any
+    session: Session[SessionState], value: Any, way: str
 ) -> None:
     session.state.data_buffer["found"] = value
     assert refusal(session).reason.endswith(
-        ", declare a field of that type in a state_type=, or convert it with default= of the store"
+        ", declare a field of that type in a state_type=, or " + way
     )
 
 
 @pytest.mark.parametrize(
-    "value",
-    [Text("a"), Number(1), Real(1.5), Row([1]), Mapping(a=1)],
+    ("value", "way"),
+    [
+        (Text("a"), OPEN),
+        (Number(1), OPEN),
+        (Real(1.5), OPEN),
+        (Row([1]), OPEN),
+        (Mapping(a=1), OPEN),
+        (len, CONVERT),
+        (Point, CONVERT),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_refusal_names_default_alone_where_a_declared_field_would_not_help(
-    session: Session[SessionState], value: Any
+    session: Session[SessionState], value: Any, way: str
 ) -> None:
     session.state.data_buffer["found"] = value
     reason = refusal(session).reason
-    assert reason.endswith(", or convert it with default= of the store")
+    assert reason.endswith(f", or {way}")
     assert "state_type" not in reason
+
+
+@pytest.mark.parametrize("value", [one for one, _ in REFUSED], ids=lambda one: type(one).__name__)
+def test_a_store_with_plain_takes_each_value_whose_refusal_names_it(
+    tmp_path: Path, session: Session[SessionState], value: Any
+) -> None:
+    session.state.data_buffer["found"] = value
+    says = OPEN in refusal(session).reason
+    with SessionStore(tmp_path, default=plain).create("g") as other:
+        other.state.data_buffer["found"] = value
+        if says:
+            other.save()
+        other.state.data_buffer.clear()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            datetime(2026, 1, 1, tzinfo=UTC),
+            (
+                "datetime.datetime cannot be stored as JSON: store .isoformat(), or pass it through"
+                " plain()"
+            ),
+        ),
+        (b"raw", "bytes cannot be stored as JSON: store text (base64)"),
+    ],
+)
+def test_a_refused_record_names_no_way_that_only_a_state_has(
+    session: Session[SessionState], value: Any, told: str
+) -> None:
+    with pytest.raises(NotStorable) as refused:
+        session.journal("messages").append({"at": value})
+    assert refused.value.reason == told
 
 
 @pytest.mark.parametrize(
@@ -548,20 +618,20 @@ def of_library(base: type, module: str, name: str, *arguments: Any) -> Any:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (of_library(_Table, "numpy", "bool"), "numpy.bool {}: call .item(), or {}"),
-        (of_library(_Number, "numpy", "float64", 1.5), "numpy.float64 {}: call .item(), or {}"),
-        (of_library(_Row, "torch", "Tensor"), "torch.Tensor {}: call .tolist(), or {}"),
+        (of_library(_Table, "numpy", "bool"), "numpy.bool {} .item(), or {}"),
+        (of_library(_Number, "numpy", "float64", 1.5), "numpy.float64 {} .item(), or {}"),
+        (of_library(_Row, "torch", "Tensor"), "torch.Tensor {} .tolist(), or {}"),
         (
             of_library(_Row, "pandas.core.series", "Series"),
-            "pandas.Series {}: call .tolist(), or {}",
+            "pandas.Series {} .tolist(), or {}",
         ),
         (
             of_library(datetime, "pandas._libs.tslibs.timestamps", "Timestamp", 2026, 1, 1),
-            "pandas.Timestamp {}: call .isoformat(), or {}",
+            "pandas.Timestamp {} .isoformat(), or {}",
         ),
         (
             of_library(_Frame, "pandas.core.frame", "DataFrame"),
-            "pandas.DataFrame {}: store .to_dict(), or convert it with default= of the store",
+            "pandas.DataFrame {} .to_dict(), or convert it with default= of the store",
         ),
     ],
 )
@@ -571,11 +641,36 @@ def test_a_value_of_an_array_library_is_named_with_it_and_the_way_out(
     session.state.data_buffer["found"] = [value]
     error = refusal(session)
     assert error.path == "data_buffer.found[0]"
-    assert error.reason == words.format("cannot be stored as JSON", "give the store default=plain")
+    assert error.reason == words.format("cannot be stored as JSON: store", OPEN)
     session.state.data_buffer.clear()
     session.state.metrics.decision_count = value
     reason = refusal(session).reason
-    assert reason == f"{words.partition(' ')[0]} where int is declared"
+    assert reason == f"expected int, got {words.partition(' ')[0]}"
+
+
+def test_each_value_of_numpy_itself_is_refused_with_the_way_out_that_works(
+    session: Session[SessionState], tmp_path: Path
+) -> None:
+    numpy: Any = importlib.import_module("numpy")
+    for made, call in (
+        (numpy.bool_(True), "item"),
+        (numpy.int64(7), "item"),
+        (numpy.float64(0.5), "item"),
+        (numpy.str_("a"), "item"),
+        (numpy.array([1, 2]), "tolist"),
+        (numpy.array(3), "item"),
+    ):
+        session.state.data_buffer["found"] = {"rows": [made]}
+        error = refusal(session)
+        assert error.path == "data_buffer.found.rows[0]"
+        assert error.reason.startswith(f"numpy.{type(made).__name__} cannot be stored as JSON")
+        assert error.reason.endswith(f": store .{call}(), or {OPEN}")
+        session.state.data_buffer["found"] = getattr(made, call)()
+        session.save()
+        with SessionStore(tmp_path, default=plain).create("g") as other:
+            other.state.data_buffer["found"] = made
+            other.save()
+            assert other.state.data_buffer == session.state.data_buffer
 
 
 @pytest.mark.parametrize(

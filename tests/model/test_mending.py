@@ -152,5 +152,5 @@ def test_a_declared_float_gets_null_or_its_default(lost: float | None) -> None:
 
 
 def test_a_declared_float_without_a_default_is_named() -> None:
-    with pytest.raises(StateTypeMismatch, match=r"score: .*defaults"):
+    with pytest.raises(StateTypeMismatch, match=r"score: .*give the new fields of \w+ a default"):
         codec.decode(written(score=float("nan")), Required, "s", "file")

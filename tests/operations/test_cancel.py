@@ -64,7 +64,7 @@ def test_one_that_paused_or_failed_by_itself_is_left_as_it_is(
 def test_an_interrupted_one_that_somebody_holds_is_refused_with_its_holder(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt), store.create("goal", session_id="s1"):
         raise KeyboardInterrupt
-    with store.claim("s1"), pytest.raises(BlockingIOError, match="held by pid"):
+    with store.claim("s1"), pytest.raises(BlockingIOError, match="held by this process: pid"):
         store.cancel("s1")
 
 

@@ -79,7 +79,7 @@ def test_a_file_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     (found,) = diagnose(tmp_path / "file")
     assert found.fitness == "fail"
-    assert "no directory" in found.detail
+    assert "is not a directory" in found.detail
     assert found.advice
 
 
@@ -124,7 +124,7 @@ def test_the_format_is_told_and_one_that_is_not_known_fails(
 
 def test_sessions_of_other_software_without_a_marker_are_recognised(tmp_path: Path) -> None:
     put(tmp_path, "one")
-    assert "without our marker" in by_check(diagnose(tmp_path))["format"].detail
+    assert "without sessionstore.json" in by_check(diagnose(tmp_path))["format"].detail
 
 
 # --- places that are not fit ---------------------------------------------------------------------

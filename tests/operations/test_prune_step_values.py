@@ -218,7 +218,7 @@ def test_the_command_frees_values_and_the_listing_says_so(tmp_path: Path) -> Non
 
 
 def test_only_true_and_false_are_taken() -> None:
-    with pytest.raises(ValueError, match="step_values is True or False"):
+    with pytest.raises(ValueError, match="step_values must be True or False"):
         RetentionPolicy(step_values="yes")  # type: ignore[arg-type]  # what is refused
     with pytest.raises(ValueError, match="or step_values"):
         RetentionPolicy()

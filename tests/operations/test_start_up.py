@@ -268,7 +268,7 @@ def test_a_state_type_that_no_longer_fits_crash_loops_nobody(store: Store, tmp_p
         for skipped in loop.skipped:
             assert not skipped.is_taken
             assert isinstance(skipped.error, StateTypeMismatch)
-            assert "give the fields that are new in Typed defaults" in skipped.reason
+            assert "give the new fields of Typed a default" in skipped.reason
     assert read_state(tmp_path, "died")["recovery"]["count"] == 1
     assert read_state(tmp_path, "old")["recovery"]["stops"] == 1
     assert sorted(resumed(store)) == ["died", "old"]

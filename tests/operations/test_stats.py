@@ -171,7 +171,7 @@ def test_it_says_how_many_flushes_a_durable_save_takes(
     for command in ("stats", "doctor", "recover"):
         refused = invoke(tmp_path, command)
         assert refused.exit_code == 2
-        assert "SESSIONSTORE_FLUSHES is 'auto' or 'two', not 'one'" in refused.stderr
+        assert "SESSIONSTORE_FLUSHES must be 'auto' or 'two', not 'one'" in refused.stderr
 
 
 def test_a_store_in_memory_takes_none() -> None:

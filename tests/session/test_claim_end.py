@@ -58,8 +58,8 @@ ENDS: list[tuple[str, Callable[[Any, Store], object], str]] = [
     ("fail", lambda session, _: session.fail("no"), r"fail\(\) was called"),
     ("cancel", lambda session, _: session.cancel(), r"cancel\(\) was called"),
     ("delete", lambda session, _: session.delete(), r"delete\(\) deleted the session"),
-    ("release", lambda session, _: session.release(), "without a verdict, and it was paused"),
-    ("end", leave(None), "its block ended without a verdict, and it was paused"),
+    ("release", lambda session, _: session.release(), r"release\(\) was called, and it was paused"),
+    ("end", leave(None), r"its block ended, or release\(\) was called, and it was paused"),
     ("error", leave(ValueError("no")), "ValueError: no left its block, and it failed"),
     ("ctrl-c", leave(KeyboardInterrupt()), "KeyboardInterrupt left its block.* as interrupted"),
     ("exit", leave(SystemExit(3)), "SystemExit: 3 left its block.* as interrupted"),
@@ -103,7 +103,7 @@ def test_a_claim_that_only_looked_says_that_it_was_released(store: Store) -> Non
     store.create("triage", session_id="s-1").complete()
     session = store.claim("s-1")
     session.release()
-    with pytest.raises(ClaimLost, match="it was released"):
+    with pytest.raises(ClaimLost, match="its claim was released"):
         session.save()
 
 

@@ -172,9 +172,9 @@ def test_one_of_another_type_is_refused_and_told_what_to_change(
     work(store, lambda session: session.pause())
     before = state_path(tmp_path, "s-1").read_bytes()
     typed = SessionStore(tmp_path, state_type=Typed)
-    with pytest.raises(StateTypeMismatch, match="new in Typed defaults") as refused:
+    with pytest.raises(StateTypeMismatch, match="the new fields of Typed a default") as refused:
         typed.create_or_resume("s-1", "triage")
-    assert "state_type= that wrote this session" in refused.value.advice
+    assert refused.value.advice.endswith("see docs/how-to/upgrading.md")
     assert state_path(tmp_path, "s-1").read_bytes() == before
 
 

@@ -149,7 +149,9 @@ def test_a_second_claim_in_the_same_thread_is_refused_and_names_this_process(
     store = SessionStore(tmp_path)
     with store.create("goal", session_id="s1"):
         for other in (store, SessionStore(tmp_path)):
-            with pytest.raises(SessionClaimed, match=f"held by pid {os.getpid()} ") as caught:
+            with pytest.raises(
+                SessionClaimed, match=f"held by this process: pid {os.getpid()} "
+            ) as caught:
                 other.claim("s1")
             assert caught.value.owner.pid == os.getpid()
             with pytest.raises(SessionClaimed):
@@ -338,25 +340,29 @@ def test_who_holds_a_session_in_this_process_is_told_to_use_that_session(tmp_pat
             lambda: store.edit("s1", timeout=0.05).__enter__(),
             lambda: SessionStore(tmp_path).delete("s1"),
         ):
-            with pytest.raises(SessionClaimed, match="which is this very process") as caught:
+            with pytest.raises(SessionClaimed, match="is held by this process: pid") as caught:
                 again()
             assert caught.value.is_own
             assert caught.value.advice.startswith("use the Session that holds it")
-        with pytest.raises(SessionExists, match="this very process holds it: use that Session"):
+        with pytest.raises(
+            SessionExists, match="this process holds it; use the Session that holds it"
+        ):
             store.create("goal", session_id="s1")
     with pytest.raises(SessionExists) as caught_later:
         store.create("goal", session_id="s1")
-    assert "this very process" not in str(caught_later.value)
+    assert "this process" not in str(caught_later.value)
 
 
-def test_a_task_that_holds_a_session_is_this_very_process_too(tmp_path: Path) -> None:
+def test_a_task_that_holds_a_session_is_this_process_too(tmp_path: Path) -> None:
     async def twice() -> None:
         async with (
             AsyncSessionStore(tmp_path) as store,
             store.create("goal", session_id="s1"),
         ):
-            with pytest.raises(SessionClaimed, match="which is this very process"):
+            with pytest.raises(SessionClaimed, match="is held by this process: pid"):
                 await store.resume("s1")
+            with pytest.raises(SessionClaimed, match="is held by this process: pid"):
+                await asyncio.to_thread(SessionStore(tmp_path).claim, "s1")
 
     asyncio.run(twice())
 

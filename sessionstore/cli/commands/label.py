@@ -44,9 +44,9 @@ def label(
 
     KEY follows the rules of an id; VALUE has up to 256 characters, and a session up to 64 labels.
     The label title stands in the place of the goal in the table of ls. All changes are made, or
-    none. A session that a live process holds is refused (exit 4); that of a dead process is first
-    marked as recover does. ID is a session id, or a unique prefix or suffix of one; - reads one
-    from stdin.
+    none. A session that a live process holds is refused (exit 4). The session of a dead process is
+    first marked, as recover does. ID is a session id, or a unique prefix or suffix of one; - reads
+    one from stdin.
     """
     changes = read_changes(words, remove)
     with settings.open_store() as store:

@@ -96,7 +96,7 @@ def _read_pair(text: str) -> tuple[str, Any]:
         return name, loads(value)
     except ValueError as error:
         raise click.BadParameter(
-            f"{value!r} is no JSON ({error}); quote text twice: '{name}=\"done\"'",
+            f"{value!r} is not JSON ({error}); quote text twice: '{name}=\"done\"'",
             param_hint="--settle",
         ) from None
 

@@ -26,7 +26,7 @@ class Label(ParamType):
         key, equals, text = str(value).partition("=")
         shown = printable(value, limit=80)
         if not equals:
-            self.fail(f"{shown!r} is no label: type KEY=VALUE", param, ctx)
+            self.fail(f"{shown!r} is not a label: type KEY=VALUE", param, ctx)
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -84,7 +84,9 @@ def read_changes(words: Iterable[str], removed: Iterable[str]) -> LabelChanges:
             gone.append(word[:-1])
         else:
             shown = printable(word, limit=80)
-            raise click.UsageError(f"{shown!r} is no label: KEY=VALUE sets one, KEY- removes one")
+            raise click.UsageError(
+                f"{shown!r} is not a label: KEY=VALUE sets one, KEY- removes one"
+            )
     keys = [*(key for key, _ in pairs), *gone]
     for key in keys:
         if keys.count(key) > 1:

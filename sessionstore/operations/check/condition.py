@@ -51,7 +51,9 @@ class SessionCondition:
             return None  # a finding of its own
         if latest in (name for name, _ in self.damaged):
             return f"its latest checkpoint {latest} is damaged"
-        return f"its latest checkpoint {latest} is {'missing' if is_id(latest) else 'no valid id'}"
+        return (
+            f"its latest checkpoint {latest} is {'missing' if is_id(latest) else 'not a valid id'}"
+        )
 
     def why_behind(self, load: Callable[[str], SessionState]) -> str | None:
         """Return the evidence that the state is older than its newest checkpoint, or None.

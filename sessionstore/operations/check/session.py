@@ -41,9 +41,9 @@ writing it in place or creating the session."""
 
 # Findings that no repair can mend: a person or the system has to.
 _NOT_OURS = frozenset({FindingKind.ACTIVE_WITHOUT_OWNER, FindingKind.UNREADABLE})
-_GIVEN_BACK = "it had ended, how is lost: the process that ran it had given it back"
+_GIVEN_BACK = "it had ended, but how it ended is lost: its process had released it"
 _MENDED = "single values would be replaced by null or by text; the original would be kept"
-_KEPT = "nothing: it loads, and a checkpoint is never changed"
+_KEPT = "nothing: it loads, and checkpoints are never changed"
 
 
 def check(backend: Backend, *, repair: bool, progress: Progress | None = None) -> CheckReport:
@@ -125,7 +125,7 @@ class _Session:
             detail = f"{error.reason}; {mending.say(seen.values)}"
             return self._finding(FindingKind.DAMAGED_STATE, error.file, detail, _MENDED, True)
         if newest is None:
-            what = "the session would be put into quarantine: it has no sound checkpoint of ours"
+            what = "the session would be put into quarantine: it has no sound checkpoint of its own"
         else:
             what = f"checkpoint {newest.checkpoint_id} would be restored"
         return self._finding(FindingKind.DAMAGED_STATE, error.file, error.reason, what, True)
@@ -135,7 +135,7 @@ class _Session:
         return self._finding(FindingKind.DAMAGED_CHECKPOINT, error.file, error.reason, what, True)
 
     def _unreadable(self, file: str, error: SessionStoreError) -> Finding:
-        what = "see to what the system says, and check again"
+        what = "remove the cause that the system names, then check again"
         return self._finding(FindingKind.UNREADABLE, file, str(error), what, True)
 
     def _judge_state(self, seen: SessionCondition, stored: Stored) -> list[Finding]:
@@ -210,7 +210,7 @@ class _Session:
         claim.confirm()
         if seen.damage is not None:
             if seen.unreadable:
-                return _untouched([*found, *kept], "a checkpoint could not be looked at")
+                return _untouched([*found, *kept], "a checkpoint could not be read")
             time.sleep(_SETTLING)
             if read_condition(self.backend, self.session_id, claim).damage is None:
                 return _untouched([*found, *kept], "it was being written")

@@ -168,14 +168,14 @@ def parse(archive: object, data: bytes) -> Manifest:
         for session in raw["sessions"]:
             session_id, listed = _listed(session)
             if session_id in manifest:
-                raise refused("it names a session twice")
+                raise refused("it names one session twice")
             for name in (*listed.files, *listed.directories):
                 split(archive, place_of(session_id, name))
             manifest[session_id] = listed
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ArchiveRefused):
             raise
-        raise refused("it is no manifest of an export") from None
+        raise refused("it is not the manifest of an export") from None
     return manifest
 
 

@@ -190,7 +190,7 @@ def _take(backend: Backend, session_id: str, stack: ExitStack) -> _Snapshot:
             break
     if snapshot is None:
         raise StorageError(
-            "export", session_id, "its checkpoints come and go faster than they can be read"
+            "export", session_id, "its checkpoints change faster than they can be read: try again"
         )
     for name in backend.journal_names(session_id):
         _spool_journal(backend, session_id, snapshot, name)

@@ -77,7 +77,7 @@ def _refuse_others(name: str) -> None:
             stem = stem[: -len(".tar")]
         raise InvalidQuery(
             "target",
-            f"no {found} is written here: name it {stem}.tar.gz, {stem}.tgz or {stem}.tar,"
+            f"an export is not written as {found}: name it {stem}.tar.gz, {stem}.tgz or {stem}.tar,"
             f" or {stem} for a directory",
         )
 

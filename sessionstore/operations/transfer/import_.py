@@ -135,7 +135,7 @@ class _Import:
 
     def _read_manifest(self, member: Member) -> Manifest:
         if member.content is None or member.size > archive.MAX_MANIFEST_BYTES:
-            raise self._refused(member.name, "it is no manifest of an export")
+            raise self._refused(member.name, "it is not the manifest of an export")
         data, _ = self._whole(member)
         return archive.parse(self.called, data)
 
@@ -145,7 +145,7 @@ class _Import:
         session_id, name = archive.split(self.called, member.name)
         arriving = self.arriving.get(session_id) or self._expect(session_id, member)
         if name in arriving.files or name in arriving.directories:
-            raise self._refused(member.name, "it is there twice")
+            raise self._refused(member.name, "it is in the archive twice")
         checkpoint_id = archive.checkpoint_id_of(name)
         journal = journal_member.journal_of(member, self.called, name)
         if member.content is None:
@@ -195,7 +195,7 @@ class _Import:
             state = codec.decode(payload, SessionState, session_id, member.name)
             stored, state = self._as_it_arrives(payload, state)
         except (SessionCorrupt, NotStorable) as error:
-            raise self._refused(member.name, f"it is no sound state: {error.reason}") from error
+            raise self._refused(member.name, f"its state is not sound: {error.reason}") from error
         arriving.state = state
         arriving.session = replace(arriving.session, status=state.status, revision=state.revision)
         if not arriving.exists:
@@ -254,12 +254,14 @@ class _Import:
             yield
         except SessionStoreError as error:
             if isinstance(error.__cause__, FileExistsError | NotADirectoryError):
-                raise self._refused(member.name, "something else has this name") from error
+                raise self._refused(member.name, "another member has this name") from error
             raise
 
     def _whole(self, member: Member) -> tuple[bytes, Digest]:
         if member.size > max(MAX_STATE_BYTES, archive.MAX_MANIFEST_BYTES):
-            raise self._refused(member.name, f"{member.size:,} bytes are more than a state has")
+            raise self._refused(
+                member.name, f"{member.size:,} bytes are more than a state may have"
+            )
         content = _MeasuredContent(self.called, member)
         data = b"".join(content.pieces())
         return data, content.digest()
@@ -291,13 +293,17 @@ class _Import:
                     reason = (
                         "it is not in the manifest" if said is None
                         else "it is missing" if found is None
-                        else "its checksum is another one: it was changed or damaged"
+                        else "its checksum differs: it was changed or damaged"
                     )  # fmt: skip
                     raise self._refused(archive.place_of(session_id, name), reason)
             if set(listed.directories) != arriving.directories:
-                raise self._refused(f"sessions/{session_id}", "its directories are others")
+                raise self._refused(
+                    f"sessions/{session_id}", "its directories are not those of the manifest"
+                )
             if set(listed.executable) != arriving.executable:
-                raise self._refused(f"sessions/{session_id}", "other files can be executed")
+                raise self._refused(
+                    f"sessions/{session_id}", "its executable files are not those of the manifest"
+                )
 
     def _publish(self) -> ImportReport:
         imported: list[TransferredSession] = []
@@ -317,7 +323,7 @@ class _Import:
                     raise SessionExists(session.session_id)
                 self.importer.publish(session.session_id)
             except SessionExists:
-                reason = "there is a session with this id; it was not touched"
+                reason = "a session with this id exists; it was not touched"
                 existing.append(replace(session, reason=reason))
             except SessionStoreError as error:
                 failed.append(replace(session, reason=str(error)))
@@ -380,7 +386,7 @@ def _interrupt(state: SessionState, now: datetime) -> None:
     other, so the revision grows. It was no crash, so the count of crashes stays.
     """
     owner, at = state.owner, clock.to_text(now)
-    reason = "it was active when it was exported, and its process did not come along"
+    reason = "it was active when it was exported, and its process does not run here"
     if owner is not None and (who := owner.describe()):
         reason += f": {who}"
     outcome.mark_interrupted(state, SessionStatus.FAILED, reason, owner=owner, now=at, crashes=0)

@@ -46,10 +46,10 @@ _DAMAGED = (
 """The errors of reading a damaged or hostile archive."""
 _NO_FILE = {
     errno.ENOENT: "it is missing",
-    errno.ELOOP: "it is a link, or no file",
-    errno.ENOTDIR: "it is a link, or no file",
-    errno.ENXIO: "it is a link, or no file",
-    errno.EINVAL: "it is no regular file",
+    errno.ELOOP: "it is a link, or not a regular file",
+    errno.ENOTDIR: "it is a link, or not a regular file",
+    errno.ENXIO: "it is a link, or not a regular file",
+    errno.EINVAL: "it is not a regular file",
 }
 """Why a member of an unpacked export is refused, by what the system answers."""
 
@@ -101,7 +101,9 @@ def readable(called: str) -> Iterator[None]:
         raise
     except _DAMAGED as error:
         said = str(error) or type(error).__name__
-        raise ArchiveRefused(called, f"it is damaged, or no archive of ours ({said})") from error
+        raise ArchiveRefused(
+            called, f"it is damaged, or it is not an archive of sessionstore ({said})"
+        ) from error
     except OSError as error:
         raise StorageError("import from", called, error) from error
 
@@ -121,7 +123,7 @@ class _Budget:
         if self._left < 0:
             raise ArchiveRefused(
                 self._called,
-                f"there is more in it than the {self._limit:,} bytes that were allowed",
+                f"it unpacks to more than the limit of {self._limit:,} bytes",
                 member=name,
             )
 
@@ -151,7 +153,7 @@ def _tar_members(called: str, file: BinaryIO, max_bytes: int) -> Iterator[Member
         stream.allow(_HEADER)
         while piece := stream.read(1 << 16):
             if piece.strip(b"\0"):
-                raise ArchiveRefused(called, "something follows the end of the archive")
+                raise ArchiveRefused(called, "data follows the end of the archive")
 
 
 def _unpacked(called: str, file: BinaryIO) -> BinaryIO:
@@ -205,12 +207,12 @@ class _Forward:
             size -= len(part)
             self._at += len(part)
             if self._at > self._until:
-                raise ArchiveRefused(self._called, "a header in it is too large")
+                raise ArchiveRefused(self._called, "one of its headers is too large")
         return b"".join(parts)
 
     def seek(self, place: int) -> int:
         if place < self._at:
-            raise tarfile.ReadError("it does not go on where it should")
+            raise tarfile.ReadError("a header leads back in the file")
         while self._at < place and self.read(min(place - self._at, archive.PIECE)):
             pass
         return self._at
@@ -224,7 +226,7 @@ def _check_entry(called: str, entry: tarfile.TarInfo) -> None:
     if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
         raise ArchiveRefused(called, "it is neither a file nor a directory", member=name)
     if entry.issparse():
-        raise ArchiveRefused(called, "it is a sparse file, which no export holds", member=name)
+        raise ArchiveRefused(called, "it is a sparse file, and an export has none", member=name)
     if entry.isdir() and entry.size:
         raise ArchiveRefused(called, "it is a directory with content", member=name)
     second_look = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and newer
@@ -249,7 +251,9 @@ def _directory_members(called: str, root: Directory, max_bytes: int) -> Iterator
             budget.take(place, digest.size)
             with _opened_file(called, root, place) as (file, status):
                 if status.st_size != digest.size:
-                    raise ArchiveRefused(called, "it is not as long as it was", member=place)
+                    raise ArchiveRefused(
+                        called, "its size is not the one in the manifest", member=place
+                    )
                 executable = bool(status.st_mode & stat.S_IXUSR)
                 yield Member(place, digest.size, file, executable)
     yield Member(MANIFEST, len(manifest), io.BytesIO(manifest))

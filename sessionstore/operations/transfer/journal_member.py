@@ -35,13 +35,13 @@ def journal_of(member: Member, archive: object, name: str) -> str | None:
         ArchiveRefused: it stands in the place of a journal, and can be none.
     """
     if name == JOURNALS and member.content is not None:
-        raise ArchiveRefused(archive, "it is no directory", member=member.name)
+        raise ArchiveRefused(archive, "it is not a directory", member=member.name)
     place, _, file = name.rpartition("/")
     if place != JOURNALS or not file.endswith(JOURNAL_SUFFIX):
         return None
     journal = file.removesuffix(JOURNAL_SUFFIX)
     if not is_id(journal):
-        raise ArchiveRefused(archive, "no journal can have this name", member=member.name)
+        raise ArchiveRefused(archive, "its name is not valid for a journal", member=member.name)
     if member.content is None:
         raise ArchiveRefused(archive, "it is a directory", member=member.name)
     return journal
@@ -69,7 +69,7 @@ def batches(archive: object, member: str, pieces: Iterable[bytes]) -> Iterator[l
         except NotStorable as error:
             raise refused(f"cannot be stored: {error.reason}") from None
         except (ValueError, TypeError, RecursionError) as error:
-            raise refused(f"is no line of a journal ({error})") from None
+            raise refused(f"is not a line of a journal ({error})") from None
         batch.append(item)
         if not more:
             yield batch
@@ -82,7 +82,7 @@ def _check(item: Item) -> None:
     """Raise unless an append would have taken the record, or a resume the way back."""
     if isinstance(item, JournalRecord):
         if type(item.at) is not str:
-            raise TypeError("its time is no text")
+            raise TypeError("its time is not text")
         journal_codec.check_key(item.key)
         journal_codec.encode("", "", [item.value])
     elif not (type(item.back_to) is type(item.upto) is int and 0 <= item.back_to <= item.upto):

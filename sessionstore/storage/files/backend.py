@@ -84,7 +84,7 @@ class FilesBackend(FilesReader):
         clock: clock.Clock = clock.utc_now,
     ) -> None:
         if durability not in ("power", "process"):
-            raise ValueError(f"durability is 'power' or 'process', not {durability!r}")
+            raise ValueError(f"durability must be 'power' or 'process', not {durability!r}")
         super().__init__(Layout(paths.real(root, "open the store")))
         self._flushes: Flushes = flushes
         self._two_flushes = commit_order.wants_two(flushes)
@@ -101,7 +101,7 @@ class FilesBackend(FilesReader):
             raise StorageError(
                 "open the store",
                 self._layout.root,
-                FileNotFoundError(errno.ENOENT, "there is none here (check the path)"),
+                FileNotFoundError(errno.ENOENT, "there is no store here: check the path"),
             )
 
     def __str__(self) -> str:

@@ -62,12 +62,14 @@ class ClaimedDirectory:
     def check_held(self) -> None:
         """Raise ClaimLost unless the lock is ours, and the one at its path."""
         if self._lock.is_inherited:
-            raise ClaimLost(self._session_id, "this is a forked child, the claim is its parent's")
+            raise ClaimLost(
+                self._session_id, "this is a forked child: the claim belongs to its parent"
+            )
         if not self._lock.is_in_place():
             self._lock.lose()
             raise ClaimLost(
                 self._session_id,
-                "the claim was released"
+                "its claim was released"
                 if self._lock.is_closed
                 else "its lock file was removed or replaced, so another may hold it",
             )
@@ -148,8 +150,6 @@ class ClaimedDirectory:
             payload, _ = state_file.read(directory, STATE, self._session_id)
             found = codec.peek_revision(payload)
             detail = "something else, which holds no claim, changed state.json"
-            if found is not None and found == expected:
-                detail += ": its revision is the same, its content is not"
         return RevisionConflict(self._session_id, expected=expected, found=found, detail=detail)
 
     def give_back(self) -> None:

@@ -298,7 +298,7 @@ def read(directory: Directory, session_id: str, name: str, start: Position) -> I
     """Yield the batches of a journal behind ``start``, without a lock.
 
     Raises:
-        SessionCorrupt: it is no regular file, or damaged behind the last batch that was yielded.
+        SessionCorrupt: it is not a regular file, or damaged behind the last batch that was yielded.
         OSError: the system refused.
     """
     suspect = None

@@ -139,7 +139,7 @@ def parse(line: bytes) -> tuple[JournalRecord | Rewind, bool]:
     """Return what a whole line holds, and whether its batch goes on.
 
     Raises:
-        ValueError: it is no line of a journal, though its checksum is right.
+        ValueError: it is not a line of a journal, though its checksum is right.
     """
     raw: Any = from_json(line)
     try:
@@ -150,7 +150,7 @@ def parse(line: bytes) -> tuple[JournalRecord | Rewind, bool]:
         if rewind.number != raw["n"]:
             raise ValueError(f"it goes back from {rewind.upto}, and is line {raw['n']}")
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is no line of a journal: {error!r}") from None
+        raise ValueError(f"a field is missing or of another type: {error!r}") from None
     return rewind, more
 
 

@@ -217,7 +217,7 @@ def _foreign(line: bytes, number: int, offset: int) -> str | None:
         return None if journal_line.is_whole(line) else "it was edited: its checksum is another"
     if (link := journal_line.link_of(line)) is not None and link.number > number:
         return None  # of the same append, or of one that was not flushed: those before it were lost
-    return "it is no line of a journal"
+    return "it is not a line of a journal"
 
 
 def _has_hole(line: bytes, offset: int) -> bool:

@@ -105,7 +105,7 @@ def _judge(directory: Directory, place: Directory, name: str, session_id: str) -
     try:
         payload, written = state_file.read(place, name, session_id)
     except SessionCorrupt:
-        return leftover("it is no regular file")
+        return leftover("it is not a regular file")
     try:
         mending.parse(payload)
     except ValueError:
@@ -113,7 +113,7 @@ def _judge(directory: Directory, place: Directory, name: str, session_id: str) -
     try:
         left = codec.decode(payload, SessionState, session_id, name)
     except SessionCorrupt:
-        return leftover("it holds JSON that is no sound state")
+        return leftover("it holds JSON that is not a sound state")
     try:
         stored_payload, replaced = state_file.read(directory, STATE, session_id)
         stored = codec.decode(stored_payload, SessionState, session_id, STATE)

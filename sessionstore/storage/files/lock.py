@@ -398,7 +398,7 @@ def _look(path: str) -> tuple[bool, Record | None]:
 
 def _require_regular(file: io.FileIO) -> None:
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        raise OSError(errno.EINVAL, "the lock file is no regular file: remove it")
+        raise OSError(errno.EINVAL, "the lock file is not a regular file: remove it")
 
 
 def _grace(record: Record | None, *, unnamed: float) -> float:

@@ -22,7 +22,7 @@ _LOOKS, _PAUSE = 40, 0.005
 
 _DAMAGE = {
     errno.ELOOP: "it is a symbolic link, which is not followed",
-    errno.ENOTDIR: "it is no directory, or a symbolic link, which is not followed",
+    errno.ENOTDIR: "it is not a directory, or it is a symbolic link, which is not followed",
     errno.EISDIR: "it is a directory",
     errno.ENXIO: "it is a socket or device, not a regular file",
 }
@@ -33,7 +33,7 @@ def read(directory: Directory, name: str, session_id: str) -> tuple[bytes, Signa
 
     Raises:
         FileNotFoundError: there is none.
-        SessionCorrupt: it is no regular file, or too large.
+        SessionCorrupt: it is not a regular file, or too large.
         OSError: the system refused.
     """
     try:
@@ -50,7 +50,7 @@ def read_state(directory: Directory, session_id: str) -> tuple[bytes, Signature]
 
     Raises:
         FileNotFoundError: the state is missing; what else is there shows that there was one.
-        SessionCorrupt: it is no regular file, or too large.
+        SessionCorrupt: it is not a regular file, or too large.
         OSError: the system refused.
     """
     for _ in range(_LOOKS):

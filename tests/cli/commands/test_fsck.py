@@ -42,7 +42,7 @@ def test_damage_that_cannot_be_repaired_exits_with_5(tmp_path: Path) -> None:
     result = invoke(tmp_path, "fsck", "--repair", "-o", "json")
     assert result.exit_code == 5
     (finding,) = json.loads(result.stdout)["findings"]
-    assert "is held by pid" in finding["repair"]
+    assert "is held by this process: pid" in finding["repair"]
     assert state_path(tmp_path, "held").read_bytes() == b"{"
     session._writer.free()
 

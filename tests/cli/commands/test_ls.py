@@ -78,8 +78,8 @@ def test_a_cursor_goes_on_without_a_limit(ten: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--cursor", "nonsense"), "no listing gave this cursor"),
-        (("--cursor", HOSTILE.replace("\x00", "")), "no listing gave this cursor"),
+        (("--cursor", "nonsense"), "no listing returned this cursor"),
+        (("--cursor", HOSTILE.replace("\x00", "")), "no listing returned this cursor"),
     ],
 )
 def test_a_cursor_that_is_none_is_a_usage_error(

@@ -50,7 +50,7 @@ def test_a_store_is_never_created(tmp_path: Path, args: tuple[str, ...]) -> None
     for root in (empty, tmp_path / "missing"):
         result = invoke(root, *args)
         assert result.exit_code == 3, result.stderr
-        assert "there is none here" in result.stderr
+        assert "there is no store here" in result.stderr
     assert list(tmp_path.rglob("*")) == [empty]
 
 

@@ -285,7 +285,7 @@ def test_an_owner_that_gave_the_session_back_is_in_nobodys_way(tmp_path: Path) -
         assert not check(tmp_path, repair=True).has_damage  # while that process still lives
         state = read_state(tmp_path, "s1")
         assert state["status"] == "failed"
-        assert "given it back" in state["result"]["error"]
+        assert "its process had released it" in state["result"]["error"]
         assert state["recovery"] is None, "it did not die: no worker is to run it again"
 
 

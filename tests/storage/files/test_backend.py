@@ -114,7 +114,7 @@ def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_root_is_refused_where_none_shall_be_made(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="there is none here"):
+    with pytest.raises(StorageError, match="there is no store here"):
         SessionStore(tmp_path / "nowhere", create=False)
     with pytest.raises(StorageError):
         SessionStore(tmp_path, create=False)

@@ -103,7 +103,7 @@ def test_a_lost_sector_of_the_last_line_is_a_torn_tail(tmp_path: Path) -> None:
     ("change", "says"),
     [
         (lambda data: data.replace(b"second", b"SECOND"), "line 2 is damaged"),
-        (lambda data: data + b'{"by": "hand"}\n', "no line of a journal"),
+        (lambda data: data + b'{"by": "hand"}\n', "not a line of a journal"),
         (lambda data: data.replace(b"third", b"THIRD"), "it was edited"),
     ],
     ids=["in the middle", "extended", "last line edited"],

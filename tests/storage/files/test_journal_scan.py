@@ -112,7 +112,7 @@ def test_lines_that_somebody_appended_again_are_no_torn_tail(tmp_path: Path) -> 
     lines.add("two")
     file = tmp_path / "main.jsonl"
     file.write_bytes(lines.data * 2)
-    assert tail(file).damage == "it is no line of a journal"
+    assert tail(file).damage == "it is not a line of a journal"
 
 
 def test_a_line_that_follows_another_than_it_names_is_not_read(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_whoever_comes_second_after_locks_were_removed_learns_who_was_first(
     store = SessionStore(tmp_path)
     store.claim("s1").release()  # it has made the store, so it looks for locks/ no more
     held = removed(store)
-    with pytest.raises(SessionClaimed, match="which is this very process") as refused:
+    with pytest.raises(SessionClaimed, match="is held by this process: pid") as refused:
         attempt(store)
     assert refused.value.__cause__ is None
     held[0].release()

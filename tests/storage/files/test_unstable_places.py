@@ -88,7 +88,7 @@ def test_a_real_change_is_still_a_conflict_where_inode_numbers_change(forgetful:
     theirs = file.read_bytes().replace(b'"goal"', b'"them"')
     file.write_bytes(theirs)
     forget(file)
-    with pytest.raises(RevisionConflict, match="at revision 1, not the state"):
+    with pytest.raises(RevisionConflict, match="at revision 1, not at the state"):
         session.save()
     with pytest.raises(RevisionConflict):
         session.release()
@@ -171,7 +171,7 @@ def test_a_conflict_at_the_same_revision_says_that_the_content_differs(tmp_path:
     with pytest.raises(RevisionConflict) as caught:
         session.save()
     assert "not 1" not in str(caught.value)
-    assert "its revision is the same, its content is not" in str(caught.value)
+    assert "but its content was changed" in str(caught.value)
     assert (caught.value.expected, caught.value.found) == (1, 1)
     with pytest.raises(RevisionConflict):
         session.release()

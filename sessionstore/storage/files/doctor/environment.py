@@ -71,7 +71,7 @@ def _guarded(check: str, test: Callable[[Layout], Diagnosis], layout: Layout) ->
     try:
         return test(layout)
     except OSError as error:
-        return Diagnosis(check, WARN, f"it could not be looked at: {error.strerror or error}")
+        return Diagnosis(check, WARN, f"it could not be read: {error.strerror or error}")
 
 
 def _directory(layout: Layout) -> Diagnosis:
@@ -79,7 +79,7 @@ def _directory(layout: Layout) -> Diagnosis:
     check = "directory"
     try:
         if not stat.S_ISDIR(os.stat(layout.root).st_mode):
-            return Diagnosis(check, FAIL, f"{name} is no directory", "choose another root")
+            return Diagnosis(check, FAIL, f"{name} is not a directory", "choose another root")
         os.listdir(layout.root)
     except FileNotFoundError:
         return Diagnosis(
@@ -121,7 +121,9 @@ def _format(layout: Layout) -> Diagnosis:
         return Diagnosis(check, OK, text)
     if store_marker.holds_foreign_sessions(layout):
         return Diagnosis(
-            check, OK, "sessions of other software, without our marker: checkpoints are copies"
+            check,
+            OK,
+            "sessions of other software, without sessionstore.json: checkpoints are copies",
         )
     return Diagnosis(check, OK, "no store yet: the first session makes one")
 

@@ -190,7 +190,7 @@ def _locks(path: str, now: clock.Clock) -> Diagnosis:
     try:
         python = _interpreter()
         if python is None:
-            return _not_tried("no Python was found to start: it would be this program once more")
+            return _not_tried("no Python interpreter was found to start a second process")
         child = subprocess.Popen(  # noqa: S603 - this very Python, and a constant
             [python, "-c", _CHILD, file, json.dumps(sys.path)],
             stdin=subprocess.PIPE,

@@ -111,7 +111,7 @@ class _Check:
                 yield self._finding(
                     FindingKind.WRONG_ID,
                     os.path.join(journals.path, name),
-                    "its name is no journal's: nothing reads it",
+                    "its name is not the name of a journal: nothing reads it",
                     "rename it, or move it away, by hand",
                 )
         for stem in self._saved:
@@ -160,7 +160,7 @@ class _Check:
             damage = state_file.describe_damage(error)
             with suppress(FileNotFoundError):
                 if damage is None and not stat.S_ISREG(journals.status(name).st_mode):
-                    damage = "it is no regular file"
+                    damage = "it is not a regular file"
             if damage is None:
                 raise
             yield self.foreign(journals, name, damage)
@@ -183,7 +183,7 @@ class _Check:
                 FindingKind.TORN_JOURNAL,
                 file,
                 f"{count_of(condition.torn, 'byte')} of an append that never returned follow number"
-                f" {condition.end.number:,}; who holds the session next erases them, too",
+                f" {condition.end.number:,}; the next holder of the session erases them, too",
                 "they would be erased",
             )
             yield self._done(finding, partial(self._erase, journals, name, saved))

@@ -92,10 +92,11 @@ def _why_not_ours(layout: Layout) -> str | None:
             if is_id(name) and state_file.holds_session(layout.session(name))
         ]
     except OSError as error:
-        return f"this may be no store of ours ({error.strerror}: {error.filename or MARKER})"
+        why = f"{error.strerror}: {error.filename or MARKER}"
+        return f"this may be something else than a store ({why})"
     if not names or any(_is_ours(layout, name) for name in names):
         return None
-    return "no session here can be read as one of ours"
+    return "no session here can be read"
 
 
 def _is_ours(layout: Layout, session_id: str) -> bool:

@@ -70,7 +70,7 @@ class StoreCheck:
                     None,
                     self._layout.root,
                     str(trouble),
-                    "see to what the system says, and check again",
+                    "remove the cause that the system names, then check again",
                     is_damage=True,
                 )
 
@@ -110,11 +110,11 @@ class StoreCheck:
                 if not is_id(name):
                     # Plain files that begin with a dot are what file managers and the like leave.
                     if not (stat.S_ISREG(mode) and name.startswith(".")):
-                        yield self._wrong_id(sessions, name, "its name is no session id")
+                        yield self._wrong_id(sessions, name, "its name is not a session id")
                 elif stat.S_ISLNK(mode):
                     yield self._link(sessions, name)
                 elif not stat.S_ISDIR(mode):
-                    yield self._wrong_id(sessions, name, "it is no directory")
+                    yield self._wrong_id(sessions, name, "it is not a directory")
 
     def _wrong_id(self, sessions: Directory, name: str, detail: str) -> Finding:
         return Finding(
@@ -154,7 +154,7 @@ class StoreCheck:
             wrong: list[str] = []
             for name in sorted(directory.names()):
                 if is_temporary(name) and _is_old(directory, name):
-                    detail = "left over from a request to cancel that was never made"
+                    detail = "left over from a cancel request that was not completed"
                     yield self._leftover(directory, name, detail)
                 if request := cancel_request.NAME.fullmatch(name):
                     yield from self._request(directory, name, request["session_id"])
@@ -187,11 +187,11 @@ class StoreCheck:
         if not is_id(session_id) or cancel_request.may_be_heeded(self._layout, session_id, name):
             return
         # No later claim has the token of this one.
-        detail = "a request to cancel; the claim that it was made to has ended"
+        detail = "a cancel request to a claim that has ended"
         yield self._leftover(directory, name, detail, session_id)
 
     def _no_lock(self, directory: Directory, name: str, session_id: str) -> Finding:
-        detail = "it is no regular file: nobody can claim the session"
+        detail = "it is not a regular file: nobody can claim the session"
         finding = Finding(
             FindingKind.STRAY_LOCK,
             session_id,
@@ -213,7 +213,7 @@ class StoreCheck:
             with self._locked(session_id) as lock:
                 # Look again under the lock: the session may have been made since.
                 if os.path.lexists(self._layout.session(session_id)):
-                    return "its session is there now"
+                    return "kept: the session was created again"
                 lock.remove_file()
             return "removed"
 
@@ -221,7 +221,7 @@ class StoreCheck:
             FindingKind.STRAY_LOCK,
             session_id,
             self._layout.lock(session_id),
-            "there is no such session any more",
+            "its session no longer exists",
             "it would be removed",
         )
         return self._done(finding, mend)
@@ -235,7 +235,7 @@ class StoreCheck:
                         FindingKind.TRASH,
                         None,
                         os.path.join(trash.path, name),
-                        "it is none of ours: nothing that is deleted gets such a name",
+                        "sessionstore did not put it here: a delete gives other names",
                         "look at it, and move it away, by hand",
                     )
             names = list(filter(is_trashed, names))
