@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.processes import needs_linux
 from tools.docs import tour
+from tools.docs.tour_steps import STEPS, Step
 
 needs_a_terminal = pytest.mark.skipif(
     any(shutil.which(name) is None for name in tour.NEEDS),
@@ -45,7 +46,7 @@ KEY_LINES = (
 )
 
 
-def shown_on_the_page(step: tour.Step, width: int, *, colored: bool) -> str:
+def shown_on_the_page(step: Step, width: int, *, colored: bool) -> str:
     """Return what the page has of a step; in colour that is HTML."""
     page = tour.PAGE.read_text(encoding="utf-8")
     section = page.partition(f"## {step.heading}\n")[2].partition("\n## ")[0]
@@ -76,12 +77,12 @@ def test_each_step_of_the_tour_ends_and_reads_as_the_page_says(colored: bool) ->
 
 
 def test_the_page_of_the_tour_has_each_step_at_each_width_with_colours_and_without() -> None:
-    for step in tour.STEPS:
+    for step in STEPS:
         for width in tour.WIDTHS:
             for colored in (False, True):
                 there = as_text(shown_on_the_page(step, width, colored=colored))
                 assert there.startswith(f"$ {step.command}\n")
-    listed = shown_on_the_page(tour.STEPS[1], 80, colored=True)
+    listed = shown_on_the_page(STEPS[1], 80, colored=True)
     assert '<span class="bold c1">stale</span>' in listed
 
 
