@@ -75,14 +75,24 @@ def error(text: str) -> None:
 
 def is_confirmed(question: str) -> bool:
     """Ask on stderr and read the answer from stdin; only ``y`` and ``yes`` confirm."""
+    return _answer_to(f"{question} [y/N]").strip().lower() in ("y", "yes")
+
+
+def goes_on(question: str) -> bool:
+    """Ask on stderr whether to go on; ``q`` and the end of stdin say no, Enter says yes."""
+    answer = _answer_to(f"-- {question} --")
+    return answer.endswith("\n") and not answer.strip().lower().startswith("q")
+
+
+def _answer_to(question: str) -> str:
+    sys.stdout.flush()
     try:
-        sys.stderr.write(printable(question, limit=4000) + " [y/N] ")
+        sys.stderr.write(printable(question, limit=4000) + " ")
         sys.stderr.flush()
-        answer = sys.stdin.readline()
+        return sys.stdin.readline()
     except KeyboardInterrupt:
         sys.stderr.write("\n")  # what is said of it begins a line
         raise
-    return answer.strip().lower() in ("y", "yes")
 
 
 def abandon(stream: TextIO) -> None:

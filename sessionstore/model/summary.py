@@ -105,12 +105,21 @@ class SessionSummary:
     @property
     def recoveries(self) -> int:
         """How many times a process died while it ran this session."""
-        return self.recovery.count if self.recovery else 0
+        return self._count("count")
 
     @property
     def stops(self) -> int:
         """How many times a cancelled task, Ctrl-C or SystemExit stopped this session."""
-        return self.recovery.stops if self.recovery else 0
+        return self._count("stops")
+
+    def _count(self, name: str) -> int:
+        recovery: Any = _recovery_slot.__get__(self)
+        found: int = recovery.get(name, 0) if type(recovery) is dict else getattr(recovery, name, 0)
+        return found
+
+
+_recovery_slot: Any = SessionSummary.__dict__["recovery"]
+"""The recovery as it is kept: a count needs no model, which would load pydantic."""
 
 
 def _make_lazy(name: str, model: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sessionstore.errors import SessionCorrupt
 from sessionstore.model import checkpoint, journal_view
-from sessionstore.model.journal import Position, Rewind
+from sessionstore.model.journal import STEPS, Position, Rewind
 from sessionstore.model.journal_view import Item
 from sessionstore.model.state import SessionState
 from sessionstore.storage.backend import Backend
@@ -143,4 +143,7 @@ def for_fork(
             copies[name] = copy.seen([end])
             ends[name] = [end, 0]
     state.journals, state.rewinds = ends, {}
+    # The number may be that of a way back, which the copy does not have: beyond the end, it would
+    # close no step of the fork before its journal has come that far.
+    state.steps_from = min(state.steps_from, ends.get(STEPS, [0])[0])
     return copies

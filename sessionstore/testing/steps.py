@@ -118,6 +118,21 @@ class StepContract(Harness[BackendT]):
             assert session.step("b", function) == [3]
             session.complete()
 
+    def test_a_fork_of_a_state_that_went_back_closes_its_steps(self, store: Store) -> None:
+        function = Counted()
+        with store.create("g", session_id="s") as session:
+            then = session.checkpoint().checkpoint_id
+            session.step("a", function)
+            session.pause()
+        with store.resume("s", checkpoint_id=then) as session:
+            back = session.checkpoint().checkpoint_id  # no step was appended since the way back
+            session.pause()
+        with store.resume(store.fork("s", back, new_id="t")) as copy:
+            assert copy.step("a", function) == [2]
+            copy.checkpoint()
+            assert copy.step("a", function) == [3]
+            copy.complete()
+
     def test_a_step_with_other_arguments_is_refused(self, store: Store) -> None:
         function = Counted()
         with store.create("g", session_id="s") as session:

@@ -20,6 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.docs import crowd
+from tools.docs.tour_steps import NIGHT, STEPS, Step
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "tour.md"
 NEEDS = ("tmux", "faketime")
@@ -28,117 +31,9 @@ PROGRAMS = {"agent.py": "index.md", "answer.py": "how-to/steps.md"}
 """What is run, and the page that shows it."""
 
 _HEIGHT = 200
+_SHOWN, _SHOWN_LAST = 24, 8
+"""How many lines of a long output the page shows, at its beginning and at its end."""
 _PATIENCE = 300.0
-
-
-@dataclass(frozen=True)
-class Step:
-    """Something that a person types, and why."""
-
-    heading: str
-    words: str
-    command: str
-    moment: str
-    """When it is typed, as the commands see it."""
-    code: int = 0
-
-
-STEPS = (
-    Step(
-        "A worker is killed",
-        "The agent of [Get started](index.md) is killed in the middle of its third step: it says"
-        " nothing more.",
-        'DIE_IN=write python agent.py "answer the mail"',
-        "2026-01-25 17:09:03",
-        137,
-    ),
-    Step(
-        "What is there",
-        "A minute later somebody looks. That the process died is not written anywhere: it is seen.",
-        "sessionstore ls",
-        "2026-01-25 17:10:05",
-    ),
-    Step(
-        "What happened",
-        "Who held it, how it ended and how that is known, what a resume would restore and what"
-        " not, and what to do.",
-        "sessionstore explain session_",
-        "2026-01-25 17:10:21",
-    ),
-    Step(
-        "The worker is started again",
-        "It sweeps, finds the session, and goes on where the last checkpoint says.",
-        "python agent.py",
-        "2026-01-25 17:11:00",
-    ),
-    Step(
-        "How it came about",
-        "Its checkpoints as a timeline: the state of the crash was kept, too.",
-        "sessionstore history session_",
-        "2026-01-25 17:11:30",
-    ),
-    Step(
-        "What changed",
-        "Between a checkpoint and the state as it is now.",
-        "sessionstore diff session_ r3 current",
-        "2026-01-25 17:11:50",
-    ),
-    Step(
-        "Try something else",
-        "A new session from a kept state; the old one is not touched.",
-        "sessionstore fork session_ --at r2 --as what-if",
-        "2026-01-25 17:12:10",
-    ),
-    Step(
-        "A month later",
-        "What ended long ago may go. The fork waits for somebody, so it stays.",
-        "sessionstore prune --older-than 30d",
-        "2026-02-28 09:00:00",
-    ),
-    Step(
-        "Delete it",
-        "The same command, meant.",
-        "sessionstore prune --older-than 30d --apply",
-        "2026-02-28 09:00:20",
-    ),
-    Step(
-        "Take the rest elsewhere",
-        "Through a pipe; a file or a directory would do as well.",
-        "sessionstore export --all -O - | sessionstore --root elsewhere import - --create",
-        "2026-02-28 09:01:00",
-    ),
-    Step(
-        "And there it is",
-        "With its lineage, its checkpoint and its revisions.",
-        "sessionstore --root elsewhere history what-if",
-        "2026-02-28 09:01:30",
-    ),
-    Step(
-        "A program with steps is killed",
-        "The one of [Keep the results of calls](how-to/steps.md), in the second of its calls.",
-        "DIE_IN=draft python answer.py",
-        "2026-02-28 10:00:00",
-        137,
-    ),
-    Step(
-        "Which calls are kept",
-        "What the first call returned is there; of the second it is known that it began.",
-        "sessionstore --root mail steps mail-1",
-        "2026-02-28 10:00:30",
-    ),
-    Step(
-        "What the next run will do",
-        "It is told of the steps, too: which are kept, and within which one the process died.",
-        "sessionstore --root mail explain mail-1",
-        "2026-02-28 10:00:40",
-    ),
-    Step(
-        "The program is started again",
-        "The first call is not made again.",
-        "python answer.py",
-        "2026-02-28 10:01:00",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -231,9 +126,13 @@ def tour(width: int, *, colored: bool) -> list[Shown]:
         home = Path(directory)
         for name, page in PROGRAMS.items():
             (home / name).write_text(program(name, page), encoding="utf-8")
+        worker = shutil.copy(crowd.__file__, home / "worker.py")
         same = Sameness(home)
         shown = []
-        with _terminal(width, colored, home) as terminal:
+        with (
+            crowd.crowd(home / "fleet", NIGHT, worker),
+            _terminal(width, colored, home) as terminal,
+        ):
             for step in STEPS:
                 lines, code = terminal.run(step)
                 lines = [part for line in lines for part in _broken(same.of(line), width)]
@@ -335,8 +234,9 @@ _HEAD = """\
 
 <!-- Made by `make tour`, which types all of this into a terminal; see tools/docs/tour.py. -->
 
-From a worker that is killed to its session in another store: what a person types, and what the
-terminal shows, 80 and 140 columns wide, with colours and without.
+From a worker that is killed to its session in another store, and a night on call with three
+hundred sessions: what a person types, and what the terminal shows, 80 and 140 columns wide, with
+colours and without. The middle of a long output is left out.
 """
 
 
@@ -361,13 +261,22 @@ def page() -> str:
 
 def _block(shown: Shown, width: int, colored: bool) -> str:
     typed = f"$ {shown.step.command}"
+    lines = _abridged(shown.lines if colored else shown.text.splitlines())
     if (width, colored) == (WIDTHS[0], False):
-        return "\n".join(["```text", typed, *shown.text.splitlines(), "```", ""])
-    body = as_html([typed, *(shown.lines if colored else shown.text.splitlines())])
+        return "\n".join(["```text", typed, *lines, "```", ""])
+    body = as_html([typed, *lines])
     name = f"{width} columns{', in colour' if colored else ''}"
     return (
         f'<details><summary>{name}</summary>\n\n<pre class="terminal">{body}</pre>\n\n</details>\n'
     )
+
+
+def _abridged(lines: list[str]) -> list[str]:
+    """Leave the middle of a long output out."""
+    hidden = len(lines) - _SHOWN - _SHOWN_LAST
+    if hidden < 2:
+        return lines
+    return [*lines[:_SHOWN], f"… {hidden} lines …", *lines[-_SHOWN_LAST:]]
 
 
 def main() -> int:

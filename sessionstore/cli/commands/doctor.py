@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -64,19 +65,18 @@ def doctor(settings: Settings, form: str) -> int:
 def _write(found: Sequence[Diagnosis], settings: Settings) -> None:
     from sessionstore.cli.output.tables import Cell, Column, Row, write_table
 
-    rows: list[Row] = [
-        [
-            item.check,
-            Cell(str(item.fitness), _STYLES[item.fitness]),
-            printable(item.detail, limit=_LIMIT),
-            printable(item.advice or "-", limit=_LIMIT),
-        ]
-        for item in found
-    ]
-    columns = [
-        Column("TRIED"),
-        Column("RESULT"),
-        Column("DETAIL", wraps=True),
-        Column("WHAT TO DO", wraps=True),
-    ]
+    columns = [Column("TRIED"), Column("RESULT"), Column("DETAIL", wraps=True)]
+    is_terminal = sys.stdout.isatty()
+    if not is_terminal:
+        columns.append(Column("WHAT TO DO"))
+    rows: list[Row] = []
+    for item in found:
+        result = Cell(str(item.fitness), _STYLES[item.fitness])
+        detail, advice = (printable(text, limit=_LIMIT) for text in (item.detail, item.advice))
+        if is_terminal:
+            rows.append([item.check, result, detail])
+            if item.advice:
+                rows.append(["", "", f"what to do: {advice}"])
+        else:
+            rows.append([item.check, result, detail, advice or "-"])
     write_table(columns, rows, colored=settings.colored)

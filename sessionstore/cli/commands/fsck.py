@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +19,11 @@ from sessionstore.cli.output.progress import ProgressBar
 from sessionstore.storage.report import CheckReport, Finding
 from sessionstore.text import count_of, printable
 
+if TYPE_CHECKING:
+    from sessionstore.cli.output.tables import Cell, Row
+
 CHECKUP = "sessionstore.checkup/1"
+_LIMIT = 400
 
 
 @click.command(
@@ -67,48 +74,65 @@ def fsck(settings: Settings, form: str, repair: bool) -> int:
 
 
 def _write_table(report: CheckReport, settings: Settings) -> None:
-    from sessionstore.cli.output.labels import REASON_LIMIT
-    from sessionstore.cli.output.tables import Cell, Column, write_table
+    """Write damage first; on a terminal the findings of a session stand below its id."""
+    findings = sorted(report.findings, key=lambda item: (not item.is_damage, item.is_repaired))
+    root = os.path.abspath(os.path.expanduser(settings.require_root()))
+    if sys.stdout.isatty():
+        for session_id, found in groupby(findings, key=lambda item: item.session_id):
+            _write_group(session_id, list(found), root, settings)
+    elif findings:
+        _write_lines(findings, root, settings)
 
-    if not report.findings:
-        return
-    root = os.path.join(os.path.abspath(os.path.expanduser(settings.require_root())), "")
 
-    def file(item: Finding) -> str:
-        return printable(item.file.removeprefix(root), limit=REASON_LIMIT)
+def _write_lines(findings: Sequence[Finding], root: str, settings: Settings) -> None:
+    """Write one line for each finding, as a script reads it."""
+    from sessionstore.cli.output.tables import Column, write_table
 
-    def detail(item: Finding) -> str:
-        # Name the checkpoint here: a narrow terminal leaves FILE out.
-        place, name = os.path.split(item.file)
-        which = name.removesuffix(".json") if os.path.basename(place) == "checkpoints" else ""
-        text = f"{which}: {item.detail}" if which not in item.detail else item.detail
-        return printable(text, limit=REASON_LIMIT)
-
-    def verdict(item: Finding) -> Cell:
-        if item.is_repaired:
-            return Cell("repaired", "green")
-        return Cell("damage", "bold magenta") if item.is_damage else Cell("found", "yellow")
-
-    rows: list[list[Any]] = [
+    rows: list[Row] = [
         [
-            printable(item.session_id) if item.session_id else file(item),
-            verdict(item),
+            _file(item, root) if item.session_id is None else printable(item.session_id),
+            _verdict(item),
             item.kind.replace("_", " "),
-            detail(item),
-            printable(item.repair, limit=REASON_LIMIT),
-            file(item),
+            printable(item.detail, limit=_LIMIT),
+            printable(item.repair, limit=_LIMIT),
+            _file(item, root),
         ]
-        for item in report.findings
+        for item in findings
     ]
-    columns = [
-        Column("ID"),
-        Column("RESULT"),
-        Column("KIND", drop_order=1),
-        Column("DETAIL", wraps=True),
-        Column("REPAIR", wraps=True),
-        Column("FILE", wraps=True, drop_order=2),
-    ]
-    write_table(columns, rows, colored=settings.colored)
+    headings = ("ID", "RESULT", "KIND", "DETAIL", "REPAIR", "FILE")
+    write_table([Column(name) for name in headings], rows, colored=settings.colored)
+
+
+def _write_group(
+    session_id: str | None, findings: Sequence[Finding], root: str, settings: Settings
+) -> None:
+    """Write the findings of one session, or of the store: each file whole, on one line."""
+    from sessionstore.cli.output.tables import Cell, write_heading, write_note
+
+    heading = "the store" if session_id is None else printable(session_id)
+    write_heading(heading, colored=settings.colored)
+    inside = root if session_id is None else os.path.join(root, "sessions", session_id)
+    for item in findings:
+        verdict = _verdict(item)
+        label = Cell(f"  {verdict.text:<{len('repaired')}}", verdict.style)
+        told = "; ".join(filter(None, [item.detail, item.repair]))
+        is_inside = item.file.startswith(os.path.join(inside, ""))
+        file = _file(item, inside if is_inside else root)
+        if item.file == inside:
+            file = "its directory"
+        write_note(label, file, printable(told, limit=2 * _LIMIT), colored=settings.colored)
+
+
+def _file(item: Finding, root: str) -> str:
+    return printable(item.file.removeprefix(os.path.join(root, "")), limit=_LIMIT)
+
+
+def _verdict(item: Finding) -> Cell:
+    from sessionstore.cli.output.tables import Cell
+
+    if item.is_repaired:
+        return Cell("repaired", "green")
+    return Cell("damage", "bold magenta") if item.is_damage else Cell("found", "yellow")
 
 
 def _say_what_next(report: CheckReport) -> None:

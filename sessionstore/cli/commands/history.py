@@ -14,10 +14,11 @@ from sessionstore.cli.options.shared import Settings, output_option, shared_opti
 from sessionstore.cli.output import json
 from sessionstore.cli.output.formats import Report, emit
 from sessionstore.cli.output.progress import ProgressBar
+from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.text import count_of, printable
 
 if TYPE_CHECKING:
-    from sessionstore.cli.output.tables import Row
+    from sessionstore.cli.output.tables import Cell, Row
     from sessionstore.operations.fork import Fork
     from sessionstore.operations.history import History, HistoryEntry
 
@@ -92,15 +93,15 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         Column("TIME", drop_order=5),
         Column("REVISION", is_number=True),
         Column("WHAT"),
-        Column("NODE", wraps=True, drop_order=4),
+        Column("NODE", is_cut=True, least=8, drop_order=4),
         Column("STEPS", is_number=True, drop_order=2),
         Column("SIZE", is_number=True, drop_order=1),
         Column("CHECKPOINT", drop_order=3),  # r and its revision name it, too
-        Column("REMARK", wraps=True),
+        Column("REMARK", is_cut=True),
     ]
     shows_journals = any(moment.journals for moment in found)
     if shows_journals:
-        columns.insert(-2, Column("JOURNALS", wraps=True, drop_order=1))
+        columns.insert(-2, Column("JOURNALS", is_cut=True, drop_order=1))
     shows_kept = any(moment.kept_steps for moment in found)
     if shows_kept:
         columns.insert(-2, Column("KEPT STEPS", is_number=True, drop_order=1))
@@ -120,18 +121,27 @@ def _write(found: History, children: list[Fork], settings: Settings) -> None:
         streams.write("\n")
         now = settings.now()
         write_table(
-            [Column("FORK"), Column("FROM CHECKPOINT", wraps=True), Column("FORKED")],
             [
-                [
-                    item.session_id,
-                    printable(item.checkpoint_id or "-"),
-                    units.relative_time(item.at, now),
-                ]
+                Column("FORK", is_id=True),
+                Column("FROM CHECKPOINT", drop_order=2),
+                Column("FORKED", drop_order=1),
+            ],
+            [
+                [item.session_id, _place(item.checkpoint_id), units.relative_time(item.at, now)]
                 for item in children
             ],
             colored=settings.colored,
         )
         streams.notice(count_of(len(children), "fork"))
+
+
+def _place(checkpoint_id: str | None) -> Cell:
+    """Return the checkpoint that a fork began from; its revision names it, too."""
+    from sessionstore.cli.output.tables import Cell
+
+    name = parse_checkpoint_id(checkpoint_id) if checkpoint_id is not None else None
+    short = None if name is None else f"r{name.revision}"
+    return Cell(printable(checkpoint_id or "-"), short=short)
 
 
 def _row(

@@ -93,4 +93,4 @@ def _write_table(labels: Mapping[str, str], *, colored: bool) -> None:
         [printable(key, limit=130), printable(value, limit=_VALUE_LIMIT)]
         for key, value in sorted(labels.items())
     ]
-    write_table([Column("LABEL"), Column("VALUE", wraps=True)], rows, colored=colored)
+    write_table([Column("LABEL", wraps=True), Column("VALUE", wraps=True)], rows, colored=colored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +29,7 @@ Examples:
   sessionstore ls --stale --fields id,owner,liveness,updated --times iso
   sessionstore ls --idle 10m --fields id,pid,node,updated
   sessionstore ls --label user=42 --fields id,status,label:user
+  sessionstore ls --unfinished --more
   sessionstore ls -w 5 --status active
   sessionstore ls --resumable --unfinished -o ids | xargs -n 1 ./resume.sh
   sessionstore ls -o jsonl | jq -r 'select(.is_stale) | .session_id'""",
@@ -48,7 +50,12 @@ Examples:
     metavar="N",
     help=f"List at most N; 0 means all. Default: {_TABLE_LIMIT} in a table, otherwise all.",
 )
-@click.option("--cursor", metavar="TEXT", help="Continue after the page that printed this cursor.")
+@click.option("--more", is_flag=True, help="Show a page at a time, on a terminal; Enter goes on.")
+@click.option(
+    "--cursor",
+    metavar="TEXT",
+    help="Continue after the page that gave this cursor, as next_cursor of -o json.",
+)
 @click.option(
     "--fields",
     metavar="LIST",
@@ -82,6 +89,7 @@ def ls(
     form: str,
     sort: str,
     limit: int | None,
+    more: bool,
     cursor: str | None,
     fields: tuple[str, ...] | None,
     times_as: str,
@@ -97,7 +105,9 @@ def ls(
     """
     from sessionstore.cli.output.session_table import Listing
 
-    if limit is None and form == "table":
+    if more:
+        _check_terminal(form, every)
+    elif limit is None and form == "table":
         limit = _TABLE_LIMIT
     if "damaged" in filters and len(filters) > 1:
         raise click.UsageError(
@@ -114,11 +124,23 @@ def ls(
             cursor=cursor,
             fields=fields,
             iso=times_as == "iso",
+            is_live=every is not None,
         )
-        if every is None:
+        if more:
+            from sessionstore.cli.output.paging import page_through
+
+            page_through(listing)
+        elif every is None:
             listing.write(form)
         else:
             from sessionstore.cli.output.live import keep_live
 
             keep_live(listing, form, every)
     return Exit.OK
+
+
+def _check_terminal(form: str, every: float | None) -> None:
+    if form != "table" or every is not None:
+        raise click.UsageError("--more pages through a table: it goes with neither -o nor --watch")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("--more asks on a terminal; into a pipe or a file, -n 0 lists all")

@@ -185,7 +185,7 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
         "checkpoints": Cell(f"{would}shrink" if would else "shrunk", "yellow"),
         "spared": Cell("spared", "green"),
         "damaged": DAMAGED,
-        "failed": Cell("failed", "bold red"),
+        "failed": Cell("could not delete", "bold red", short="failed"),
     }
     rows: list[list[Any]] = [
         [
@@ -193,18 +193,22 @@ def _write_table(report: PruneReport, settings: Settings) -> None:
             labels[outcome],
             relative_time(item.updated_at, now),
             size_words(item.freed) if outcome in ("sessions", "checkpoints") else "-",
-            printable(item.reason, limit=REASON_LIMIT),
+            Cell(
+                printable(item.reason, limit=REASON_LIMIT),
+                # UPDATED tells the rest.
+                short=printable(item.reason.partition(", last updated ")[0], limit=REASON_LIMIT),
+            ),
         ]
         for outcome in _OUTCOMES
         for item in items_of(report, outcome)
     ]
     if rows:
         columns = [
-            Column("ID"),
-            Column("RESULT"),
-            Column("UPDATED"),
-            Column("FREES", is_number=True),
-            Column("REASON", wraps=True),
+            Column("ID", is_id=True),
+            Column("RESULT", is_cut=True, least=12),
+            Column("UPDATED", drop_order=1),
+            Column("FREES", is_number=True, drop_order=3),
+            Column("REASON", is_cut=True, least=12, drop_order=2),
         ]
         write_table(columns, rows, colored=settings.colored)
 
@@ -226,6 +230,8 @@ def _say_what_next(report: PruneReport) -> None:
     counts += [f"{found:,} {outcome}" for outcome, found in others.items() if found]
     say = streams.warning if report.failed or report.damaged else streams.notice
     say(", ".join(counts))
+    for item in report.failed:
+        streams.error(f"could not delete {item.session_id}: {item.reason}")
     if report.dry_run and (gone or shrunk):
         streams.notice("nothing was changed; to delete them, add --apply")
     if report.damaged:

@@ -60,8 +60,8 @@ def recover(
 
     Nothing is resumed. A session whose process is alive, or may be, is not touched.
 
-    Exits with 1 if marking a session failed, 4 if --assume-dead names a live session, 5 if sessions
-    are damaged. The others are marked in every case.
+    Exits with 1 if a session could not be marked, 4 if --assume-dead names a live session, 5 if
+    sessions are damaged. The others are marked in every case.
     """
     with settings.open_store() as store, EventCounter("session_swept") as tally:
         assumed = list(resolve_all(store, named, settings.root))
@@ -95,13 +95,14 @@ def recover(
 
 
 def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> None:
+    from sessionstore.cli.output import remarks
     from sessionstore.cli.output.labels import DAMAGED, REASON_LIMIT, yes_or_no
     from sessionstore.cli.output.tables import Cell, Column, write_table
 
     swept = f"would be {mark_as}" if report.dry_run else f"marked {mark_as}"
     labels = {
         "swept": Cell(swept, "yellow"),
-        "failed": Cell("marking failed", "bold red"),
+        "failed": Cell("could not mark", "bold red"),
         "unknown": Cell("unknown", "yellow"),
         "alive": Cell("alive", "green"),
         "damaged": DAMAGED,
@@ -112,18 +113,26 @@ def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> No
             labels[outcome],
             f"{item.recoveries:,}" if outcome == "swept" else "-",
             yes_or_no(item.is_resumable) if outcome == "swept" else "-",
-            printable(item.reason, limit=REASON_LIMIT),
+            Cell(
+                printable(item.reason, limit=REASON_LIMIT),
+                short=printable(
+                    remarks.damage(item.reason)
+                    if item.liveness is None
+                    else remarks.owner(item.liveness),
+                    limit=REASON_LIMIT,
+                ),
+            ),
         ]
         for outcome in _OUTCOMES
         for item in items_of(report, outcome)
     ]
     if rows:
         columns = [
-            Column("ID"),
-            Column("OUTCOME"),
+            Column("ID", is_id=True),
+            Column("OUTCOME", is_cut=True, least=15),
             Column("CRASHES", is_number=True, drop_order=1),
             Column("RESUMABLE", drop_order=2),
-            Column("REASON", wraps=True),
+            Column("REASON", is_cut=True, least=24, drop_order=3),
         ]
         write_table(columns, rows, colored=settings.colored)
 
@@ -131,13 +140,17 @@ def _write_table(report: RecoveryReport, settings: Settings, mark_as: str) -> No
 def _say_what_next(report: RecoveryReport, assumed: Sequence[str], mark_as: str) -> None:
     done = "would be marked" if report.dry_run else "marked"
     counts = [f"{count_of(len(report.swept), 'session')} {done} {mark_as}"]
+    if report.failed:
+        counts.append(f"could not mark {len(report.failed):,}")
     counts += [
-        f"{len(found):,} {'could not be marked' if outcome == 'failed' else outcome}"
-        for outcome in _OUTCOMES[1:]
+        f"{len(found):,} {outcome}"
+        for outcome in ("unknown", "alive", "damaged")
         if (found := items_of(report, outcome))
     ]
     say = streams.warning if report.failed or report.damaged else streams.notice
     say(", ".join(counts))
+    for item in report.failed:
+        streams.error(f"could not mark {item.session_id}: {item.reason}")
     for item in report.alive:
         if item.session_id in assumed:
             streams.error(f"{item.session_id} is alive and was not touched: {item.reason}")

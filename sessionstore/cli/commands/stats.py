@@ -94,7 +94,7 @@ def _write_counts(found: StoreStats, settings: Settings) -> None:
         rows = [
             [
                 item.session_id,
-                Cell("active, stale", "bold red")
+                Cell("active, stale", "bold red", short="stale")
                 if item.is_stale
                 else labels.status_cell(item.status, None, is_interrupted=False),
                 units.relative_time(printable(item.started_at, limit=60), now),
@@ -103,8 +103,11 @@ def _write_counts(found: StoreStats, settings: Settings) -> None:
             for item in found.oldest_unfinished
         ]
         columns = [
-            Column("OLDEST UNFINISHED"), Column("STATUS"), Column("STARTED"), Column("UPDATED"),
-        ]  # fmt: skip
+            Column("OLDEST UNFINISHED", is_id=True),
+            Column("STATUS", is_cut=True, least=9),
+            Column("STARTED", drop_order=1),
+            Column("UPDATED", drop_order=2),
+        ]
         write_table(columns, rows, colored=colored)
 
 
@@ -138,7 +141,7 @@ def _write_sizes(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
     if found.flushes:
         streams.write("\n")
         rows = [["durable after", found.flushes]]
-        write_table([Column("SAVES"), Column("FLUSHES")], rows, colored=colored)
+        write_table([Column("SAVES"), Column("FLUSHES", wraps=True)], rows, colored=colored)
     if found.largest:
         streams.write("\n")
         rows = [
@@ -151,10 +154,10 @@ def _write_sizes(found: StoreStats, settings: Settings, *, sizes: bool) -> None:
             for item in found.largest
         ]
         columns = [
-            Column("LARGEST"),
-            Column("STATUS"),
-            Column("SIZE", is_number=True),
-            Column("CHECKPOINTS", is_number=True),
+            Column("LARGEST", is_id=True),
+            Column("STATUS", is_cut=True, least=9),
+            Column("SIZE", is_number=True, drop_order=2),
+            Column("CHECKPOINTS", is_number=True, drop_order=1),
         ]
         write_table(columns, rows, colored=colored)
 

@@ -124,12 +124,12 @@ def _write_table(found: Sequence[StepInfo], settings: Settings) -> None:
         return
     now = settings.now()
     columns = [
-        Column("STEP"),
-        Column("STATUS"),
+        Column("STEP", is_id=True),
+        Column("STATUS", is_cut=True, least=12),
         Column("BEGAN", drop_order=3),
         Column("KEPT", drop_order=4),
         Column("BYTES", is_number=True, drop_order=2),
-        Column("BY", drop_order=1),
+        Column("BY", is_cut=True, drop_order=1),
     ]
     rows: list[list[Cell | str]] = [
         [

@@ -209,7 +209,7 @@ def _write_line(line: Line, settings: Settings) -> None:
     item = line.summary
     status = labels.status_cell(item.status, None, is_interrupted=item.is_interrupted)
     if item.damaged is not None:
-        row: list[Any] = [status, labels.remark(item)]
+        row: list[Any] = [status, printable(item.damaged, limit=labels.REASON_LIMIT)]
     else:
         row = [
             Cell(f"r{item.revision}".ljust(6), "bold"),

@@ -22,6 +22,7 @@ from sessionstore.model.ids import is_id
 from sessionstore.text import printable
 
 if TYPE_CHECKING:
+    from sessionstore.cli.output.tables import Row
     from sessionstore.model.summary import SessionSummary
     from sessionstore.operations.watch import SessionChange
     from sessionstore.store.store import SessionStore
@@ -178,24 +179,37 @@ def _item(change: SessionChange) -> json.Item:
 
 
 def _write(changes: Iterable[SessionChange], settings: Settings) -> None:
+    from sessionstore.cli.output.tables import Cell, Column, RowWriter
+
+    columns = [
+        Column("TIME", drop_order=3),
+        Column("CHANGE", drop_order=5),
+        Column("ID", is_id=True),
+        Column("STATUS", is_cut=True, least=11),
+        Column("REVISION", drop_order=2),
+        Column("STEPS", drop_order=0),
+        Column("NODE", is_cut=True, least=8, drop_order=1),
+        Column("REMARK", is_cut=True, least=13, drop_order=4),
+    ]
+    usual: Row = ["12:34:56", "created", "", Cell("failed, interrupted", short="interrupted"),
+             "r12", "12 steps", "", "pid 12345 gone"]  # fmt: skip
+    writer = RowWriter(columns, usual, colored=settings.colored)
     for change in changes:
-        _write_line(change, settings)
+        writer.write(_row(change, settings))
 
 
-def _write_line(change: SessionChange, settings: Settings) -> None:
-    from sessionstore.cli.output import labels
-    from sessionstore.cli.output.tables import Cell, write_row
+def _row(change: SessionChange, settings: Settings) -> Row:
+    from sessionstore.cli.output import labels, remarks
+    from sessionstore.cli.output.tables import Cell
 
     item = change.summary
-    status = labels.status_cell(item.status, item.liveness, is_interrupted=item.is_interrupted)
-    row: list[Any] = [
+    return [
         Cell(settings.now().astimezone().strftime("%H:%M:%S"), "bright_black"),
         Cell(change.kind.ljust(7), "magenta" if change.kind == "deleted" else ""),
         printable(change.session_id),
-        status,
+        labels.status_cell(item.status, item.liveness, is_interrupted=item.is_interrupted),
         Cell("-" if item.damaged is not None else f"r{item.revision}"),
         f"{item.steps_executed:,} steps",
         labels.where(item.current_node, item.paused_at),
-        labels.remark(item),
+        remarks.remark(item),
     ]
-    write_row(row, colored=settings.colored)

@@ -33,10 +33,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
 LABEL = "label:"
 """The beginning of a name that ends in the key of a label; in JSON it stands for ``labels``."""
 
-USUAL = (
-    "id", "status", "goal", "node", "steps", "updated", "resumable", "liveness", "remark",
-)  # fmt: skip
-"""What a table shows by default; the last two only if a row has a value."""
+USUAL = ("id", "status", "goal", "node", "steps", "updated", "resumable", "remark")
+"""What a table shows by default; the last one only if a row has a value."""
 
 
 def read_fields(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sessionstore.cli.options import units
 from sessionstore.cli.options.fields import LABEL, USUAL
-from sessionstore.cli.output import labels
+from sessionstore.cli.output import labels, remarks
 from sessionstore.cli.output.tables import Cell, Column
 from sessionstore.model.labels import TITLE
 from sessionstore.model.summary import SessionSummary
@@ -16,7 +16,6 @@ from sessionstore.text import printable
 
 _NOTHING = "-"
 _LABEL_LIMIT = 256
-_HIDDEN_IF_EMPTY = ("liveness", "remark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +76,17 @@ def _title_or_goal(item: SessionSummary, _: TimeFormat) -> str:
 
 
 _COLUMNS: dict[str, tuple[Column, Show]] = {
-    "id": (Column("ID"), lambda item, _: item.session_id),
-    "status": (Column("STATUS"), _status),
-    "liveness": (Column("LIVENESS", wraps=True), _liveness),
-    "goal": (Column("GOAL", wraps=True), _text("goal_id")),
-    "agent": (Column("AGENT", wraps=True), _text("agent_id")),
-    "stream": (Column("STREAM", wraps=True), _text("stream_id")),
-    "correlation": (Column("CORRELATION", wraps=True), _text("correlation_id")),
-    "labels": (Column("LABELS", wraps=True), _labels),
-    "entry": (Column("ENTRY", wraps=True), _text("entry_point")),
+    "id": (Column("ID", is_id=True), lambda item, _: item.session_id),
+    "status": (Column("STATUS", is_cut=True, least=11), _status),
+    "liveness": (Column("LIVENESS", is_cut=True), _liveness),
+    "goal": (Column("GOAL", is_cut=True), _text("goal_id")),
+    "agent": (Column("AGENT", is_cut=True), _text("agent_id")),
+    "stream": (Column("STREAM", is_cut=True), _text("stream_id")),
+    "correlation": (Column("CORRELATION", is_cut=True), _text("correlation_id")),
+    "labels": (Column("LABELS", is_cut=True), _labels),
+    "entry": (Column("ENTRY", is_cut=True), _text("entry_point")),
     "node": (
-        Column("NODE", wraps=True),
+        Column("NODE", is_cut=True, least=8),
         lambda item, _: labels.where(item.current_node, item.paused_at),
     ),
     "steps": (Column("STEPS", is_number=True), _number("steps_executed")),
@@ -103,21 +102,31 @@ _COLUMNS: dict[str, tuple[Column, Show]] = {
         Column("PID", is_number=True),
         lambda item, _: _NOTHING if item.pid is None else str(item.pid),
     ),
-    "owner": (Column("OWNER", wraps=True), _owner),
-    "error": (Column("ERROR", wraps=True), _text("error", labels.REASON_LIMIT)),
-    "remark": (Column("REMARK", wraps=True), lambda item, _: labels.remark(item) or _NOTHING),
+    "owner": (Column("OWNER", is_cut=True), _owner),
+    "error": (Column("ERROR", is_cut=True), _text("error", labels.REASON_LIMIT)),
+    "remark": (
+        Column("REMARK", is_cut=True, least=20),
+        lambda item, _: remarks.remark(item) or _NOTHING,
+    ),
 }
-_DROP_ORDER = ("steps", "node", "resumable", "liveness", "goal")
-"""The columns that a narrow terminal leaves out, in this order; the status tells staleness."""
-_USUAL_GOAL = (Column("GOAL", wraps=True), _title_or_goal)
+_DROP_ORDER = ("steps", "node", "resumable", "goal", "updated", "remark")
+"""The usual columns that a narrow terminal leaves out, in this order."""
+_USUAL_GOAL = (Column("GOAL", is_cut=True), _title_or_goal)
 _KNOWN_IF_DAMAGED = ("id", "status", "remark")
 
 
 def _column(name: str, *, is_usual: bool) -> tuple[Column, Show]:
     if name.startswith(LABEL):
         key = name.removeprefix(LABEL)
-        return Column(printable(key.upper(), limit=60), wraps=True), _label(key)
+        return Column(printable(key.upper(), limit=60), is_cut=True), _label(key)
     return _USUAL_GOAL if is_usual and name == "goal" else _COLUMNS[name]
+
+
+def _drop_orders(names: Sequence[str], *, is_usual: bool) -> list[int | None]:
+    """Return when a narrow terminal leaves each column out; of those asked for, the last first."""
+    if is_usual:
+        return [_DROP_ORDER.index(name) if name in _DROP_ORDER else None for name in names]
+    return [None if name == "id" or not place else -place for place, name in enumerate(names)]
 
 
 def table_of(
@@ -135,19 +144,12 @@ def table_of(
         ]
         for item in items
     ]
-    if fields is None:
-        for name in _HIDDEN_IF_EMPTY:
-            place = names.index(name)
-            if all(row[place] == _NOTHING for row in rows):
-                del names[place]
-                for row in rows:
-                    del row[place]
-    columns = [shown[name][0] for name in names]
-    if fields is None:
-        columns = [
-            replace(column, drop_order=_DROP_ORDER.index(name) + 1)
-            if name in _DROP_ORDER
-            else column
-            for name, column in zip(names, columns, strict=True)
-        ]
+    if fields is None and all(row[-1] == _NOTHING for row in rows):
+        names.pop()  # the remark: no row has one
+        for row in rows:
+            row.pop()
+    columns = [
+        replace(shown[name][0], drop_order=order) if order is not None else shown[name][0]
+        for name, order in zip(names, _drop_orders(names, is_usual=fields is None), strict=True)
+    ]
     return columns, rows

@@ -53,11 +53,11 @@ def write_journals(found: Sequence[JournalReport], now: datetime, *, colored: bo
     if not found:
         return
     columns = [
-        Column("JOURNAL"),
+        Column("JOURNAL", is_id=True),
         Column("RECORDS", is_number=True),
         Column("LAST", is_number=True),
         Column("APPENDED"),
-        *([Column("REMARK", wraps=True)] if any(one.damaged for one in found) else []),
+        *([Column("REMARK", is_cut=True)] if any(one.damaged for one in found) else []),
     ]
     rows = [
         [

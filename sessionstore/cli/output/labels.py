@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sessionstore.cli.output.tables import Cell
-from sessionstore.errors import StepUnsettled
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.summary import SessionSummary
@@ -20,8 +19,6 @@ _STYLES = {
 }
 DAMAGED = Cell("damaged", "bold magenta")
 REASON_LIMIT = 400
-_UNSETTLED = f"{StepUnsettled.__name__}: "
-"""How the error of a session begins that met an unsettled step."""
 
 
 def status_cell(
@@ -32,11 +29,11 @@ def status_cell(
         return DAMAGED
     if status is SessionStatus.ACTIVE and liveness is not None:
         if liveness.is_dead:
-            return Cell("active, stale", "bold red")
+            return Cell("active, stale", "bold red", short="stale")
         if liveness.is_unknown:
-            return Cell("active, unknown", "yellow")
+            return Cell("active, unknown", "yellow", short="unknown")
     if is_interrupted:
-        return Cell(f"{status}, interrupted", "yellow")
+        return Cell(f"{status}, interrupted", "yellow", short="interrupted")
     return Cell(str(status), _STYLES[status])
 
 
@@ -48,23 +45,6 @@ def liveness_words(liveness: Liveness) -> str:
 def liveness_style(liveness: Liveness) -> str:
     """Return the colour of a verdict."""
     return "bold red" if liveness.is_dead else "green" if liveness.is_alive else "yellow"
-
-
-def remark(item: SessionSummary) -> str:
-    """Return the remark in a line of a listing: what is damaged, what went wrong."""
-    if item.damaged is not None:
-        return printable(item.damaged, limit=REASON_LIMIT)
-    remarks = []
-    if item.unresumable is not None:
-        remarks.append(f"not resumable: {printable(item.unresumable, limit=REASON_LIMIT)}")
-    if item.unsettled_steps:
-        named = printable(", ".join(item.unsettled_steps), limit=60)
-        remarks.append(f"nobody knows what came of {named}: sessionstore steps {item.session_id}")
-    if (item.error or "").startswith(_UNSETTLED):
-        remarks.append(f"failed at an unsettled step: sessionstore steps {item.session_id}")
-    elif item.error and item.liveness is None:
-        remarks.append(printable(item.error, limit=REASON_LIMIT))
-    return "; ".join(remarks)
 
 
 def where(current_node: str | None, paused_at: str | None = None) -> str:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from sessionstore.cli.output.session_table import Listing
 
+_OTHER_LINES = 6
+"""The lines of a terminal that show no session: headings, remarks and the line of the prompt."""
+
 
 def keep_live(listing: Listing, form: str, every: float) -> None:
     """Show the listing now and every so many seconds, until Ctrl-C.
@@ -36,10 +39,14 @@ def _redraw(listing: Listing, every: float) -> None:
     from sessionstore.cli.output.tables import live_console
 
     console = live_console(colored=listing.settings.colored)
+    asked = listing.limit
     with Live(
         console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
     ) as live:
         while True:
+            # What does not fit into the terminal cannot be redrawn in place.
+            fitting = max(console.height - _OTHER_LINES, 1)
+            listing.limit = fitting if asked is None else min(asked, fitting)
             live.update(_picture(listing, every), refresh=True)
             time.sleep(every)
 

@@ -268,12 +268,12 @@ def _some(names: Sequence[str]) -> str:
 def _write_checkpoints(report: SessionReport, now: datetime, *, colored: bool) -> None:
     latest = report.state.latest_checkpoint_id if report.state and report.at is None else None
     columns = [
-        Column("CHECKPOINT"),  # the id tells type, node and revision, too
+        Column("CHECKPOINT", is_id=True),  # it tells type, node and revision, too
         Column("TYPE", drop_order=2),
-        Column("NODE", wraps=True, drop_order=3),
+        Column("NODE", is_cut=True, least=8, drop_order=3),
         Column("REVISION", is_number=True, drop_order=1),
         Column("CREATED", drop_order=4),
-        Column("REMARK", wraps=True),
+        Column("REMARK", is_cut=True),
     ]
     rows = []
     for item in report.checkpoints:

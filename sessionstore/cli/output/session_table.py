@@ -16,12 +16,14 @@ from sessionstore.cli.options.shared import Settings
 from sessionstore.cli.output import json
 from sessionstore.cli.output.formats import Report, emit
 from sessionstore.model.query import Filters
-from sessionstore.model.summary import Matches, Page, SessionSummary
+from sessionstore.model.summary import Matches, Page
 from sessionstore.store.queries import StoreQueries
 from sessionstore.text import count_of
 
 _LOOK = "sessionstore ls --damaged"
 _MANY_DAMAGED = 1000
+_COSTLY_FILTERS = {"resumable", "stale"}
+"""What only a look at each session can decide: a count of all that match may take minutes."""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Listing:
     cursor: str | None = None
     fields: Sequence[str] | None = None
     iso: bool = False
+    is_live: bool = False
+    """Whether it is shown again and again, so that nobody can page through it."""
 
     def page(self) -> Page:
         """Return the page to show."""
@@ -82,20 +86,25 @@ class Listing:
 
     def _write_table(self, page: Page) -> None:
         """Write the table to stdout, and remarks on it to stderr."""
+        self.write_rows(page)
+        for text in self.remarks(page):
+            streams.notice(text)
+
+    def write_rows(self, page: Page) -> None:
+        """Write the table of a page to stdout."""
         from sessionstore.cli.output.tables import write_table
 
         if page.items:
             columns, rows = self.table(page)
-            write_table(columns, rows, colored=self.settings.colored, elsewhere="--fields chooses")
-        for text in self.remarks(page):
-            streams.notice(text)
+            elsewhere = "--fields chooses" if self.fields is None else "-o json shows all"
+            write_table(columns, rows, colored=self.settings.colored, elsewhere=elsewhere)
 
     def remarks(self, page: Page) -> list[str]:
         """Return the remarks on a page: how many there are, and how many are not shown."""
         if not page.items:
             told = ["no session matches"]
         else:
-            told = [self._how_many(page.items, page.next_cursor)]
+            told = [self._how_many(page)]
             hidden = self._hidden_damaged(page)
             if hidden:
                 more = "+" if hidden > _MANY_DAMAGED else ""
@@ -105,13 +114,24 @@ class Listing:
             told.append(_unjudged(page.damaged))
         return told
 
-    def _how_many(self, shown: Sequence[SessionSummary], cursor: str | None) -> str:
-        text = f"{count_of(len(shown), 'session')} shown" if cursor else count_of(
-            len(shown), "session"
-        )  # fmt: skip
-        if damaged := sum(item.damaged is not None for item in shown):
-            text += f", {damaged:,} damaged"
-        return f"{text}; there are more: -n 0, or --cursor {cursor}" if cursor else text
+    def total(self) -> int | None:
+        """Return how many sessions match; None if only a look at each of them could tell."""
+        return None if _COSTLY_FILTERS & set(self.filters) else self.store.count(**self.filters)
+
+    def _how_many(self, page: Page) -> str:
+        shown = len(page.items)
+        damaged = sum(item.damaged is not None for item in page.items)
+        and_damaged = f", {damaged:,} damaged" if damaged else ""
+        if page.next_cursor is None:
+            return count_of(shown, "session") + and_damaged
+        # Behind a cursor nobody knows how many were before it.
+        total = None if self.cursor is not None else self.total()
+        if total is None:
+            text, left = f"{count_of(shown, 'session')} shown", "there are more"
+        else:
+            text, left = f"{shown:,} of {count_of(total, 'session')}", f"{total - shown:,} more"
+        pages = "" if self.is_live else "--more pages through, "
+        return f"{text}{and_damaged}; {left}: {pages}-n 0 lists all"
 
     def _hidden_damaged(self, page: Page) -> int:
         """Return how many damaged sessions are on later pages: without a time they sort last."""

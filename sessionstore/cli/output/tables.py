@@ -1,45 +1,35 @@
-"""Tables for people: ids stay whole, long text wraps, and a pipe gets one line for each row."""
+"""Tables for people: no line is wider than the terminal, and a pipe gets one line for each row."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import rich  # noqa: F401 - fails here if it is broken; its parts are imported when needed
 
 from sessionstore.cli import streams
+from sessionstore.cli.output.cells import width_of, wrap
+from sessionstore.cli.output.layout import (
+    GAP,
+    Cell,
+    Column,
+    Layout,
+    Line,
+    Row,
+    cells_of,
+    flowed,
+    hung,
+)
 
-if TYPE_CHECKING:  # half of rich, which a pipe does not need
+if TYPE_CHECKING:  # half of rich, which only a listing that is redrawn needs
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-_GAP = 2
-_NARROWEST = 16
-"""The least width of a column that wraps, in cells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column. Its text is never cut, and wraps only if ``wraps`` is true."""
-
-    heading: str
-    wraps: bool = False
-    is_number: bool = False
-    drop_order: int | None = None
-    """A narrow terminal leaves columns out in this order, the lowest first; None: never."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Escaped text and its style."""
-
-    text: str
-    style: str = ""
-
-
-Row = Sequence[Cell | str]
+__all__ = [
+    "Cell", "Column", "Row", "RowWriter", "live_console", "live_table", "painted", "write_facts",
+    "write_heading", "write_note", "write_row", "write_table",
+]  # fmt: skip
 
 
 def write_table(
@@ -54,46 +44,76 @@ def write_table(
 
     ``elsewhere`` says where those can be seen.
     """
-    cells, widths = _headed(columns, rows, headed=headed)
-    if not sys.stdout.isatty():
-        _write_whole(columns, cells, widths, colored=colored)
+    cells = _headed(columns, rows) if headed else [cells_of(row) for row in rows]
+    if not cells:
         return
-    fitting = _fitting(columns, widths)
-    _write_folded(
-        [columns[place] for place in fitting],
-        [[row[place] for place in fitting] for row in cells],
-        [widths[place] for place in fitting],
-        colored=colored,
-    )
-    hidden = [column.heading for place, column in enumerate(columns) if place not in fitting]
-    if hidden:
-        streams.notice(f"too narrow for {', '.join(hidden)}: {elsewhere}")
+    if not sys.stdout.isatty():
+        _write_whole(columns, cells, colored=colored)
+        return
+    layout = Layout(columns, cells, _width_of_terminal())
+    for row in cells:
+        _write_lines(layout.lines(row), colored=colored)
+    if layout.hidden:
+        streams.notice(f"too narrow for {', '.join(layout.hidden)}: {elsewhere}")
+    if layout.runs_over:
+        streams.notice("an id is wider than the terminal; it is not shortened")
 
 
 def write_row(row: Row, *, colored: bool) -> None:
-    """Write one row without headings; only its last cell wraps."""
-    columns = [Column("", wraps=place == len(row) - 1) for place in range(len(row))]
-    write_table(columns, [row], colored=colored, headed=False)
+    """Write one row that stands alone; only its last cell wraps."""
+    cells = cells_of(row)
+    if sys.stdout.isatty():
+        _write_lines(flowed(cells, _width_of_terminal()), colored=colored)
+    else:
+        _write_whole([Column("")] * len(cells), [cells], colored=colored)
 
 
-def _fitting(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
-    """Return the places of the columns that stay on a terminal of this width."""
-    kept = list(range(len(columns)))
-    room = _width_of_terminal() + _GAP
-    leaving = [
-        (column.drop_order, place) for place, column in enumerate(columns) if column.drop_order
-    ]
-    left: list[int] = []
-    for _, place in sorted(leaving):
-        if sum(_least(columns[one], widths[one]) for one in kept) <= room:
-            break
-        kept.remove(place)
-        left.insert(0, place)
-    # The last column dropped may be wide, and leave room for narrow ones dropped before it.
-    for place in left:
-        if sum(_least(columns[one], widths[one]) for one in [*kept, place]) <= room:
-            kept = sorted([*kept, place])
-    return kept
+def write_heading(text: str, *, colored: bool) -> None:
+    """Write a line above what belongs to it; an id in it stays whole."""
+    _write_lines([[Cell(text, "bold")]], colored=colored)
+
+
+def write_note(label: Cell, subject: str, told: str, *, colored: bool) -> None:
+    """Write a subject, whole on one line, and what is told of it: beside it, or wrapped below."""
+    indent = width_of(label.text) + GAP
+    width = _width_of_terminal()
+    room = max(width - indent, 1)
+    if width_of(f"{subject}: {told}") <= room:
+        subject, texts = f"{subject}: {told}", []
+    else:
+        texts = wrap(told, room, widest=width)
+    lines = [[label, Cell(" " * GAP), Cell(subject)]]
+    lines += [hung(Cell(text), indent, width) for text in texts if text]
+    _write_lines(lines, colored=colored)
+
+
+class RowWriter:
+    """Writes rows as they come, one line each, below each other.
+
+    ``usual`` is a row with the usual widths; a column that was wider once stays as wide.
+    """
+
+    def __init__(self, columns: Sequence[Column], usual: Row, *, colored: bool) -> None:
+        self._columns = columns
+        self._widest = cells_of(usual)
+        self._colored = colored
+
+    def write(self, row: Row) -> None:
+        """Write a row to stdout."""
+        cells = cells_of(row)
+        if not sys.stdout.isatty():
+            _write_whole(self._columns, [cells], colored=self._colored)
+            return
+        room = _width_of_terminal()
+        # The rows before decide how wide an id usually is.
+        layout = Layout(self._columns, [*[self._widest] * 3, cells], room)
+        _write_lines(layout.lines(cells), colored=self._colored)
+        self._widest = [
+            before
+            if column.is_id and width_of(cell.text) > room // 2
+            else max(before, cell, key=lambda one: width_of(one.text))
+            for column, before, cell in zip(self._columns, self._widest, cells, strict=True)
+        ]
 
 
 def _width_of_terminal() -> int:
@@ -102,50 +122,34 @@ def _width_of_terminal() -> int:
     return get_terminal_size().columns
 
 
-def _least(column: Column, width: int) -> int:
-    return _GAP + (min(width, _NARROWEST) if column.wraps else width)
-
-
-def _cells(text: str) -> int:
-    """Return the width of ``text`` in cells of a terminal."""
-    if text.isascii():
-        return len(text)  # escaped already, so that every character takes a cell
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
-def _headed(
-    columns: Sequence[Column], rows: Sequence[Row], *, headed: bool = True
-) -> tuple[list[list[Cell]], list[int]]:
-    """Return all cells, headings first, and the widths of the columns."""
-    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-    if headed:
-        cells.insert(0, [Cell(column.heading, "bold") for column in columns])
-    widths = [
-        max(_cells(row[place].text) for row in cells) if cells else 0
-        for place in range(len(columns))
-    ]
-    return cells, widths
+def _headed(columns: Sequence[Column], rows: Sequence[Row]) -> list[list[Cell]]:
+    return [[Cell(column.heading, "bold") for column in columns], *map(cells_of, rows)]
 
 
 def _write_whole(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int], *, colored: bool
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], *, colored: bool
 ) -> None:
-    """Write one line for each row, without rich, which takes a millisecond for each."""
-    last = len(columns) - 1
+    """Write one line for each row, whole, without the widths of a terminal."""
+    widths = [max(width_of(row[place].text) for row in rows) for place in range(len(columns))]
     for row in rows:
-        line = ""
-        for place, (column, cell, width) in enumerate(zip(columns, row, widths, strict=True)):
-            blank = " " * (width - _cells(cell.text))
-            text = painted(cell) if colored else cell.text
-            line += blank + text if column.is_number else text + blank
-            line += "" if place == last else " " * _GAP
-        streams.write(line.rstrip() + "\n")
+        line: Line = []
+        for column, cell, width in zip(columns, row, widths, strict=True):
+            blank = Cell(" " * (width - width_of(cell.text)))
+            line += [blank, cell] if column.is_number else [cell, blank]
+            line.append(Cell(" " * GAP))
+        _write_lines([line], colored=colored)
+
+
+def _write_lines(lines: Iterable[Line], *, colored: bool) -> None:
+    for line in lines:
+        text = "".join(painted(cell) if colored else cell.text for cell in line)
+        streams.write(text.rstrip() + "\n")
 
 
 def painted(cell: Cell) -> str:
     """Return the text of a cell in its style."""
+    if not cell.style:
+        return cell.text
     from rich.color import ColorSystem
     from rich.style import Style
 
@@ -153,27 +157,20 @@ def painted(cell: Cell) -> str:
     return style.render(cell.text, color_system=ColorSystem.STANDARD)
 
 
-def _write_folded(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int], *, colored: bool
-) -> None:
-    """Write a table whose long text wraps within the width of the terminal."""
-    table, needed = _folded(columns, rows, widths)
-    console = _console(needed, colored=colored)
-    with console.capture() as capture:
-        console.print(table)
-    for line in capture.get().splitlines():
-        streams.write(line.rstrip() + "\n")
-
-
-def live_table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
+def live_table(columns: Sequence[Column], rows: Sequence[Row]) -> Text:
     """Return a table that rich redraws in place."""
-    cells, widths = _headed(columns, rows)
-    fitting = _fitting(columns, widths)
-    return _folded(
-        [columns[place] for place in fitting],
-        [[row[place] for place in fitting] for row in cells],
-        [widths[place] for place in fitting],
-    )[0]
+    from rich.text import Text
+
+    cells = _headed(columns, rows)
+    layout = Layout(columns, cells, _width_of_terminal())
+    lines = [
+        Text.assemble(*((cell.text, cell.style) for cell in line))
+        for row in cells
+        for line in layout.lines(row)
+    ]
+    for line in lines:
+        line.rstrip()
+    return Text("\n", no_wrap=True, overflow="ignore").join(lines)
 
 
 def live_console(*, colored: bool) -> Console:
@@ -184,46 +181,6 @@ def live_console(*, colored: bool) -> Console:
         file=sys.stdout,
         color_system="standard" if colored else None,
         no_color=not colored,
-        markup=False,
-        emoji=False,
-        highlight=False,
-    )
-
-
-def _folded(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: list[int]
-) -> tuple[Table, int]:
-    """Return the table and the least width that it needs, in cells."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
-    needed = 0
-    for column, width in zip(columns, widths, strict=True):
-        needed += _least(column, width)
-        table.add_column(
-            justify="right" if column.is_number else "left",
-            no_wrap=not column.wraps,
-            min_width=None if column.wraps else width,
-            overflow="fold",
-        )
-    for row in rows:
-        # Text, not str: rich takes square brackets in a str for markup.
-        table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
-    return table, needed
-
-
-def _console(needed: int, *, colored: bool) -> Console:
-    from rich.console import Console
-
-    return Console(
-        file=sys.stdout,
-        color_system="standard" if colored else None,
-        force_terminal=colored,
-        no_color=not colored,
-        # Rather wider than the terminal, which wraps the line, than with ids cut.
-        width=max(needed, _width_of_terminal()),
-        height=100,
         markup=False,
         emoji=False,
         highlight=False,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from sessionstore import Session, SessionState
+from sessionstore import Session, SessionState, StorageError
+from sessionstore.storage.files.backend import FilesBackend
 from tests.support.cli import (
     GONE,
     hashes,
@@ -76,6 +80,26 @@ def test_assume_dead_of_a_session_that_is_not_active_says_so(tmp_path: Path) -> 
     assert result.exit_code == 0
     assert "done is not active" in result.stderr
     assert hashes(tmp_path) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no process can be killed here")
+def test_what_could_not_be_marked_is_told_whole_and_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_behind(tmp_path, "left")
+    reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("lock", tmp_path / "locks" / "left.lock", reason)
+
+    monkeypatch.setattr(FilesBackend, "claim", refuse)
+    result = invoke(tmp_path, "recover", "--apply")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[1].startswith("left  could not mark  ")
+    counts, told = result.stderr.splitlines()
+    assert counts == "0 sessions marked failed, could not mark 1"
+    assert told.startswith("sessionstore: could not mark left: ")
+    assert "No space left on device" in told
 
 
 def test_damage_does_not_stop_a_sweep_and_shows_in_the_exit_code(tmp_path: Path) -> None:

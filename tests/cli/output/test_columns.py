@@ -69,14 +69,18 @@ def test_an_unknown_field_is_a_usage_error_that_names_the_known(ten: Path, value
     assert not acting(result.stderr)
 
 
-def test_liveness_comes_with_its_reason_where_there_is_any(tmp_path: Path) -> None:
+def test_the_remark_comes_where_there_is_any_and_liveness_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
     put(tmp_path, "done")
-    assert "LIVENESS" not in invoke(tmp_path, "ls").stdout
+    assert "REMARK" not in invoke(tmp_path, "ls").stdout
     put(tmp_path, "left", state("left", status="active", pid=GONE))
     shown = invoke(tmp_path, "ls").stdout
-    assert "LIVENESS" in shown
-    assert f"dead: pid {GONE} is gone" in shown
+    assert "REMARK" in shown
+    assert f"pid {GONE} gone" in shown
     assert "active, stale" in shown
+    asked = invoke(tmp_path, "ls", "--fields", "id,liveness").stdout
+    assert f"dead: pid {GONE} is gone" in asked
 
 
 def test_times_are_relative_or_iso(ten: Path) -> None:
