@@ -24,9 +24,9 @@ pytestmark = pytest.mark.skipif(
 WIDTHS = (80, 120, 140)
 OTHER_WORDS = {
     "interrupted", "stale", "unknown", "failed", "runs", "gone", "not", "JSON", "the", "store",
-    "its", "directory", "what", "to", "do",
+    "its", "directory", "what", "to", "do", "\\",
 }  # fmt: skip
-"""What only a terminal shows: short forms, headings of groups."""
+"""What only a terminal shows: short forms, headings of groups, that a command goes on below."""
 
 
 @pytest.fixture(scope="module")
