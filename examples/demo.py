@@ -51,6 +51,7 @@ SESSION = "weekly-report"
 # often, at other times, and counts its recoveries. A replay takes its times from the record.
 MAY_DIFFER_IN_A_REPLAY = {
     "revision",
+    "saves_from",
     "incarnation",
     "latest_checkpoint_id",
     "recovery",

@@ -45,6 +45,31 @@ def seconds(text: object) -> float | None:
     return None if local is None else local.timestamp()
 
 
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Return how long before ``now`` a time was: ``5 min ago``, ``just now``, or ``in 2 h``."""
+    seconds = (now - moment).total_seconds()
+    for size, unit in _UNITS:
+        if abs(seconds) >= size:
+            amount = f"{int(abs(seconds) // size):,} {unit}"
+            return f"{amount} ago" if seconds > 0 else f"in {amount}"
+    return "just now"
+
+
+def at(text: str | None, now: str) -> str:
+    """Return a stored time for people: ``12:03:11Z (5 min ago)``, with the date unless it is today.
+
+    A text that is no time is returned as it is, and ``an unknown time`` for none.
+    """
+    moment, today = parse(text), parse(now)
+    if moment is None or today is None:
+        return text or "an unknown time"
+    form = "%H:%M:%SZ" if moment.date() == today.date() else "%Y-%m-%d %H:%M:%SZ"
+    return f"{moment.strftime(form)} ({ago(moment, today)})"
+
+
 def is_naive(text: str) -> bool:
     """Return whether ``text`` is a time without an offset."""
     try:

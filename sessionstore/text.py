@@ -26,6 +26,16 @@ def printable(value: object, *, limit: int = 200) -> str:
     return text + "…" if cut else text
 
 
+def first_line(text: str) -> str:
+    """Return the first line with something in it: what a listing shows of a longer text."""
+    return text.lstrip().partition("\n")[0]
+
+
+def begins_with_line(text: str | None, line: str | None) -> bool:
+    """Return whether ``text`` is ``line``, or goes on below it."""
+    return text == line or (text or "").startswith(f"{line}\n")
+
+
 def escape(char: str) -> str:
     r"""Return one character as ``\n``, ``\x1b`` or ``\u202e``."""
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field,
 from sessionstore import clock
 from sessionstore.model import legacy
 from sessionstore.model.status import SessionStatus as SessionStatus  # noqa: PLC0414 - re-exported
+from sessionstore.text import begins_with_line, printable
 
 SCHEMA_VERSION = "1.2"
 
@@ -167,8 +168,6 @@ class SessionOwner(Part):
 
     def describe(self) -> str:
         """Return ``pid 4711 (python agent.py) on web1 since 12:03:11Z``, as far as known."""
-        from sessionstore.text import printable
-
         if self.pid is None:
             return ""
         words = f"pid {self.pid}"
@@ -280,6 +279,8 @@ class SessionState(Part):
     """The ways back that a journal may not have yet: pairs of ``back_to`` and the last line."""
     steps_from: int = 0
     """The number of the last record of ``steps`` when they were closed."""
+    saves_from: int = 0
+    """``revision`` minus this: how often the application saved since the latest checkpoint."""
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -316,13 +317,13 @@ class SessionState(Part):
         """Whether this session was stopped without a verdict and nothing has run in it since.
 
         A resume clears the result, and a failure of the session's own has another error. So the
-        record of the stop stands only while the error of the result is its reason. Somebody
-        decided that a COMPLETED or CANCELLED session has ended: it is never interrupted.
+        record stands while the error of the result begins with its reason. Somebody decided that
+        a COMPLETED or CANCELLED session has ended: it is never interrupted.
         """
         return (
             self.status in (SessionStatus.PAUSED, SessionStatus.FAILED)
             and self.recovery is not None
-            and self.result.error == self.recovery.reason
+            and begins_with_line(self.result.error, self.recovery.reason)
         )
 
     @classmethod

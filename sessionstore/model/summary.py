@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sessionstore import clock
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import FINISHED, SessionStatus
+from sessionstore.text import first_line
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState
@@ -68,7 +69,7 @@ class SessionSummary:
     steps_executed: int = 0
     """How many steps were done."""
     error: str | None = None
-    """The error that the session ended with, or None."""
+    """The first line of the error that the session ended with, or None."""
     latest_checkpoint_id: str | None = None
     """The checkpoint that a resume takes unless it is told another."""
     is_resumable: bool = False
@@ -184,7 +185,7 @@ def summarize(state: SessionState, appended_at: str | None = None) -> SessionSum
         current_node=progress.current_node,
         paused_at=progress.paused_at,
         steps_executed=progress.steps_executed,
-        error=state.result.error,
+        error=state.result.error and first_line(state.result.error),
         latest_checkpoint_id=state.latest_checkpoint_id if state.is_resumable else None,
         is_resumable=True,
         is_interrupted=state.is_interrupted,

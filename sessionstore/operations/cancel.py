@@ -19,9 +19,9 @@ from sessionstore.model import codec
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations import mark
-from sessionstore.process import liveness
+from sessionstore.process import identity, liveness
 from sessionstore.session import inspect, resume
-from sessionstore.session.outcome import describe_error
+from sessionstore.session.error_text import describe_error
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.values import CancelRequest
@@ -152,7 +152,9 @@ class CancelRequester:
             # Race: New claim after a request to cancel. The claim may end at the request, and
             # another may follow, before this process sees that the request was delivered. From
             # here on it asks this claim or none.
-            self._asked = CancelRequest(holder.token, self._reason, clock.to_text(now), by)
+            self._asked = CancelRequest(
+                holder.token, self._reason, clock.to_text(now), by, identity.user_name()
+            )
             self._holder = holder
         if not self._backend.request_cancellation(self._session_id, self._asked):
             return None

@@ -28,6 +28,7 @@ BOOKKEEPING = frozenset(
         ("latest_checkpoint_id",),
         ("journals",),
         ("rewinds",),
+        ("saves_from",),
         ("timestamps", "updated_at"),
         ("duration_ms",),
         ("is_resumable",),

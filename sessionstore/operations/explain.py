@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sessionstore import clock
 from sessionstore.errors import SessionCorrupt, SessionStoreError
 from sessionstore.model import checkpoint, mending
 from sessionstore.model.checkpoint import Checkpoint
@@ -11,21 +12,25 @@ from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionState, SessionStatus
 from sessionstore.operations.advice import advise, advise_on_damage, why_left_out
 from sessionstore.operations.explanation import (
+    SHOWN_LINES,
+    SHOWN_RELATED,
     SHOWN_STATES,
     Explanation,
     ResumeLoss,
     Situation,
+    how_it_ended,
 )
 from sessionstore.operations.fork import to_fork
 from sessionstore.operations.journal_counts import JournalCounts
 from sessionstore.operations.step_counts import find_open
 from sessionstore.session import inspect, resume
+from sessionstore.session.error_text import BEGIN, CAUSE, CONTEXT, MEMBER
 from sessionstore.session.inspect import MISSING_CHECKPOINT, Resumability
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.values import Probe
-from sessionstore.text import count_of
+from sessionstore.text import count_of, first_line
 
-_ENDED = {
+_ENDED_AS = {
     SessionStatus.PAUSED: Situation.PAUSED,
     SessionStatus.COMPLETED: Situation.COMPLETED,
     SessionStatus.FAILED: Situation.FAILED,
@@ -54,7 +59,6 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         status=state.status,
         is_held=probe.held,
         holder=_holder(state, liveness, probe),
-        ended=_ended(state, situation, liveness),
         ended_at=_ended_at(state),
         liveness=liveness if state.status is SessionStatus.ACTIVE else None,
         recovery=state.recovery,
@@ -65,11 +69,35 @@ def explain(backend: Backend, session_id: str) -> Explanation:
         counts_steps=_counts_steps(state),
         open_steps=find_open(backend, state),
         forked_from=to_fork(session_id, state.forked_from),
+        error=first_line(state.result.error) if state.result.error else None,
+        traceback=_traceback(state.result.error),
+        paused_at=state.progress.paused_at,
+        looked_at=clock.to_text(backend.clock()),
     )
-    if situation is Situation.STALE and (asked := resume.find_unmet_request(backend, state)):
-        told = replace(told, cancel_request=asked.verdict())
+    told = _with_request(backend, state, told)
     told = _with_checkpoint(backend, state, told)
-    return replace(told, summary=_summary(told), next=tuple(advise(told)))
+    ended = how_it_ended(told, lambda at: at or "an unknown time")
+    return replace(told, ended=ended, summary=_summary(told), next=tuple(advise(told)))
+
+
+def _with_request(backend: Backend, state: SessionState, told: Explanation) -> Explanation:
+    """Add the request to cancel that its process has not met."""
+    if state.status is not SessionStatus.ACTIVE:
+        return told
+    owner = told.holder if told.is_held else state.owner
+    request = backend.pending_request(state.session_id, owner.token if owner else None)
+    if request is None:
+        return told
+    by = request.by.describe() if request.by is not None else ""
+    text = f"asked by {request.user or by or 'somebody'}: {request.reason or 'no reason was given'}"
+    if request.user and by:
+        text += f" ({by})"
+    return replace(
+        told,
+        cancel_request=text,
+        cancel_reason=request.reason,
+        cancel_requested_at=request.at or None,
+    )
 
 
 def _situation(state: SessionState, liveness: Liveness) -> Situation:
@@ -77,7 +105,7 @@ def _situation(state: SessionState, liveness: Liveness) -> Situation:
         if liveness.is_alive:
             return Situation.RUNNING
         return Situation.STALE if liveness.is_dead else Situation.UNKNOWN
-    return Situation.INTERRUPTED if state.is_interrupted else _ENDED[state.status]
+    return Situation.INTERRUPTED if state.is_interrupted else _ENDED_AS[state.status]
 
 
 def _holder(state: SessionState, liveness: Liveness, probe: Probe) -> SessionOwner | None:
@@ -100,34 +128,21 @@ def _came(holder: SessionOwner) -> str:
 # --- how it ended --------------------------------------------------------------------------------
 
 
-def _ended(state: SessionState, situation: Situation, liveness: Liveness) -> str:
-    error = state.result.error
-    if situation is Situation.RUNNING:
-        return f"not yet: {liveness.reason}"
-    if situation is Situation.STALE:
-        return f"its process died without a word: {liveness.reason}"
-    if situation is Situation.UNKNOWN:
-        return f"it is not known whether it ended: {liveness.reason}"
-    if situation is Situation.INTERRUPTED:
-        assert state.recovery is not None
-        reason = state.recovery.reason or "it was interrupted, and no reason was recorded"
-        return f"{reason}; that was recorded at {state.recovery.at or 'an unknown time'}"
-    if situation is Situation.PAUSED:
-        where = f" at {state.progress.paused_at}" if state.progress.paused_at else ""
-        by = f": {error}" if error else ", by its own account"
-        return f"it paused{where} at {state.timestamps.paused_at_time or 'an unknown time'}{by}"
-    at = f" at {state.timestamps.completed_at or 'an unknown time'}"
-    if situation is Situation.COMPLETED:
-        return f"it completed{at}, by its own account"
-    verb = "failed" if situation is Situation.FAILED else "was cancelled"
-    return f"it {verb}{at}: {error or 'no reason was given'}"
-
-
 def _ended_at(state: SessionState) -> str | None:
     times = state.timestamps
     if state.status is SessionStatus.PAUSED:
         return times.paused_at_time
     return times.updated_at if state.status is SessionStatus.ACTIVE else times.completed_at
+
+
+def _traceback(error: str | None) -> tuple[str, ...]:
+    """Return the end of the traceback of an error, below what led to it; else its last lines."""
+    lines = (error or "").strip().split("\n")[1:]
+    if BEGIN not in lines:
+        return tuple(lines[-SHOWN_LINES:])
+    begin = lines.index(BEGIN)
+    related = [line for line in lines[:begin] if line.startswith((CAUSE, CONTEXT, MEMBER))]
+    return (*related[:SHOWN_RELATED], *lines[begin + 1 :][-SHOWN_LINES:])
 
 
 def _summary(told: Explanation) -> str:
@@ -150,7 +165,8 @@ def _summary(told: Explanation) -> str:
     }
     text = sentences[told.situation]
     if told.cancel_request is not None:
-        text += f" Whoever records that cancels it: {told.cancel_request}."
+        why = f": {told.cancel_reason}" if told.cancel_reason else ""
+        text += f" Somebody asked to cancel it{why}."
     if why := why_left_out(told):
         text += f" The start-up loop leaves it out: {why}."
     if told.unsettled_steps:
@@ -247,8 +263,9 @@ def _lost(state: SessionState, kept: SessionState) -> ResumeLoss:
     revisions = None
     if kept.incarnation is not None and kept.incarnation == state.incarnation:
         revisions = 0
-        if resume.is_newer(state, kept):  # the mark of who recorded a death is no lost work
-            revisions = max(1, state.revision - kept.revision - state.is_interrupted)
+        if resume.has_other_data(state, kept):
+            # What it did not save stands in the write of its end, which is no save of its own.
+            revisions = max(1, state.revision - max(state.saves_from, kept.revision))
     path, before = state.progress.path, kept.progress.path
     nodes = tuple(path[len(before) :]) if path[: len(before)] == before else ()
     counted = _counts_steps(state)
@@ -275,13 +292,14 @@ def _explain_damaged(backend: Backend, session_id: str, error: SessionCorrupt) -
         next=(),
         is_held=probe.held,
         holder=probe.holder,
-        ended="how it ended cannot be known: that stood in the damaged state",
+        looked_at=clock.to_text(backend.clock()),
         unresumable="its state is damaged",
         alternatives=others,
         damaged=error.reason,
         file=error.file,
     )
-    return replace(told, next=tuple(advise_on_damage(told, newest)))
+    ended = how_it_ended(told, str)
+    return replace(told, ended=ended, next=tuple(advise_on_damage(told, newest)))
 
 
 def _see(backend: Backend, session_id: str) -> tuple[Probe, list[Checkpoint]]:

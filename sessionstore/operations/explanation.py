@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sessionstore import clock
 from sessionstore.model.checkpoint import Checkpoint
+from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
 from sessionstore.model.status import FINISHED
 from sessionstore.operations.fork import Fork
 from sessionstore.operations.step_counts import OpenSteps
-from sessionstore.session.outcome import STOPPED
+from sessionstore.session.outcome import DIED, STOPPED
 from sessionstore.text import count_of, printable
 
 _LIMIT = 1000
+_PLACE = '  File "'
+"""How a line of a traceback begins that names a place."""
 
 
 class Situation(StrEnum):
@@ -45,6 +49,10 @@ SHOWN_STATES = 3
 """How many other states are named."""
 SHOWN_STEPS = 5
 """How many steps are named."""
+SHOWN_LINES = 6
+"""How many lines of a traceback are shown: the last ones."""
+SHOWN_RELATED = 2
+"""How many causes of an exception, or members of a group, are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,8 @@ class Advice:
     call: str | None = None
     """The call in Python, or None."""
     command: str | None = None
-    """The command line, or None if only a program can do it."""
+    """What to type, or None where there is nothing to type. Where the call resumes a session, the
+    command hands it to the start-up loop of the application, which resumes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,8 @@ class ResumeLoss:
     """
 
     revisions: int | None
-    """Saves since the checkpoint; None if its revision was not recorded."""
+    """How often the application saved since the checkpoint; None if its revision was not recorded.
+    The writes of the store itself, such as marks and resumes, do not count."""
     steps: int
     """Steps since; nodes visited if the application counts no steps."""
     nodes: tuple[str, ...] = ()
@@ -97,7 +107,19 @@ class Explanation:
     recovery: SessionRecovery | None = None
     """How the session was last interrupted, and how often."""
     cancel_request: str | None = None
-    """The request to cancel that a dead process did not live to meet, in words, or None."""
+    """The request to cancel that its process has not met yet, or did not live to meet: who asked,
+    and why; or None."""
+    cancel_reason: str | None = None
+    """The reason that was given with it, or None."""
+    cancel_requested_at: str | None = None
+    """When that was, ISO 8601."""
+    error: str | None = None
+    """The first line of the error of the result, or None."""
+    traceback: tuple[str, ...] = ()
+    """What led to the exception that ended the session, and the last lines of its traceback; the
+    last lines of the error, if it has no traceback."""
+    paused_at: str | None = None
+    """The node that the session is paused at, or None."""
     revision: int | None = None
     saved_at: str = ""
     """When the stored state was saved, ISO 8601."""
@@ -129,6 +151,8 @@ class Explanation:
     """Why the state cannot be read, or None."""
     file: str | None = None
     """The damaged file."""
+    looked_at: str = field(default="", compare=False)
+    """When the session was looked at, ISO 8601."""
 
     @property
     def shows_damage(self) -> bool:
@@ -149,12 +173,16 @@ class Explanation:
         told = [("", self.summary)]
         if self.damaged is not None:
             told.append(("damaged", f"{self.file}: {self.damaged}"))
+        if self.cancel_request is not None:
+            asked_at = self._at(self.cancel_requested_at)
+            told.append(("cancellation", f"{self.cancel_request}; at {asked_at}"))
         holder = self.holder.describe() if self.holder else ""
         if holder:
             told.append(("held by" if self.is_held else "last held by", holder))
-        if self.ended:
-            told.append(("ended", self.ended))
-        if self.recovery is not None:
+        if self.ended and not (holder and self._is_at_work):
+            told.append(("ended", how_it_ended(self, self._at)))
+        told += self._traceback()
+        if self.recovery is not None and (self.recovery.count or self.recovery.stops):
             told.append(("interrupted", self._interrupted(self.recovery)))
         if self.revision is not None:
             told.append(("last step", self._last_step()))
@@ -168,26 +196,38 @@ class Explanation:
         if self.open_steps is not None:
             told.append(("steps", self._steps(self.open_steps)))
         if self.alternatives:
-            shown = ", ".join(self.alternatives[-SHOWN_STATES:])
+            shown = ", ".join(map(_in_short, self.alternatives[-SHOWN_STATES:]))
             more = len(self.alternatives) - SHOWN_STATES
             told.append(("other states", f"{shown} and {more:,} older" if more > 0 else shown))
         for advice in self.next:
-            ways = [way for way in (advice.command, advice.call) if way]
-            told.append(
-                ("next", ": ".join([advice.text, " or ".join(ways)] if ways else [advice.text]))
-            )
+            told.append(("next", ": ".join(filter(None, [advice.text, advice.command]))))
         return [(label, printable(text, limit=_LIMIT)) for label, text in told]
 
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" if label else text for label, text in self.facts())
+
+    def _traceback(self) -> Iterator[tuple[str, str]]:
+        label = "traceback" if any(_PLACE in line for line in self.traceback) else "error"
+        for line in self.traceback:
+            yield label, line
+            label = ""
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether its holder says all that is known of its end."""
+        is_orphaned = self.liveness is not None and self.liveness.is_orphaned
+        return self.situation is Situation.RUNNING and self.is_held and not is_orphaned
+
+    def _at(self, text: str | None) -> str:
+        return clock.at(text, self.looked_at)
 
     def _journals(self, records: int) -> str:
         since = ""
         if self.records_since:
             since = f", {count_of(self.records_since, 'record')} since that checkpoint included"
         return (
-            f"{count_of(records, 'record')}; a resume keeps them all{since}; a resume of a"
-            " checkpoint that you name leaves behind what came after it"
+            f"{count_of(records, 'record')}; a resume keeps them all{since}; with --at it keeps"
+            " those that were there then"
         )
 
     def _steps(self, steps: OpenSteps) -> str:
@@ -204,15 +244,18 @@ class Explanation:
     def _left_within(self) -> str:
         if self.situation is Situation.RUNNING:
             return "runs"
-        reason = self.recovery.reason if self.recovery is not None else None
-        was_stopped = reason is not None and STOPPED in reason
-        is_dead = self.situation is Situation.INTERRUPTED and not was_stopped
+        is_dead = self.situation is Situation.INTERRUPTED and not self._was_stopped
         return "died within" if is_dead or self.situation is Situation.STALE else "did not finish"
+
+    @property
+    def _was_stopped(self) -> bool:
+        """Whether its process lived when it was interrupted."""
+        return self.recovery is not None and STOPPED in self.recovery.reason
 
     def _last_step(self) -> str:
         node = f"at {self.node}" if self.node else "at no node"
         done = f"{count_of(self.steps, 'step')} done" if self.counts_steps else self._visited()
-        return f"{node}, {done}, saved as revision {self.revision} at {self.saved_at}"
+        return f"{node}, {done}, saved as revision {self.revision} at {self._at(self.saved_at)}"
 
     def _visited(self, lost: ResumeLoss | None = None) -> str:
         count = self.steps if lost is None else lost.steps
@@ -229,28 +272,30 @@ class Explanation:
         if self.unresumable is not None:
             return f"not possible as it is: {self.unresumable}"
         if self.status in FINISHED:
-            return f"only with again=True, {self._state_to_resume()}"
+            return f"only with --again, {self._state_to_resume()}"
         return self._state_to_resume()
 
     def _state_to_resume(self) -> str:
-        if self.checkpoint is None:
-            saved = f"revision {self.revision} of {self.saved_at}"
+        kept = self.checkpoint
+        if kept is None:
+            saved = f"revision {self.revision} of {self._at(self.saved_at)}"
             return (
                 f"from the state that was saved last ({saved}): there is no checkpoint of its own"
             )
-        kept = self.checkpoint
-        words = [kept.checkpoint_type or "no type"]
-        if kept.node:
-            words.append(f"at {kept.node}")
-        if kept.revision is not None:
-            words.append(f"revision {kept.revision}")
+        words = []
+        if parse_checkpoint_id(kept.checkpoint_id) is None:  # else its id tells as much
+            words = [kept.checkpoint_type or "no type"]
+            if kept.node:
+                words.append(f"at {kept.node}")
         if kept.created_at:
-            words.append(f"kept at {kept.created_at}")
-        return f"from {kept.checkpoint_id} ({', '.join(words)})"
+            words.append(f"kept at {self._at(kept.created_at)}")
+        return ", ".join([f"from {kept.checkpoint_id}", *words])
 
     def _not_restored(self, lost: ResumeLoss) -> str:
         unsaved = ""
-        if self.situation in (Situation.STALE, Situation.INTERRUPTED, Situation.UNKNOWN):
+        reason = self.recovery.reason if self.recovery is not None else ""
+        died = self.situation is Situation.INTERRUPTED and DIED in reason
+        if died or self.situation in (Situation.STALE, Situation.UNKNOWN):
             unsaved = "; what its process did after its last save is not known"
         if lost.revisions == 0 or (lost.revisions is None and not lost.steps):
             return f"nothing that was saved{unsaved}"
@@ -259,8 +304,41 @@ class Explanation:
             parts.append(count_of(lost.revisions, "save"))
         parts.append(count_of(lost.steps, "step") if self.counts_steps else self._visited(lost))
         nodes = f" ({' > '.join(lost.nodes[-5:])})" if lost.nodes else ""
-        kept = "; a resume keeps that state first, as a checkpoint of type before_resume"
+        kept = "; a resume keeps that state first (before_resume)"
         return f"{' and '.join(parts)} since then{nodes}{kept}{unsaved}"
+
+
+def how_it_ended(told: Explanation, at: Callable[[str | None], str]) -> str:
+    """Return how the session ended, and how that is known; ``at`` writes the times."""
+    situation, reason = told.situation, told.liveness.reason if told.liveness else ""
+    if situation is Situation.DAMAGED:
+        return "how it ended cannot be known: that stood in the damaged state"
+    if situation is Situation.RUNNING:
+        return f"not yet: {reason}"
+    if situation is Situation.STALE:
+        return f"its process died without a word: {reason}"
+    if situation is Situation.UNKNOWN:
+        return f"it is not known whether it ended: {reason}"
+    if situation is Situation.INTERRUPTED:
+        assert told.recovery is not None
+        reason = told.recovery.reason or "it was interrupted, and no reason was recorded"
+        return f"{reason}; that was recorded at {at(told.recovery.at)}"
+    if situation is Situation.PAUSED:
+        where = f" at {told.paused_at}" if told.paused_at else ""
+        by = f": {told.error}" if told.error else ", by its own account"
+        return f"it paused{where} at {at(told.ended_at)}{by}"
+    if situation is Situation.COMPLETED:
+        return f"it completed at {at(told.ended_at)}, by its own account"
+    verb = "failed" if situation is Situation.FAILED else "was cancelled"
+    return f"it {verb} at {at(told.ended_at)}: {told.error or 'no reason was given'}"
+
+
+def _in_short(checkpoint_id: str) -> str:
+    """Return ``r12 (node_complete plan)``: ``--at r12`` names the checkpoint."""
+    name = parse_checkpoint_id(checkpoint_id)
+    if name is None:
+        return checkpoint_id
+    return f"r{name.revision} ({' '.join(filter(None, [name.checkpoint_type, name.node]))})"
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from sessionstore.log import log_session
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionState, SessionStatus
 from sessionstore.session import outcome, resume, verdict
+from sessionstore.session.error_text import describe_error
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
@@ -37,7 +38,7 @@ def store_verdict(
 ) -> int:
     """Store ``status`` under a claim; record the process that ``died`` with the session."""
     now, was = clock.to_text(backend.clock()), state.status
-    error = None if reason is None else outcome.describe_error(reason)
+    error = None if reason is None else describe_error(reason)
     if died is not None:
         outcome.mark_dead(state, died, status, now)
         if error is not None:

@@ -73,6 +73,18 @@ def process(pid: int) -> dict[str, Any]:
     }
 
 
+def user_name() -> str | None:
+    """Return who runs this process: ``anna``, or ``anna as root`` where sudo says so."""
+    import getpass
+
+    try:
+        name = getpass.getuser()
+    except (ImportError, KeyError, OSError):  # no name is known for the id of the user
+        return None
+    caller = os.environ.get("SUDO_USER")
+    return f"{caller} as {name}" if caller not in (None, "", name) else name
+
+
 def _is_complete(fields: dict[str, Any]) -> bool:
     """Return whether every look that this system allows has succeeded."""
     needed = ["boot_id", "start_token"]

@@ -64,7 +64,7 @@ def first_state(
         state = _made(state_type, goal_id, fields, now)
     else:
         state = _copy_of(state_type, state, goal_id, fields)
-    state.revision = 0
+    state.revision = state.saves_from = 0
     state.incarnation = random_hex(8)
     # Checkpoints belong to the session that they came from.
     state.latest_checkpoint_id = None

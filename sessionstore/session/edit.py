@@ -13,6 +13,7 @@ from sessionstore.model.state import SessionStatus
 from sessionstore.session import verdict
 from sessionstore.session.opener import SessionOpener
 from sessionstore.session.prepared_write import Keep, PreparedWrite
+from sessionstore.session.stamp import by_store
 from sessionstore.session.writer import SessionWriter
 from sessionstore.storage.turn import Turn
 
@@ -45,7 +46,7 @@ class SessionEdit(Generic[StateT]):
             keep = writer.last_save()
         else:
             keep = Keep(EDIT, replaces=latest if is_unread else None)
-        self._end = writer.prepare((), keep=keep, ending="its edit() ended")
+        self._end = writer.prepare(by_store(writer.state), keep=keep, ending="its edit() ended")
         self._end.on_stored = self._log
         return self._end
 

@@ -95,13 +95,13 @@ class SessionOpener(Generic[StateT]):
         found = self.claim_found(session_id, timeout, expected_revision, force, turn)
         claim, state = found.claim, found.state
         try:
-            self._mark_dead(found)
+            self.mark_dead(found)
             if not again:
-                self._refuse_ended(found)
+                self.refuse_ended(found)
             restored = resume.restore(
                 self.backend, state, checkpoint_id, from_last_save=from_last_save
             )
-            return self._begin(found, restored)
+            return self.begin(found, restored)
         except BaseException:
             claim.release()
             raise
@@ -130,7 +130,7 @@ class SessionOpener(Generic[StateT]):
     ) -> SessionWriter[StateT]:
         claim, state, died, _ = found
         try:
-            self._mark_dead(found)
+            self.mark_dead(found)
             try:
                 if goal_id is not None and state.goal_id != goal_id:
                     raise SessionExists(state.session_id, wanted=goal_id, found=state.goal_id)
@@ -141,12 +141,13 @@ class SessionOpener(Generic[StateT]):
                 if died is not None:  # no crash goes uncounted
                     self._store_death(found)
                 raise
-            return self._begin(found, restored)
+            return self.begin(found, restored)
         except BaseException:
             claim.release()
             raise
 
-    def _mark_dead(self, found: ClaimedState[StateT]) -> None:
+    def mark_dead(self, found: ClaimedState[StateT]) -> None:
+        """Mark in the state, if so, that the process that ran the session died."""
         if found.died is not None:
             now = clock.to_text(self.clock())
             outcome.mark_dead(found.state, found.died, SessionStatus.FAILED, now, found.asked)
@@ -156,7 +157,7 @@ class SessionOpener(Generic[StateT]):
         writer.run(lambda: verdict.begin_stop(writer))
         verdict.log_interrupted(writer)
 
-    def _refuse_ended(self, found: ClaimedState[StateT]) -> None:
+    def refuse_ended(self, found: ClaimedState[StateT]) -> None:
         """Refuse a session that has ended, also because a dead process was asked to cancel it."""
         try:
             resume.refuse_ended(found.state)
@@ -165,7 +166,7 @@ class SessionOpener(Generic[StateT]):
                 self._store_death(found)
             raise
 
-    def _begin(
+    def begin(
         self, found: ClaimedState[StateT], restored: Restored[StateT]
     ) -> SessionWriter[StateT]:
         """Store the state to go on from. After an error nothing of the resume is left."""

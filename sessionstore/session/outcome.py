@@ -12,21 +12,16 @@ from sessionstore import clock
 from sessionstore.errors import CancellationRequested
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState, SessionStatus
-from sessionstore.session.stamp import Change, progress_of, result_of, times_of
+from sessionstore.session.error_text import describe_error, record_error
+from sessionstore.session.stamp import Change, by_store, progress_of, result_of, times_of
+from sessionstore.text import first_line
 
+DIED = "the process that ran this session "
+"""How the reason begins that is recorded of a session whose process died."""
 STOPPED = "it was stopped by "
 """How the reason begins that is recorded of a session that was stopped, and whose process lived."""
 
 # --- what an exception says ----------------------------------------------------------------------
-
-
-def describe_error(error: BaseException | str) -> str:
-    """Return an exception as text that can be stored: ``ValueError: no such city``."""
-    text = error
-    if not isinstance(error, str):
-        name = type(error).__name__
-        text = f"{name}: {error}" if str(error) else name
-    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def find_request(error: BaseException) -> CancellationRequested | None:
@@ -84,14 +79,14 @@ def stopped(
 ) -> list[Change]:
     """Return the changes of a stop: a pause, and the record that makes it interrupted."""
     before = state.recovery or SessionRecovery()
-    reason = f"{STOPPED}{describe_error(error)}"
+    reason = f"{STOPPED}{first_line(describe_error(error))}"
     recovery = SessionRecovery(
         count=before.count, stops=before.stops + 1, at=now, reason=reason, owner=owner
     )
     return [
         *_pause(state, now),
         (state, "recovery", recovery),
-        (result_of(state), "error", reason),
+        (result_of(state), "error", f"{STOPPED}{record_error(error)}"),
     ]
 
 
@@ -99,6 +94,7 @@ def _pause(state: SessionState, now: str) -> list[Change]:
     return [
         (state, "status", SessionStatus.PAUSED),
         (times_of(state), "paused_at_time", now),
+        *by_store(state),
     ]
 
 
@@ -113,7 +109,7 @@ def completed(state: SessionState, output: dict[str, Any] | None, now: str) -> l
 
 def failed(state: SessionState, error: BaseException | str, now: str) -> list[Change]:
     """Return the changes of a failure."""
-    return _ended(state, SessionStatus.FAILED, describe_error(error), now)
+    return _ended(state, SessionStatus.FAILED, record_error(error), now)
 
 
 def cancelled(state: SessionState, reason: str | None, now: str) -> list[Change]:
@@ -127,6 +123,7 @@ def _ended(state: SessionState, status: SessionStatus, error: str | None, now: s
         (result_of(state), "error", error),
         (state, "status", status),
         (times_of(state), "completed_at", now),
+        *by_store(state),
     ]
 
 
@@ -212,20 +209,33 @@ def _describe_death(verdict: Liveness, owner: SessionOwner | None) -> str:
         short, named = f"pid {owner.pid}", owner.describe()
         how = how.replace(short, named, 1) if short in how else f"{how}: {named}"
     verb = "was assumed dead by a person" if verdict.is_unknown else "died"
-    return f"the process that ran this session {verb}: {how}"
+    return f"{DIED}{verb}: {how}"
 
 
 _RETRY = "to be tried again after: "
 
 
-def mark_for_retry(state: SessionState, *, owner: SessionOwner | None, now: str) -> None:
-    """Make a FAILED or interrupted session interrupted, with no crashes and stops counted.
+def mark_for_retry(
+    state: SessionState,
+    status: SessionStatus,
+    before: str,
+    *,
+    owner: SessionOwner | None,
+    at: str,
+    now: str,
+) -> None:
+    """Record that a session is interrupted, as FAILED or PAUSED, with nothing counted.
 
-    ``owner`` is the process that ran it last.
+    ``before`` is the error that it had, or how it ended at ``at``; ``owner`` is the process that
+    ran it last.
     """
-    before = (state.result.error or "no reason was given").removeprefix(_RETRY)
-    state.result.error = reason = _RETRY + before
-    state.recovery = SessionRecovery(count=0, stops=0, at=now, reason=reason, owner=owner)
+    error = _RETRY + before.removeprefix(_RETRY)
+    mark_stopped(state, status, error=error, at=at)
+    if status is SessionStatus.PAUSED:
+        state.result.success = state.timestamps.completed_at = None
+    state.recovery = SessionRecovery(
+        count=0, stops=0, at=now, reason=first_line(error), owner=owner
+    )
 
 
 def last_run(state: SessionState, now: str) -> str:

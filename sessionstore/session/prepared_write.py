@@ -61,6 +61,8 @@ class PreparedWrite:
     """Whether the journals have to be flushed before it: it says where they end."""
     replaces: str | None = None
     """The checkpoint that goes once this is stored."""
+    saves_from: int = 0
+    """What :meth:`follow` made of the field of that name."""
     ending: str | None = None
     """How the claim ends once this is stored, for whoever uses it afterwards; None: it goes on."""
     cancellable: bool = False
@@ -72,7 +74,7 @@ class PreparedWrite:
     on_stored: Callable[[int], None] | None = None
     """Is called with the revision once this is stored, to log it."""
 
-    def follow(self, revision: int, latest: str | None, now: datetime) -> None:
+    def follow(self, revision: int, latest: str | None, now: datetime, state: SessionState) -> None:
         """Become ``revision``, after a state whose latest checkpoint is ``latest``.
 
         The writes that were queued before this one have failed, or have kept a checkpoint.
@@ -85,6 +87,8 @@ class PreparedWrite:
             self.checkpoint = replace(self.checkpoint, checkpoint_id=self.latest, revision=revision)
         elif not self.keeps and self.latest == self.follows:
             self.latest = latest
+        is_save = all(name != "saves_from" for _, name, _ in self.changes)
+        self.saves_from = revision if self.keeps else state.saves_from + (not is_save)
         if self.latest != raw["latest_checkpoint_id"]:
             enabled = raw["checkpoint_enabled"] or self.latest is not None
             resumable = enabled and self.latest is not None
@@ -94,7 +98,8 @@ class PreparedWrite:
                 "is_resumable_from_checkpoint": resumable,
                 "is_resumable": resumable,
             }
-        raw["revision"] = self.revision = revision
+        raw["revision"], raw["saves_from"] = revision, self.saves_from
+        self.revision = revision
         self.payload = to_json(raw)
         self.changes = tuple(
             (part, name, self._value_of(name, value)) for part, name, value in self.changes
@@ -112,6 +117,6 @@ class PreparedWrite:
 
     def _value_of(self, name: str, value: object) -> object:
         """Return the value of a change that names the revision or the checkpoint."""
-        if name == "revision":
-            return self.revision
+        if name in ("revision", "saves_from"):
+            return getattr(self, name)
         return self.latest if name == "latest_checkpoint_id" else value

@@ -29,6 +29,7 @@ from sessionstore.session.session_journals import rewinds
 from sessionstore.storage.backend import Backend
 from sessionstore.storage.claim import Claim
 from sessionstore.storage.turn import Turn
+from sessionstore.text import begins_with_line
 
 
 class ClaimedState(NamedTuple, Generic[StateT]):
@@ -180,13 +181,7 @@ def restore(
         stored = backend.read_checkpoint(current.session_id, chosen)
         restored = checkpoint.load(current, stored, chosen)
     except SessionCorrupt as error:
-        raise NotResumable(
-            current.session_id,
-            f"checkpoint {chosen} is damaged or missing: {error.reason}",
-            checkpoint_id=chosen,
-            available=_sound_checkpoints(backend, current.session_id),
-            remedy="pass from_last_save=True to go on from the stored state",
-        ) from error
+        raise not_restorable(backend, current.session_id, chosen, error) from error
     goes_back = checkpoint_id is not None and current.journals != restored.journals
     keeps_current = not backend.is_current(current.session_id, chosen) and (
         goes_back or is_newer(current, restored)
@@ -199,6 +194,19 @@ def restore(
     restored.labels = current.labels
     rewound = _go_back(backend, current, restored, is_named=checkpoint_id is not None)
     return Restored(_begun(restored), kept, keeps_current, rewound=rewound)
+
+
+def not_restorable(
+    backend: Backend, session_id: str, checkpoint_id: str, error: SessionCorrupt
+) -> NotResumable:
+    """Return the refusal of a checkpoint that is damaged or missing, with what there is instead."""
+    return NotResumable(
+        session_id,
+        f"checkpoint {checkpoint_id} is damaged or missing: {error.reason}",
+        checkpoint_id=checkpoint_id,
+        available=_sound_checkpoints(backend, session_id),
+        remedy="pass from_last_save=True to go on from the stored state",
+    )
 
 
 def _go_back(
@@ -237,7 +245,7 @@ _ACCOUNT = frozenset(
     {
         "schema_version", "revision", "incarnation", "status", "timestamps", "result", "owner",
         "pid", "recovery", "latest_checkpoint_id", "checkpoint_enabled", "journals", "rewinds",
-        "steps_from", "labels",
+        "steps_from", "saves_from", "labels",
     }
 )  # fmt: skip
 """The fields that the store keeps account in, and what goes on through a resume."""
@@ -253,9 +261,18 @@ def is_newer(current: SessionState, restored: SessionState) -> bool:
     return _content(current) != _content(restored)
 
 
+def has_other_data(current: SessionState, restored: SessionState) -> bool:
+    """Return whether the data of the application, or its output, is not that of the checkpoint."""
+    output = current.result.output
+    if output and output != restored.result.output:
+        return True
+    return _content(current) != _content(restored)
+
+
 def _is_stop(state: SessionState) -> bool:
     """Return whether the error of the result only repeats how the session was stopped."""
-    return state.recovery is not None and state.result.error == state.recovery.reason
+    reason = state.recovery.reason if state.recovery is not None else None
+    return reason is not None and begins_with_line(state.result.error, reason)
 
 
 def _content(state: SessionState) -> dict[str, object]:

@@ -322,6 +322,7 @@ class Session(Generic[StateT]):
     def fail(self, error: BaseException | str) -> int:
         """Store the state as failed with ``error``, release the session; return the revision.
 
+        An exception is stored with its traceback: bounded, and without the values of variables.
         It raises what :meth:`save` raises, but for CancellationRequested.
 
         Examples:

@@ -23,7 +23,7 @@ Change = tuple[Part, str, Any]
 
 _CARRIED_OVER = (
     "latest_checkpoint_id", "checkpoint_enabled", "recovery", "forked_from", "journals", "rewinds",
-    "steps_from",
+    "steps_from", "saves_from",
 )  # fmt: skip
 
 PartT = TypeVar("PartT", bound=Part)
@@ -67,6 +67,14 @@ def stamps(
             if clock.is_naive(text) and (moment := clock.parse(text)):
                 stamped.append((times, name, clock.to_text(moment)))
     return stamped
+
+
+def by_store(state: SessionState) -> list[Change]:
+    """Return the change of a write that is no save of the application: it is not counted as one.
+
+    A write that makes a checkpoint sets another value: the saves after it are counted anew.
+    """
+    return [(state, "saves_from", state.saves_from + 1)]
 
 
 def apply(changes: Iterable[Change], before: list[Change]) -> None:

@@ -13,8 +13,11 @@ from sessionstore.model.ids import is_last_save
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.status import SessionStatus
 from sessionstore.session import outcome
+from sessionstore.session.error_text import describe_error
 from sessionstore.session.prepared_write import Keep, PreparedWrite
+from sessionstore.session.stamp import by_store
 from sessionstore.session.writer import SessionWriter
+from sessionstore.text import first_line
 
 
 def begin_pause(
@@ -81,7 +84,7 @@ def begin_verdict(writer: SessionWriter[StateT], error: BaseException | None) ->
             ending="its block ended, or release() was called, and it was paused",
             if_cancelled=cancel,
         )
-    left = f"{outcome.describe_error(error)} left its block"
+    left = f"{first_line(describe_error(error))} left its block"
     if not is_stop:
         return begin_fail(writer, error, ending=f"{left}, and it failed")
     return _begin_interrupt(
@@ -157,7 +160,7 @@ def _keep_left(writer: SessionWriter[StateT]) -> tuple[Keep | None, Checkpoint |
 
 def begin_stop(writer: SessionWriter[StateT]) -> PreparedWrite:
     """Prepare to store what :mod:`~sessionstore.session.outcome` marked in the state."""
-    return writer.prepare((), keep=writer.last_save())
+    return writer.prepare(by_store(writer.state), keep=writer.last_save())
 
 
 def end(writer: SessionWriter[StateT], error: BaseException | None) -> None:

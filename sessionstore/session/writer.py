@@ -159,8 +159,8 @@ class SessionWriter(Generic[StateT]):
     # --- prepare a write -------------------------------------------------------------------------
 
     def begin_save(self) -> PreparedWrite:
-        """Prepare to store the state as it is, even if somebody asks to cancel."""
-        return self.prepare(())
+        """Prepare to store the state as the store has made it: no save of the application."""
+        return self.prepare(stamp.by_store(self.state))
 
     def begin_step(self) -> PreparedWrite:
         """Prepare to store the state as it is, unless somebody asks to cancel."""
@@ -183,7 +183,7 @@ class SessionWriter(Generic[StateT]):
         """
         self.is_resumed = True
         keep = Keep(LAST_SAVE) if as_last_save and self.claim.keeps_last_save else None
-        return self.prepare((), keep=keep, kept=kept)
+        return self.prepare([(self.state, "saves_from", self.revision + 1)], keep=keep, kept=kept)
 
     def last_save(self) -> Keep | None:
         """Return how a stop keeps the state of a session that has no checkpoint of its own."""
@@ -234,8 +234,8 @@ class SessionWriter(Generic[StateT]):
             if keep is not None:
                 kept = keep.checkpoint(revision, now)
                 latest = kept.checkpoint_id
-                stamped.append((state, "latest_checkpoint_id", kept.checkpoint_id))
-                stamped.append((state, "checkpoint_enabled", True))
+                stamped.append((state, "latest_checkpoint_id", latest))
+                stamped += [(state, "checkpoint_enabled", True), (state, "saves_from", revision)]
             stamped += stamp.stamps(
                 state,
                 stamped,
@@ -348,7 +348,7 @@ class SessionWriter(Generic[StateT]):
             self._held.check_usable()
             self.settle()
             if (prepared.revision, prepared.follows) != (self.revision + 1, self._latest):
-                prepared.follow(self.revision + 1, self._latest, self._clock())
+                prepared.follow(self.revision + 1, self._latest, self._clock(), self.state)
             if self.claim.foreign_values:
                 foreign_values.keep_original(self.claim)
             if prepared.needs_flush and self.journals is not None:

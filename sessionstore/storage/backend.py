@@ -163,8 +163,9 @@ class Backend(ABC):
     def pending_request(self, session_id: str, token: str | None) -> CancelRequest | None:
         """Return the request that was made to the claim ``token`` and that nobody has heeded.
 
-        It outlives the process of that claim, until whoever comes after has released the session.
-        A place where no claim outlives its process returns None.
+        It outlives the process of that claim, until whoever comes after has released the session,
+        unless no claim of that place outlives its process. A place that knows no requests returns
+        None.
         """
         del session_id, token
         return None

@@ -141,6 +141,11 @@ class MemoryBackend(Backend):
             held.request = request
             return True
 
+    def pending_request(self, session_id: str, token: str | None) -> CancelRequest | None:
+        with self._changed:
+            held = self._claims.get(session_id)
+        return held.request if held is not None and held.owner.token == token else None
+
     def checkpoint_ids(self, session_id: str) -> list[str]:
         with self._changed:
             return list(self._kept(session_id).checkpoints)

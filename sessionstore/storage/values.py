@@ -63,6 +63,8 @@ class CancelRequest:
     reason: str | None = None
     at: str = ""
     by: SessionOwner | None = None
+    user: str | None = None
+    """The name of the user who asked, as the system of the process ``by`` knows it."""
 
     def to_error(self, session_id: str) -> CancellationRequested:
         """Return what the holder's next save raises."""

@@ -184,7 +184,15 @@ class StoreActions:
             self._backend, check_id(session_id), SessionStatus(status), reason=reason, force=force
         )
 
-    def retry(self, session_id: str, *, force: bool = False) -> int:
+    def retry(
+        self,
+        session_id: str,
+        *,
+        checkpoint_id: str | None = None,
+        from_last_save: bool = False,
+        again: bool = False,
+        force: bool = False,
+    ) -> int:
         """Let the start-up loop try a session again; return its new revision.
 
         A session that FAILED, or was interrupted, is marked as interrupted, and its crashes and
@@ -192,13 +200,22 @@ class StoreActions:
         too many of them. The error of the result keeps what went wrong. If the session is ACTIVE
         and its process died, that goes on record first.
 
+        The loop goes on from the latest checkpoint, as every resume does. ``checkpoint_id`` and
+        ``from_last_save`` choose another state: it is restored at once, as :meth:`resume` does.
+
         Args:
             session_id: which one.
+            checkpoint_id: the checkpoint to go on from, named as for :meth:`diff`.
+            from_last_save: go on from the state that was saved last, though a checkpoint is there.
+            again: also a session that is COMPLETED or CANCELLED, or that is PAUSED and waits.
             force: also if its owner may live, which cannot be known from here.
 
         Raises:
-            SessionEnded: it is COMPLETED or CANCELLED.
-            NotResumable: it is PAUSED, and nothing has interrupted it: resume it.
+            SessionEnded: it is COMPLETED or CANCELLED, and ``again`` is not given.
+            NotResumable: it is PAUSED, nothing has interrupted it, and ``again`` is not given; or
+                the checkpoint to go on from is damaged or missing.
+            CheckpointNotFound: ``checkpoint_id`` names no checkpoint.
+            InvalidQuery: ``checkpoint_id`` names several.
             SessionClaimed: a process that lives, or may live, holds it; the error names it.
             SessionNotFound: there is no such session.
             InvalidSessionId: the id is not safe.
@@ -213,4 +230,11 @@ class StoreActions:
         """
         from sessionstore.operations.retry import retry
 
-        return retry(self._backend, check_id(session_id), force=force)
+        return retry(
+            self._backend,
+            check_id(session_id),
+            checkpoint_id=checkpoint_id,
+            from_last_save=from_last_save,
+            again=again,
+            force=force,
+        )

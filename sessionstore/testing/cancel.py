@@ -9,7 +9,13 @@ from typing import Literal
 
 import pytest
 
-from sessionstore.errors import CancellationRequested, SessionClaimed, SessionEnded
+from sessionstore.errors import (
+    CancellationRequested,
+    CheckpointNotFound,
+    NotResumable,
+    SessionClaimed,
+    SessionEnded,
+)
 from sessionstore.model.state import SessionState
 from sessionstore.session.session import Session
 from sessionstore.storage.values import CancelRequest
@@ -164,6 +170,70 @@ class CancelContract(Harness[BackendT]):
             claim.write(stored.payload, 3, cancellable=True)
         claim.write(stored.payload, 3)  # one that takes no requests goes through
         claim.release()
+
+    def test_a_request_is_told_of_until_its_claim_ends(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        session = store.create("g", session_id="s")
+        token = session.owner.token
+        assert backend.pending_request("s", token) is None
+        self.other_store(backend).cancel("s", reason="too late")
+        found = backend.pending_request("s", token)
+        assert found is not None
+        assert (found.reason, found.token) == ("too late", token)
+        assert found.by is not None
+        assert backend.pending_request("s", "ab" * 8) is None
+        told = store.explain("s")
+        assert ": too late" in str(told.cancel_request)
+        assert told.cancel_requested_at == found.at
+        session.complete()
+        assert backend.pending_request("s", token) is None
+        assert store.explain("s").cancel_request is None
+
+    def test_a_session_is_tried_again_from_the_state_that_was_chosen(
+        self, backend: BackendT, store: Store
+    ) -> None:
+        def offered() -> Session[SessionState]:
+            (session,) = store.resume_interrupted(sweep=False)
+            return session
+
+        session = store.create("g", session_id="s")
+        session.state.data_buffer["at"] = 1
+        first = session.checkpoint()
+        session.state.data_buffer["at"] = 2
+        session.checkpoint()
+        session.state.data_buffer["at"] = 3
+        session.fail("no")
+        with pytest.raises(TypeError):
+            store.retry("s", checkpoint_id="r2", from_last_save=True)
+        with pytest.raises(CheckpointNotFound):
+            store.retry("s", checkpoint_id="r99")
+        before = self.read_raw(backend, "s")
+        store.retry("s", checkpoint_id=f"r{first.revision}")
+        raw = self.raw(backend, "s")
+        assert (raw["status"], raw["data_buffer"]) == ("failed", {"at": 1})
+        assert raw["result"]["error"] == raw["recovery"]["reason"]
+        assert raw["result"]["error"].endswith(": no")
+        kept = [one for one in store.checkpoints("s") if one.checkpoint_type == "before_resume"]
+        assert len(kept) == 1  # what it goes back from
+        assert self.read_raw_checkpoint(backend, "s", kept[0].checkpoint_id) == before
+        with offered() as again:
+            assert again.state.data_buffer == {"at": 1}
+            again.state.data_buffer["at"] = 4
+            again.complete({"answer": 42})
+        for refused in (store.retry, lambda name: store.retry(name, from_last_save=True)):
+            with pytest.raises(SessionEnded):
+                refused("s")
+        store.retry("s", again=True, from_last_save=True)
+        assert self.raw(backend, "s")["status"] == "paused"
+        with offered() as again:
+            assert again.state.data_buffer == {"at": 4}
+            again.pause()
+        with pytest.raises(NotResumable, match="again=True"):
+            store.retry("s")
+        store.retry("s", again=True)
+        with offered() as again:
+            again.complete()
 
     def test_an_interrupted_session_is_cancelled_at_once_or_tried_again(
         self, backend: BackendT, store: Store

@@ -27,7 +27,7 @@ SLOWER = (1, 3, 9, 27)
 """How many times slower steps are in each try, where a busy machine let a child end too early."""
 
 # What a session that was killed and resumed may have different from one that was not.
-OWN = {"revision", "incarnation", "latest_checkpoint_id", "recovery"}
+OWN = {"revision", "saves_from", "incarnation", "latest_checkpoint_id", "recovery"}
 
 
 class Child:

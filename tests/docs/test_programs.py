@@ -295,29 +295,35 @@ def test_a_worker_goes_on_with_the_next_session_after_one_that_fails(
     assert [status for status, _ in paths(page.states())] == ["failed", "completed"]
 
 
-def test_the_program_for_on_call_may_be_killed_and_repeated(
+def test_the_commands_for_on_call_may_be_killed_and_repeated(
     desk: Callable[[str], Desk], chance: random.Random
 ) -> None:
-    ops = desk("docs/how-to/on-call.md")
+    night = desk("docs/how-to/on-call.md")
+
+    def typed(*words: str) -> tuple[str, ...]:
+        return ("-m", "sessionstore", "--root", str(night.home / "jobs"), *words)
+
     for _ in range(4):
-        ops.run("worker.py", *(["broken", "poison"] if not ops.states() else []), code=-9)
-    assert "poison: stale, 3 crashes" in ops.run("ops.py")
+        night.run("worker.py", *(["broken", "poison"] if not night.states() else []), code=-9)
+    told = night.run(*typed("explain", "poison"))
+    assert "leaves it out: more than 3 processes died" in told
+    retry = typed("retry", "poison")
     for _ in range(5):
-        process = ops.start("ops.py", "retry", "poison")
+        process = night.start(*retry)
         time.sleep(chance.uniform(0.1, 0.5))
         process.kill()
         process.wait()
-    ops.run("ops.py", "retry", "poison")
-    assert ops.states()["poison"]["recovery"]["count"] == 0
-    (ops.home / "fixed").touch()
-    assert ops.run("worker.py") == ""
+    night.run(*retry)
+    assert night.states()["poison"]["recovery"]["count"] == 0
+    (night.home / "fixed").touch()
+    assert night.run("worker.py") == "works on: poison\n"
     for session_id in ("broken", "poison"):
-        process = ops.start("ops.py", "cancel", session_id, "no longer wanted")
+        give_up = typed("mark", session_id, "cancelled", "--reason", "no longer wanted")
+        process = night.start(*give_up)
         time.sleep(chance.uniform(0.1, 0.5))
         process.kill()
         process.wait()
-        ops.run("ops.py", "cancel", session_id, "no longer wanted")
-    assert [status for status, _ in paths(ops.states())] == ["cancelled", "cancelled"]
-    assert ops.run("ops.py") == ""
-    assert "is not in" in ops.run("ops.py", "retry", "nothing-there", code=1)
-    assert ops.run("ops.py", "help", code=1).startswith("usage:")
+        night.run(*give_up)
+    assert [status for status, _ in paths(night.states())] == ["cancelled", "cancelled"]
+    assert night.run(*typed("ls", "--unfinished", "-o", "ids")) == ""
+    assert "is not in" in night.run(*typed("retry", "nothing-there"), code=3)

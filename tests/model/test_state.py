@@ -155,6 +155,7 @@ def test_a_new_session_is_written_with_every_field_of_the_schema(
         "journals": {},
         "rewinds": {},
         "steps_from": 0,
+        "saves_from": 1,
         "duration_ms": 0,
         "is_resumable_from_checkpoint": False,
         "is_resumable": False,

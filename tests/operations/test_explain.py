@@ -107,7 +107,8 @@ def test_what_a_resume_does_not_bring_back_is_counted(store: Store) -> None:
     assert told.checkpoint is not None
     assert told.checkpoint.node == "fetch"
     assert told.lost is not None
-    assert (told.lost.revisions, told.lost.steps, told.lost.nodes) == (2, 1, ("think",))
+    # One save: the end is none.
+    assert (told.lost.revisions, told.lost.steps, told.lost.nodes) == (1, 1, ("think",))
     with called(told, store) as resumed:
         assert resumed.state.progress.path == ["plan", "fetch"]
         kept = [item.checkpoint_type for item in store.checkpoints("s1")]
@@ -233,7 +234,7 @@ def test_a_session_without_a_checkpoint_says_that_it_goes_on_from_its_last_save(
     with called(told, store) as resumed:
         assert resumed.state.data_buffer == {"saved": 1}
         resumed.complete()
-    assert "resume: only with again=True, from the state" in str(store.explain("s1"))
+    assert "resume: only with --again, from the state" in str(store.explain("s1"))
 
 
 def test_newer_saves_than_the_checkpoint_can_be_gone_on_from_as_it_says(store: Store) -> None:
@@ -247,6 +248,40 @@ def test_newer_saves_than_the_checkpoint_can_be_gone_on_from_as_it_says(store: S
     told = store.explain("s1")  # its end is nothing that a resume would lose
     assert told.lost is not None
     assert (told.lost.revisions, len(told.next)) == (0, 1)
+
+
+@pytest.mark.parametrize("how", ["with", "retried"])
+def test_the_end_of_a_traceback_is_told_below_its_causes(store: Store, how: str) -> None:
+    def dive(depth: int) -> None:
+        if depth:
+            dive(depth - 1)
+        else:
+            try:
+                raise KeyError("city")
+            except KeyError as error:
+                raise ValueError("no such city") from error
+
+    with pytest.raises(ValueError), work(store):
+        dive(9)
+    if how == "retried":
+        store.retry("s1")
+    told = store.explain("s1")
+    assert str(told.error).endswith("ValueError: no such city")
+    assert len(told.traceback) == 7
+    assert told.traceback[0] == "caused by KeyError: 'city'"
+    assert told.traceback[-1].strip() == 'raise ValueError("no such city") from error'
+    facts = list(told.facts())
+    start = [label for label, _ in facts].index("traceback")
+    assert [text for _, text in facts[start : start + 7]] == list(told.traceback)
+    assert {label for label, _ in facts[start + 1 : start + 7]} == {""}
+
+
+def test_the_lines_of_an_error_without_a_traceback_are_told(store: Store) -> None:
+    work(store).fail("the service said:\nno such city\ntry another")
+    told = store.explain("s1")
+    assert told.error == "the service said:"
+    assert told.traceback == ("no such city", "try another")
+    assert dict(told.facts())["error"] == "no such city"
 
 
 def test_a_stop_is_not_told_as_a_death(store: Store) -> None:

@@ -85,7 +85,9 @@ def test_sessions_are_awaited_or_entered(tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError):
             async with store.create("goal", session_id="failed"):
                 1 / 0
-        assert (await store.load("failed")).result.error == "ZeroDivisionError: division by zero"
+        error = (await store.load("failed")).result.error or ""
+        assert error.split("\n")[0] == "ZeroDivisionError: division by zero"
+        assert error.endswith("    1 / 0")
         assert {item.session_id async for item in store.iter_find()} == {"awaited", "failed"}
         await store.delete("failed")
         assert not await store.exists("failed")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from collections.abc import Iterable, Iterator
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 import click
@@ -13,11 +17,15 @@ from sessionstore.cli.options.session_ids import resolve_all, sessions_argument
 from sessionstore.cli.options.shared import Settings, output_option, shared_options
 from sessionstore.cli.output import json
 from sessionstore.cli.output.formats import Report, emit
+from sessionstore.text import printable
 
 if TYPE_CHECKING:
-    from sessionstore.operations.explanation import Explanation
+    from sessionstore.operations.explanation import Advice, Explanation
 
 SCHEMA = "sessionstore.explanation/1"
+_NEXT, _GAP, _INDENT, _LIMIT = "next", 2, "    ", 1000
+_GOES_ON = " \\"
+"""How a line of a command ends that goes on in the next."""
 
 _STYLES = {
     "running": "green",
@@ -39,15 +47,17 @@ Examples:
 @sessions_argument
 @output_option("full session ids")
 @shared_options()
-@click.pass_obj
-def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
+@click.pass_context
+def explain(context: click.Context, ids: tuple[str, ...], form: str) -> int:
     """Explain who held a session, how it ended and how that is known, and what to do next.
 
     Names the last good step, the state that a resume goes on from, what a resume would lose, and
-    what to type or call. ID is a session id, or a unique prefix or suffix of one; - reads ids from
-    stdin. Exits with 5 if a session, or the checkpoint that it needs, is damaged.
+    what to type. ID is a session id, or a unique prefix or suffix of one; - reads ids from stdin.
+    Exits with 5 if a session, or the checkpoint that it needs, is damaged.
     """
     is_damaged = False
+    settings = Settings.of(context)
+    root = _root_as_typed(settings, context)
 
     def explain_each() -> Iterator[Explanation]:
         nonlocal is_damaged
@@ -63,18 +73,66 @@ def explain(settings: Settings, ids: tuple[str, ...], form: str) -> int:
             lines=(json.view(item) for item in told),
             fields=lambda: {"explanations": [json.view(item) for item in told]},
             ids=(item.session_id for item in told),
-            table=lambda: _write(told, colored=settings.colored),
+            table=lambda: _write(told, colored=settings.colored, root=root),
         )
         emit(report, form)
     return Exit.DAMAGE if is_damaged else Exit.OK
 
 
-def _write(told: Iterable[Explanation], *, colored: bool) -> None:
+def _write(told: Iterable[Explanation], *, colored: bool, root: str | None) -> None:
     from sessionstore.cli.output.tables import Cell, write_facts
 
     for number, item in enumerate(told):
         if number:
             streams.write("\n")
         (_, summary), *facts = item.facts()
+        found = [fact for fact in facts if fact[0] != _NEXT]
         style = _STYLES.get(item.situation, "")
-        write_facts([("session", Cell(summary, style)), *facts], colored=colored)
+        write_facts([("session", Cell(summary, style)), *found], colored=colored)
+        label = _NEXT.ljust(max(len(name) for name, _ in [("session", ""), *found]))
+        for advice in item.next:
+            _write_advice(advice, label, colored=colored, root=root)
+
+
+def _write_advice(advice: Advice, label: str, *, colored: bool, root: str | None) -> None:
+    """Write what to do. What to type stands apart where it is long, so that it can be copied."""
+    from sessionstore.cli.output.tables import write_facts
+
+    text = printable(advice.text, limit=_LIMIT)
+    if advice.command is None:
+        write_facts([(label, text)], colored=colored)
+        return
+    command = printable(_typed(advice.command, root), limit=_LIMIT)
+    whole = f"{text}: {command}"
+    width = get_terminal_size().columns
+    if sys.stdout.isatty() and len(label) + _GAP + len(whole) > width:
+        write_facts([(label, f"{text}:")], colored=colored)
+        streams.write(f"{_INDENT}{_continued(command, width - 2 * len(_INDENT) - len(_GOES_ON))}\n")
+    else:
+        write_facts([(label, whole)], colored=colored)
+
+
+def _continued(command: str, room: int) -> str:
+    """Return a command that may go on in further lines, as a shell takes them: before an option."""
+    lines: list[str] = []
+    for piece in re.split(r" (?=--|\| )", command):
+        is_quoted = bool(lines) and lines[-1].count("'") % 2 == 1
+        if is_quoted or (lines and len(lines[-1]) + len(piece) + len(" ") <= room):
+            lines[-1] += f" {piece}"
+        else:
+            lines.append(piece)
+    return f"{_GOES_ON}\n{2 * _INDENT}".join(lines)
+
+
+def _typed(command: str, root: str | None) -> str:
+    """Return a command for whoever named the store with ``--root``: it needs that, too."""
+    if root is None:
+        return command
+    parts = [command] if "'" in command else command.split(" | ")  # a quoted | is no pipe
+    return " | ".join(f"{part} --root {shlex.quote(root)}" for part in parts)
+
+
+def _root_as_typed(settings: Settings, context: click.Context) -> str | None:
+    """Return the root if it was named with ``--root``; None if the environment names it."""
+    sources = {one.get_parameter_source("root") for one in (context, context.find_root())}
+    return settings.root if click.core.ParameterSource.COMMANDLINE in sources else None

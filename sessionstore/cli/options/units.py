@@ -19,7 +19,6 @@ else:
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _AGE = re.compile(r"(?:\d+[smhdw])+", re.ASCII)
-_STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
 _PLAIN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})s?", re.ASCII)
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*(|[KMGT])(?:I?B)?", re.ASCII | re.IGNORECASE)
@@ -125,18 +124,7 @@ def relative_time(text: str | None, now: datetime) -> str:
     moment = clock.parse(text)
     if moment is None:
         return printable(text or "-", limit=40)
-    seconds = (now - moment).total_seconds()
-    amount = _amount(abs(seconds))
-    if amount is None:
-        return "just now"
-    return f"{amount} ago" if seconds > 0 else f"in {amount}"
-
-
-def _amount(seconds: float) -> str | None:
-    for size, unit in _STEPS:
-        if seconds >= size:
-            return f"{int(seconds // size):,} {unit}"
-    return f"{int(seconds)} s" if seconds >= 1 else None
+    return clock.ago(moment, now)
 
 
 def absolute_time(text: str | None, now: datetime) -> str:

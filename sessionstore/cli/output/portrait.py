@@ -13,7 +13,7 @@ from sessionstore.cli.output.journals import write_journals
 from sessionstore.cli.output.tables import Cell, Column, write_facts, write_table
 from sessionstore.model.state import SessionOwner, SessionProgress, SessionState, SessionStatus
 from sessionstore.operations.fork import to_fork
-from sessionstore.text import count_of, printable
+from sessionstore.text import count_of, first_line, printable
 
 if TYPE_CHECKING:
     from sessionstore.cli.output.session_report import SessionReport
@@ -198,7 +198,7 @@ def _result(state: SessionState) -> list[Fact]:
     if result.success is not None:
         facts.append(("success", labels.yes_or_no(result.success)))
     if result.error:
-        facts.append(("error", Cell(_text(result.error), "red")))
+        facts.append(("error", Cell(_text(first_line(result.error)), "red")))
     if result.output:
         facts.append(("output", _some(list(result.output))))
     return facts

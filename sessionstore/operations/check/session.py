@@ -334,14 +334,15 @@ class _Session:
             if newest is not None:
                 state.checkpoint_enabled = True
                 # A power cut in process mode: no revision may name two states.
-                state.revision = max(state.revision, newest.revision or 0)
+                state.saves_from = newest.revision or 0
+                state.revision = max(state.revision, state.saves_from)
             done += f"; its latest checkpoint is {state.latest_checkpoint_id or 'none'} now"
         claim.foreign_values = seen.values
         if place := foreign_values.keep_original(claim):
             done += f"; what was there is in {place}"
         if state.status is SessionStatus.ACTIVE:
             # Owner and times stay: from them a sweep learns who died, and when it last ran.
-            state.revision += 1
+            state.revision, state.saves_from = state.revision + 1, state.saves_from + 1
             claim.write(codec.encode(state), state.revision)
         else:
             writer = SessionWriter(claim, state, clock=self.backend.clock, backend=self.backend)

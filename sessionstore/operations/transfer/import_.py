@@ -392,3 +392,4 @@ def _interrupt(state: SessionState, now: datetime) -> None:
     outcome.mark_interrupted(state, SessionStatus.FAILED, reason, owner=owner, now=at, crashes=0)
     state.timestamps.updated_at = at
     state.revision += 1
+    state.saves_from += 1  # it is no save of the application

@@ -97,6 +97,7 @@ def _put(layout: Layout, session_id: str, request: CancelRequest) -> None:
         "reason": request.reason and request.reason[:_REASON_LIMIT],
         "at": request.at,
         "by": request.by.model_dump() if request.by else None,
+        "user": request.user,
     }
     with Directory(layout.locks) as directory:
         name = os.path.basename(layout.request(session_id, request.token))
@@ -125,17 +126,18 @@ def _read(layout: Layout, session_id: str, token: str) -> CancelRequest:
         name = os.path.basename(layout.request(session_id, token))
         data, _ = read_regular(directory, name, _LIMIT)
     # Whoever could leave this file could have taken the session: what it says is only shown.
-    reason: object = None
-    at: object = None
+    told: dict[str, str] = {}
     by: SessionOwner | None = None
     with suppress(ValueError, RecursionError):
         content = json.loads(data)
         if isinstance(content, dict):
             from sessionstore.model.state import SessionOwner
 
-            reason, at = content.get("reason"), content.get("at")
+            told = {
+                name: content[name]
+                for name in ("reason", "at", "user")
+                if isinstance(content.get(name), str)
+            }
             with suppress(ValueError):
                 by = SessionOwner.model_validate(content.get("by"))
-    return CancelRequest(
-        token, reason if isinstance(reason, str) else None, at if isinstance(at, str) else "", by
-    )
+    return CancelRequest(token, told.get("reason"), told.get("at", ""), by, told.get("user"))

@@ -11,6 +11,7 @@ from sessionstore import clock
 from sessionstore.durable.directory import Signature
 from sessionstore.model.status import SessionStatus
 from sessionstore.model.summary import SessionSummary, later_of, parent_of
+from sessionstore.text import first_line
 
 if TYPE_CHECKING:
     from sessionstore.model.state import SessionState
@@ -114,12 +115,13 @@ def row_of(state: SessionState, signature: Signature, appended_at: str | None = 
     )
     updated_at = later_of(times.updated_at, appended_at)
     latest = state.latest_checkpoint_id if state.is_resumable else None
+    error = state.result.error
     shown = _to_json()(  # the fields of a summary, in their order, from the status on, no labels
         (
             status, state.goal_id, state.agent_id, state.stream_id, state.correlation_id, parent,
             state.entry_point, state.revision, state.incarnation, times.started_at,
             updated_at, times.completed_at, progress.current_node, progress.paused_at,
-            progress.steps_executed, state.result.error, latest, True,
+            progress.steps_executed, error and first_line(error), latest, True,
             None, interrupted, recovery, state.pid, state.owner,
         )
     )  # fmt: skip
