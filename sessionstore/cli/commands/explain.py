@@ -107,21 +107,35 @@ def _write_advice(advice: Advice, label: str, *, colored: bool, root: str | None
     width = get_terminal_size().columns
     if sys.stdout.isatty() and len(label) + _GAP + len(whole) > width:
         write_facts([(label, f"{text}:")], colored=colored)
-        streams.write(f"{_INDENT}{_continued(command, width - 2 * len(_INDENT) - len(_GOES_ON))}\n")
+        streams.write(f"{_continued(command, width)}\n")
     else:
         write_facts([(label, whole)], colored=colored)
 
 
-def _continued(command: str, room: int) -> str:
-    """Return a command that may go on in further lines, as a shell takes them: before an option."""
-    lines: list[str] = []
-    for piece in re.split(r" (?=--|\| )", command):
-        is_quoted = bool(lines) and lines[-1].count("'") % 2 == 1
-        if is_quoted or (lines and len(lines[-1]) + len(piece) + len(" ") <= room):
-            lines[-1] += f" {piece}"
+def _continued(command: str, width: int) -> str:
+    """Return a command, indented, that may go on in further lines, as a shell takes them.
+
+    It goes on before a word, or before an option where something is quoted. A word that is wider
+    than all goes on at the left edge, where a shell adds no space.
+    """
+    is_quoted = "'" in command
+    first, *others = re.split(r" (?=--)" if is_quoted else " ", command)
+    lines = [_INDENT + first]
+    for word in others:
+        joined = f"{lines[-1]} {word}"
+        if lines[-1].count("'") % 2 or len(joined + _GOES_ON) <= width:
+            lines[-1] = joined
         else:
-            lines.append(piece)
-    return f"{_GOES_ON}\n{2 * _INDENT}".join(lines)
+            indented = 2 * _INDENT + word
+            lines.append(indented if len(indented + _GOES_ON) <= width else word)
+    if not is_quoted:  # between quotes a shell takes the end of a line for a part of the text
+        lines = [_folded(line, width) for line in lines]
+    return f"{_GOES_ON}\n".join(lines)
+
+
+def _folded(line: str, width: int) -> str:
+    room = width - len(_GOES_ON)
+    return "\\\n".join(line[begin : begin + room] for begin in range(0, len(line), room))
 
 
 def _typed(command: str, root: str | None) -> str:

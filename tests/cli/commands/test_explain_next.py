@@ -369,9 +369,17 @@ def test_what_to_type_can_be_copied_from_a_terminal(tmp_path: Path, columns: int
         assert re.search(rf"(^ {{4}}|: ){re.escape(item['command'])}$", typed, re.MULTILINE)
 
 
+def test_an_id_that_is_wider_than_the_terminal_is_still_typed_whole() -> None:
+    name = "session-" + "x" * 120
+    shown = _continued(f"printf %s {name}", 40)
+    assert max(map(len, shown.splitlines())) <= 40
+    done = subprocess.run(["sh", "-c", shown], check=True, capture_output=True, text=True)
+    assert done.stdout == name
+
+
 def test_a_quoted_name_is_not_broken_over_lines() -> None:
     command = "sessionstore steps s1 --settle 'pay --twice | all=JSON' --root /srv/jobs"
-    lines = _continued(command, 30).split(" \\\n        ")
+    lines = [line.strip() for line in _continued(command, 30).split(" \\\n")]
     assert lines == [
         "sessionstore steps s1",
         "--settle 'pay --twice | all=JSON'",
