@@ -45,6 +45,8 @@ KINDS = (
     "journals: races",
     "journals: records read beside a writer",
     "journals: corrupt inputs",
+    "programs of steps",
+    "agent.py killed",
 )
 PROMISES = range(1, 13)
 
