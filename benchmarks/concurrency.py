@@ -7,13 +7,14 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.backends import Contender, Durability, Floor, fill, open_session
 from benchmarks.harness import KIB, Group, Options, Sample, say
+from benchmarks.images import places
 from benchmarks.limits import TIMES, Figure
 from benchmarks.peers import OriginalWay, SQLiteRowFull
 from sessionstore import AsyncSession, AsyncSessionStore, SessionState
@@ -192,12 +193,39 @@ _JUDGED = {"sessionstore, threads, power": "threads", "sessionstore, asyncio, po
 
 def measure_together(options: Options) -> list[Figure]:
     """Let each crew of each size take turns; compare its saves per second with one session's."""
+    return _figures(_rates(options, CREWS, AT_ONCE))
+
+
+def measure_together_in_places(options: Options) -> list[Figure]:
+    """Compare 64 sessions of ours with one on each file system."""
+    ours = {name: CREWS[name] for name in _JUDGED}
+    figures = []
+    for place, there in places(options):
+        rates = _rates(there, ours, (1, AT_ONCE[-1]))
+        journaled = not place.startswith("here")
+        figures += [
+            Figure(
+                "together, places",
+                f"{name}, {AT_ONCE[-1]} at once / one session, {place}",
+                TIMES,
+                [Sample(rates[name, AT_ONCE[-1]]).median / Sample(rates[name, 1]).median],
+                limit=2.2 if journaled else 1.8,
+                at_least=True,
+            )
+            for name in ours
+        ]
+    return figures
+
+
+def _rates(
+    options: Options, makers: Mapping[str, Callable[[Path, int], Crew]], counts: Sequence[int]
+) -> dict[tuple[str, int], list[float]]:
     rounds = 3 if options.quick else 7
     rates: dict[tuple[str, int], list[float]] = {}
     with options.space() as space, ExitStack() as stack:
         crews: dict[tuple[str, int], Crew] = {}
-        for number, (name, make) in enumerate(CREWS.items()):
-            for count in AT_ONCE:
+        for number, (name, make) in enumerate(makers.items()):
+            for count in counts:
                 say(f"together: opening {count} of {name}")
                 directory = space / f"{number}-{count}"
                 directory.mkdir()
@@ -213,7 +241,7 @@ def measure_together(options: Options) -> list[Figure]:
                 seconds = crews[name, count].run(saves)
                 if turn >= 0:
                     rates.setdefault((name, count), []).append(saves * count / seconds)
-    return _figures(rates)
+    return rates
 
 
 def _figures(rates: dict[tuple[str, int], list[float]]) -> list[Figure]:
@@ -248,4 +276,7 @@ def _figures(rates: dict[tuple[str, int], list[float]]) -> list[Figure]:
     return figures
 
 
-GROUPS: dict[str, Group] = {"together": measure_together}
+GROUPS: dict[str, Group] = {
+    "together": measure_together,
+    "together-places": measure_together_in_places,
+}
