@@ -147,6 +147,25 @@ MUTANTS = (
         (("    if idle:", "    if idle is not None:"),),
         "tests/storage/test_conformance.py::TestMemory::" + _IDLE,
     ),
+    Mutant(
+        "what the store writes counts as a save of the application",
+        10,
+        "session/stamp.py",
+        (('    return [(state, "saves_from", state.saves_from + 1)]\n', "    return []\n"),),
+        "tests/operations/test_lost_saves.py::test_only_saves_of_the_application_count",
+    ),
+    Mutant(
+        "an endless recursion is stored whole",
+        10,
+        "session/error_text.py",
+        (
+            (
+                "StackSummary.extract(walk_tb(trace), limit=-limit)",
+                "StackSummary.extract(walk_tb(trace))",
+            ),
+        ),
+        "tests/session/test_error_text.py::test_only_the_last_frames_are_kept_and_the_others_counted",
+    ),
     # --- 11: private, and nothing acts ------------------------------------------------------------
     Mutant(
         "what root makes stays root's",

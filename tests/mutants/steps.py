@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import FILES, Mutant
 
 _STEPS = "tests/session/test_steps.py::"
 _FILE = "session/steps.py"
@@ -89,5 +89,12 @@ MUTANTS = (
         (("                current.journals = ends\n", ""),),
         "tests/session/test_journal_resume.py::"
         "test_steps_that_no_save_told_of_are_replayed_by_what_goes_back_to_them",
+    ),
+    Mutant(
+        "a fork closes its steps under a number of its parent",
+        1,
+        "operations/journal_copy.py",
+        (("    state.steps_from = min(state.steps_from, ends.get(STEPS, [0])[0])\n", ""),),
+        FILES + "test_a_fork_of_a_state_that_went_back_closes_its_steps",
     ),
 )
