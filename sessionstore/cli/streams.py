@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TextIO
 
@@ -57,12 +57,25 @@ def notice(text: str) -> None:
         warning(text)
 
 
+_write_above: Callable[[str], object] | None = None
+
+
+def write_above(write: Callable[[str], object] | None) -> None:
+    """Have lines for stderr written by ``write``, above a progress bar; None: as usual."""
+    global _write_above  # noqa: PLW0603 - a process has one stderr
+    _write_above = write
+
+
 def warning(text: str) -> None:
     """Write ``text`` to stderr, on one line and escaped. A closed stderr is not an error."""
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(printable(text, limit=4000) + "\n")
+        line = printable(text, limit=4000)
+        if _write_above is not None:
+            _write_above(line)
+        else:
+            sys.stderr.write(line + "\n")
         sys.stderr.flush()
     except OSError:
         abandon(sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from sessionstore.cli import streams
@@ -29,6 +30,7 @@ class ProgressBar:
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
+            streams.write_above(None)
             with suppress(OSError):  # the terminal is gone
                 self._bar.stop()
 
@@ -59,4 +61,7 @@ class ProgressBar:
             redirect_stderr=False,
         )
         self._bar.start()
+        streams.write_above(
+            partial(console.print, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        )
         self._task = self._bar.add_task(self._doing, total=total)
