@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import NoReturn
 _NAMES = ("SIGTERM", "SIGHUP")
 _SHELL = 128
 """What a shell adds to the number of the signal that ended a process."""
+_SOON = 0.01
+"""Seconds after which an interrupt that was lost is sent again."""
 
 
 class Ending:
@@ -50,8 +53,22 @@ def as_interrupts() -> Iterator[Ending]:
         ours = [number for number in found if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, end)
+    hook = sys.unraisablehook
+
+    def interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+        # Python drops what a finalizer raises. Not at once: it would be raised in this hook.
+        if issubclass(lost.exc_type, KeyboardInterrupt) and hasattr(signal, "pthread_kill"):
+            main = threading.main_thread().ident
+            again = threading.Timer(_SOON, signal.pthread_kill, (main, signal.SIGINT))
+            again.daemon = True
+            again.start()
+        else:
+            hook(lost)
+
+    sys.unraisablehook = interrupt_again
     try:
         yield ending
     finally:
+        sys.unraisablehook = hook
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
