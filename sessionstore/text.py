@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 # Control (Cc), format (Cf: bidi marks, zero-width joiners), surrogate (Cs), private use and
 # unassigned characters, and the two separators that some terminals treat as line ends.
@@ -44,6 +45,12 @@ def escape(char: str) -> str:
 def class_name(kind: type) -> str:
     """Return ``app.models.Thread``: two classes of one name differ in their modules."""
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def some_of(texts: Sequence[str], limit: int) -> str:
+    """Return the first ``limit`` texts in a line: ``plan, fetch and 3 more``."""
+    left = len(texts) - limit
+    return ", ".join(texts[:limit]) + (f" and {left:,} more" if left > 0 else "")
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:

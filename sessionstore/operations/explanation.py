@@ -12,10 +12,10 @@ from sessionstore.model.ids import parse_checkpoint_id
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionStatus
 from sessionstore.model.status import FINISHED
+from sessionstore.model.stop_reason import DIED, STOPPED
 from sessionstore.operations.fork import Fork
 from sessionstore.operations.step_counts import OpenSteps
-from sessionstore.session.outcome import DIED, STOPPED
-from sessionstore.text import count_of, printable
+from sessionstore.text import count_of, printable, some_of
 
 _LIMIT = 1000
 _PLACE = '  File "'
@@ -342,6 +342,4 @@ def _in_short(checkpoint_id: str) -> str:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    shown = [f"`{name}`" for name in names[:SHOWN_STEPS]]
-    more = len(names) - SHOWN_STEPS
-    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+    return some_of([f"`{name}`" for name in names], SHOWN_STEPS)

@@ -12,14 +12,10 @@ from sessionstore import clock
 from sessionstore.errors import CancellationRequested
 from sessionstore.model.liveness import Liveness
 from sessionstore.model.state import SessionOwner, SessionRecovery, SessionState, SessionStatus
+from sessionstore.model.stop_reason import DIED, RETRY, STOPPED
 from sessionstore.session.error_text import describe_error, record_error
 from sessionstore.session.stamp import Change, by_store, progress_of, result_of, times_of
 from sessionstore.text import first_line
-
-DIED = "the process that ran this session "
-"""How the reason begins that is recorded of a session whose process died."""
-STOPPED = "it was stopped by "
-"""How the reason begins that is recorded of a session that was stopped, and whose process lived."""
 
 # --- what an exception says ----------------------------------------------------------------------
 
@@ -212,7 +208,7 @@ def _describe_death(verdict: Liveness, owner: SessionOwner | None) -> str:
     return f"{DIED}{verb}: {how}"
 
 
-_RETRY = "to be tried again after: "
+_RETRY = f"{RETRY} after: "
 
 
 def mark_for_retry(

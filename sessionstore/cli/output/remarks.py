@@ -8,16 +8,15 @@ from collections.abc import Iterator, Sequence
 from sessionstore.cli.output.labels import REASON_LIMIT
 from sessionstore.errors import StepUnsettled
 from sessionstore.model.liveness import Liveness
+from sessionstore.model.stop_reason import DIED, RETRY
 from sessionstore.model.summary import SessionSummary
-from sessionstore.text import printable
+from sessionstore.text import first_line, printable, some_of
 
 _NO_JSON = "Invalid JSON: "
-_RAN = "the process that ran this session "
-_DIED, _ASSUMED_DEAD = f"{_RAN}died: ", f"{_RAN}was assumed dead by a person: "
+_DIED, _ASSUMED_DEAD = f"{DIED}died: ", f"{DIED}was assumed dead by a person: "
 _PID = re.compile(r"\bpid \d+")
 _ENDED = re.compile(rf"({_PID.pattern})\b.*? (?:is (gone)|is a (zombie)|is (another) process now)$")
 _MET_STEP = re.compile(rf"{StepUnsettled.__name__}: .*? the step (['\"])(.*?)\1 was begun")
-_RETRY = "to be tried again"
 _STEPS_SHOWN = 3
 
 
@@ -40,15 +39,13 @@ def _remarks(item: SessionSummary) -> Iterator[str]:
     elif item.is_interrupted:
         yield _interruption(item)
     elif item.error:
-        yield item.error.strip().partition("\n")[0]
+        yield first_line(item.error)
     if item.unresumable is not None:
         yield f"not resumable: {item.unresumable}"
 
 
 def _unsettled(names: Sequence[str]) -> str:
-    shown = [f"`{name}`" for name in names[:_STEPS_SHOWN]]
-    more = len(names) - _STEPS_SHOWN
-    words = ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+    words = some_of([f"`{name}`" for name in names], _STEPS_SHOWN)
     return f"step{'s' if len(names) > 1 else ''} {words} unsettled"
 
 
@@ -76,9 +73,9 @@ def reason(text: str) -> str:
 
 def _interruption(item: SessionSummary) -> str:
     error = item.error or "no reason was recorded"
-    if error.startswith(_RETRY):
-        return _RETRY
-    if not error.startswith(_RAN):
+    if error.startswith(RETRY):
+        return RETRY
+    if not error.startswith(DIED):
         return error.removeprefix("it was ")
     if item.recoveries > 1:
         return f"died {item.recoveries:,} times"
