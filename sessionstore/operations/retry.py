@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessionstore import clock
-from sessionstore.errors import NotResumable, SessionCorrupt
+from sessionstore.errors import NotResumable
 from sessionstore.log import log_session
 from sessionstore.model.checkpoint import EDIT
 from sessionstore.model.ids import LAST_SAVE
@@ -96,9 +96,9 @@ def _refuse_damaged(backend: Backend, state: SessionState) -> None:
     """Refuse what the loop would leave out: its checkpoint cannot be restored."""
     known = Resumability.read(backend, state)
     if known.damage is not None:
-        chosen = str(known.checkpoint_id)
-        error = SessionCorrupt(state.session_id, chosen, known.damage)
-        raise resume.not_restorable(backend, state.session_id, chosen, error)
+        raise resume.not_restorable(
+            backend, state.session_id, str(known.checkpoint_id), known.damage
+        )
 
 
 def _offer_checkpoint(opener: Opener, found: ClaimedState[SessionState], named: str) -> Writer:

@@ -181,7 +181,7 @@ def restore(
         stored = backend.read_checkpoint(current.session_id, chosen)
         restored = checkpoint.load(current, stored, chosen)
     except SessionCorrupt as error:
-        raise not_restorable(backend, current.session_id, chosen, error) from error
+        raise not_restorable(backend, current.session_id, chosen, error.reason) from error
     goes_back = checkpoint_id is not None and current.journals != restored.journals
     keeps_current = not backend.is_current(current.session_id, chosen) and (
         goes_back or is_newer(current, restored)
@@ -197,12 +197,12 @@ def restore(
 
 
 def not_restorable(
-    backend: Backend, session_id: str, checkpoint_id: str, error: SessionCorrupt
+    backend: Backend, session_id: str, checkpoint_id: str, reason: str
 ) -> NotResumable:
     """Return the refusal of a checkpoint that is damaged or missing, with what there is instead."""
     return NotResumable(
         session_id,
-        f"checkpoint {checkpoint_id} is damaged or missing: {error.reason}",
+        f"checkpoint {checkpoint_id} is damaged or missing: {reason}",
         checkpoint_id=checkpoint_id,
         available=_sound_checkpoints(backend, session_id),
         remedy="pass from_last_save=True to go on from the stored state",
