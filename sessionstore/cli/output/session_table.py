@@ -22,7 +22,7 @@ from sessionstore.text import count_of
 
 _LOOK = "sessionstore ls --damaged"
 _MANY_DAMAGED = 1000
-_COSTLY_FILTERS = {"resumable", "stale"}
+_COSTLY_FILTERS = {"resumable", "stale", "idle"}
 """What only a look at each session can decide: a count of all that match may take minutes."""
 
 
