@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from sessionstore.operations.explanation import Advice, Explanation
 
 SCHEMA = "sessionstore.explanation/1"
-_NEXT, _GAP, _INDENT, _LIMIT = "next", 2, "    ", 1000
+_NEXT, _INDENT, _LIMIT = "next", "    ", 1000
 _GOES_ON = " \\"
 """How a line of a command ends that goes on in the next."""
 
@@ -96,7 +95,8 @@ def _write(told: Iterable[Explanation], *, colored: bool, root: str | None) -> N
 
 def _write_advice(advice: Advice, label: str, *, colored: bool, root: str | None) -> None:
     """Write what to do. What to type stands apart where it is long, so that it can be copied."""
-    from sessionstore.cli.output.tables import write_facts
+    from sessionstore.cli.output.layout import GAP
+    from sessionstore.cli.output.tables import width_of_terminal, write_facts
 
     text = printable(advice.text, limit=_LIMIT)
     if advice.command is None:
@@ -104,8 +104,8 @@ def _write_advice(advice: Advice, label: str, *, colored: bool, root: str | None
         return
     command = printable(_typed(advice.command, root), limit=_LIMIT)
     whole = f"{text}: {command}"
-    width = get_terminal_size().columns
-    if sys.stdout.isatty() and len(label) + _GAP + len(whole) > width:
+    width = width_of_terminal()
+    if sys.stdout.isatty() and len(label) + GAP + len(whole) > width:
         write_facts([(label, f"{text}:")], colored=colored)
         streams.write(f"{_continued(command, width)}\n")
     else:

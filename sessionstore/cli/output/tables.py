@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # half of rich, which only a listing that is redrawn needs
     from rich.text import Text
 
 __all__ = [
-    "Cell", "Column", "Row", "RowWriter", "live_console", "live_table", "painted", "write_facts",
-    "write_heading", "write_note", "write_row", "write_table",
+    "Cell", "Column", "Row", "RowWriter", "live_console", "live_table", "painted",
+    "width_of_terminal", "write_facts", "write_heading", "write_note", "write_row", "write_table",
 ]  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def write_table(
     if not sys.stdout.isatty():
         _write_whole(columns, cells, colored=colored)
         return
-    layout = Layout(columns, cells, _width_of_terminal())
+    layout = Layout(columns, cells, width_of_terminal())
     for row in cells:
         _write_lines(layout.lines(row), colored=colored)
     if layout.hidden:
@@ -63,7 +63,7 @@ def write_row(row: Row, *, colored: bool) -> None:
     """Write one row that stands alone; only its last cell wraps."""
     cells = cells_of(row)
     if sys.stdout.isatty():
-        _write_lines(flowed(cells, _width_of_terminal()), colored=colored)
+        _write_lines(flowed(cells, width_of_terminal()), colored=colored)
     else:
         _write_whole([Column("")] * len(cells), [cells], colored=colored)
 
@@ -76,7 +76,7 @@ def write_heading(text: str, *, colored: bool) -> None:
 def write_note(label: Cell, subject: str, told: str, *, colored: bool) -> None:
     """Write a subject, whole on one line, and what is told of it: beside it, or wrapped below."""
     indent = width_of(label.text) + GAP
-    width = _width_of_terminal()
+    width = width_of_terminal()
     room = max(width - indent, 1)
     if width_of(f"{subject}: {told}") <= room:
         subject, texts = f"{subject}: {told}", []
@@ -104,7 +104,7 @@ class RowWriter:
         if not sys.stdout.isatty():
             _write_whole(self._columns, [cells], colored=self._colored)
             return
-        room = _width_of_terminal()
+        room = width_of_terminal()
         # The rows before decide how wide an id usually is.
         layout = Layout(self._columns, [*[self._widest] * 3, cells], room)
         _write_lines(layout.lines(cells), colored=self._colored)
@@ -116,7 +116,8 @@ class RowWriter:
         ]
 
 
-def _width_of_terminal() -> int:
+def width_of_terminal() -> int:
+    """Return how many cells a line of the terminal has."""
     from shutil import get_terminal_size  # it loads five modules, which a pipe does not need
 
     return get_terminal_size().columns
@@ -162,7 +163,7 @@ def live_table(columns: Sequence[Column], rows: Sequence[Row]) -> Text:
     from rich.text import Text
 
     cells = _headed(columns, rows)
-    layout = Layout(columns, cells, _width_of_terminal())
+    layout = Layout(columns, cells, width_of_terminal())
     lines = [
         Text.assemble(*((cell.text, cell.style) for cell in line))
         for row in cells
