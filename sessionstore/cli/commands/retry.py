@@ -25,8 +25,8 @@ Examples:
     "--at",
     metavar="CHECKPOINT",
     type=CHECKPOINT_ID,
-    help="Go on from this checkpoint, not the latest: its id, a unique prefix of it, or its"
-    " revision (r12).",
+    help="Go on from this checkpoint, not the latest: its id, a unique prefix or suffix of it, or"
+    " its revision (r12).",
 )
 @click.option(
     "--from-last-save",
